@@ -1,0 +1,12 @@
+//! Weft's text ⇄ syntax tree: spans, the tree, the parser with recovery, the formatter.
+//!
+//! This crate knows how a spec is written, not what it means. Parsing never fails: it returns a tree of whatever
+//! could be read together with every error found.
+
+pub mod ast;
+pub mod format;
+pub mod parse;
+pub mod span;
+
+pub use parse::{Parsed, SyntaxError, parse};
+pub use span::{FileId, Span};

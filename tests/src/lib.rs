@@ -1,0 +1,1 @@
+//! Weft's test crate: see `tests/tests/`.
