@@ -1,3 +1,10 @@
 //! Weft's runtime: everything that runs a [`program::Program`], and no compiler.
 
+pub mod data;
+pub mod execute;
+pub mod io;
+pub mod kernels;
+pub mod memory;
+pub mod pool;
 pub mod program;
+pub mod train;

@@ -1,0 +1,452 @@
+//! The wall between compiler and runtime: one plain value that says everything about a compiled spec.
+//!
+//! A [`Program`] holds tables only: variables, entries, machine code, descriptors of data and training. It is made by the
+//! compiler, run by [`crate::execute`], and is what an executable embeds. An [`Entry`] is one schedule (a training step, an
+//! evaluation, a prediction): a flat list of [`Segment`]s over buffers whose sizes are functions of the entry's dims.
+//!
+//! **Index spaces.** Every kernel is a function of a half-open range of its own one-dimensional index space (the flattened
+//! leading dims of what it writes), so that ranges may run in any order, on any thread, and give the same bits.
+//! A segment is a list of launches that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
+//! no barrier between them; there is a barrier between segments. How a segment is cut depends on dims alone, never on threads.
+
+use serde::{Deserialize, Serialize};
+
+/// Element types of buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DType {
+    F32,
+    F64,
+    F16,
+    BF16,
+    I8,
+    U8,
+    I32,
+    I64,
+    Bool,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::I8 | DType::U8 | DType::Bool => 1,
+            DType::F16 | DType::BF16 => 2,
+            DType::F32 | DType::I32 => 4,
+            DType::F64 | DType::I64 => 8,
+        }
+    }
+
+    pub const fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    }
+
+    /// The name in specs: `f32`, `bool`, …
+    pub const fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
+            DType::I8 => "i8",
+            DType::U8 => "u8",
+            DType::I32 => "i32",
+            DType::I64 => "i64",
+            DType::Bool => "bool",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<DType> {
+        [
+            DType::F32,
+            DType::F64,
+            DType::F16,
+            DType::BF16,
+            DType::I8,
+            DType::U8,
+            DType::I32,
+            DType::I64,
+            DType::Bool,
+        ]
+        .into_iter()
+        .find(|d| d.name() == name)
+    }
+}
+
+/// A compiled spec.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Program {
+    /// The spec's name (its file stem).
+    pub name: String,
+    /// Weights, states, optimizer slots and accumulators, shared by all entries.
+    pub variables: Vec<Variable>,
+    pub entries: Vec<Entry>,
+    pub code: Code,
+    pub data: Vec<DataSet>,
+    pub trainings: Vec<Training>,
+    pub predictions: Vec<Prediction>,
+    /// Source files by [`Place::file`], for profiles and errors: (name, text).
+    pub sources: Vec<(String, String)>,
+}
+
+/// What a variable is for, which decides who resets and saves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VariableKind {
+    /// Learned; saved.
+    Weight,
+    /// Changed by `<-` in a layer; saved.
+    State,
+    /// An optimizer's state for one weight; saved in checkpoints only.
+    Slot,
+    /// A sum over an epoch (loss, metrics): zeroed by the runtime before each epoch and each evaluation.
+    Accumulator,
+}
+
+/// A tensor that outlives a run. Its shape is constant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Variable {
+    /// `Cnn.conv2d.weight`; a slot is `WEIGHT/adam.m`.
+    pub path: String,
+    pub kind: VariableKind,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// False for weights that no optimizer moves.
+    pub trainable: bool,
+}
+
+/// Index into [`Entry::dims`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DimIndex(pub u32);
+
+/// A dim as a function of the entry's symbols. Operands are earlier places of the table, so one pass evaluates it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DimExpr {
+    Constant(i64),
+    /// Index into [`Entry::symbols`].
+    Symbol(u32),
+    Add(DimIndex, DimIndex),
+    Sub(DimIndex, DimIndex),
+    Mul(DimIndex, DimIndex),
+    FloorDiv(DimIndex, DimIndex),
+    CeilDiv(DimIndex, DimIndex),
+    Rem(DimIndex, DimIndex),
+    Min(DimIndex, DimIndex),
+    Max(DimIndex, DimIndex),
+}
+
+/// Something that must hold when dims bind: `value == 0` where `value` is a dim, else `message`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Guard {
+    pub value: DimIndex,
+    pub message: String,
+    pub place: Place,
+}
+
+/// A place in the spec's sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    pub file: u32,
+    pub start: u32,
+    pub end: u32,
+    /// 1-based line of `start`.
+    pub line: u32,
+}
+
+/// One schedule.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Entry {
+    /// `init`, `train.step`, `train.evaluate`, `train.report`, `predict.digit`, …
+    pub name: String,
+    /// Names of the dim symbols, bound by the inputs' shapes: `n`, `batch`.
+    pub symbols: Vec<String>,
+    pub dims: Vec<DimExpr>,
+    pub guards: Vec<Guard>,
+    pub inputs: Vec<Input>,
+    pub outputs: Vec<Output>,
+    pub buffers: Vec<Buffer>,
+    pub segments: Vec<Segment>,
+    /// Algorithmic FLOPs of one run (multiply-add = 2), a dim.
+    pub flops: Option<DimIndex>,
+}
+
+/// Where a run's input comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputSource {
+    /// Given by the caller, by name.
+    Caller,
+    /// A field of a data set's row, batched: index into [`Program::data`], field name.
+    Field { data: usize, field: String },
+    /// i64[2]: the run's seed and the number of this batch since the start of training.
+    Random,
+    /// i64[]: steps done before this one (0 at the first).
+    Step,
+    /// f32[]: epochs done, with the fraction of the current one.
+    Epoch,
+    /// i64[]: steps that the whole training will take.
+    TotalSteps,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Input {
+    pub name: String,
+    pub dtype: DType,
+    /// Dims of the shape; where one is a bare symbol, the given shape binds it.
+    pub shape: Vec<DimIndex>,
+    pub source: InputSource,
+    pub buffer: BufferIndex,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<DimIndex>,
+    pub buffer: BufferIndex,
+}
+
+/// Index into [`Entry::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BufferIndex(pub u32);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Buffer {
+    pub dtype: DType,
+    /// Number of elements.
+    pub elements: DimIndex,
+    pub storage: Storage,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Storage {
+    /// In the entry's arena, live from the first to the last of these segments (inclusive). Inputs live from segment 0,
+    /// outputs to the last segment. The runtime gives offsets at the dims' upper bounds, by deterministic best fit.
+    Arena { first: u32, last: u32 },
+    /// A variable itself; written in place.
+    Variable(u32),
+    /// Constant bytes.
+    Constant(Vec<u8>),
+    /// The same storage as another buffer (in-place update, reshape), from its start.
+    Alias(BufferIndex),
+}
+
+/// Launches that run chunk by chunk with no barrier between them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Segment {
+    /// Extent of the common leading dim along which the segment is cut.
+    pub units: DimIndex,
+    /// At least so many units a task; tasks = clamp(units / grain, 1, [`MAX_TASKS`]). Task `t` of `T` owns the units
+    /// `units * t / T .. units * (t + 1) / T`.
+    pub grain: DimIndex,
+    pub launches: Vec<Launch>,
+}
+
+/// No segment is cut into more tasks than this.
+pub const MAX_TASKS: usize = 64;
+
+/// One kernel over one range. For the units `u0..u1` it runs its index range `u0 * per_unit .. u1 * per_unit`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Launch {
+    pub kernel: Kernel,
+    pub per_unit: DimIndex,
+    pub buffers: Vec<BufferSlice>,
+    /// Path of the graph node that this kernel computes (the last one, when several are fused), for profiles and errors.
+    pub path: String,
+    pub place: Place,
+    /// Algorithmic FLOPs and the bytes that must move, of the whole launch.
+    pub flops: DimIndex,
+    pub bytes: DimIndex,
+}
+
+/// A buffer from an element offset on.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct BufferSlice {
+    pub buffer: BufferIndex,
+    /// In elements.
+    pub offset: Option<DimIndex>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Kernel {
+    /// Generated code: see [`NestFunction`]. `dims` are passed by value in this order.
+    Nest { function: u32, dims: Vec<DimIndex> },
+    Contraction(Contraction),
+    Convolution(Convolution),
+    /// Packs the B of a contraction into panels.
+    Pack(Pack),
+    /// Buffers: x, out. Inclusive or exclusive cumulative sum over the middle of `outer × axis × inner`; index space: outer.
+    CumulativeSum { axis: DimIndex, inner: DimIndex, reverse: bool, exclusive: bool },
+    /// Buffers: table, indices (i32), out. `out[o, i, :] = table[o, indices[i], :]`; index space: outer × count.
+    Gather { axis: DimIndex, count: DimIndex, inner: DimIndex },
+    /// Buffers: updates, indices (i32), out. `out[o, indices[i], :] += updates[o, i, :]` from zero; index space: the
+    /// destination rows (outer × axis), each of which one task owns.
+    ScatterAdd { axis: DimIndex, count: DimIndex, inner: DimIndex },
+    /// Buffers: x, values, indices (i32). The k largest of each row, in falling order, ties by lowest index; index space: rows.
+    TopK { axis: DimIndex, k: DimIndex },
+}
+
+/// `fn(buffers, dims, table, begin, end)`: generated code for the range `begin..end` of its index space.
+/// `buffers`: base pointers in the order of [`Launch::buffers`]; `dims`: values in the order of [`Kernel::Nest::dims`];
+/// `table`: the function pointers of [`crate::kernels::math::table`].
+pub type NestFunction =
+    unsafe extern "C" fn(buffers: *const *mut u8, dims: *const i64, table: *const *const (), begin: i64, end: i64);
+
+/// One axis of a contraction: its extent and its stride, in elements, in each operand that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stride {
+    pub extent: DimIndex,
+    pub a: Option<DimIndex>,
+    pub b: Option<DimIndex>,
+    pub c: Option<DimIndex>,
+}
+
+/// `C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n]`, f32. Buffers: a, b, c.
+///
+/// `c`'s n stride is 1. `b`'s n stride is 1 unless `packed`, when B was laid out by [`Pack`] (one panel set, no batch axes).
+/// Two axes may stand for m and two for k where strides do not collapse (outer first).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Contraction {
+    pub batch: Vec<Stride>,
+    pub m: Vec<Stride>,
+    pub k: Vec<Stride>,
+    pub n: Stride,
+    pub packed: bool,
+    pub partition: Partition,
+    /// Cuts k into this many equal parts whose sums are written one after another: C has a leading axis of this extent (its
+    /// stride is the whole of C). 1 for none. Used when the output has too few tiles; a nest adds the parts up.
+    pub splits: u32,
+}
+
+/// The index space of a contraction or of a convolution's weight gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Partition {
+    /// Rows: batch × m. (A contraction only; a segment may cut it along the batch.)
+    Rows,
+    /// Output tiles: splits × batch × ceil(m / [`TILE_ROWS`]) × ceil(n / [`PANEL`]).
+    Tiles,
+}
+
+/// Width of a panel of packed weights, in columns; and of a tile.
+pub const PANEL: usize = 32;
+/// Rows of one tile in [`Partition::Tiles`] (several register tiles high).
+pub const TILE_ROWS: usize = 48;
+
+/// Buffers: source, panels. `source[k, n]` with any strides becomes `[taps, ceil(n / PANEL), k, PANEL]`, zero-padded.
+/// Index space: taps × ceil(n / PANEL).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pack {
+    /// An outer axis (the taps of a convolution's weights); extent 1 for a contraction. Stride in `a`.
+    pub taps: Stride,
+    /// Strides in `a`.
+    pub k: Stride,
+    pub n: Stride,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ConvolutionKind {
+    /// Buffers: x, w, y. Index space: n × oh.
+    Forward,
+    /// Buffers: dy, w, dx, where w was packed tap by tap with k = output channels, n = input channels (see [`Pack`]; grouped
+    /// convolutions pass plain w). Only valid taps are computed. Index space: n × ih. Also the forward of a transposed one.
+    Data,
+    /// Buffers: x, dy, dw. Index space: see [`Partition::Tiles`] with m = kh × kw × (ci / groups), n = co; `splits` cut the
+    /// batch.
+    Weights,
+}
+
+/// A convolution in two spatial dims (one dim: h = 1), channels last, f32: x `[n, ih, iw, ci]`, w `[kh, kw, ci / groups, co]`,
+/// y `[n, oh, ow, co]`; `y[n, oy, ox, :] += x[n, oy·sh + ky·dh - ph, ox·sw + kx·dw - pw, :] · w[ky, kx]` where that is inside x.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Convolution {
+    pub kind: ConvolutionKind,
+    pub n: DimIndex,
+    pub input: [DimIndex; 2],
+    pub output: [DimIndex; 2],
+    pub input_channels: DimIndex,
+    pub output_channels: DimIndex,
+    pub kernel: [DimIndex; 2],
+    pub stride: [u32; 2],
+    /// Zeros before the first row and column (those after follow from the output's size).
+    pub padding: [DimIndex; 2],
+    pub dilation: [u32; 2],
+    pub groups: DimIndex,
+    pub splits: u32,
+}
+
+/// Machine code: relocation-free functions, one after another.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Code {
+    /// `x86_64` or `aarch64`.
+    pub arch: String,
+    pub bytes: Vec<u8>,
+    /// Start of each function in `bytes`, 16-byte aligned.
+    pub functions: Vec<u32>,
+}
+
+/// A data set as the spec declares it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataSet {
+    pub name: String,
+    pub source: DataSource,
+    pub fields: Vec<Field>,
+    /// Shares of the training part that are held out when the source itself has no such part.
+    pub validation: f64,
+    pub test: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum DataSource {
+    /// idx files (`train-images-idx3-ubyte[.gz]`, …) in a folder, relative to the spec.
+    Idx { folder: String },
+    /// CIFAR-10's binary batches in a folder, relative to the spec.
+    Cifar10 { folder: String },
+}
+
+/// One field of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+}
+
+/// A `train` block.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Training {
+    /// `train` or the block's own name.
+    pub name: String,
+    /// Index into [`Program::data`].
+    pub data: usize,
+    /// Names of entries: steps in order, the evaluation, the report.
+    pub steps: Vec<String>,
+    pub evaluate: String,
+    /// Reads the accumulators and returns the figures of [`Training::figures`] as f32[] outputs in order.
+    pub report: String,
+    pub batch: usize,
+    pub epochs: usize,
+    pub seed: u64,
+    pub shuffle: bool,
+    pub figures: Vec<Figure>,
+    pub keep_best: Option<Watch>,
+    pub stop_after: Option<(usize, Watch)>,
+}
+
+/// A number that is reported: the loss first, then each metric.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    pub name: String,
+    pub higher_is_better: bool,
+}
+
+/// `validation.accuracy`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Watch {
+    pub split: String,
+    pub figure: String,
+    pub higher_is_better: bool,
+}
+
+/// A `predict` item.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prediction {
+    pub name: String,
+    pub entry: String,
+}
