@@ -1,1 +1,10 @@
 //! Weft's compiler as a library: text in, values out. No file, clock, thread or environment is touched here.
+
+pub mod check;
+pub mod cpu;
+pub mod diagnostics;
+pub mod evaluate;
+pub mod grad;
+pub mod graph;
+pub mod passes;
+pub mod plan;
