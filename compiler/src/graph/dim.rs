@@ -349,10 +349,13 @@ mod tests {
     #[test]
     fn normal_form_decides_equality() {
         let n = || Dim::symbol("n");
-        assert_eq!((n() + 1.into()) * 2.into() - n(), n() + 2.into());
-        assert_eq!((n() * 4.into()).exact_div(&2.into()), Some(n() * 2.into()));
-        assert_eq!((n() * 4.into() + 3.into()).floor_div(&2.into()).to_string(), "2*n + 1");
-        assert_eq!((n() + 1.into()).floor_div(&2.into()).to_string(), "((n + 1)//2)");
+        assert_eq!((n() + Dim::constant(1)) * Dim::constant(2) - n(), n() + Dim::constant(2));
+        assert_eq!((n() * Dim::constant(4)).exact_div(&Dim::constant(2)), Some(n() * Dim::constant(2)));
+        assert_eq!(
+            (n() * Dim::constant(4) + Dim::constant(3)).floor_div(&Dim::constant(2)).to_string(),
+            "2*n + 1"
+        );
+        assert_eq!((n() + Dim::constant(1)).floor_div(&Dim::constant(2)).to_string(), "((n + 1)//2)");
         assert_eq!((n() - n()).as_constant(), Some(0));
     }
 }
