@@ -48,7 +48,10 @@ pub struct Item {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum ItemKind {
     /// `use "layers.weft"` or `use "layers.weft" { residual, gate as highway }`
-    Use { path: Text, names: Option<Vec<(Name, Option<Name>)>> },
+    Use {
+        path: Text,
+        names: Option<Vec<(Name, Option<Name>)>>,
+    },
     Setting(Setting),
     /// `fn`, `layer`, `model`, `optimizer`: a name, parameters, perhaps tensor inputs, and a body.
     Callable(Callable),
@@ -152,21 +155,50 @@ pub struct Statement {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum StatementKind {
     /// `let pattern = value`
-    Let { pattern: Pattern, value: Expr },
+    Let {
+        pattern: Pattern,
+        value: Expr,
+    },
     /// `weight w: f32[d, units] = glorot_uniform()`; attributes follow as `with trainable = false, decay = false`.
-    Weight { name: Name, ty: Type, value: Expr, attributes: Vec<Argument> },
+    Weight {
+        name: Name,
+        ty: Type,
+        value: Expr,
+        attributes: Vec<Argument>,
+    },
     /// `state mean: f32[c] = zeros()`; an optimizer's may leave the type out.
-    State { name: Name, ty: Option<Type>, value: Expr },
+    State {
+        name: Name,
+        ty: Option<Type>,
+        value: Expr,
+    },
     /// `mean <- expr`: the new value of a state (or, in an optimizer, of the weight).
-    Update { target: Name, value: Expr },
+    Update {
+        target: Name,
+        value: Expr,
+    },
     /// `c = expr`: a carry of the enclosing `scan`, a data field, or a `let` of the enclosing compile-time loop.
-    Assign { target: Name, value: Expr },
+    Assign {
+        target: Name,
+        value: Expr,
+    },
     /// `assert d % heads == 0 : "the heads ({heads}) must divide d ({d})"`
-    Assert { condition: Expr, message: Option<Text> },
+    Assert {
+        condition: Expr,
+        message: Option<Text>,
+    },
     /// `for width, stride in [(64, 1), (128, 2)] { … }`, over compile-time values.
-    For { pattern: Pattern, over: Expr, body: Block },
+    For {
+        pattern: Pattern,
+        over: Expr,
+        body: Block,
+    },
     /// `if … { … } else { … }` in statement position (an `if` with a value at the end of a block is `Expr`).
-    If { condition: Expr, then: Block, otherwise: Option<Block> },
+    If {
+        condition: Expr,
+        then: Block,
+        otherwise: Option<Block>,
+    },
     Setting(Setting),
     /// `yield h` or `yield h, c` inside a scan.
     Yield(Vec<Expr>),
@@ -231,15 +263,35 @@ pub enum ExprKind {
     None,
     Name(String),
     /// `base.field`, one step: `states.h`, `validation.accuracy`
-    Field { base: Box<Expr>, field: Name },
+    Field {
+        base: Box<Expr>,
+        field: Name,
+    },
     /// `callee(arguments)`
-    Call { callee: Box<Expr>, arguments: Vec<Argument> },
+    Call {
+        callee: Box<Expr>,
+        arguments: Vec<Argument>,
+    },
     /// `value |> map`, `value |> stem: map`
-    Pipe { value: Box<Expr>, name: Option<Name>, map: Box<Expr> },
-    Unary { operator: UnaryOperator, operand: Box<Expr> },
-    Binary { operator: BinaryOperator, left: Box<Expr>, right: Box<Expr> },
+    Pipe {
+        value: Box<Expr>,
+        name: Option<Name>,
+        map: Box<Expr>,
+    },
+    Unary {
+        operator: UnaryOperator,
+        operand: Box<Expr>,
+    },
+    Binary {
+        operator: BinaryOperator,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `x[0]`, `x[:, 1:-1:2]`, `x[..., 0]`
-    Index { base: Box<Expr>, indices: Vec<Index> },
+    Index {
+        base: Box<Expr>,
+        indices: Vec<Index>,
+    },
     List(Vec<Expr>),
     Tuple(Vec<Expr>),
     /// `{ label = argmax(p), confidence = max(p, axis = -1) }`; `{ label, confidence }` is short for each by its own name.
@@ -247,10 +299,17 @@ pub enum ExprKind {
     /// `map { "a": 1 }`
     Map(Vec<(Expr, Expr)>),
     /// `if c { a } else { b }`; `c` is a compile-time bool.
-    If { condition: Box<Expr>, then: Block, otherwise: Block },
+    If {
+        condition: Box<Expr>,
+        then: Block,
+        otherwise: Block,
+    },
     Block(Block),
     /// `fn(x, y) { … }`, a nameless function.
-    Lambda { params: Vec<Param>, body: Block },
+    Lambda {
+        params: Vec<Param>,
+        body: Block,
+    },
     /// `fresh m`: instantiates a bound layer again.
     Fresh(Box<Expr>),
     Scan(Box<Scan>),
@@ -303,8 +362,15 @@ pub struct Metric {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum MetricStatement {
     /// `sum counts: i64[k, k] = expr`: this batch's part; parts are added up over the epoch.
-    Sum { name: Name, ty: Option<Type>, value: Expr },
-    Collect { name: Name, value: Expr },
+    Sum {
+        name: Name,
+        ty: Option<Type>,
+        value: Expr,
+    },
+    Collect {
+        name: Name,
+        value: Expr,
+    },
     /// `value = expr` of the sums, once at the end.
     Value(Expr),
     /// `let`, `assert`, `if`, …
@@ -327,7 +393,11 @@ pub enum DataClause {
     /// `split validation = 0.1, test = 0.1`
     Split(Vec<Argument>, Span),
     /// `fit mean = mean(image)`: computed once from the training split.
-    Fit { name: Name, value: Expr, span: Span },
+    Fit {
+        name: Name,
+        value: Expr,
+        span: Span,
+    },
     Augment(Block),
     Batch(Block),
     Host(Block),
@@ -350,20 +420,40 @@ pub struct TrainClause {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum TrainClauseKind {
     /// `on digits as { image, label }`
-    On { data: Name, fields: Option<Pattern> },
+    On {
+        data: Name,
+        fields: Option<Pattern>,
+    },
     /// `batch = 64`, `epochs = 5`, `seed = 1`, `clip_norm = 1.0`, …: a closed set, known to the checker.
-    Key { name: Name, value: Expr },
-    Let { pattern: Pattern, value: Expr },
+    Key {
+        name: Name,
+        value: Expr,
+    },
+    Let {
+        pattern: Pattern,
+        value: Expr,
+    },
     /// `minimize loss [over A, B] using adam(rate = 1e-3) [{ decay = 0 for *.bias, *.norm.*  rate *= 0.1 for bert.* }]`
-    Minimize { loss: Expr, over: Vec<DottedName>, optimizer: Option<Expr>, groups: Vec<GroupRule> },
+    Minimize {
+        loss: Expr,
+        over: Vec<DottedName>,
+        optimizer: Option<Expr>,
+        groups: Vec<GroupRule>,
+    },
     /// `measure accuracy(logits, label), f1(logits, label)`, each perhaps named: `measure top5: top_k(logits, label, k = 5)`
     Measure(Vec<(Option<Name>, Expr)>),
     /// `step discriminator { … }`
-    Step { name: Name, clauses: Vec<TrainClause> },
+    Step {
+        name: Name,
+        clauses: Vec<TrainClause>,
+    },
     /// `keep best by validation.accuracy`
     KeepBest(DottedName),
     /// `stop after 3 epochs without better validation.loss`
-    StopAfter { epochs: Expr, by: DottedName },
+    StopAfter {
+        epochs: Expr,
+        by: DottedName,
+    },
     /// `freeze Classifier.bert`
     Freeze(Vec<DottedName>),
 }
