@@ -121,8 +121,10 @@ impl Builder {
     }
 
     pub fn span(&self, node: &Node<'_>) -> Span {
+        // pest lets a rule that ends in a repetition swallow the white space after it.
         let span = node.as_span();
-        Span::new(self.file, self.base + span.start(), self.base + span.end())
+        let start = self.base + span.start();
+        Span::new(self.file, start, start + span.as_str().trim_end().len())
     }
 
     pub fn error(&mut self, code: &'static str, message: impl Into<String>, span: Span, hint: Option<&str>) {

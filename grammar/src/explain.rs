@@ -150,8 +150,8 @@ impl Rejection<'_> {
 
     fn message(&self, after: &str, found: &str) -> (&'static str, String) {
         let expression = self.expects(Rule::number) || self.expects(Rule::list) || self.expects(Rule::expr);
-        if self.next.is_some_and(|n| n.kind == TokenKind::Number) && (expression || self.expects(Rule::year))
-        {
+        let whole = WeftParser::parse(Rule::number, found).is_ok_and(|pairs| pairs.as_str() == found);
+        if self.next.is_some_and(|n| n.kind == TokenKind::Number) && !whole {
             return (codes::BAD_NUMBER, format!("`{found}` is not a number"));
         }
         let reserved = RESERVED.contains(&found) && !self.next.is_some_and(|n| n.first);

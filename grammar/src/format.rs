@@ -28,6 +28,7 @@ pub fn format(file: &SourceFile, source: &str) -> String {
         for line in item.doc.iter().flat_map(|doc| doc.split('\n')) {
             let line = if line.is_empty() { "///".to_owned() } else { format!("/// {line}") };
             rows.push(text(line));
+            rows.end = None;
         }
         printer.row(&mut rows, item.span, |p| p.item(item));
         previous = Some(&item.kind);
@@ -626,11 +627,7 @@ impl<'a> Printer<'a> {
         let mut parts = Vec::new();
         for (index, one) in all.iter().enumerate() {
             self.element_comments(&mut parts, span(one).start);
-            if index == 0 {
-                parts.insert(0, edge());
-            } else {
-                parts.push(Doc::Line);
-            }
+            parts.push(if index == 0 { edge() } else { Doc::Line });
             // Comments were put before the line they belong to.
             parts.append(&mut self.own_lines(span(one).start));
             parts.push(print(self, one));

@@ -198,7 +198,11 @@ impl<'a> Printer<'a> {
             parts.append(&mut self.own_lines(start));
             parts.push(text("|> "));
             parts.extend(name.iter().flat_map(|name| [self.name(name), text(": ")]));
-            parts.push(self.operand(map, PIPE + 1));
+            // A text after `stage:` would be the message of an `assert`.
+            parts.push(match map.kind {
+                ExprKind::Text(_) if name.is_some() => self.parenthesised(map),
+                _ => self.operand(map, PIPE + 1),
+            });
         }
         let parts = concat(parts);
         group(concat([first, if indented { indent(parts) } else { parts }]))

@@ -18,8 +18,6 @@ pub enum Doc {
     Blank,
     /// Only when the group breaks.
     Broken(&'static str),
-    /// Only when the group doesn't break.
-    Flat(&'static str),
     /// A comment at the end of this line; breaks every group around it.
     Suffix(String),
     Concat(Vec<Doc>),
@@ -100,8 +98,7 @@ impl Renderer {
                 Doc::Line | Doc::Soft | Doc::Hard => self.new_line(depth),
                 Doc::Blank => self.blank = true,
                 Doc::Broken(text) if broken => self.write(text),
-                Doc::Flat(text) if !broken => self.write(text),
-                Doc::Broken(_) | Doc::Flat(_) => {}
+                Doc::Broken(_) => {}
                 Doc::Suffix(comment) => {
                     self.suffix.push(' ');
                     self.suffix.push_str(comment);
@@ -157,13 +154,12 @@ fn fits(doc: &Doc, rest: &[(usize, bool, &Doc)], width: usize) -> bool {
             Doc::Line if !broken => left -= 1,
             Doc::Soft if !broken => {}
             Doc::Line | Doc::Soft | Doc::Hard => return true,
-            Doc::Flat(text) if !broken => left -= text.len() as isize,
             Doc::Broken(text) if broken => left -= text.len() as isize,
             Doc::Concat(parts) => stack.extend(parts.iter().rev().map(|part| (broken, part))),
             // What follows may break its own groups.
             Doc::Indent(doc) => stack.push((broken, doc)),
             Doc::Group(doc) => stack.push((broken && doc.forces_break(), doc)),
-            Doc::Broken(_) | Doc::Flat(_) | Doc::Blank | Doc::Suffix(_) => {}
+            Doc::Broken(_) | Doc::Blank | Doc::Suffix(_) => {}
         }
         if left < 0 {
             return false;

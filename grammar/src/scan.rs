@@ -243,12 +243,13 @@ impl Scan {
         }
         // A misspelt item word: a word that starts a line after a body, or that another word follows there.
         let word = self.word(token);
-        let inside = matches!(word, "where" | "better" | "from" | "else" | "and" | "or");
+        let inside =
+            matches!(word, "where" | "better" | "from" | "else" | "and" | "or" | "carrying" | "over" | "as");
         let after_body = self.is(index - 1, "}");
         let next = self.tokens.get(index + 1);
         let two_words =
             next.is_some_and(|t| t.kind == TokenKind::Word && !t.first) && self.ends_operand(previous);
-        token.first && !inside && (after_body || two_words)
+        self.at_margin(token) && !inside && (after_body || two_words)
     }
 
     fn related(&self, open: usize) -> Option<(Span, String)> {
