@@ -19,8 +19,6 @@ use super::isa::Level;
 use super::vector::Vector;
 use crate::program::PANEL;
 
-/// No tile is higher than this.
-pub const MAX_ROWS: usize = 12;
 
 /// A run of k: where it starts in A (beyond a row's own offset) and in B. All runs of a tile are equally long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -64,7 +64,7 @@ pub fn exp(x: f32) -> f32 {
 
 #[inline(always)]
 pub fn expm1(x: f32) -> f32 {
-    let (n, r, more) = reduce_exp(clamp(x, -30.0, 90.0));
+    let (n, r, more) = reduce_exp(clamp(x, -30.0, 89.0));
     // Doubled at the end, because 2¹²⁸ is too large.
     let half = power_of_two(n.wrapping_sub(1));
     2.0 * half.mul_add(r + more, half - 0.5)
