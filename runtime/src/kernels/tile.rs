@@ -19,7 +19,6 @@ use super::isa::Level;
 use super::vector::Vector;
 use crate::program::PANEL;
 
-
 /// A run of k: where it starts in A (beyond a row's own offset) and in B. All runs of a tile are equally long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
