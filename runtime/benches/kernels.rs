@@ -1,11 +1,11 @@
 //! What the kernels reach on one core, at the sizes of small models, as a share of the measured peak.
 //!
-//! `cargo bench --bench kernels [PART OF A NAME]`. The least of many runs is shown, warm in the caches as in a training step.
+//! `cargo bench --bench kernels -- [PART OF A NAME [LEVEL]]`, where a level is `portable`, `avx2` or `avx512`. The least of many runs is shown, warm in the caches as in a training step.
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
-use weft_runtime::kernels::math::{MathFunction, Random, Unary, table};
+use weft_runtime::kernels::math::{MathFunction, Random, Unary, table_at};
 use weft_runtime::kernels::{Bound, isa::Level, peak};
 use weft_runtime::program::*;
 
@@ -13,14 +13,18 @@ use weft_runtime::program::*;
 const DURATION: Duration = Duration::from_millis(120);
 
 fn main() {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let filter = arguments.next().unwrap_or_default();
+    let wanted = arguments.next();
+    let level = Level::available().into_iter().find(|level| wanted.as_deref() == Some(level.name()));
+    let level = level.unwrap_or(Level::best());
     let roof = peak::fma_peak_gflops(1);
     println!(
         "{}, peak {roof:.1} GFLOP/s a core, {:.1} GB/s read",
         Level::best().name(),
         peak::read_bandwidth_gbs(1)
     );
-    let mut bench = Bench { filter, roof };
+    let mut bench = Bench { filter, level, roof };
     for n in [64, 1] {
         for (input, ci, co) in [([28, 28], 1, 32), ([13, 13], 32, 64), ([5, 5], 64, 64)] {
             bench.convolutions(n, input, ci, co, 3, 0, 1);
@@ -57,6 +61,7 @@ impl Dims {
 
 struct Bench {
     filter: String,
+    level: Level,
     roof: f64,
 }
 
@@ -78,7 +83,7 @@ impl Bench {
 
     /// Runs a kernel over its whole index space, in as many tasks as a segment would have.
     fn kernel(&mut self, name: &str, kernel: Kernel, dims: &Dims, sizes: [usize; 3], flops: usize) {
-        let bound = Bound::bind(&kernel, &dims.0).expect("the kernel binds");
+        let bound = Bound::bind_at(&kernel, &dims.0, self.level).expect("the kernel binds");
         let mut storage = sizes.map(|size| vec![0.5f32; size + 16]);
         let buffers = storage.each_mut().map(|buffer| {
             let address = buffer.as_mut_ptr().cast::<u8>();
@@ -210,7 +215,9 @@ impl Bench {
         use MathFunction::*;
         for function in [Exp, Expm1, Log, Log1p, Tanh, Sigmoid, Erf, Sin, Cos] {
             // SAFETY: the table holds unary functions of f32 at these places.
-            let call = unsafe { std::mem::transmute::<*const (), Unary<f32>>(table()[function as usize]) };
+            let call = unsafe {
+                std::mem::transmute::<*const (), Unary<f32>>(table_at(self.level)[function as usize])
+            };
             let name = format!("{function:?}");
             // SAFETY: both slices hold N elements.
             let seconds = self.time(&name, || unsafe { call(dst.as_mut_ptr(), black_box(&src).as_ptr(), N) });
@@ -220,7 +227,9 @@ impl Bench {
         }
         for function in [Uniform, Normal] {
             // SAFETY: the table holds random functions of f32 at these places.
-            let call = unsafe { std::mem::transmute::<*const (), Random<f32>>(table()[function as usize]) };
+            let call = unsafe {
+                std::mem::transmute::<*const (), Random<f32>>(table_at(self.level)[function as usize])
+            };
             let name = format!("{function:?}");
             // SAFETY: the slice holds N elements.
             let seconds =

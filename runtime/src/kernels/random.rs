@@ -16,8 +16,8 @@ const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const ROUNDS: usize = 10;
 
-/// Blocks that are made side by side.
-const LANES: usize = 16;
+/// Blocks that are made side by side; with fewer, the compiler unrolls the loops over them before it would vectorise them.
+const LANES: usize = 32;
 
 /// A stable 64-bit name for a path: FNV-1a, its bits spread by SplitMix64's finaliser.
 pub fn key(path: &str) -> u64 {
@@ -33,7 +33,7 @@ pub fn key(path: &str) -> u64 {
 pub fn bits(index: u64, state: [i64; 2], key: u64) -> u32 {
     let [c2, c3] = halves(state[1] as u64);
     let [c0, c1] = halves(index / 4);
-    philox([[c0], [c1], [c2], [c3]], philox_key(state, key))[(index % 4) as usize][0]
+    philox([c0, c1, c2, c3], philox_key(state, key))[(index % 4) as usize]
 }
 
 /// Element `index` of a stream of uniform numbers in `[0, 1)`.
@@ -55,22 +55,23 @@ fn philox_key(state: [i64; 2], key: u64) -> [u32; 2] {
     halves(state[0] as u64 ^ key)
 }
 
-/// Philox4x32-10 of `N` counters, word by word.
+/// Philox4x32-10 of one counter. The words live in the low halves of 64-bit ones, whose high halves are left to hold what
+/// they may: a widening multiplication reads low halves only, and so costs one instruction.
 #[inline(always)]
-fn philox<const N: usize>(mut counter: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    let [mut c0, mut c1, mut c2, mut c3] = counter.map(u64::from);
+    let [mut k0, mut k1] = key;
+    let low = |word: u64| word & 0xFFFF_FFFF;
     for _ in 0..ROUNDS {
-        let [c0, c1, c2, c3] = &mut counter;
-        for i in 0..N {
-            let low = u64::from(MULTIPLIERS[0]) * u64::from(c0[i]);
-            let high = u64::from(MULTIPLIERS[1]) * u64::from(c2[i]);
-            c0[i] = (high >> 32) as u32 ^ c1[i] ^ key[0];
-            c1[i] = high as u32;
-            c2[i] = (low >> 32) as u32 ^ c3[i] ^ key[1];
-            c3[i] = low as u32;
-        }
-        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+        let first = low(c0) * u64::from(MULTIPLIERS[0]);
+        let second = low(c2) * u64::from(MULTIPLIERS[1]);
+        c0 = (second >> 32) ^ c1 ^ u64::from(k0);
+        c1 = second;
+        c2 = (first >> 32) ^ c3 ^ u64::from(k1);
+        c3 = first;
+        (k0, k1) = (k0.wrapping_add(WEYL[0]), k1.wrapping_add(WEYL[1]));
     }
-    counter
+    [c0 as u32, c1 as u32, c2 as u32, c3 as u32]
 }
 
 #[inline(always)]
@@ -87,7 +88,7 @@ fn box_muller(first: u32, second: u32) -> [f32; 2] {
     [radius * cos, radius * sin]
 }
 
-/// Fills `dst` with `n` elements from `first` on, of which `make` makes 64 at a time from 16 blocks.
+/// Fills `dst` with `n` elements from `first` on, of which `make` makes a strip at a time from [`LANES`] blocks.
 ///
 /// # Safety
 /// `dst` holds `n` elements, `state` two.
@@ -108,11 +109,13 @@ unsafe fn fill<T: Copy + Default>(
     while done < n {
         let at = first.wrapping_add(done as u64);
         let (block, skipped) = (at / 4, (at % 4) as usize);
-        let mut counter = [[0; LANES], [0; LANES], [c2; LANES], [c3; LANES]];
+        // Words by lane, so that the loop over blocks becomes vector code.
+        let mut words = [[0; LANES]; 4];
         for i in 0..LANES {
-            [counter[0][i], counter[1][i]] = halves(block + i as u64);
+            let [c0, c1] = halves(block + i as u64);
+            [words[0][i], words[1][i], words[2][i], words[3][i]] = philox([c0, c1, c2, c3], key);
         }
-        let lanes = make(philox(counter, key));
+        let lanes = make(words);
         let mut strip = [T::default(); 4 * LANES];
         for i in 0..LANES {
             for lane in 0..4 {

@@ -102,9 +102,24 @@ impl Family {
     }
 }
 
-/// The micro-kernel itself; `ADJACENT`: row r of A is r elements after row 0.
+/// The micro-kernel; `ADJACENT`: row r of A is r elements after row 0.
 #[inline(always)]
 unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool>(tile: &Tile) {
+    // SAFETY: the caller's own promises.
+    unsafe {
+        if !V::FREE_MASKS && tile.columns == NV * V::LANES {
+            sum::<V, MR, NV, ADJACENT, true>(tile)
+        } else {
+            sum::<V, MR, NV, ADJACENT, false>(tile)
+        }
+    }
+}
+
+/// The micro-kernel itself; `FULL`: all columns exist, so that masks take no registers.
+#[inline(always)]
+unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool, const FULL: bool>(
+    tile: &Tile,
+) {
     let panel_vectors = PANEL / V::LANES;
     // SAFETY: the caller vouches for the tile's operands (see `TileFunction`), the masks for the columns beyond its edge.
     unsafe {
@@ -120,7 +135,8 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool
             for _ in 0..tile.length {
                 let row_of_b: [V; NV] = std::array::from_fn(|v| {
                     let panel = (v / panel_vectors) as isize * tile.b_panel;
-                    V::load(b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize), masks[v])
+                    let source = b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize);
+                    if FULL { V::load_full(source) } else { V::load(source, masks[v]) }
                 });
                 for r in 0..MR {
                     let x = V::splat(rows[if ADJACENT { 0 } else { r }].offset(a).add(if ADJACENT {

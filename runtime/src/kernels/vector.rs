@@ -8,12 +8,16 @@
 /// The methods need the instruction set of the vector; loads and stores need the memory of the lanes that the mask names.
 pub trait Vector: Copy {
     const LANES: usize;
+    /// Whether a masked load costs no more than a plain one.
+    const FREE_MASKS: bool;
     type Mask: Copy;
     /// The mask of the first `count` lanes (all, if more).
     unsafe fn mask(count: usize) -> Self::Mask;
     unsafe fn zero() -> Self;
     unsafe fn splat(source: *const f32) -> Self;
     unsafe fn load(source: *const f32, mask: Self::Mask) -> Self;
+    /// All lanes.
+    unsafe fn load_full(source: *const f32) -> Self;
     unsafe fn store(self, target: *mut f32, mask: Self::Mask);
     unsafe fn add(self, other: Self) -> Self;
     /// `self * factor + sum`.
@@ -28,6 +32,7 @@ pub struct Four([f32; 4]);
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Vector for Four {
     const LANES: usize = 4;
+    const FREE_MASKS: bool = false;
     /// The number of lanes.
     type Mask = usize;
     #[inline(always)]
@@ -43,9 +48,13 @@ impl Vector for Four {
         unsafe { Four([*source; 4]) }
     }
     #[inline(always)]
+    unsafe fn load_full(source: *const f32) -> Self {
+        unsafe { Four(source.cast::<[f32; 4]>().read_unaligned()) }
+    }
+    #[inline(always)]
     unsafe fn load(source: *const f32, mask: usize) -> Self {
         if mask == 4 {
-            return unsafe { Four(source.cast::<[f32; 4]>().read_unaligned()) };
+            return unsafe { Four::load_full(source) };
         }
         Four(std::array::from_fn(|lane| if lane < mask { unsafe { *source.add(lane) } } else { 0.0 }))
     }
@@ -88,6 +97,7 @@ pub mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Vector for Wide {
         const LANES: usize = 16;
+        const FREE_MASKS: bool = true;
         type Mask = __mmask16;
         #[inline(always)]
         unsafe fn mask(count: usize) -> __mmask16 {
@@ -100,6 +110,10 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn splat(source: *const f32) -> Self {
             unsafe { Wide(_mm512_set1_ps(*source)) }
+        }
+        #[inline(always)]
+        unsafe fn load_full(source: *const f32) -> Self {
+            unsafe { Wide(_mm512_loadu_ps(source)) }
         }
         #[inline(always)]
         unsafe fn load(source: *const f32, mask: __mmask16) -> Self {
@@ -127,6 +141,7 @@ pub mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Vector for Half {
         const LANES: usize = 8;
+        const FREE_MASKS: bool = false;
         type Mask = __m256i;
         #[inline(always)]
         unsafe fn mask(count: usize) -> __m256i {
@@ -142,6 +157,10 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn splat(source: *const f32) -> Self {
             unsafe { Half(_mm256_set1_ps(*source)) }
+        }
+        #[inline(always)]
+        unsafe fn load_full(source: *const f32) -> Self {
+            unsafe { Half(_mm256_loadu_ps(source)) }
         }
         #[inline(always)]
         unsafe fn load(source: *const f32, mask: __m256i) -> Self {
