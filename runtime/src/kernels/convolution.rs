@@ -7,10 +7,13 @@
 //! | weight gradient | taps × input channels | output pixels | dy itself |
 //!
 //! A forward convolution with padding reads a zero-bordered copy of the input rows that it needs; the gradients visit
-//! valid taps only. Depthwise convolutions are in [`super::depthwise`]; other grouped ones loop over groups.
+//! valid taps only. Depthwise convolutions are in [`super::depthwise`], those into few channels in
+//! [`super::narrow`]; other grouped ones loop over groups.
 
 use super::block::Block;
+use super::depthwise::{self, Depthwise};
 use super::isa::Level;
+use super::narrow::Narrow;
 use super::resolve::{self, Axis, Layout};
 use super::runs::{KC, Run, Runs};
 use super::tile::Segment;
@@ -18,7 +21,7 @@ use crate::program::{Convolution, ConvolutionKind, PANEL, TILE_ROWS};
 use std::ops::Range;
 
 /// Pixels whose offsets are worked out at a time.
-const PIXELS: usize = 240;
+pub const PIXELS: usize = 240;
 /// Output rows that are looked at together in a forward convolution.
 const STRIP_ROWS: usize = 64;
 /// Bytes of a zero-bordered copy, at most (but for one output row).
@@ -92,7 +95,7 @@ impl Geometry {
     }
 
     /// Rows or columns of input from the first tap to the last, inclusive.
-    fn reach(&self, axis: usize) -> usize {
+    pub fn reach(&self, axis: usize) -> usize {
         self.kernel[axis].saturating_sub(1) * self.dilation[axis] + 1
     }
 
@@ -137,7 +140,8 @@ enum Form {
     Forward(Forward),
     Data(Data),
     Weights(Weights),
-    Depthwise(super::depthwise::Depthwise),
+    Depthwise(Depthwise),
+    Narrow(Narrow),
 }
 
 impl Bound {
@@ -146,7 +150,9 @@ impl Bound {
         let splits = kernel.splits.max(1) as usize;
         let depthwise = geometry.groups == geometry.ci && geometry.ci == geometry.co && geometry.ci > 1;
         let form = if depthwise {
-            Form::Depthwise(super::depthwise::Depthwise { kind: kernel.kind, splits })
+            Form::Depthwise(Depthwise { kind: kernel.kind, splits })
+        } else if let Some(narrow) = Narrow::new(kernel.kind, &geometry)? {
+            Form::Narrow(narrow)
         } else {
             match kernel.kind {
                 ConvolutionKind::Forward => Form::Forward(Forward::new(&geometry)?),
@@ -163,6 +169,7 @@ impl Bound {
             Form::Forward(_) => g.n * g.output[0],
             Form::Data(_) => g.n * g.input[0],
             Form::Weights(weights) => weights.splits() * weight_tiles(g),
+            Form::Narrow(narrow) => g.n * narrow.target_rows(),
             Form::Depthwise(depthwise) => match depthwise.kind {
                 ConvolutionKind::Forward => g.n * g.output[0],
                 ConvolutionKind::Data => g.n * g.input[0],
@@ -179,6 +186,7 @@ impl Bound {
             Form::Data(data) => size_of::<isize>() * 2 * PIXELS + size_of::<f32>() * data.packed,
             Form::Weights(_) => size_of::<isize>() * 2 * TILE_ROWS,
             Form::Depthwise(_) => 0,
+            Form::Narrow(narrow) => narrow.scratch_bytes(&self.geometry),
         }
     }
 
@@ -194,8 +202,9 @@ impl Bound {
                 Form::Forward(forward) => forward.run(self.level, g, [a, b], c, range, scratch),
                 Form::Data(data) => data.run(self.level, g, [a, b], c, range, scratch),
                 Form::Weights(weights) => weights.run(self.level, g, [a, b], c, range, scratch),
+                Form::Narrow(narrow) => narrow.run(self.level, g, [a, b], c, range, scratch),
                 Form::Depthwise(depthwise) => {
-                    super::depthwise::run(self.level, depthwise, g, [a, b], c, range.start, range.end)
+                    depthwise::run(self.level, depthwise, g, [a, b], c, range.start, range.end)
                 }
             }
         }

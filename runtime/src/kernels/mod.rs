@@ -9,7 +9,7 @@
 //! | [`isa`] | the instruction set, chosen once |
 //! | [`vector`], [`tile`], [`block`] | a vector, a register tile, a block of tiles |
 //! | [`resolve`], [`runs`] | dims and strides as numbers, how k is cut |
-//! | [`contraction`], [`convolution`], [`depthwise`], [`pack`], [`index`] | the kernels |
+//! | [`contraction`], [`convolution`], [`depthwise`], [`narrow`], [`pack`], [`index`] | the kernels |
 //! | [`math`], [`random`] | functions of strips of elements |
 //! | [`peak`] | what this machine can do at best |
 
@@ -20,6 +20,7 @@ mod depthwise;
 pub mod index;
 pub mod isa;
 pub mod math;
+mod narrow;
 mod pack;
 pub mod peak;
 pub mod random;

@@ -107,6 +107,9 @@ fn groups_and_channels() -> impl Strategy<Value = (usize, [usize; 2])> {
     prop_oneof![
         (Just(1), [1usize..8, 1usize..70]),
         (Just(1), [8usize..40, 1usize..40]),
+        // Narrow, forward and backward.
+        (Just(1), [8usize..40, 1usize..5]),
+        (Just(1), [1usize..5, 8usize..40]),
         (2usize..5, [1usize..6, 1usize..20]),
         // Depthwise.
         (2usize..100, [1usize..2, 1usize..2]),
@@ -114,7 +117,7 @@ fn groups_and_channels() -> impl Strategy<Value = (usize, [usize; 2])> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn convolutions_equal_naive_sums(
         n in 1usize..4,
@@ -154,6 +157,8 @@ fn shapes_with_many_pixels_channels_or_rows() {
     assert!(case(Shape { channels: [3, 300], input: [4, 4], ..plain }, 1, &[1, 3]));
     // A strip of the zero-bordered copy holds but a few rows.
     assert!(case(Shape { n: 2, input: [20, 90], channels: [64, 2], ..plain }, 2, &[7, 21]));
+    assert!(case(Shape { n: 2, input: [40, 90], channels: [9, 3], stride: [1, 1], ..plain }, 2, &[7, 21]));
+    assert!(case(Shape { n: 2, input: [80, 90], channels: [3, 9], stride: [2, 2], ..plain }, 2, &[7, 21]));
     // More splits than images; padding beyond the kernel's reach.
     assert!(case(Shape { n: 2, ..plain }, 5, &[3]));
     assert!(case(Shape { n: 2, padding: [5, 4], after: [6, 5], ..plain }, 1, &[3]));
