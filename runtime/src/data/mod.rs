@@ -7,6 +7,8 @@
 pub mod batch;
 mod cifar;
 mod idx;
+#[cfg(test)]
+pub(crate) use idx::testing as idx_testing;
 pub mod shuffle;
 
 use std::path::{Path, PathBuf};

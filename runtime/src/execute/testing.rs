@@ -5,7 +5,7 @@ use crate::program::*;
 /// Machine code for x86-64, each function 16-byte aligned.
 #[cfg(target_arch = "x86_64")]
 pub fn code() -> Code {
-    let functions: [&[u8]; 3] = [
+    let functions: [&[u8]; 5] = [
         // 0: out[i] = i + dims[0], i32.
         &[
             0x48, 0x8b, 0x07, //             mov rax, [rdi]
@@ -36,6 +36,30 @@ pub fn code() -> Code {
             0xc5, 0xfa, 0x11, 0x02, //       vmovss [rdx], xmm0
             0xc3, //                         ret
         ],
+        // 3: sum[0] += x[0]², f32.
+        &[
+            0x48, 0x8b, 0x07, //             mov rax, [rdi]
+            0x48, 0x8b, 0x57, 0x08, //       mov rdx, [rdi + 8]
+            0xc5, 0xfa, 0x10, 0x02, //       vmovss xmm0, [rdx]
+            0xc5, 0xfa, 0x59, 0xc0, //       vmulss xmm0, xmm0, xmm0
+            0xc5, 0xfa, 0x58, 0x00, //       vaddss xmm0, xmm0, [rax]
+            0xc5, 0xfa, 0x11, 0x00, //       vmovss [rax], xmm0
+            0xc3, //                         ret
+        ],
+        // 4: sum[0] += x[i], where sum is f32 and x is i32.
+        &[
+            0x48, 0x8b, 0x07, //             mov rax, [rdi]
+            0x48, 0x8b, 0x57, 0x08, //       mov rdx, [rdi + 8]
+            0xc5, 0xfa, 0x10, 0x00, //       vmovss xmm0, [rax]
+            0x4c, 0x39, 0xc1, //       next: cmp rcx, r8
+            0x7d, 0x0e, //                   jge done
+            0xc5, 0xf2, 0x2a, 0x0c, 0x8a, // vcvtsi2ss xmm1, xmm1, dword [rdx + rcx*4]
+            0xc5, 0xfa, 0x58, 0xc1, //       vaddss xmm0, xmm0, xmm1
+            0x48, 0xff, 0xc1, //             inc rcx
+            0xeb, 0xed, //                   jmp next
+            0xc5, 0xfa, 0x11, 0x00, // done: vmovss [rax], xmm0
+            0xc3, //                         ret
+        ],
     ];
     let mut code = Code { arch: "x86_64".into(), ..Code::default() };
     for function in functions {
@@ -52,6 +76,10 @@ pub const COUNT_UP: u32 = 0;
 pub const ADD_TO: u32 = 1;
 /// `out[0] = x[0] / y[0]`
 pub const DIVIDE: u32 = 2;
+/// `sum[0] += x[0]²`
+pub const ADD_SQUARE: u32 = 3;
+/// `sum[0] += x[i]`
+pub const ADD_ALL: u32 = 4;
 
 /// Builds an entry piece by piece.
 #[derive(Debug, Default)]

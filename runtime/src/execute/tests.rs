@@ -267,7 +267,7 @@ fn damaged_programs_are_refused() {
     check(&|p| p.variables.push(p.variables[0].clone()), "two variables");
     check(&|p| p.entries.push(p.entries[0].clone()), "two entries");
     check(
-        &|p| p.entries[0].segments[0].launches[0].kernel = Kernel::Nest { function: 3, dims: vec![] },
-        "function 3",
+        &|p| p.entries[0].segments[0].launches[0].kernel = Kernel::Nest { function: 5, dims: vec![] },
+        "function 5",
     );
 }
