@@ -1,4 +1,5 @@
 //! Placeholder of the kernels.
+#![allow(clippy::undocumented_unsafe_blocks)]
 
 use crate::program::{DimIndex, Kernel};
 use std::sync::atomic::{AtomicU32, Ordering};
