@@ -43,14 +43,20 @@ fn read(folder: &Path, names: &[String]) -> Result<Table> {
                 return Err(Error::damaged(&path, message));
             }
             labels.extend(i32::from(*label).to_le_bytes());
-            images.extend((0..PIXELS).flat_map(|pixel| (0..CHANNELS).map(move |c| planes[c * PIXELS + pixel])));
+            images
+                .extend((0..PIXELS).flat_map(|pixel| (0..CHANNELS).map(move |c| planes[c * PIXELS + pixel])));
             rows += 1;
         }
     }
     Ok(Table {
         rows,
         columns: vec![
-            Column { name: "image".into(), dtype: DType::U8, shape: vec![SIDE, SIDE, CHANNELS], data: images },
+            Column {
+                name: "image".into(),
+                dtype: DType::U8,
+                shape: vec![SIDE, SIDE, CHANNELS],
+                data: images,
+            },
             Column { name: "label".into(), dtype: DType::I32, shape: vec![], data: labels },
         ],
     })

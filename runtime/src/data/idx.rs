@@ -62,15 +62,25 @@ impl Pair {
         let images = read(&self.images)?;
         let labels = read(&self.labels)?;
         let &[rows, height, width] = images.shape.as_slice() else {
-            return Err(Error::damaged(&self.images, format!("images have 3 axes, not {}", images.shape.len())));
+            return Err(Error::damaged(
+                &self.images,
+                format!("images have 3 axes, not {}", images.shape.len()),
+            ));
         };
         if labels.shape.len() != 1 {
-            return Err(Error::damaged(&self.labels, format!("labels have 1 axis, not {}", labels.shape.len())));
+            return Err(Error::damaged(
+                &self.labels,
+                format!("labels have 1 axis, not {}", labels.shape.len()),
+            ));
         }
         if labels.shape[0] != rows {
             return Err(Error::damaged(
                 &self.labels,
-                format!("there are {} labels, but {rows} images in {}", labels.shape[0], self.images.display()),
+                format!(
+                    "there are {} labels, but {rows} images in {}",
+                    labels.shape[0],
+                    self.images.display()
+                ),
             ));
         }
         if u32::try_from(rows).is_err() || rows == 0 {
@@ -80,7 +90,12 @@ impl Pair {
         Ok(Table {
             rows,
             columns: vec![
-                Column { name: "image".into(), dtype: DType::U8, shape: vec![height, width, 1], data: images.data },
+                Column {
+                    name: "image".into(),
+                    dtype: DType::U8,
+                    shape: vec![height, width, 1],
+                    data: images.data,
+                },
                 Column { name: "label".into(), dtype: DType::I32, shape: vec![], data: labels },
             ],
         })
@@ -124,10 +139,13 @@ fn parse(mut reader: impl Read) -> Result<Array, Problem> {
         return content(format!("this is no idx file: it starts with {magic:02x?} instead of 00 00"));
     };
     if kind != UNSIGNED_BYTE {
-        return content(format!("values of idx type {kind:#04x} are not supported; they must be unsigned bytes (0x08)"));
+        return content(format!(
+            "values of idx type {kind:#04x} are not supported; they must be unsigned bytes (0x08)"
+        ));
     }
     let extents = take(&mut reader, 4 * usize::from(rank))?;
-    let shape: Vec<usize> = extents.as_chunks::<4>().0.iter().map(|&b| u32::from_be_bytes(b) as usize).collect();
+    let shape: Vec<usize> =
+        extents.as_chunks::<4>().0.iter().map(|&b| u32::from_be_bytes(b) as usize).collect();
     let Some(expected) = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)) else {
         return content(format!("the extents {shape:?} are larger than memory"));
     };
@@ -135,7 +153,10 @@ fn parse(mut reader: impl Read) -> Result<Array, Problem> {
     let mut data = Vec::new();
     reader.take((expected as u64).saturating_add(1)).read_to_end(&mut data).map_err(Problem::Reading)?;
     if data.len() < expected {
-        return content(format!("the extents {shape:?} ask for {expected} bytes, but only {} follow", data.len()));
+        return content(format!(
+            "the extents {shape:?} ask for {expected} bytes, but only {} follow",
+            data.len()
+        ));
     }
     if data.len() > expected {
         return content(format!("more than the {expected} bytes follow that the extents {shape:?} ask for"));

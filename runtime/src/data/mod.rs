@@ -174,7 +174,9 @@ fn check_fields(set: &DataSet, folder: &Path, table: &Table) -> Result<()> {
 /// Holds rows out of the training part where the files have no such part.
 fn split(set: &DataSet, files: Files, seed: u64) -> Result<Parts> {
     let count = files.train.rows;
-    let share = |share: f64, there: bool| if there { 0 } else { (share.clamp(0.0, 1.0) * count as f64).round() as usize };
+    let share = |share: f64, there: bool| {
+        if there { 0 } else { (share.clamp(0.0, 1.0) * count as f64).round() as usize }
+    };
     let validation_rows = share(set.validation, files.validation.is_some());
     let test_rows = share(set.test, files.test.is_some());
     let held_out = validation_rows + test_rows;
@@ -237,7 +239,9 @@ mod tests {
 
     #[test]
     fn shares_are_held_out_by_the_seed_without_overlap() {
-        let parts = |seed| split(&set(0.2, 0.1), Files { train: table(50), validation: None, test: None }, seed).unwrap();
+        let parts = |seed| {
+            split(&set(0.2, 0.1), Files { train: table(50), validation: None, test: None }, seed).unwrap()
+        };
         let first = parts(1);
         assert_eq!((first.train.len(), first.validation.len(), first.test.len()), (35, 10, 5));
         let mut all: Vec<u32> = Split::ALL.iter().flat_map(|&s| first.get(s).rows.to_vec()).collect();

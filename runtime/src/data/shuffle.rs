@@ -28,7 +28,7 @@ fn mix(value: u64) -> u64 {
 
 /// Scales a random number to `0..bound`. With 64 random bits, the bias is below `bound / 2⁶⁴`.
 fn below(random: u64, bound: u64) -> u64 {
-    (u128::from(random) * u128::from(bound) >> 64) as u64
+    ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }
 
 #[cfg(test)]

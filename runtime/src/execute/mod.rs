@@ -84,6 +84,19 @@ pub struct LaunchTime<'a> {
     pub bytes: i64,
 }
 
+/// The values of an entry's dim table when its symbols have the given values.
+pub fn dims_at(entry: &Entry, symbols: &[(&str, usize)]) -> Result<Vec<i64>> {
+    let value = |symbol: &String| {
+        let given = symbols.iter().find(|(name, _)| name == symbol);
+        let (_, value) = given.ok_or_else(|| Error::Dim {
+            entry: entry.name.clone(),
+            message: format!("no value is given for `{symbol}`"),
+        })?;
+        Ok(i64::try_from(*value).unwrap_or(i64::MAX))
+    };
+    dims::evaluate(entry, &entry.symbols.iter().map(value).collect::<Result<Vec<_>>>()?)
+}
+
 impl Session {
     /// Prepares a program to be run by so many threads, the caller's included. Variables are zero until an entry or
     /// [`Session::set_variable`] fills them.
@@ -159,17 +172,7 @@ impl Session {
 
     /// Makes room for an entry at the given symbols, so that smaller dims need no new plan.
     pub fn reserve(&mut self, entry: usize, symbols: &[(&str, usize)]) -> Result<()> {
-        let program = Arc::clone(&self.program);
-        let description = &program.entries[entry];
-        let mut values = Vec::with_capacity(description.symbols.len());
-        for symbol in &description.symbols {
-            let value = symbols.iter().find(|(name, _)| name == symbol).ok_or_else(|| Error::Dim {
-                entry: description.name.clone(),
-                message: format!("`{symbol}` has no upper bound"),
-            })?;
-            values.push(i64::try_from(value.1).unwrap_or(i64::MAX));
-        }
-        let dims = dims::evaluate(description, &values)?;
+        let dims = dims_at(&self.program.entries[entry], symbols)?;
         self.make_room(entry, &dims)
     }
 

@@ -27,10 +27,14 @@ fn parse(mut bytes: Vec<u8>) -> Result<Tensor, String> {
     }
     let (text, data_start) = header_text(&bytes).ok_or("the file ends within its header")??;
     let (dtype, shape) = parse_header(text)?;
-    let expected = byte_count(dtype, &shape).ok_or_else(|| format!("the shape {shape:?} is larger than memory"))?;
+    let expected =
+        byte_count(dtype, &shape).ok_or_else(|| format!("the shape {shape:?} is larger than memory"))?;
     let there = bytes.len() - data_start;
     if there != expected {
-        return Err(format!("{} values of shape {shape:?} take {expected} bytes, but {there} follow the header", dtype.name()));
+        return Err(format!(
+            "{} values of shape {shape:?} take {expected} bytes, but {there} follow the header",
+            dtype.name()
+        ));
     }
     bytes.drain(..data_start);
     if dtype == DType::Bool
@@ -49,7 +53,11 @@ fn header_text(bytes: &[u8]) -> Option<Result<(&str, usize), String>> {
         version => return Some(Err(format!("version {version} of the format is not known"))),
     };
     let text = bytes.get(start..start.checked_add(len)?)?;
-    Some(std::str::from_utf8(text).map(|text| (text, start + len)).map_err(|_| "the header is not text".into()))
+    Some(
+        std::str::from_utf8(text)
+            .map(|text| (text, start + len))
+            .map_err(|_| "the header is not text".into()),
+    )
 }
 
 /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
@@ -59,7 +67,8 @@ fn parse_header(text: &str) -> Result<(DType, Vec<usize>), String> {
         let at = text.find(&format!("'{key}'"))? + key.len() + 2;
         text[at..].trim_start().strip_prefix(':').map(str::trim_start)
     };
-    let descr = value("descr").and_then(|rest| rest.strip_prefix('\'')).and_then(|rest| rest.split('\'').next());
+    let descr =
+        value("descr").and_then(|rest| rest.strip_prefix('\'')).and_then(|rest| rest.split('\'').next());
     let dtype = match descr.ok_or_else(wrong)? {
         "<f4" => DType::F32,
         "<f8" => DType::F64,
@@ -80,7 +89,8 @@ fn parse_header(text: &str) -> Result<(DType, Vec<usize>), String> {
     if !order.starts_with("False") {
         return Err(wrong());
     }
-    let extents = value("shape").and_then(|rest| rest.strip_prefix('(')).and_then(|rest| rest.split_once(')'));
+    let extents =
+        value("shape").and_then(|rest| rest.strip_prefix('(')).and_then(|rest| rest.split_once(')'));
     let shape = extents
         .ok_or_else(wrong)?
         .0

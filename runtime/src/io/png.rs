@@ -28,7 +28,9 @@ pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
     let header = decoder.read_header_info().map_err(not_png)?;
     let (width, height) = (header.width, header.height);
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(wrong(format!("an image of {width} × {height} pixels is too large (at most {MAX_PIXELS} pixels)")));
+        return Err(wrong(format!(
+            "an image of {width} × {height} pixels is too large (at most {MAX_PIXELS} pixels)"
+        )));
     }
     let mut reader = decoder.read_info().map_err(not_png)?;
     let (color, depth) = reader.output_color_type();
@@ -87,10 +89,12 @@ mod tests {
     fn every_kind_becomes_the_channels_asked_for() {
         let folder = Folder::new();
         let grey = folder.file("g.png", &encode(ColorType::Grayscale, BitDepth::Eight, (2, 1), &[7, 200]));
-        let rgb = folder.file("c.png", &encode(ColorType::Rgb, BitDepth::Eight, (1, 2), &[255, 0, 0, 9, 9, 9]));
+        let rgb =
+            folder.file("c.png", &encode(ColorType::Rgb, BitDepth::Eight, (1, 2), &[255, 0, 0, 9, 9, 9]));
         let rgba = folder.file("a.png", &encode(ColorType::Rgba, BitDepth::Eight, (1, 1), &[1, 2, 3, 4]));
         let bits = folder.file("b.png", &encode(ColorType::Grayscale, BitDepth::One, (2, 1), &[0b0100_0000]));
-        let wide = folder.file("w.png", &encode(ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[0xab, 0xcd]));
+        let wide =
+            folder.file("w.png", &encode(ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[0xab, 0xcd]));
 
         let tensor = read(&grey, 1).unwrap();
         assert_eq!((tensor.shape.as_slice(), tensor.data.as_slice()), (&[1, 2, 1][..], &[7, 200][..]));

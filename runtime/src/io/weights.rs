@@ -26,11 +26,13 @@ pub fn read(path: &Path) -> Result<Weights> {
     let wrong = |message: String| Error::damaged(path, message);
     let damaged = |error| wrong(format!("this is no sound safetensors file: {error}"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
-    let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let metadata =
+        header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut weights = Weights { tensors: BTreeMap::new(), metadata };
     for (name, view) in SafeTensors::deserialize(&bytes).map_err(damaged)?.iter() {
-        let dtype = from_file(view.dtype())
-            .ok_or_else(|| wrong(format!("`{name}` holds values of type {:?}, which is not supported", view.dtype())))?;
+        let dtype = from_file(view.dtype()).ok_or_else(|| {
+            wrong(format!("`{name}` holds values of type {:?}, which is not supported", view.dtype()))
+        })?;
         let tensor = Tensor { dtype, shape: view.shape().to_vec(), data: view.data().to_vec() };
         weights.tensors.insert(name.to_string(), tensor);
     }
@@ -38,7 +40,11 @@ pub fn read(path: &Path) -> Result<Weights> {
 }
 
 /// Writes tensors in the order of their names.
-pub fn write(path: &Path, tensors: &BTreeMap<&str, TensorView<'_>>, metadata: &BTreeMap<String, String>) -> Result<()> {
+pub fn write(
+    path: &Path,
+    tensors: &BTreeMap<&str, TensorView<'_>>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
     let mut header = Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".into(), json!(metadata));
@@ -47,7 +53,8 @@ pub fn write(path: &Path, tensors: &BTreeMap<&str, TensorView<'_>>, metadata: &B
     for (name, tensor) in tensors {
         let start = end;
         end += tensor.data.len();
-        let entry = json!({ "dtype": to_file(tensor.dtype), "shape": tensor.shape, "data_offsets": [start, end] });
+        let entry =
+            json!({ "dtype": to_file(tensor.dtype), "shape": tensor.shape, "data_offsets": [start, end] });
         header.insert(name.to_string(), entry);
     }
     let mut text = Value::Object(header).to_string();

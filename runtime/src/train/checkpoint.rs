@@ -20,8 +20,9 @@ fn saved(program: &Program) -> impl Iterator<Item = usize> {
 /// Writes all weights and states.
 pub fn save_weights(session: &Session, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
     let program = session.program();
-    let tensors =
-        saved(program).map(|index| (program.variables[index].path.as_str(), session.variable(index))).collect();
+    let tensors = saved(program)
+        .map(|index| (program.variables[index].path.as_str(), session.variable(index)))
+        .collect();
     weights::write(path, &tensors, metadata)
 }
 
@@ -31,7 +32,8 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
     let file = weights::read(path)?;
     let program = session.program();
     let known = |name: &str| program.variables.iter().any(|variable| variable.path == name);
-    let mut unexpected: Vec<&str> = file.tensors.keys().map(String::as_str).filter(|name| !known(name)).collect();
+    let mut unexpected: Vec<&str> =
+        file.tensors.keys().map(String::as_str).filter(|name| !known(name)).collect();
     let (mut missing, mut different, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for index in saved(program) {
         let variable = &program.variables[index];
@@ -75,6 +77,11 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
         session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
     }
     Ok(())
+}
+
+/// The seed of the training that made a file; none when it does not say.
+pub fn seed(path: &Path) -> Result<Option<u64>> {
+    Ok(weights::read(path)?.metadata.get("seed").and_then(|seed| seed.parse().ok()))
 }
 
 /// The most similar name, when it is similar enough to be meant.

@@ -88,6 +88,8 @@ mod tests {
         assert_eq!(improved, [false, true, false, true, false, false]);
         assert_eq!(best.epochs_without(6), 2);
         let mut higher = Best::new(Split::Validation, 0, true);
-        assert!(higher.improves(1, Some(1.0)) && higher.improves(2, Some(2.0)) && !higher.improves(3, Some(2.0)));
+        assert!(
+            higher.improves(1, Some(1.0)) && higher.improves(2, Some(2.0)) && !higher.improves(3, Some(2.0))
+        );
     }
 }

@@ -1,8 +1,13 @@
 //! The whole loop, on a program of a few instructions: one weight `w` that every step changes by a constant, and the loss w².
 //! Starting at 5 and falling by 1 a batch, the loss falls to 0 and then rises again, as over-fitting would have it.
 
+use std::collections::BTreeMap;
+
+use super::wiring::Wiring;
 use super::*;
 use crate::data::idx_testing::write_pair;
+use crate::error::Error;
+use crate::execute::Session;
 use crate::execute::testing::{ADD_ALL, ADD_SQUARE, ADD_TO, Builder, DIVIDE, code};
 use crate::io::testing::Folder;
 use crate::io::weights;
@@ -66,7 +71,8 @@ fn program(change: i64) -> Program {
         report.output(name, &[], mean);
     }
 
-    let field = |name: &str, dtype, shape: &[usize]| Field { name: name.into(), dtype, shape: shape.to_vec() };
+    let field =
+        |name: &str, dtype, shape: &[usize]| Field { name: name.into(), dtype, shape: shape.to_vec() };
     Program {
         name: "square".into(),
         variables: vec![
@@ -143,7 +149,10 @@ impl Observer for Diary {
             Event::Batch { epoch, batch, rows, figures, .. } => {
                 self.at = (*epoch, *batch);
                 let loss = figures.as_ref().and_then(|f| f.get("loss"));
-                format!("batch {epoch}.{batch}: {rows}{}", loss.map_or(String::new(), |l| format!(" loss {l}")))
+                format!(
+                    "batch {epoch}.{batch}: {rows}{}",
+                    loss.map_or(String::new(), |l| format!(" loss {l}"))
+                )
             }
             Event::EpochEnd { epoch, train, validation, best, .. } => {
                 let validation = validation.and_then(|f| f.get("loss"));
@@ -186,7 +195,8 @@ fn a_training_runs_as_the_spec_says() {
     let saved = weights::read(&summary.saved[0]).unwrap();
     assert_eq!(saved.tensors["w"].view().to_f64(), [2.0]);
     assert_eq!(saved.tensors.len(), 1);
-    let expected = ["epoch: 1", "seed: 1", "spec: square", "train.labels", "train.loss: 9.666667", "training: train"];
+    let expected =
+        ["epoch: 1", "seed: 1", "spec: square", "train.labels", "train.loss: 9.666667", "training: train"];
     let metadata: Vec<String> = saved.metadata.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     assert!(expected.iter().zip(&metadata).all(|(expected, got)| got.starts_with(expected)), "{metadata:?}");
 }
@@ -211,10 +221,28 @@ fn the_best_weights_are_kept_and_tested() {
     assert_eq!((w(BEST_FILE), w(LAST_FILE)), (-1.0, -7.0));
 
     let program = Arc::new(program);
-    let mut loss = |file: &str, split| {
-        evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent).unwrap().get("loss").unwrap()
+    let loss = |file: &str, split| {
+        evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent)
+            .unwrap()
+            .and_then(|figures| figures.get("loss"))
+            .unwrap()
     };
     assert_eq!((loss(BEST_FILE, Split::Test), loss(LAST_FILE, Split::Validation)), (1.0, 49.0));
+}
+
+#[test]
+fn an_evaluation_holds_out_the_rows_that_its_weights_did_not_see() {
+    let folder = digits();
+    let options = options(&folder);
+    let trained = Options { seed: Some(77), epochs: Some(1), ..options.clone() };
+    let program = Arc::new(program(-1));
+    let summary = train(Arc::clone(&program), 0, &trained, &mut Silent).unwrap();
+    let evaluate = |options: &Options| {
+        evaluate(Arc::clone(&program), 0, &summary.saved[0], Split::Validation, options, &mut Silent).unwrap()
+    };
+    // The sum of the held-out labels tells which rows they are.
+    assert_eq!(evaluate(&options), summary.validation);
+    assert_ne!(evaluate(&Options { seed: Some(78), ..options }), summary.validation);
 }
 
 #[test]
@@ -274,7 +302,8 @@ fn weights_that_do_not_fit_are_listed() {
     let mut session = Session::new(Arc::new(program), 1).unwrap();
     let path = folder.path().join("w");
     let mut tensors = BTreeMap::new();
-    let (scalar, vector) = (crate::tensor::Tensor::from_f32(&[], &[1.0]), crate::tensor::Tensor::from_f32(&[1], &[1.0]));
+    let (scalar, vector) =
+        (crate::tensor::Tensor::from_f32(&[], &[1.0]), crate::tensor::Tensor::from_f32(&[1], &[1.0]));
     tensors.insert("w", vector.view());
     tensors.insert("Cnn.dense.bias", scalar.view());
     tensors.insert("Cnn.dense_1.weight", scalar.view());
@@ -316,7 +345,10 @@ fn mistakes_are_found_before_the_first_step() {
         .contains("`validation.loss` is watched, but the data has no such part")
     );
     assert!(message(&|p, _| p.trainings[0].steps[0] = "step".into()).contains("no entry is named `step`"));
-    assert!(message(&|p, _| p.data[0].fields[0].shape = vec![28, 28, 1]).contains("but the spec says u8[28, 28, 1]"));
+    assert!(
+        message(&|p, _| p.data[0].fields[0].shape = vec![28, 28, 1])
+            .contains("but the spec says u8[28, 28, 1]")
+    );
     assert!(message(&|_, o| o.out = Some("/proc/nothing/here".into())).contains("cannot make the folder"));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::data::{Batch, Table};
 use crate::error::{Error, Result};
-use crate::execute::{Outputs, Session};
+use crate::execute::{Outputs, Profile, Session};
 use crate::program::{DType, InputSource, Program};
 use crate::tensor::TensorView;
 
@@ -28,7 +28,11 @@ pub struct Wiring {
 #[derive(Debug)]
 enum Wire {
     /// A column of the batch; its shape has the batch's rows in front.
-    Column { index: usize, dtype: DType, row: Vec<usize> },
+    Column {
+        index: usize,
+        dtype: DType,
+        row: Vec<usize>,
+    },
     Random,
     Step,
     Epoch,
@@ -39,15 +43,19 @@ impl Wiring {
     /// Resolves an entry by its name against the columns of a training's data.
     pub fn new(session: &Session, name: &str, data: usize, table: &Table) -> Result<Wiring> {
         let entry = session.entry(name)?;
-        let wrong = |input: &str, message: &str| Error::Unsound(format!("input `{input}` of `{name}` {message}"));
+        let wrong =
+            |input: &str, message: &str| Error::Unsound(format!("input `{input}` of `{name}` {message}"));
         let wire = |input: &crate::program::Input| match &input.source {
-            InputSource::Caller => Err(wrong(&input.name, "must be given by a caller, but a training has none")),
+            InputSource::Caller => {
+                Err(wrong(&input.name, "must be given by a caller, but a training has none"))
+            }
             InputSource::Field { data: other, .. } if *other != data => {
                 Err(wrong(&input.name, "reads another data set than the training's"))
             }
             InputSource::Field { field, .. } => {
                 let index = table.columns.iter().position(|column| column.name == *field);
-                let index = index.ok_or_else(|| wrong(&input.name, "reads a field that the data does not have"))?;
+                let index =
+                    index.ok_or_else(|| wrong(&input.name, "reads a field that the data does not have"))?;
                 let column = &table.columns[index];
                 Ok(Wire::Column { index, dtype: column.dtype, row: column.shape.clone() })
             }
@@ -66,7 +74,32 @@ impl Wiring {
     }
 
     /// Runs the entry on a batch, at a moment. Without a batch, columns have no rows.
-    pub fn run<'s>(&self, session: &'s mut Session, batch: Option<&Batch>, moment: &Moment) -> Result<Outputs<'s>> {
+    pub fn run<'s>(
+        &self,
+        session: &'s mut Session,
+        batch: Option<&Batch>,
+        moment: &Moment,
+    ) -> Result<Outputs<'s>> {
+        self.with_inputs(batch, moment, |inputs| session.run(self.entry, inputs))
+    }
+
+    /// Runs the entry and measures each launch.
+    pub fn profile<'s>(
+        &self,
+        session: &'s mut Session,
+        batch: &Batch,
+        moment: &Moment,
+    ) -> Result<Profile<'s>> {
+        self.with_inputs(Some(batch), moment, |inputs| session.run_profiled(self.entry, inputs))
+    }
+
+    /// Calls `then` with the inputs in the entry's order.
+    fn with_inputs<R>(
+        &self,
+        batch: Option<&Batch>,
+        moment: &Moment,
+        then: impl FnOnce(&[TensorView<'_>]) -> R,
+    ) -> R {
         let mut random = [0; 16];
         random[..8].copy_from_slice(&moment.seed.to_le_bytes());
         random[8..].copy_from_slice(&moment.batch.to_le_bytes());
@@ -99,6 +132,6 @@ impl Wiring {
                 TensorView { dtype, shape, data }
             })
             .collect();
-        session.run(self.entry, &views)
+        then(&views)
     }
 }
