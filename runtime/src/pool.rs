@@ -6,11 +6,11 @@
 //!
 //! **Why it is sound.** All shared state is one [`Shared`]:
 //!
-//! - `claims` is `tasks << 32 | next`. A thread owns task `i` exactly when its `fetch_add(1)` returned a word with
-//!   `next = i < tasks`. A word whose tasks are used up stays so until the caller stores a new one.
-//! - `remaining` counts tasks that are not finished. The caller sets it before it publishes, each owner of a task lowers it
-//!   once when its task is done, and the caller publishes the next segment only after it has read 0. So while any thread
-//!   owns an unfinished task, the segment cannot change.
+//! - `claims` is `tasks << 32 | next`. A thread owns the tasks `next .. min(next + bite, tasks)` of the word that its
+//!   `fetch_add(bite)` returned. A word whose tasks are used up stays so until the caller stores a new one.
+//! - `remaining` counts tasks that are not finished. The caller sets it before it publishes, an owner of tasks lowers it by
+//!   their number after it has done them all, and the caller publishes the next segment only after it has read 0. So while
+//!   any thread owns tasks that it has not handed in, the segment cannot change.
 //! - `job` is plain memory. It is written by the caller only while no task is owned, and read only by the owner of a task
 //!   *after* the claim. The claim's acquire pairs with the publishing release (later `fetch_add`s continue its release
 //!   sequence), so an owner sees the job of the very segment that its claim belongs to, even when it had looked at an older
@@ -42,13 +42,25 @@ type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 #[derive(Debug, Default)]
 struct Line<T>(T);
 
+/// What a worker reads first: one line brings it all.
+#[derive(Default)]
+struct Work {
+    claims: AtomicU64,
+    job: UnsafeCell<Option<*const Task<'static>>>,
+}
+
 struct Shared {
-    claims: Line<AtomicU64>,
+    work: Line<Work>,
     remaining: Line<AtomicUsize>,
-    job: Line<UnsafeCell<Option<*const Task<'static>>>>,
     asleep: Vec<Line<AtomicBool>>,
     panicked: AtomicBool,
     stop: AtomicBool,
+    threads: usize,
+}
+
+/// A word of claims as the next task and the number of tasks.
+fn split(word: u64) -> (usize, usize) {
+    (word as u32 as usize, (word >> 32) as usize)
 }
 
 // SAFETY: everything but `job` is atomic; the module's doc shows that `job` is never read and written at once, and that
@@ -60,35 +72,38 @@ unsafe impl Send for Shared {}
 impl Shared {
     /// Claims and runs tasks until none is left.
     fn work(&self, thread: usize) {
-        loop {
-            // Looking first keeps the counter from growing while threads spin.
-            let word = self.claims.0.load(Ordering::Relaxed);
-            if word as u32 >= (word >> 32) as u32 {
-                return;
-            }
-            let word = self.claims.0.fetch_add(1, Ordering::Acquire);
-            let (task, tasks) = (word as u32, (word >> 32) as u32);
-            if task >= tasks {
-                return;
-            }
-            // SAFETY: this thread owns an unfinished task, so nobody writes `job` now, and the caller keeps the closure
-            // alive until `remaining` is 0.
-            let run = || unsafe {
-                if let Some(job) = *self.job.0.get() {
-                    (*job)(task as usize, thread);
+        let word = self.work.0.claims.load(Ordering::Relaxed);
+        let (mut next, mut tasks) = split(word);
+        let mut done = 0;
+        while next < tasks {
+            // Large bites first, single tasks at the end: few claims, and no thread waits long for the last one.
+            let bite = ((tasks - next) / (2 * self.threads)).max(1);
+            let word = self.work.0.claims.fetch_add(bite as u64, Ordering::Acquire);
+            (next, tasks) = split(word);
+            for task in next..tasks.min(next + bite) {
+                // SAFETY: this thread owns an unfinished task, so nobody writes `job` now, and the caller keeps the closure
+                // alive until `remaining` is 0.
+                let run = || unsafe {
+                    if let Some(job) = *self.work.0.job.get() {
+                        (*job)(task, thread);
+                    }
+                };
+                // A panic must not leave the caller waiting for ever; it is raised again there.
+                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    self.panicked.store(true, Ordering::Relaxed);
                 }
-            };
-            // A panic must not leave the caller waiting for ever; it is raised again there.
-            if catch_unwind(AssertUnwindSafe(run)).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
+                done += 1;
             }
-            self.remaining.0.fetch_sub(1, Ordering::Release);
+            next += bite;
+        }
+        if done > 0 {
+            self.remaining.0.fetch_sub(done, Ordering::Release);
         }
     }
 
     fn has_work(&self) -> bool {
-        let word = self.claims.0.load(Ordering::Relaxed);
-        (word as u32) < (word >> 32) as u32
+        let (next, tasks) = split(self.work.0.claims.load(Ordering::Relaxed));
+        next < tasks
     }
 
     fn worker(&self, thread: usize) {
@@ -142,12 +157,12 @@ impl Pool {
     pub fn new(threads: usize) -> Result<Pool> {
         let workers = threads.max(1) - 1;
         let shared = Arc::new(Shared {
-            claims: Line::default(),
+            work: Line::default(),
             remaining: Line::default(),
-            job: Line(UnsafeCell::new(None)),
             asleep: (0..workers).map(|_| Line::default()).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            threads: workers + 1,
         });
         let mut pool = Pool { shared, workers: Vec::with_capacity(workers) };
         for thread in 1..=workers {
@@ -186,9 +201,9 @@ impl Pool {
         // before all of them are done.
         let job = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
         // SAFETY: `remaining` is 0, so no task is owned and nobody reads `job`.
-        unsafe { *shared.job.0.get() = Some(job) };
+        unsafe { *shared.work.0.job.get() = Some(job) };
         shared.remaining.0.store(tasks, Ordering::Relaxed);
-        shared.claims.0.store((tasks as u64) << 32, Ordering::Release);
+        shared.work.0.claims.store((tasks as u64) << 32, Ordering::Release);
         fence(Ordering::SeqCst);
         self.wake(tasks - 1);
 

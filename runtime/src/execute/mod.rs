@@ -12,9 +12,10 @@ mod bind;
 mod code;
 mod dims;
 mod sound;
-#[cfg(test)]
+// Tests need generated code, and what they have is written for x86-64.
+#[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) mod testing;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
 use std::sync::Arc;

@@ -1,9 +1,41 @@
 //! Small programs written by hand, for tests: a builder for entries, and a few functions of machine code.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
 use crate::program::*;
 
+/// The system's allocator, counting what this thread asks for.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that is ending has no counter any more.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// How often this thread has asked for memory.
+pub fn allocations() -> usize {
+    ALLOCATIONS.with(Cell::get)
+}
+
 /// Machine code for x86-64, each function 16-byte aligned.
-#[cfg(target_arch = "x86_64")]
 pub fn code() -> Code {
     let functions: [&[u8]; 5] = [
         // 0: out[i] = i + dims[0], i32.

@@ -1,6 +1,6 @@
 //! Scheduling, ranges, storage and errors, on small programs written by hand.
 
-use super::testing::{Builder, COUNT_UP, code};
+use super::testing::{Builder, COUNT_UP, allocations, code};
 use super::*;
 use crate::program::*;
 use crate::tensor::Tensor;
@@ -83,6 +83,24 @@ fn reserved_dims_keep_their_plan() {
     assert_eq!(session.planned_bytes(0), planned);
     session.run(0, &[rows(101).view()]).unwrap();
     assert!(session.planned_bytes(0) > planned);
+}
+
+#[test]
+fn a_run_at_dims_seen_before_allocates_nothing() {
+    let mut session = session(twice_summed(), 2);
+    session.reserve(0, &[("n", 64)]).unwrap();
+    let (full, short) = (rows(64), rows(9));
+    let mut run = |x: &Tensor| session.run(0, &[x.view()]).map(|outputs| outputs.get(0).data[0]).unwrap();
+    run(&full);
+    run(&short);
+    let before = allocations();
+    for _ in 0..10 {
+        run(&full);
+        run(&short);
+    }
+    assert_eq!(allocations(), before);
+    drop(std::hint::black_box(vec![0u8; 100]));
+    assert_eq!(allocations(), before + 1);
 }
 
 #[test]

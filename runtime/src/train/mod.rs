@@ -6,7 +6,7 @@
 
 mod checkpoint;
 mod figures;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod trainer;
 mod wiring;
