@@ -424,7 +424,7 @@ fn windowed(
     dilation: &[usize],
 ) -> Result<TensorType, TypeError> {
     let r = size.len();
-    if r == 0 || stride.len() != r || dilation.len() != r || axis + r > x.rank() {
+    if r == 0 || stride.len() != r || dilation.len() != r || axis.saturating_add(r) > x.rank() {
         return fail(format!("a window of {r} axes from axis {axis} does not fit {x}"));
     }
     if size.iter().chain(stride).chain(dilation).any(|v| *v == 0) {
