@@ -155,6 +155,11 @@ impl Rejection<'_> {
             return (codes::BAD_NUMBER, format!("`{found}` is not a number"));
         }
         let reserved = RESERVED.contains(&found) && !self.next.is_some_and(|n| n.first);
+        let operator = self.previous.is_some_and(|t| t.kind == TokenKind::Mark)
+            && !matches!(after, "," | ":" | ";" | "." | "->");
+        if operator && self.next.is_some_and(|n| n.first) && !self.expects(Rule::path) {
+            return (codes::EXPECTED_EXPRESSION, format!("expected an expression after `{after}`"));
+        }
         let name = self.expects(Rule::name) || self.expects(Rule::pattern) || self.expects(Rule::dotted);
         if name && !expression {
             return match reserved {

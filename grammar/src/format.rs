@@ -93,12 +93,15 @@ impl<'a> Printer<'a> {
         self.source.get(start as usize..end as usize).unwrap_or("")
     }
 
+    /// Keeps one blank line where the writer left some between the last row and `start`.
     fn keep_blank(&self, rows: &mut Rows, start: u32) {
-        if let Some(end) = rows.end
-            && end <= start
-            && self.gap(end, start).bytes().filter(|&b| b == b'\n').count() > 1
-        {
-            rows.blank();
+        let Some(end) = rows.end.filter(|end| *end <= start) else { return };
+        // What stands between two line ends and is empty; a doc comment may stand there too.
+        let mut lines = self.gap(end, start).split('\n').skip(1).peekable();
+        while let Some(line) = lines.next() {
+            if line.trim().is_empty() && lines.peek().is_some() {
+                return rows.blank();
+            }
         }
     }
 
@@ -149,9 +152,17 @@ impl<'a> Printer<'a> {
 
     /// Adds a row with the comments before and inside it.
     fn row(&mut self, rows: &mut Rows, span: Span, print: impl FnOnce(&mut Self) -> Doc) {
+        let previous = rows.rows.len().checked_sub(1);
         self.comments_before(rows, span.start, false);
         self.keep_blank(rows, span.start);
         let doc = print(self);
+        // Statements simply follow each other; where two would grow together, a `;` keeps them apart.
+        if matches!(doc.first_char(), Some('(' | '[' | '-'))
+            && let Some(slot) = previous.and_then(|index| rows.rows.get_mut(index))
+        {
+            let statement = std::mem::replace(slot, nothing());
+            *slot = concat([statement, text(";")]);
+        }
         // Comments at places where none can be kept go before the statement.
         while let Some(comment) = self.comment_before(span.end) {
             rows.push(text(comment.text.clone()));
@@ -428,7 +439,7 @@ impl<'a> Printer<'a> {
             TrainClauseKind::Measure(metrics) => {
                 let metrics = self.separated(metrics, |p, (name, value)| {
                     let name = name.iter().flat_map(|name| [p.name(name), text(": ")]).collect::<Vec<_>>();
-                    concat([concat(name), p.expr(value)])
+                    concat([concat(name), p.after_colon(value)])
                 });
                 concat([text("measure "), metrics])
             }
@@ -463,21 +474,7 @@ impl<'a> Printer<'a> {
         let mut rows = Rows::default();
         for (index, statement) in block.statements.iter().enumerate() {
             let last = index + 1 == block.statements.len();
-            let before = rows.rows.len();
             self.row(&mut rows, statement.span, |p| p.statement(statement, last));
-            // Statements simply follow each other; where two would grow together, a `;` keeps them apart.
-            let first = rows.rows.last().and_then(Doc::first_char);
-            if index > 0
-                && before > 0
-                && matches!(first, Some('(' | '[' | '-'))
-                && let Some(slot) = rows.rows.get_mut(before - 1)
-            {
-                let previous = std::mem::replace(slot, nothing());
-                *slot = match previous {
-                    Doc::Suffix(comment) => concat([text(";"), Doc::Suffix(comment)]),
-                    other => concat([other, text(";")]),
-                };
-            }
         }
         self.comments_before(&mut rows, block.span.end, false);
         self.braces(rows)

@@ -51,6 +51,12 @@ impl<'a> Printer<'a> {
         if ends_in_floor_division(expr) { self.parenthesised(expr) } else { self.expr(expr) }
     }
 
+    /// What `name:` names. A text there would be the message of an `assert`.
+    pub(crate) fn after_colon(&mut self, expr: &'a Expr) -> Doc {
+        let doc = self.operand(expr, PIPE + 1);
+        if doc.first_char() == Some('"') { concat([text("("), doc, text(")")]) } else { doc }
+    }
+
     fn parenthesised(&mut self, expr: &'a Expr) -> Doc {
         concat([text("("), self.expr(expr), text(")")])
     }
@@ -198,10 +204,9 @@ impl<'a> Printer<'a> {
             parts.append(&mut self.own_lines(start));
             parts.push(text("|> "));
             parts.extend(name.iter().flat_map(|name| [self.name(name), text(": ")]));
-            // A text after `stage:` would be the message of an `assert`.
-            parts.push(match map.kind {
-                ExprKind::Text(_) if name.is_some() => self.parenthesised(map),
-                _ => self.operand(map, PIPE + 1),
+            parts.push(match name {
+                Some(_) => self.after_colon(map),
+                None => self.operand(map, PIPE + 1),
             });
         }
         let parts = concat(parts);

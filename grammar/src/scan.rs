@@ -443,8 +443,8 @@ impl Scan {
     }
 
     /// The statements around the byte `at` of an item, as token ranges, from the innermost outwards.
-    pub fn pieces_at(&self, item: &ItemRange, at: usize) -> Vec<(usize, usize)> {
-        let mut pieces = Vec::new();
+    pub fn pieces_at(&self, item: &ItemRange, at: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut bodies = Vec::new();
         for index in item.first..item.last {
             let Some(token) = self.tokens.get(index) else { break };
             if token.start >= at {
@@ -454,12 +454,11 @@ impl Scan {
                 let close = token.mate.map_or(item.last, |mate| mate.min(item.last));
                 let ends = token.mate.and_then(|mate| self.tokens.get(mate)).map_or(usize::MAX, |t| t.start);
                 if at <= ends && index + 1 < close {
-                    pieces.push(self.piece(index + 1, close, at));
+                    bodies.push((index + 1, close));
                 }
             }
         }
-        pieces.reverse();
-        pieces
+        bodies.into_iter().rev().map(move |(first, last)| self.piece(first, last, at))
     }
 
     /// The statement at `at` of the body in the tokens `first..last`.
@@ -850,6 +849,8 @@ fn group_of_code(line: &str) -> Option<usize> {
                 at += close + 1;
                 word_before = "";
             }
+            // What follows is for the next `//` to decide.
+            b'/' if rest.starts_with("//") => return Some(line.len()),
             b'(' => {
                 depth += 1;
                 word_before = "";
