@@ -16,12 +16,9 @@ model Case(logits: f32[n, 5]) -> f32[n, 5] {{
 }}
 
 data rows = mnist("data/mnist") {{
-    let logits = (f32(image[0, :5, 0]) - 128) / 16
-    let target = (f32(image[1, :5, 0]) - 128) / 16
-    let answer = f32(image[2, :5, 0])
-    logits = logits
-    target = target
-    answer = answer
+    logits = (f32(image[0, :5, 0]) - 128) / 16
+    target = (f32(image[1, :5, 0]) - 128) / 16
+    answer = f32(image[2, :5, 0])
 }}
 
 train {{
