@@ -206,3 +206,35 @@ fn the_sketch_survives_formatting() {
     let text = include_str!("specs/sketch.weft");
     insta::assert_snapshot!("sketch_formatted", check(text));
 }
+
+#[test]
+fn operators_bind_as_documented() {
+    for (written, meant) in [
+        ("a + b * c", "a + (b * c)"),
+        ("a - b - c", "(a - b) - c"),
+        ("a ** b ** c", "a ** (b ** c)"),
+        ("-a ** b", "-(a ** b)"),
+        ("-a * b", "(-a) * b"),
+        ("not a == b and c", "(not (a == b)) and c"),
+        ("a or b and c", "a or (b and c)"),
+        ("a |> f |> g + h", "(a |> f) |> (g + h)"),
+        ("a @ b % c / d", "((a @ b) % c) / d"),
+        ("a.b(c)[d]", "((a.b)(c))[d]"),
+        ("fresh m.k(x)", "(fresh (m.k))(x)"),
+    ] {
+        let of = |text: &str| shape(&format!("setting s = {text}"));
+        assert_eq!(of(written), of(meant), "{written}");
+        assert_ne!(of(written), of("a"));
+    }
+}
+
+#[test]
+fn commas_make_a_record() {
+    let of = |text: &str| shape(&format!("setting s = {text}"));
+    for record in ["{ a, b }", "{ a = 1 }", "{ a, }", "{ a = 1, b }"] {
+        assert!(of(record).contains("Record("), "{record}");
+    }
+    for block in ["{ a }", "{ a = 1; }", "{ a = 1 b = 2 }", "{ let a = 1 a }"] {
+        assert!(of(block).contains("Block(Block"), "{block}");
+    }
+}
