@@ -1,0 +1,403 @@
+//! A training in progress: its session, its data, its entries wired up.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::data::{self, Batch, Batches, Order, Parts, Split};
+use crate::error::{Error, Result};
+use crate::execute::{Profile, Session};
+use crate::pool::Pool;
+use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
+
+use super::checkpoint::{self, load_weights, save_weights};
+use super::figures::{Best, Figures};
+use super::wiring::{Moment, Wiring};
+use super::{BEST_FILE, Ending, Event, INIT, LAST_FILE, Observer, Options, Summary};
+
+/// Everything that one training needs, ready to step.
+#[derive(Debug)]
+pub struct Trainer {
+    program: Arc<Program>,
+    index: usize,
+    session: Session,
+    parts: Parts,
+    steps: Vec<Wiring>,
+    evaluation: Wiring,
+    report: Wiring,
+    /// Accumulators of one float, which show a loss that is no longer finite as soon as it happens.
+    sums: Vec<usize>,
+    batch: usize,
+    epochs: usize,
+    seed: u64,
+}
+
+/// What an epoch of steps came to.
+struct Epoch {
+    figures: Figures,
+    seconds: f64,
+}
+
+/// Reads the data of a training from the folder that the options or the spec name.
+pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Result<Parts> {
+    let names = || sets.iter().map(|set| set.name.clone()).collect();
+    if let Some((name, _)) = options.data.iter().find(|(name, _)| sets.iter().all(|set| set.name != *name)) {
+        return Err(Error::Unknown { what: "data set", name: name.clone(), candidates: names() });
+    }
+    let set = sets.get(training.data).ok_or_else(|| Error::Unknown {
+        what: "data set",
+        name: training.data.to_string(),
+        candidates: names(),
+    })?;
+    let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
+    data::load(set, &data::folder(set, &options.base, given), options.seed.unwrap_or(training.seed))
+}
+
+impl Trainer {
+    /// Prepares the training at an index of [`Program::trainings`].
+    pub fn new(program: Arc<Program>, index: usize, options: &Options) -> Result<Trainer> {
+        let parts = read_data(&program.data, find(&program, index)?, options)?;
+        Trainer::with_data(program, index, options, parts)
+    }
+
+    /// Prepares a training whose data was read before, by [`read_data`]: while the program was compiled, say.
+    pub fn with_data(
+        program: Arc<Program>,
+        index: usize,
+        options: &Options,
+        parts: Parts,
+    ) -> Result<Trainer> {
+        let training = find(&program, index)?;
+        let wrong = |message: String| Err(Error::Training { training: training.name.clone(), message });
+        let mut session =
+            Session::new(Arc::clone(&program), options.threads.unwrap_or_else(Pool::default_threads))?;
+        let wire = |name: &str| Wiring::new(&session, name, training.data, &parts.train.table);
+        let steps = training.steps.iter().map(|name| wire(name)).collect::<Result<Vec<_>>>()?;
+        let (evaluation, report) = (wire(&training.evaluate)?, wire(&training.report)?);
+
+        let batch = options.batch.unwrap_or(training.batch);
+        if batch == 0 {
+            return wrong("a batch needs rows".into());
+        }
+        if steps.is_empty() || training.figures.is_empty() {
+            return wrong("it needs a step and a figure".into());
+        }
+        if report.outputs(&program) != training.figures.len() {
+            return wrong(format!("`{}` does not give one number for each figure", training.report));
+        }
+        let largest = Split::ALL.map(|split| parts.get(split).len()).into_iter().max().unwrap_or(0);
+        for wiring in steps.iter().chain([&evaluation]) {
+            let entry = &program.entries[wiring.entry];
+            // The symbols of these entries are all bound by the batch: a row's own dims are constant.
+            let bounds: Vec<(&str, usize)> =
+                entry.symbols.iter().map(|symbol| (symbol.as_str(), batch.min(largest))).collect();
+            session.reserve(wiring.entry, &bounds)?;
+        }
+        let is_sum = |index: &usize| {
+            let variable = &program.variables[*index];
+            variable.kind == VariableKind::Accumulator
+                && variable.dtype == DType::F32
+                && variable.shape.iter().product::<usize>() == 1
+        };
+        Ok(Trainer {
+            index,
+            session,
+            parts,
+            steps,
+            evaluation,
+            report,
+            sums: (0..program.variables.len()).filter(is_sum).collect(),
+            batch,
+            epochs: options.epochs.unwrap_or(training.epochs),
+            seed: options.seed.unwrap_or(training.seed),
+            program,
+        })
+    }
+
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    pub fn batch_size(&self) -> usize {
+        self.batch
+    }
+
+    /// The batches of an epoch of training, epochs counted from 1.
+    pub fn batches(&self, epoch: usize) -> Result<Batches> {
+        Batches::start(&self.parts.train, self.order(epoch))
+    }
+
+    /// Fills the variables: by the program's own entry, then from a file where one is given.
+    pub fn initialise(&mut self, weights: Option<&Path>) -> Result<()> {
+        let init = Wiring::new(&self.session, INIT, self.training().data, &self.parts.train.table)?;
+        init.run(&mut self.session, None, &Moment { seed: self.seed, ..Moment::default() })?;
+        weights.map_or(Ok(()), |path| load_weights(&mut self.session, path))
+    }
+
+    /// Runs all steps on one batch, which is the `done`-th since the start, counted from 0.
+    pub fn step(&mut self, batch: &Batch, done: usize) -> Result<()> {
+        let moment = self.moment(done);
+        for step in &self.steps {
+            step.run(&mut self.session, Some(batch), &moment)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Trainer::step`], and shows each step's profile to `look`.
+    pub fn profile_step(
+        &mut self,
+        batch: &Batch,
+        done: usize,
+        mut look: impl FnMut(Profile<'_>),
+    ) -> Result<()> {
+        let moment = self.moment(done);
+        for step in &self.steps {
+            look(step.profile(&mut self.session, batch, &moment)?);
+        }
+        Ok(())
+    }
+
+    /// Runs all epochs. Weights are saved in `out`, if there is one.
+    pub fn train(&mut self, out: Option<&Path>, observer: &mut dyn Observer) -> Result<Summary> {
+        let program = Arc::clone(&self.program);
+        let training = find(&program, self.index)?;
+        let mut best = training.keep_best.as_ref().map(|watch| self.watch(watch)).transpose()?;
+        let mut patience = match &training.stop_after {
+            Some((epochs, watch)) => Some((*epochs, self.watch(watch)?)),
+            None => None,
+        };
+        if let Some(out) = out {
+            std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
+        }
+        let rows = Split::ALL.map(|split| self.parts.get(split).len());
+        observer.event(&Event::Start { training, epochs: self.epochs, batch: self.batch, rows });
+
+        let start = Instant::now();
+        let mut summary = Summary {
+            epochs: 0,
+            best_epoch: None,
+            seconds: 0.0,
+            train: None,
+            validation: None,
+            test: None,
+            ending: Ending::Finished,
+            saved: Vec::new(),
+        };
+        let mut kept: Option<Vec<u8>> = None;
+        for epoch in 1..=self.epochs {
+            let Some(Epoch { figures, seconds }) = self.epoch(epoch, observer)? else {
+                summary.ending = Ending::Interrupted;
+                self.save(out, LAST_FILE, epoch - 1, [None, None], &mut summary.saved)?;
+                break;
+            };
+            summary.epochs = epoch;
+            let validation = match self.parts.validation.is_empty() {
+                true => None,
+                false => match self.evaluate(Split::Validation, observer)? {
+                    Some(figures) => Some(figures),
+                    None => {
+                        summary.ending = Ending::Interrupted;
+                        self.save(out, LAST_FILE, epoch, [Some(&figures), None], &mut summary.saved)?;
+                        break;
+                    }
+                },
+            };
+            let (train, validation_figures) = (&figures, validation.as_ref());
+            let known = [Some(train), validation_figures];
+            let mut improves = |best: &mut Best| best.improves(epoch, best.pick(train, validation_figures));
+            let is_best = best.as_mut().is_some_and(&mut improves);
+            let is_last = patience.as_mut().is_some_and(|(epochs, best)| {
+                improves(best);
+                best.epochs_without(epoch) >= *epochs
+            });
+            self.save(out, LAST_FILE, epoch, known, &mut summary.saved)?;
+            if is_best {
+                self.save(out, BEST_FILE, epoch, known, &mut summary.saved)?;
+                kept = Some(checkpoint::snapshot(&self.session));
+                summary.best_epoch = Some(epoch);
+            }
+            observer.event(&Event::EpochEnd {
+                epoch,
+                seconds,
+                train,
+                validation: validation_figures,
+                best: is_best,
+            });
+            if is_best || kept.is_none() {
+                (summary.train, summary.validation) = (Some(figures), validation);
+            }
+            if is_last {
+                summary.ending = Ending::StoppedEarly;
+                break;
+            }
+        }
+        if summary.ending != Ending::Interrupted {
+            if let Some(kept) = &kept {
+                checkpoint::restore(&mut self.session, kept);
+            }
+            if !self.parts.test.is_empty() {
+                summary.test = self.evaluate(Split::Test, observer)?;
+            }
+        }
+        summary.seconds = start.elapsed().as_secs_f64();
+        observer.event(&Event::End { summary: &summary });
+        Ok(summary)
+    }
+
+    /// Evaluates the present weights; none when it was interrupted.
+    pub fn evaluate(&mut self, split: Split, observer: &mut dyn Observer) -> Result<Option<Figures>> {
+        let part = self.parts.get(split);
+        if part.is_empty() {
+            return Err(self.wrong(format!("the data has no {} part", split.name())));
+        }
+        self.session.zero(VariableKind::Accumulator);
+        let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
+        let mut number = 0;
+        while let Some(batch) = source.next_batch() {
+            let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
+            self.evaluation.run(&mut self.session, Some(batch), &moment)?;
+            number += 1;
+            if observer.interrupted() {
+                return Ok(None);
+            }
+        }
+        self.report().map(Some)
+    }
+
+    /// One epoch of steps; none when it was interrupted.
+    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
+        let start = Instant::now();
+        let batches = self.order(epoch).batches(self.parts.train.len());
+        observer.event(&Event::EpochStart { epoch, epochs: self.epochs, batches });
+        self.session.zero(VariableKind::Accumulator);
+        let mut source = self.batches(epoch)?;
+        let mut number = 0;
+        while let Some(batch) = source.next_batch() {
+            self.step(batch, (epoch - 1) * batches + number)?;
+            number += 1;
+            let figures = match observer.wants_figures() || !self.sums_are_finite() {
+                true => Some(self.checked_report(epoch, number)?),
+                false => None,
+            };
+            observer.event(&Event::Batch { epoch, batch: number, batches, rows: batch.rows, figures });
+            if observer.interrupted() {
+                return Ok(None);
+            }
+        }
+        let figures = self.checked_report(epoch, number)?;
+        Ok(Some(Epoch { figures, seconds: start.elapsed().as_secs_f64() }))
+    }
+
+    fn training(&self) -> &Training {
+        &self.program.trainings[self.index]
+    }
+
+    fn wrong(&self, message: String) -> Error {
+        Error::Training { training: self.training().name.clone(), message }
+    }
+
+    fn order(&self, epoch: usize) -> Order {
+        Order { batch: self.batch, shuffle: self.training().shuffle.then_some((self.seed, epoch as u64)) }
+    }
+
+    /// Where the training stands after so many batches.
+    fn moment(&self, done: usize) -> Moment {
+        let batches = self.order(1).batches(self.parts.train.len()).max(1);
+        Moment {
+            seed: self.seed,
+            batch: done as i64,
+            step: done as i64,
+            epoch: (done / batches) as f32 + (done % batches) as f32 / batches as f32,
+            total_steps: (self.epochs * batches) as i64,
+        }
+    }
+
+    /// Reads the accumulators.
+    fn report(&mut self) -> Result<Figures> {
+        let moment = Moment { seed: self.seed, ..Moment::default() };
+        let outputs = self.report.run(&mut self.session, None, &moment)?;
+        let figures = &self.program.trainings[self.index].figures;
+        let values = outputs.iter().zip(figures).map(|((_, value), figure)| {
+            let value = value.to_f64().first().copied().unwrap_or(f64::NAN);
+            (figure.name.clone(), value as f32)
+        });
+        Ok(Figures(values.collect()))
+    }
+
+    /// Reads the accumulators and checks the first figure, which is the loss. Other figures may well be without a value,
+    /// such as a precision of nothing.
+    fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
+        let figures = self.report()?;
+        match figures.0.first() {
+            Some(&(_, value)) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
+            _ => Ok(figures),
+        }
+    }
+
+    fn sums_are_finite(&self) -> bool {
+        self.sums.iter().all(|&index| {
+            let bytes = self.session.variable(index).data.first_chunk::<4>();
+            bytes.is_none_or(|bytes| f32::from_le_bytes(*bytes).is_finite())
+        })
+    }
+
+    /// Resolves what the spec watches, before anything runs.
+    fn watch(&self, watch: &Watch) -> Result<Best> {
+        let split = Split::from_name(&watch.split)?;
+        if split == Split::Test {
+            return Err(self.wrong("the test part is for the end; watch train or validation".into()));
+        }
+        if self.parts.get(split).is_empty() {
+            let message =
+                format!("`{}.{}` is watched, but the data has no such part", watch.split, watch.figure);
+            return Err(self.wrong(message));
+        }
+        let names: Vec<String> = self.training().figures.iter().map(|figure| figure.name.clone()).collect();
+        match names.iter().position(|name| *name == watch.figure) {
+            Some(figure) => Ok(Best::new(split, figure, watch.higher_is_better)),
+            None => Err(Error::Unknown { what: "figure", name: watch.figure.clone(), candidates: names }),
+        }
+    }
+
+    /// Saves the weights with what is known about them: figures of training and of validation.
+    fn save(
+        &self,
+        out: Option<&Path>,
+        file: &str,
+        epoch: usize,
+        known: [Option<&Figures>; 2],
+        saved: &mut Vec<PathBuf>,
+    ) -> Result<()> {
+        let Some(out) = out else { return Ok(()) };
+        let mut metadata = BTreeMap::from([
+            ("spec".to_string(), self.program.name.clone()),
+            ("training".to_string(), self.training().name.clone()),
+            ("epoch".to_string(), epoch.to_string()),
+            ("seed".to_string(), self.seed.to_string()),
+        ]);
+        for (split, figures) in [Split::Train, Split::Validation].into_iter().zip(known) {
+            for (name, value) in figures.iter().flat_map(|figures| &figures.0) {
+                metadata.insert(format!("{}.{name}", split.name()), value.to_string());
+            }
+        }
+        let path = out.join(file);
+        save_weights(&self.session, &path, &metadata)?;
+        if !saved.contains(&path) {
+            saved.push(path);
+        }
+        Ok(())
+    }
+}
+
+fn find(program: &Program, index: usize) -> Result<&Training> {
+    program.trainings.get(index).ok_or_else(|| Error::Unknown {
+        what: "training",
+        name: index.to_string(),
+        candidates: program.trainings.iter().map(|training| training.name.clone()).collect(),
+    })
+}
