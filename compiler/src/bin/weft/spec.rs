@@ -28,14 +28,13 @@ pub fn read(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Resu
         if name == file {
             return Ok(main.clone());
         }
-        read_text(&folder.join(name)).map_err(|failure| failure.message)
+        read_text(Path::new(name)).map_err(|failure| failure.message)
     };
     let options = Options {
         settings: args.set.clone(),
         batch: run.and_then(|r| r.batch).map(|b| b as usize),
         epochs: epochs.map(|e| e as usize),
         seed: run.and_then(|r| r.seed),
-        ..Options::default()
     };
     let checked = check::check(&file, &mut loader, &options);
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
