@@ -1,2 +1,48 @@
-//! The `weft` command.
-fn main() {}
+//! The `weft` command: reads the command line, runs one command, and turns its end into an exit code.
+
+mod args;
+mod bench;
+mod check;
+mod compile;
+mod emit;
+mod eval;
+mod failure;
+mod output;
+mod predict;
+mod progress;
+mod spec;
+mod summary;
+mod train;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; clap knows where each belongs. A closed pipe is no reason to complain.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match &cli.command {
+        Command::Check(args) => check::run(args),
+        Command::Emit(args) => emit::run(args),
+        Command::Summary(args) => summary::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Bench(args) => bench::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                output::note(&failure.to_string());
+            }
+            ExitCode::from(failure.class as u8)
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The command line, as clap reads it. One struct a command; what several commands share stands in one place.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
+#[derive(Debug, Parser)]
+#[command(name = "weft", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 fine, 1 the input is wrong, 2 wrong usage, 3 the environment failed.\n\n\
+    Start with:  weft train specs/mnist_cnn.weft")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a spec and report every mistake with its place, its cause and a way out
+    Check(Check),
+    /// Print what the compiler makes of a spec, at any stage
+    Emit(Emit),
+    /// Show a model's layers, shapes, parameters, FLOPs, bytes and planned memory
+    Summary(Summary),
+    /// Train a spec's model on its data; leaves the best and the last weights behind
+    Train(Train),
+    /// Measure trained weights on the test part of the data
+    Eval(Eval),
+    /// Run a model on your own input
+    Predict(Predict),
+    /// Time a training step or a prediction against this machine's limits
+    Bench(Bench),
+}
+
+/// The spec, and what a command line may change in it.
+#[derive(Debug, Clone, Args)]
+pub struct SpecArgs {
+    /// The spec, a .weft file
+    pub spec: PathBuf,
+    /// Give a setting of the spec another value (may be repeated)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where and how a program runs.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Threads to run on [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The device to run on
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// Take a data set of the spec from another folder (may be repeated)
+    #[arg(long = "data", value_name = "NAME=PATH", value_parser = pair)]
+    pub data: Vec<(String, String)>,
+    /// The seed of initial weights, shuffling and random numbers [default: the spec's]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Rows in a batch [default: the spec's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub batch: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    Cpu,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// Treat warnings as errors
+    #[arg(long, value_name = "WHAT", value_parser = ["warnings"])]
+    pub deny: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Emit {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// The stage to show
+    #[arg(long, value_enum)]
+    pub stage: StageArg,
+    /// Which schedule to show: train, predict, or an entry by its full name (train.step, train.evaluate, init, …)
+    #[arg(long, value_name = "ENTRY")]
+    pub entry: Option<String>,
+    /// The form to print it in (dot and svg: the graph stages)
+    #[arg(long, value_enum, default_value_t = FormatArg::Text)]
+    pub format: FormatArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StageArg {
+    /// The syntax tree: the canonical text of the spec
+    Ast,
+    /// The checked spec: instances, shapes, data and training
+    Typed,
+    /// The graph as the spec says it
+    Graph,
+    /// The graph after all passes
+    Optimized,
+    /// Fused kernels as loop nests, schedule and buffers
+    Loops,
+    /// Cranelift's intermediate form of each generated kernel
+    Clif,
+    /// Machine code of each generated kernel
+    Asm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    Text,
+    Json,
+    Dot,
+    Svg,
+}
+
+#[derive(Debug, Args)]
+pub struct Summary {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// Batch size for FLOPs and memory
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub batch: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Train {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Passes over the training data [default: the spec's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub epochs: Option<u32>,
+    /// The folder for weights [default: runs/SPEC]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Start from these weights instead of fresh ones
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// The train block to run, by name, when the spec has several
+    #[arg(long = "train", value_name = "NAME")]
+    pub block: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The trained weights, a .safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// The train block whose loss and metrics are measured, by name, when the spec has several
+    #[arg(long = "train", value_name = "NAME")]
+    pub block: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Predict {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// The trained weights, a .safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// An input by name: a .npy array, or a .png picture for an image
+    #[arg(long = "input", value_name = "NAME=FILE", value_parser = pair, required = true)]
+    pub inputs: Vec<(String, String)>,
+    /// Write the (first) result here instead of printing it
+    #[arg(long, value_name = "FILE.npy")]
+    pub output: Option<PathBuf>,
+    /// The predict item, by name, when the spec has several
+    #[arg(long, value_name = "NAME")]
+    pub predict: Option<String>,
+    /// Threads to run on [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The device to run on
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// What to time: train, predict, or an entry by its full name
+    #[arg(long, value_name = "ENTRY", default_value = "train")]
+    pub entry: String,
+    /// How many timed repeats at most
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(5..=1_000_000))]
+    pub repeats: u32,
+    /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
+    #[arg(long)]
+    pub profile: bool,
+}
+
+/// `NAME=VALUE`
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}

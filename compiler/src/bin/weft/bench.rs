@@ -1,0 +1,368 @@
+//! `weft bench`: how long a training step or a prediction takes, and how far that is from what the machine can do.
+//!
+//! The peaks are measured in the same run, right before and after the timed repeats. Batches differ from repeat to repeat, and a
+//! training step is the whole of it: random numbers, forward, backward, clipping, optimizer, metrics.
+
+use crate::args::Bench;
+use crate::compile::{self, Wanted};
+use crate::failure::Failure;
+use crate::{output, spec, train};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use weft_runtime::data::Batch;
+use weft_runtime::execute::{Profile, Session, dims_at};
+use weft_runtime::kernels::peak;
+use weft_runtime::program::{DType, Entry, Program};
+use weft_runtime::tensor::{Tensor, TensorView};
+use weft_runtime::train::Trainer;
+
+/// Timed repeats stop after this long, once there are [`ENOUGH`].
+const BUDGET: Duration = Duration::from_secs(5);
+const ENOUGH: usize = 20;
+const WARM_UP: usize = 10;
+/// Different batches that the repeats cycle through.
+const BATCHES: usize = 16;
+/// Runs that a profile sums up.
+const PROFILED: usize = 20;
+
+pub fn run(args: &Bench) -> Result<(), Failure> {
+    let wanted = if args.entry == "predict" || args.entry.starts_with("predict.") {
+        Wanted::Prediction
+    } else {
+        Wanted::Training
+    };
+    let spec = spec::sound(&args.spec, Some(&args.run), None)?;
+    let program = compile::program(&spec, wanted, args.run.threads)?;
+    let threads = compile::threads(args.run.threads);
+    let mut subject = if wanted == Wanted::Training {
+        Subject::training(args, &spec, program)?
+    } else {
+        Subject::prediction(args, program, threads)?
+    };
+    for _ in 0..WARM_UP {
+        subject.run()?;
+    }
+    let fma = peak::fma_peak_gflops(threads);
+    let read = peak::read_bandwidth_gbs(threads);
+    let times = subject.time(args.repeats as usize)?;
+    // Both peaks once more: a shared machine slows down and speeds up, and the better figure is the machine's.
+    let fma = fma.max(peak::fma_peak_gflops(threads));
+    let read = read.max(peak::read_bandwidth_gbs(threads));
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    let (median, p10, p90) = (at(0.5), at(0.1), at(0.9));
+    let flops = subject.flops()?;
+    let gflops = flops as f64 / (median * 1e6);
+    let profile = if args.profile { Some(subject.profile()?) } else { None };
+    if let Some(rows) = &profile {
+        show_profile(args.spec.json, rows, fma, read);
+    }
+    let planned = subject.planned_bytes();
+    if args.spec.json {
+        output::json(&json!({
+            "entry": args.entry, "batch": subject.batch, "threads": threads, "repeats": times.len(),
+            "median_ms": median, "p10_ms": p10, "p90_ms": p90,
+            "flops": flops, "gflops": gflops,
+            "fma_peak_gflops": fma, "fma_peak_share": gflops / fma, "read_bandwidth_gbs": read,
+            "planned_bytes": planned, "peak_rss_bytes": peak_rss(),
+        }));
+    } else {
+        output::line(&format!(
+            "{} of {}, batch {}, {threads} threads, {} repeats",
+            args.entry,
+            spec.name,
+            subject.batch,
+            times.len()
+        ));
+        output::line(&format!("  median {median:.3} ms   p10 {p10:.3}   p90 {p90:.3}"));
+        output::line(&format!(
+            "  {} = {gflops:.1} GFLOP/s, {:.0}% of this machine's {fma:.0}; it reads {read:.0} GB/s",
+            output::scaled(flops as f64, "FLOP"),
+            100.0 * gflops / fma
+        ));
+        output::line(&format!(
+            "  planned memory {}, peak resident {}",
+            output::bytes(planned as u64),
+            output::bytes(peak_rss())
+        ));
+    }
+    Ok(())
+}
+
+/// What is timed.
+struct Subject {
+    work: Work,
+    batch: usize,
+    next: usize,
+}
+
+enum Work {
+    Training { trainer: Box<Trainer>, batches: Vec<Batch> },
+    Prediction { session: Box<Session>, entry: usize, inputs: Vec<Vec<Tensor>> },
+}
+
+impl Subject {
+    fn training(args: &Bench, spec: &spec::Spec, program: Arc<Program>) -> Result<Subject, Failure> {
+        if args.entry != "train" {
+            return Err(Failure::usage(format!("`{}` is no entry that can be timed", args.entry))
+                .help("time `train`, `predict` or `predict.NAME`"));
+        }
+        let training = train::block(&program, None)?;
+        let options = compile::run_options(&args.run, spec);
+        let mut trainer = Trainer::new(program, training, &options).map_err(compile::runtime_failure)?;
+        trainer.initialise(None).map_err(compile::runtime_failure)?;
+        let batch = trainer.batch_size();
+        let mut source = trainer.batches(1).map_err(compile::runtime_failure)?;
+        let mut batches = Vec::new();
+        while batches.len() < BATCHES
+            && let Some(next) = source.next_batch()
+        {
+            if next.rows == batch {
+                batches.push(next.clone());
+            }
+        }
+        drop(source);
+        if batches.is_empty() {
+            return Err(Failure::input(format!("the data has fewer than {batch} rows, so there is no whole batch to time"))
+                .help("choose a smaller batch with --batch N"));
+        }
+        Ok(Subject { work: Work::Training { trainer: Box::new(trainer), batches }, batch, next: 0 })
+    }
+
+    fn prediction(args: &Bench, program: Arc<Program>, threads: usize) -> Result<Subject, Failure> {
+        let names: Vec<&str> = program.predictions.iter().map(|p| p.name.as_str()).collect();
+        let chosen = match args.entry.strip_prefix("predict.") {
+            Some(name) => program.predictions.iter().find(|p| p.name == name),
+            None => program.predictions.first(),
+        };
+        let chosen = chosen.ok_or_else(|| {
+            Failure::usage(format!("the spec has no `{}`; its predict items: {}", args.entry, names.join(", ")))
+        })?;
+        let mut session = Session::new(program.clone(), threads).map_err(compile::runtime_failure)?;
+        compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1)).map_err(compile::runtime_failure)?;
+        let entry = session.entry(&chosen.entry).map_err(compile::runtime_failure)?;
+        let batch = args.run.batch.unwrap_or(1) as usize;
+        let description = &program.entries[entry];
+        let inputs = (0..BATCHES as u64).map(|b| random_inputs(description, batch, b)).collect::<Result<_, _>>()?;
+        Ok(Subject { work: Work::Prediction { session: Box::new(session), entry, inputs }, batch, next: 0 })
+    }
+
+    fn run(&mut self) -> Result<(), Failure> {
+        let turn = self.next;
+        self.next += 1;
+        let done = match &mut self.work {
+            Work::Training { trainer, batches } => trainer.step(&batches[turn % batches.len()], turn),
+            Work::Prediction { session, entry, inputs } => {
+                let views: Vec<TensorView<'_>> = inputs[turn % inputs.len()].iter().map(Tensor::view).collect();
+                session.run(*entry, &views).map(|_| ())
+            }
+        };
+        done.map_err(compile::runtime_failure)
+    }
+
+    /// Milliseconds of each repeat, sorted.
+    fn time(&mut self, repeats: usize) -> Result<Vec<f64>, Failure> {
+        let start = Instant::now();
+        let mut times = Vec::with_capacity(repeats);
+        while times.len() < repeats && (times.len() < ENOUGH || start.elapsed() < BUDGET) {
+            let before = Instant::now();
+            self.run()?;
+            times.push(before.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times)
+    }
+
+    /// The entries that a repeat runs.
+    fn entries<'a>(&self, program: &'a Program) -> Vec<(usize, &'a Entry)> {
+        let steps = |names: &[String]| -> Vec<usize> {
+            names.iter().filter_map(|n| program.entries.iter().position(|e| e.name == *n)).collect()
+        };
+        let indices = match &self.work {
+            Work::Training { .. } => program.trainings.first().map(|t| steps(&t.steps)).unwrap_or_default(),
+            Work::Prediction { entry, .. } => vec![*entry],
+        };
+        indices.into_iter().map(|i| (i, &program.entries[i])).collect()
+    }
+
+    fn session(&mut self) -> &mut Session {
+        match &mut self.work {
+            Work::Training { trainer, .. } => trainer.session(),
+            Work::Prediction { session, .. } => session,
+        }
+    }
+
+    fn program(&mut self) -> Program {
+        self.session().program().clone()
+    }
+
+    /// Algorithmic FLOPs of one repeat.
+    fn flops(&mut self) -> Result<i64, Failure> {
+        let (program, batch) = (self.program(), self.batch);
+        let mut sum = 0;
+        for (_, entry) in self.entries(&program) {
+            let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|s| (s.as_str(), batch)).collect();
+            let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
+            sum += entry.flops.map_or(0, |d| dims[d.0 as usize]);
+        }
+        Ok(sum)
+    }
+
+    fn planned_bytes(&mut self) -> usize {
+        let program = self.program();
+        let indices: Vec<usize> = self.entries(&program).into_iter().map(|(i, _)| i).collect();
+        let session = self.session();
+        indices.into_iter().map(|i| session.planned_bytes(i)).max().unwrap_or(0)
+    }
+
+    /// Kernels with their mean time, in the order in which they run.
+    fn profile(&mut self) -> Result<Vec<KernelRow>, Failure> {
+        let mut rows: BTreeMap<usize, KernelRow> = BTreeMap::new();
+        for _ in 0..PROFILED {
+            let turn = self.next;
+            self.next += 1;
+            let mut place = 0;
+            let mut add = |profile: Profile<'_>| {
+                for launch in &profile.launches {
+                    let row = rows.entry(place).or_insert_with(|| KernelRow {
+                        path: launch.launch.path.clone(),
+                        kind: kind(&launch.launch.kernel),
+                        line: launch.launch.place.line,
+                        nanoseconds: Vec::new(),
+                        flops: launch.flops,
+                        bytes: launch.bytes,
+                    });
+                    row.nanoseconds.push(launch.nanoseconds);
+                    place += 1;
+                }
+            };
+            match &mut self.work {
+                Work::Training { trainer, batches } => {
+                    let batch = &batches[turn % batches.len()];
+                    trainer.profile_step(batch, turn, &mut add).map_err(compile::runtime_failure)?;
+                }
+                Work::Prediction { session, entry, inputs } => {
+                    let views: Vec<TensorView<'_>> = inputs[turn % inputs.len()].iter().map(Tensor::view).collect();
+                    add(session.run_profiled(*entry, &views).map_err(compile::runtime_failure)?);
+                }
+            }
+        }
+        Ok(rows.into_values().collect())
+    }
+}
+
+/// One kernel of a profile.
+struct KernelRow {
+    path: String,
+    kind: &'static str,
+    line: u32,
+    /// Of each profiled run: the time on all threads together, as wall time.
+    nanoseconds: Vec<u64>,
+    flops: i64,
+    bytes: i64,
+}
+
+impl KernelRow {
+    fn median_us(&self) -> f64 {
+        let mut sorted = self.nanoseconds.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).map_or(0.0, |n| *n as f64 / 1e3)
+    }
+}
+
+fn kind(kernel: &weft_runtime::program::Kernel) -> &'static str {
+    use weft_runtime::program::{ConvolutionKind, Kernel};
+    match kernel {
+        Kernel::Nest { .. } => "nest",
+        Kernel::Contraction(_) => "contraction",
+        Kernel::Convolution(c) => match c.kind {
+            ConvolutionKind::Forward => "conv",
+            ConvolutionKind::Data => "conv data",
+            ConvolutionKind::Weights => "conv weights",
+        },
+        Kernel::Pack(_) => "pack",
+        Kernel::CumulativeSum { .. } => "cumulative sum",
+        Kernel::Gather { .. } => "gather",
+        Kernel::ScatterAdd { .. } => "scatter-add",
+        Kernel::TopK { .. } => "top-k",
+    }
+}
+
+/// A kernel's floor is the longer of its FLOPs over the FMA peak and its bytes over the read bandwidth. What fits in cache
+/// can be below the second.
+fn show_profile(as_json: bool, rows: &[KernelRow], fma: f64, read: f64) {
+    let total: f64 = rows.iter().map(KernelRow::median_us).sum();
+    if as_json {
+        for row in rows {
+            let us = row.median_us();
+            let floor = floor_us(row, fma, read);
+            output::json(&json!({
+                "kernel": row.path, "kind": row.kind, "line": row.line, "us": us, "flops": row.flops, "bytes": row.bytes,
+                "gflops": rate(row.flops, us), "gbs": rate(row.bytes, us), "floor_us": floor,
+                "times_floor": if floor > 0.0 { json!(us / floor) } else { Value::Null },
+            }));
+        }
+        return;
+    }
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let us = row.median_us();
+            let floor = floor_us(row, fma, read);
+            vec![
+                format!("{us:.1}"),
+                format!("{:.1}%", 100.0 * us / total.max(1e-9)),
+                format!("{:.1}", rate(row.flops, us)),
+                format!("{:.1}", rate(row.bytes, us)),
+                if floor > 0.0 { format!("{:.1}x", us / floor) } else { String::new() },
+                format!("{}", row.line),
+                row.kind.to_owned(),
+                row.path.clone(),
+            ]
+        })
+        .collect();
+    output::write(&output::table(&["µs", "share", "GFLOP/s", "GB/s", "floor", "line", "kind", "computes"], &cells));
+    output::line(&format!("{total:.1} µs in kernels; a floor of 1.0x is the machine's own limit\n"));
+}
+
+fn rate(count: i64, us: f64) -> f64 {
+    if us > 0.0 { count as f64 / (us * 1e3) } else { 0.0 }
+}
+
+fn floor_us(row: &KernelRow, fma: f64, read: f64) -> f64 {
+    (row.flops as f64 / (fma * 1e3)).max(row.bytes as f64 / (read * 1e3))
+}
+
+/// Inputs of the right types for a prediction: floats in [0, 1), bytes of any value, other integers 0 or 1.
+fn random_inputs(entry: &Entry, batch: usize, seed: u64) -> Result<Vec<Tensor>, Failure> {
+    let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|s| (s.as_str(), batch)).collect();
+    let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
+    Ok(entry
+        .inputs
+        .iter()
+        .map(|input| {
+            let shape: Vec<usize> = input.shape.iter().map(|d| dims[d.0 as usize].max(0) as usize).collect();
+            let key = weft_runtime::kernels::random::key(&input.name);
+            let count = shape.iter().product::<usize>() as u64;
+            let values = (0..count).map(|i| weft_runtime::kernels::random::uniform(i, [seed as i64, 0], key));
+            let data: Vec<u8> = match input.dtype {
+                DType::F32 => values.flat_map(f32::to_le_bytes).collect(),
+                DType::F64 => values.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
+                DType::U8 => values.map(|v| (v * 256.0) as u8).collect(),
+                DType::I32 => values.flat_map(|v| i32::from(v < 0.5).to_le_bytes()).collect(),
+                DType::I64 => values.flat_map(|v| i64::from(v < 0.5).to_le_bytes()).collect(),
+                DType::I8 | DType::Bool => values.map(|v| u8::from(v < 0.5)).collect(),
+                DType::F16 | DType::BF16 => values.flat_map(|_| [0, 0]).collect(),
+            };
+            Tensor { dtype: input.dtype, shape, data }
+        })
+        .collect())
+}
+
+/// The largest resident size that this process has had; 0 where the system does not say.
+fn peak_rss() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+}

@@ -1,0 +1,32 @@
+//! `weft check`: every mistake of a spec, and nothing else.
+
+use crate::args::Check;
+use crate::failure::Failure;
+use crate::{output, spec};
+use weft_compiler::diagnostics::Severity;
+
+pub fn run(args: &Check) -> Result<(), Failure> {
+    let spec = spec::read(&args.spec, None, None)?;
+    let errors = spec::show(&spec.checked, args.spec.json);
+    let warnings = spec.checked.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
+    if errors > 0 || (args.deny.is_some() && warnings > 0) {
+        if !args.spec.json {
+            output::note(&format!("{}: {}", args.spec.spec.display(), counts(errors, warnings)));
+        }
+        return Err(Failure::reported());
+    }
+    if !args.spec.json {
+        let found = if warnings > 0 { format!(" ({})", counts(0, warnings)) } else { String::new() };
+        output::line(&format!("{}: fine{found}", args.spec.spec.display()));
+    }
+    Ok(())
+}
+
+fn counts(errors: usize, warnings: usize) -> String {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (0, w) => count(w, "warning"),
+        (e, 0) => count(e, "error"),
+        (e, w) => format!("{}, {}", count(e, "error"), count(w, "warning")),
+    }
+}

@@ -1,0 +1,29 @@
+//! `weft eval`: trained weights on the test part of the data.
+
+use crate::args::Eval;
+use crate::compile::{self, Wanted};
+use crate::failure::Failure;
+use crate::progress::{self, Progress};
+use crate::{output, spec, train};
+use serde_json::json;
+use weft_runtime::data::Split;
+
+pub fn run(args: &Eval) -> Result<(), Failure> {
+    let spec = spec::sound(&args.spec, Some(&args.run), None)?;
+    let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
+    let training = train::block(&program, args.block.as_deref())?;
+    let options = compile::run_options(&args.run, &spec);
+    let mut progress = Progress::new(args.spec.json);
+    let figures =
+        weft_runtime::train::evaluate(program, training, &args.weights, Split::Test, &options, &mut progress)
+            .map_err(compile::runtime_failure)?;
+    if args.spec.json {
+        output::json(&json!({ "event": "end", "test": progress::figures_json(figures.as_ref()) }));
+    } else {
+        match figures {
+            Some(figures) => output::line(&format!("test        {}", progress::row(&figures))),
+            None => output::line("interrupted"),
+        }
+    }
+    Ok(())
+}

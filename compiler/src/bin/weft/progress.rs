@@ -1,0 +1,144 @@
+//! How a training looks while it runs: a bar on a terminal, a line an epoch elsewhere, JSON objects for scripts.
+
+use crate::output;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use weft_runtime::train::{Event, Figures, Observer};
+
+/// How often the figures of the running epoch are refreshed on a terminal.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// Watches a training or an evaluation for the one who started it.
+pub struct Progress {
+    form: Form,
+    epoch_start: Instant,
+    rows_done: usize,
+    last_figures: Instant,
+    interrupted: Arc<AtomicBool>,
+}
+
+enum Form {
+    Bar(Option<ProgressBar>),
+    Lines,
+    Json,
+}
+
+impl Progress {
+    /// Also takes Ctrl-C and SIGTERM: the training then ends after the batch in hand, with its weights saved.
+    pub fn new(as_json: bool) -> Progress {
+        let form = match (as_json, std::io::stderr().is_terminal()) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Bar(None),
+            (false, false) => Form::Lines,
+        };
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = interrupted.clone();
+        // A handler can be set once a process; if that failed, an interrupt simply ends the process as it always does.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                // The second time, the user means it.
+                std::process::exit(130);
+            }
+        });
+        let now = Instant::now();
+        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, interrupted }
+    }
+}
+
+impl Observer for Progress {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Start { training, epochs, batch, rows } => match &self.form {
+                Form::Json => output::json(&json!({
+                    "event": "start", "training": training.name, "epochs": epochs, "batch": batch,
+                    "rows": { "train": rows[0], "validation": rows[1], "test": rows[2] },
+                })),
+                _ => output::line(&format!(
+                    "{} rows to train on, {} to validate, {} to test; batches of {batch}",
+                    output::thousands(rows[0] as u64),
+                    output::thousands(rows[1] as u64),
+                    output::thousands(rows[2] as u64),
+                )),
+            },
+            Event::EpochStart { epoch, epochs, batches } => {
+                self.epoch_start = Instant::now();
+                self.rows_done = 0;
+                if let Form::Bar(bar) = &mut self.form {
+                    *bar = Some(epoch_bar(*epoch, *epochs, *batches));
+                }
+            }
+            Event::Batch { rows, figures, .. } => {
+                self.rows_done += rows;
+                if let Form::Bar(Some(bar)) = &self.form {
+                    bar.inc(1);
+                    if let Some(figures) = figures {
+                        let rate = self.rows_done as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
+                        bar.set_message(format!("{}  {}/s", row(figures), output::scaled(rate, "samples ")));
+                    }
+                }
+            }
+            Event::EpochEnd { epoch, seconds, train, validation, best } => {
+                if let Form::Bar(bar) = &mut self.form
+                    && let Some(bar) = bar.take()
+                {
+                    bar.finish_and_clear();
+                }
+                let rate = self.rows_done as f64 / seconds.max(1e-9);
+                if let Form::Json = self.form {
+                    output::json(&json!({
+                        "event": "epoch", "epoch": epoch, "seconds": seconds, "samples_per_second": rate,
+                        "train": train, "validation": validation, "best": best,
+                    }));
+                } else {
+                    let mut text = format!("epoch {epoch:>3}  {}", row(train));
+                    if let Some(validation) = validation {
+                        text += &format!("  | validation  {}", row(validation));
+                    }
+                    text += &format!("  | {seconds:.1} s, {}/s", output::scaled(rate, "samples "));
+                    if *best {
+                        text += "  *";
+                    }
+                    output::line(&text);
+                }
+            }
+            Event::End { .. } => {}
+        }
+    }
+
+    fn wants_figures(&mut self) -> bool {
+        let due = matches!(self.form, Form::Bar(_)) && self.last_figures.elapsed() >= REFRESH;
+        if due {
+            self.last_figures = Instant::now();
+        }
+        due
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+fn epoch_bar(epoch: usize, epochs: usize, batches: usize) -> ProgressBar {
+    let bar = ProgressBar::new(batches as u64);
+    let template = format!("epoch {epoch:>3}/{epochs} {{bar:24}} {{pos}}/{{len}} {{eta}} left  {{msg}}");
+    // The template is ours and sound; were it not, the default style would do.
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar
+}
+
+/// `loss 0.1234  accuracy 0.9871`
+pub fn row(figures: &Figures) -> String {
+    let cells: Vec<String> = figures.0.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    cells.join("  ")
+}
+
+/// An absent part of the data as `null`.
+pub fn figures_json(figures: Option<&Figures>) -> Value {
+    figures.map_or(Value::Null, |f| json!(f))
+}

@@ -1,0 +1,82 @@
+//! Reading a spec: the one place where the command touches source files, and where diagnostics are shown.
+
+use crate::args::{RunArgs, SpecArgs};
+use crate::failure::Failure;
+use crate::output;
+use serde_json::json;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use weft_compiler::check::{self, Checked, Options};
+use weft_compiler::diagnostics::{self, Severity};
+
+/// A checked spec, and the folder that its relative paths start from.
+pub struct Spec {
+    pub checked: Checked,
+    pub folder: PathBuf,
+    /// The file's stem: `mnist_cnn`.
+    pub name: String,
+}
+
+/// Reads and checks a spec without showing anything.
+pub fn read(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Result<Spec, Failure> {
+    let path = &args.spec;
+    // The main file is read first, so that a wrong path is a plain message rather than a diagnostic about an import.
+    let main = read_text(path)?;
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let file = path.display().to_string();
+    let mut loader = |name: &str| -> Result<String, String> {
+        if name == file {
+            return Ok(main.clone());
+        }
+        read_text(Path::new(name)).map_err(|failure| failure.message)
+    };
+    let options = Options {
+        settings: args.set.clone(),
+        batch: run.and_then(|r| r.batch).map(|b| b as usize),
+        epochs: epochs.map(|e| e as usize),
+        seed: run.and_then(|r| r.seed),
+    };
+    let checked = check::check(&file, &mut loader, &options);
+    let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(Spec { checked, folder, name })
+}
+
+/// Reads and checks a spec for a command that needs it whole: shows what was found, and ends when there is an error.
+pub fn sound(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Result<Spec, Failure> {
+    let spec = read(args, run, epochs)?;
+    let errors = show(&spec.checked, false);
+    if errors > 0 || spec.checked.module.is_none() {
+        return Err(Failure::reported());
+    }
+    Ok(spec)
+}
+
+/// Shows all diagnostics (as JSON lines on standard output, or for people on standard error); counts the errors.
+pub fn show(checked: &Checked, as_json: bool) -> usize {
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    for diagnostic in &checked.diagnostics {
+        if as_json {
+            let place = checked.sources.place(diagnostic.primary.span);
+            output::json(&json!({
+                "severity": diagnostic.severity.name(),
+                "code": diagnostic.code,
+                "message": diagnostic.message,
+                "file": place.file,
+                "line": place.line,
+                "column": place.column,
+            }));
+        } else {
+            output::note(&diagnostics::render(diagnostic, &checked.sources, color));
+        }
+    }
+    checked.diagnostics.iter().filter(|d| d.severity == Severity::Error).count()
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::input(format!("{} is not UTF-8 text (byte {at})", path.display()))
+            .help("a spec is plain UTF-8 text; is this the right file?")
+    })
+}

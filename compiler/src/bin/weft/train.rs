@@ -1,0 +1,76 @@
+//! `weft train`: the main job.
+
+use crate::args::Train;
+use crate::compile::{self, Wanted};
+use crate::failure::Failure;
+use crate::progress::{self, Progress};
+use crate::{output, spec};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use weft_runtime::program::Program;
+use weft_runtime::train::{self, Ending, Options};
+
+pub fn run(args: &Train) -> Result<(), Failure> {
+    let spec = spec::sound(&args.spec, Some(&args.run), args.epochs)?;
+    let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
+    let training = block(&program, args.block.as_deref())?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
+    let options = Options {
+        out: Some(out),
+        weights: args.weights.clone(),
+        epochs: args.epochs.map(|e| e as usize),
+        ..compile::run_options(&args.run, &spec)
+    };
+    let mut progress = Progress::new(args.spec.json);
+    let summary = train::train(program, training, &options, &mut progress).map_err(compile::runtime_failure)?;
+    if args.spec.json {
+        let ending = match summary.ending {
+            Ending::Finished => "finished",
+            Ending::StoppedEarly => "stopped_early",
+            Ending::Interrupted => "interrupted",
+        };
+        output::json(&json!({
+            "event": "end", "epochs": summary.epochs, "seconds": summary.seconds, "ending": ending,
+            "best_epoch": summary.best_epoch,
+            "train": progress::figures_json(summary.train.as_ref()),
+            "validation": progress::figures_json(summary.validation.as_ref()),
+            "test": progress::figures_json(summary.test.as_ref()),
+            "weights": summary.saved,
+        }));
+    } else {
+        match summary.ending {
+            Ending::Finished => {}
+            Ending::StoppedEarly => output::line("stopped: no better epoch for as long as the spec allows"),
+            Ending::Interrupted => output::line("interrupted: the weights so far are saved"),
+        }
+        if let Some(test) = &summary.test {
+            let of = summary.best_epoch.map_or(String::new(), |e| format!(" (weights of epoch {e})"));
+            output::line(&format!("test        {}{of}", progress::row(test)));
+        }
+        let saved: Vec<String> = summary.saved.iter().map(|p: &PathBuf| p.display().to_string()).collect();
+        output::line(&format!(
+            "{} epochs in {:.1} s; weights in {}",
+            summary.epochs,
+            summary.seconds,
+            saved.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// The training named, or the only one.
+pub fn block(program: &Program, name: Option<&str>) -> Result<usize, Failure> {
+    let names = || program.trainings.iter().map(|t| t.name.clone()).collect::<Vec<_>>().join(", ");
+    match (name, program.trainings.len()) {
+        (_, 0) => Err(Failure::input("the spec has no `train` block, so there is nothing to train")
+            .help("add one: `train { on … as { … }  minimize … using adam() }`")),
+        (Some(name), _) => program
+            .trainings
+            .iter()
+            .position(|t| t.name == name)
+            .ok_or_else(|| Failure::usage(format!("the spec has no train block `{name}`; it has: {}", names()))),
+        (None, 1) => Ok(0),
+        (None, _) => Err(Failure::usage(format!("the spec has several train blocks: {}", names()))
+            .help("choose one with --train NAME")),
+    }
+}
