@@ -1,0 +1,67 @@
+//! Golden files: what PyTorch and scikit-learn say. `golden/README.md` states the format.
+
+use crate::device::Tensors;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// One entry of `cases.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Case {
+    pub name: String,
+    pub kind: Kind,
+    pub files: Vec<String>,
+    /// The largest absolute difference allowed, by tensor.
+    pub tolerance: BTreeMap<String, f64>,
+    pub text: Option<String>,
+    pub spec: Option<String>,
+    #[serde(default)]
+    pub settings: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    pub training: bool,
+    #[serde(default)]
+    pub steps: usize,
+    #[serde(default)]
+    pub batches: usize,
+    #[serde(default)]
+    pub epoch_steps: usize,
+    #[serde(default)]
+    pub total_steps: usize,
+    /// Figures by name.
+    #[serde(default)]
+    pub expected: BTreeMap<String, f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Model,
+    Train,
+    Evaluate,
+}
+
+fn folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// All cases.
+pub fn cases() -> Vec<Case> {
+    let text = std::fs::read_to_string(folder().join("cases.json")).expect("tests/golden/cases.json is there");
+    serde_json::from_str(&text).expect("the manifest is sound")
+}
+
+impl Case {
+    /// All tensors of the case's files as one table.
+    pub fn tensors(&self) -> Tensors {
+        let mut all = Tensors::new();
+        for file in &self.files {
+            let weights = weft_runtime::io::weights::read(&folder().join(file)).unwrap_or_else(|e| panic!("{e}"));
+            all.extend(weights.tensors);
+        }
+        all
+    }
+
+    /// The largest difference allowed for a tensor.
+    pub fn tolerance(&self, tensor: &str) -> f64 {
+        *self.tolerance.get(tensor).unwrap_or_else(|| panic!("{}: no tolerance for `{tensor}`", self.name))
+    }
+}
