@@ -123,8 +123,21 @@ impl Geometry {
     /// The output position that takes an input position through a tap.
     pub fn target(&self, axis: usize, input: usize, tap: usize) -> Option<usize> {
         let offset = (input + self.padding[axis]).checked_sub(tap * self.dilation[axis])?;
-        let output = offset / self.stride[axis];
-        (offset % self.stride[axis] == 0 && output < self.output[axis]).then_some(output)
+        // A division takes longer than a tap of a depthwise convolution.
+        let (output, rest) = match self.stride[axis] {
+            1 => (offset, 0),
+            stride => (offset / stride, offset % stride),
+        };
+        (rest == 0 && output < self.output[axis]).then_some(output)
+    }
+
+    /// The taps that find an output position's input.
+    pub fn reaching(&self, axis: usize, output: usize) -> Range<usize> {
+        let (start, padding, dilation) =
+            (output * self.stride[axis], self.padding[axis], self.dilation[axis]);
+        let taps = |offset: usize| if dilation == 1 { offset } else { offset.div_ceil(dilation) };
+        let end = taps((self.input[axis] + padding).saturating_sub(start)).min(self.kernel[axis]);
+        taps(padding.saturating_sub(start)).min(end)..end
     }
 }
 
@@ -294,14 +307,18 @@ impl Forward {
             let pixels = 0..rows.len() * ow;
             for p0 in pixels.clone().step_by(PIXELS) {
                 let count = PIXELS.min(pixels.end - p0);
-                let (mut row, mut ox) = (p0 / ow, p0 % ow);
-                for i in 0..count {
-                    a_rows[i] = starts[row] + (ox * g.stride[1] * g.ci) as isize;
-                    c_rows[i] = (((rows.start + row) * ow + ox) * g.co) as isize;
-                    ox += 1;
-                    if ox == ow {
-                        (row, ox) = (row + 1, 0);
+                let mut done = 0;
+                while done < count {
+                    let (row, ox) = ((p0 + done) / ow, (p0 + done) % ow);
+                    let part = done..(done + ow - ox).min(count);
+                    let (a, c) = (starts[row], ((rows.start + row) * ow * g.co) as isize);
+                    for (i, offset) in a_rows[part.clone()].iter_mut().enumerate() {
+                        *offset = a + ((ox + i) * g.stride[1] * g.ci) as isize;
                     }
+                    for (i, offset) in c_rows[part.clone()].iter_mut().enumerate() {
+                        *offset = c + ((ox + i) * g.co) as isize;
+                    }
+                    done = part.end;
                 }
                 for group in 0..g.groups {
                     for (index, run) in self.runs.of(0).enumerate() {
@@ -309,7 +326,7 @@ impl Forward {
                             a: a.wrapping_add(group * g.group_inputs()),
                             a_rows: &a_rows[..count],
                             a_step: self.runs.a_step,
-                            adjacent: g.ci == 1 && g.stride[1] == 1,
+                            adjacent: false,
                             b: w.wrapping_add(group * g.group_outputs()),
                             b_step: self.runs.b_step,
                             b_panel: PANEL as isize,

@@ -22,6 +22,8 @@ versions! {
 
 /// Vectors that are summed side by side.
 const VECTORS: usize = 4;
+/// Image rows of a weight gradient that are summed side by side.
+const ROWS: usize = 4;
 
 #[inline(always)]
 unsafe fn body<V: Vector>(
@@ -90,9 +92,9 @@ unsafe fn masks<V: Vector>(channels: usize) -> [V::Mask; VECTORS] {
 #[inline(always)]
 unsafe fn forward_row<V: Vector>(g: &Geometry, x: *const f32, w: *const f32, y: *mut f32, row: usize) {
     let (image, oy) = (row / g.output[0], row % g.output[0]);
-    let down = taps(g, 0, |tap| g.valid(0, tap).contains(&oy));
+    let down = g.reaching(0, oy);
     for ox in 0..g.output[1] {
-        let across = taps(g, 1, |tap| g.valid(1, tap).contains(&ox));
+        let across = g.reaching(1, ox);
         for first in (0..g.ci).step_by(VECTORS * V::LANES) {
             // SAFETY: valid taps lie in the input.
             unsafe {
@@ -155,38 +157,45 @@ unsafe fn weight_tap<V: Vector>(
     channels: usize,
 ) {
     let [ky, kx] = [tap / g.kernel[1], tap % g.kernel[1]];
-    let across = g.valid(1, kx);
-    for start in (first..first + channels).step_by(VECTORS * V::LANES) {
+    let (down, across) = (g.valid(0, ky), g.valid(1, kx));
+    let rows = images.len() * down.len();
+    let left = if across.is_empty() { 0 } else { g.source(1, across.start, kx) };
+    for start in (first..first + channels).step_by(2 * V::LANES) {
         // SAFETY: valid taps lie in the input.
         unsafe {
-            let masks = masks::<V>(first + channels - start);
-            let mut totals = [V::zero(); VECTORS];
-            for image in images.clone() {
-                for oy in g.valid(0, ky) {
-                    let line = (image * g.input[0] + g.source(0, oy, ky)) * g.input[1];
-                    let target = (image * g.output[0] + oy) * g.output[1];
-                    let mut sums = [V::zero(); VECTORS];
-                    for ox in across.clone() {
-                        let pixel = x.add((line + g.source(1, ox, kx)) * g.ci + start);
-                        accumulate(&mut sums, &masks, pixel, dy.add((target + ox) * g.ci + start));
-                    }
-                    for v in 0..VECTORS {
-                        totals[v] = totals[v].add(sums[v]);
+            let masks: [V::Mask; 2] =
+                std::array::from_fn(|v| V::mask((first + channels - start).saturating_sub(v * V::LANES)));
+            let mut totals = [V::zero(); 2];
+            let mut row = 0;
+            while row < rows {
+                // Several rows side by side, so that their chains of multiply-adds hide each other's latency.
+                let count = ROWS.min(rows - row);
+                let mut sums = [[V::zero(); 2]; ROWS];
+                let lines: [_; ROWS] = std::array::from_fn(|i| {
+                    let row = row + i.min(count - 1);
+                    let (image, oy) = (images.start + row / down.len(), down.start + row % down.len());
+                    let source = (image * g.input[0] + g.source(0, oy, ky)) * g.input[1] + left;
+                    let target = (image * g.output[0] + oy) * g.output[1] + across.start;
+                    (x.add(source * g.ci + start), dy.add(target * g.ci + start))
+                });
+                for i in 0..across.len() {
+                    for (sum, (x, dy)) in sums.iter_mut().zip(lines) {
+                        for v in 0..2 {
+                            let x = V::load(x.wrapping_add(i * g.stride[1] * g.ci + v * V::LANES), masks[v]);
+                            let dy = V::load(dy.wrapping_add(i * g.ci + v * V::LANES), masks[v]);
+                            sum[v] = x.multiply_add(dy, sum[v]);
+                        }
                     }
                 }
+                for sum in &sums[..count] {
+                    totals = std::array::from_fn(|v| totals[v].add(sum[v]));
+                }
+                row += count;
             }
             let target = dw.add(tap * g.ci + start);
-            for v in 0..VECTORS {
+            for v in 0..2 {
                 totals[v].store(target.wrapping_add(v * V::LANES), masks[v]);
             }
         }
     }
-}
-
-/// The taps along an axis that pass a test; they are neighbours.
-#[inline(always)]
-fn taps(g: &Geometry, axis: usize, valid: impl Fn(usize) -> bool) -> std::ops::Range<usize> {
-    let first = (0..g.kernel[axis]).find(|&tap| valid(tap)).unwrap_or(g.kernel[axis]);
-    let end = (first..g.kernel[axis]).find(|&tap| !valid(tap)).unwrap_or(g.kernel[axis]);
-    first..end
 }

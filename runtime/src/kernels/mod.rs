@@ -13,6 +13,11 @@
 //! | [`math`], [`random`] | functions of strips of elements |
 //! | [`peak`] | what this machine can do at best |
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "arrays that live in registers are clearer by index, several at a time"
+)]
+
 mod block;
 mod contraction;
 mod convolution;

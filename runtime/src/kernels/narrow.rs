@@ -113,8 +113,8 @@ impl Narrow {
             let rows = first..first + count;
             let origins =
                 rows.clone().flat_map(|y| (0..g.kernel[0]).filter_map(move |ky| self.origin(g, 0, y, ky)));
-            let reached =
-                origins.fold(usize::MAX..0, |reached, y| reached.start.min(y)..reached.end.max(y + 1));
+            let reached = origins.fold((usize::MAX, 0), |(low, end), y| (low.min(y), end.max(y + 1)));
+            let reached = reached.0.min(reached.1)..reached.1;
             // SAFETY: the rows' terms have room in scratch; the caller vouches for the operands.
             unsafe {
                 let image_source = source.add(image * self.source[0] * self.source[1] * self.depth);
@@ -145,7 +145,7 @@ impl Narrow {
         tables: &mut [isize],
     ) {
         let (a_rows, c_rows) = tables.split_at_mut(PIXELS);
-        let start = rows.start.min(rows.end) * self.source[1];
+        let start = rows.start * self.source[1];
         for first in (start..rows.end * self.source[1]).step_by(PIXELS) {
             let count = PIXELS.min(rows.end * self.source[1] - first);
             for i in 0..count {

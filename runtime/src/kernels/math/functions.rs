@@ -108,7 +108,7 @@ pub fn log1p(x: f32) -> f32 {
     let value = log(sum) + (x - (sum - 1.0)) / sum;
     let value = if sum == 0.0 { f32::NEG_INFINITY } else { value };
     let value = if x < f32::INFINITY { value } else { x };
-    if x == 0.0 || x != x { x } else { value }
+    if x == 0.0 || x.is_nan() { x } else { value }
 }
 
 #[inline(always)]

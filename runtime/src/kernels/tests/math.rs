@@ -1,6 +1,9 @@
 use crate::kernels::isa::Level;
 use crate::kernels::math::{Binary, MathFunction, Unary, functions, table_at};
 
+/// The same function in f64.
+type Reference = fn(f64) -> f64;
+
 fn unary<T: Copy>(function: MathFunction, level: Level, values: &mut [T]) {
     // SAFETY: the table holds unary functions of this type at such places.
     let call = unsafe { std::mem::transmute::<*const (), Unary<T>>(table_at(level)[function as usize]) };
@@ -65,7 +68,7 @@ fn arguments() -> Vec<f32> {
 
 #[test]
 fn unary_functions_are_accurate_and_alike_at_every_level() {
-    let cases: [(MathFunction, fn(f64) -> f64, f64); 9] = [
+    let cases: [(MathFunction, Reference, f64); 9] = [
         (MathFunction::Exp, f64::exp, 1.5),
         (MathFunction::Expm1, f64::exp_m1, 2.0),
         (MathFunction::Log, f64::ln, 1.5),
@@ -182,7 +185,7 @@ fn powers_are_accurate_and_follow_c() {
 #[test]
 fn doubles_follow_the_standard_library() {
     let xs: Vec<f64> = (-400..400).map(|i| f64::from(i) * 0.037).collect();
-    let cases: [(MathFunction, fn(f64) -> f64); 7] = [
+    let cases: [(MathFunction, Reference); 7] = [
         (MathFunction::Exp64, f64::exp),
         (MathFunction::Expm164, f64::exp_m1),
         (MathFunction::Log64, f64::ln),
