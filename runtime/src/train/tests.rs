@@ -330,7 +330,10 @@ fn mistakes_are_found_before_the_first_step() {
         assert!(diary.lines.is_empty());
         error.to_string()
     };
-    assert_eq!(message(&|_, o| o.data[0].0 = "digit".into()), "no data set is named `digit`; known: digits");
+    assert_eq!(
+        message(&|_, o| o.data[0].0 = "digit".into()),
+        "no data set is named `digit`; did you mean `digits`?"
+    );
     assert!(message(&|_, o| o.data.clear()).contains("the folder data does not exist"));
     assert!(message(&|_, o| o.batch = Some(0)).contains("a batch needs rows"));
     assert_eq!(
