@@ -99,7 +99,7 @@ struct Call {
 #[derive(Debug)]
 enum BoundKernel {
     Nest { function: NestFunction, dims: Range<usize> },
-    Native(Bound),
+    Native(Box<Bound>),
 }
 
 /// A segment: its calls, and how it is cut.
@@ -249,7 +249,7 @@ impl BoundEntry {
                             ));
                         }
                         bound.scratch_bytes = bound.scratch_bytes.max(native.scratch_bytes());
-                        BoundKernel::Native(native)
+                        BoundKernel::Native(Box::new(native))
                     }
                 };
                 bound.calls.push(Call { kernel, per_unit, pointers: first_pointer..bound.pointers.len() });
