@@ -21,6 +21,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("`{entry}` takes {expected} inputs, but {got} were given")]
     InputCount { entry: String, expected: usize, got: usize },
+    #[error("`{entry}`: input `{input}` is missing")]
+    MissingInput { entry: String, input: String },
     #[error("`{entry}`: input `{input}` must be {expected}, but {got} was given")]
     InputType { entry: String, input: String, expected: String, got: String },
     #[error("`{entry}`: input `{input}` must have {expected} axes, but the shape {got:?} was given")]
@@ -35,7 +37,7 @@ pub enum Error {
     Dim { entry: String, message: String },
     #[error("an index is out of range in `{path}` ({file}:{line})")]
     IndexOutOfRange { path: String, file: String, line: u32 },
-    #[error("no {what} is named `{name}`{}", known(.candidates))]
+    #[error("no {what} is named `{name}`{}", known(.name, .candidates))]
     Unknown { what: &'static str, name: String, candidates: Vec<String> },
     /// The program itself contradicts its own contract: it is damaged, or its maker has a bug.
     #[error("the program is not sound: {0}")]
@@ -84,9 +86,44 @@ impl Error {
     }
 }
 
-fn known(candidates: &[String]) -> String {
-    match candidates {
-        [] => String::new(),
-        names => format!("; known: {}", names.join(", ")),
+/// What else there is: the one that was probably meant, or else all.
+fn known(name: &str, candidates: &[String]) -> String {
+    match nearest(name, candidates.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if candidates.is_empty() => String::new(),
+        None => format!("; known: {}", candidates.join(", ")),
+    }
+}
+
+/// The most similar name, when it is similar enough to be meant.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|&(similarity, _)| similarity > 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_name_gets_its_neighbour_or_all() {
+        let message = |name: &str| {
+            let candidates = vec!["train.step".to_string(), "predict.digit".to_string()];
+            Error::Unknown { what: "entry", name: name.into(), candidates }.to_string()
+        };
+        assert_eq!(message("train.stop"), "no entry is named `train.stop`; did you mean `train.step`?");
+        assert_eq!(message("x"), "no entry is named `x`; known: train.step, predict.digit");
+    }
+
+    #[test]
+    fn the_machines_failures_are_not_the_users() {
+        let file = |kind: io::ErrorKind| Error::file("read", Path::new("x"))(kind.into()).class();
+        assert_eq!(file(io::ErrorKind::NotFound), Class::Input);
+        assert_eq!(file(io::ErrorKind::StorageFull), Class::Environment);
+        assert_eq!(file(io::ErrorKind::PermissionDenied), Class::Environment);
+        assert_eq!(Error::Unsound(String::new()).class(), Class::Input);
     }
 }

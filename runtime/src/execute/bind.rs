@@ -99,7 +99,7 @@ struct Call {
 #[derive(Debug)]
 enum BoundKernel {
     Nest { function: NestFunction, dims: Range<usize> },
-    Native(Bound),
+    Native(Box<Bound>),
 }
 
 /// A segment: its calls, and how it is cut.
@@ -126,6 +126,8 @@ pub struct BoundEntry {
     sections: Vec<Section>,
     calls: Vec<Call>,
     pointers: Vec<*mut u8>,
+    /// The functions that generated code may call.
+    table: *const *const (),
     /// Values that generated code takes, back to back.
     values: Vec<i64>,
     /// One word a call, set by kernels that meet an index out of range.
@@ -173,6 +175,7 @@ impl BoundEntry {
             sections: Vec::with_capacity(entry.segments.len()),
             calls: Vec::new(),
             pointers: Vec::new(),
+            table: kernels::math::table().as_ptr(),
             values: Vec::new(),
             errors: Vec::new(),
             scratch_bytes: 0,
@@ -235,16 +238,18 @@ impl BoundEntry {
                     kernel => {
                         let native = Bound::bind(kernel, &dims)
                             .map_err(|message| format!("`{}`: {message}", launch.path))?;
-                        if units * per_unit > native.extent() {
+                        // An index kernel does not know its outermost count; its extent is open.
+                        let extent = native.extent();
+                        if units * per_unit != extent && extent != usize::MAX {
                             return Err(format!(
                                 "`{}` runs {} of an index space of {}",
                                 launch.path,
                                 units * per_unit,
-                                native.extent()
+                                extent
                             ));
                         }
                         bound.scratch_bytes = bound.scratch_bytes.max(native.scratch_bytes());
-                        BoundKernel::Native(native)
+                        BoundKernel::Native(Box::new(native))
                     }
                 };
                 bound.calls.push(Call { kernel, per_unit, pointers: first_pointer..bound.pointers.len() });
@@ -309,10 +314,9 @@ impl BoundEntry {
         match &call.kernel {
             BoundKernel::Nest { function, dims } => {
                 let dims = self.values[dims.clone()].as_ptr();
-                let table = kernels::math::table().as_ptr();
                 // SAFETY: the compiler made this function for these buffers and dims; the code is mapped as long as the
                 // session lives, and no other thread runs this range.
-                unsafe { function(pointers.as_ptr(), dims, table, begin as i64, end as i64) }
+                unsafe { function(pointers.as_ptr(), dims, self.table, begin as i64, end as i64) }
             }
             BoundKernel::Native(kernel) => {
                 let scratch = scratch.pointer.wrapping_add(thread * scratch.stride);

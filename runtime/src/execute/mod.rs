@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::memory::{self, Block};
 use crate::pool::{FlushDenormals, Pool};
-use crate::program::{Entry, Launch, Program, Storage, VariableKind};
+use crate::program::{Entry, Input, Launch, Program, Storage, VariableKind};
 use crate::tensor::{TensorView, byte_count};
 
 use bind::{BoundEntry, Layout, Scratch};
@@ -175,6 +175,27 @@ impl Session {
     pub fn reserve(&mut self, entry: usize, symbols: &[(&str, usize)]) -> Result<()> {
         let dims = dims_at(&self.program.entries[entry], symbols)?;
         self.make_room(entry, &dims)
+    }
+
+    /// Puts inputs that were given by name into the order of the entry's, for [`Session::run`].
+    pub fn arrange<'t>(&self, entry: usize, named: &[(&str, TensorView<'t>)]) -> Result<Vec<TensorView<'t>>> {
+        let description = &self.program.entries[entry];
+        let candidates = || description.inputs.iter().map(|input| input.name.clone()).collect();
+        let unknown =
+            |name: &str| Error::Unknown { what: "input", name: name.to_string(), candidates: candidates() };
+        if let Some((name, _)) =
+            named.iter().find(|(name, _)| description.inputs.iter().all(|i| i.name != *name))
+        {
+            return Err(unknown(name));
+        }
+        let given = |input: &Input| {
+            let found = named.iter().rfind(|(name, _)| *name == input.name).map(|(_, view)| *view);
+            found.ok_or_else(|| Error::MissingInput {
+                entry: description.name.clone(),
+                input: input.name.clone(),
+            })
+        };
+        description.inputs.iter().map(given).collect()
     }
 
     /// Runs an entry. The inputs are given in the order of [`Entry::inputs`].

@@ -19,7 +19,7 @@ fn session(entry: Builder, threads: usize) -> Session {
     Session::new(Arc::new(program(vec![entry.0])), threads).unwrap()
 }
 
-/// x: f32[n, 8] → y = cumulative sum along the rows → z = the same again, in place: z aliases y.
+/// x: f32[n, 8] → y = cumulative sum along the rows → z = the same again, where x was: z aliases x.
 fn twice_summed() -> Builder {
     let mut b = Builder::new("sum", &["n"]);
     let n = b.dim(DimExpr::Symbol(0));
@@ -27,11 +27,11 @@ fn twice_summed() -> Builder {
     let elements = b.dim(DimExpr::Mul(n, width));
     let x = b.input("x", DType::F32, &[n, width], InputSource::Caller);
     let y = b.buffer(DType::F32, elements, Storage::Arena { first: 0, last: 0 });
-    let z = b.buffer(DType::F32, elements, Storage::Alias(y));
+    let z = b.buffer(DType::F32, elements, Storage::Alias(x));
     let sum = Kernel::CumulativeSum { axis: width, inner: one, reverse: false, exclusive: false };
     let launches = vec![b.launch(sum.clone(), one, &[x, y]), b.launch(sum, one, &[y, z])];
     b.segment(n, 2, launches);
-    // Something that would overwrite y, if z's use as an output did not keep it alive.
+    // Something that would overwrite x, if z's use as an output did not keep it alive.
     let other = b.buffer(DType::I32, elements, Storage::Arena { first: 1, last: 1 });
     let count = b.launch(Kernel::Nest { function: COUNT_UP, dims: vec![one] }, width, &[other]);
     b.segment(n, 3, vec![count]);
@@ -75,7 +75,7 @@ fn reserved_dims_keep_their_plan() {
     let mut session = session(twice_summed(), 1);
     session.reserve(0, &[("n", 100)]).unwrap();
     let planned = session.planned_bytes(0);
-    // x, y and the counter, of 3200 bytes each: x is dead when the counter comes.
+    // x, y and the counter, of 3200 bytes each: y is dead when the counter comes.
     assert_eq!(planned, 6400);
     for n in [100, 7, 50] {
         session.run(0, &[rows(n).view()]).unwrap();
@@ -252,6 +252,18 @@ fn wrong_inputs_are_explained() {
         message(&[short, zeros(&[3, 8])]),
         "`related`: input `a` holds 47 bytes, but its shape asks for 48"
     );
+}
+
+#[test]
+fn inputs_are_found_by_name() {
+    fn may_move_between_threads<T: Send>(_: &T) {}
+    let session = session(related(), 1);
+    may_move_between_threads(&session);
+    let (a, b) = (Tensor::from_f32(&[2, 1], &[0.0; 2]), Tensor::from_f32(&[1, 4], &[0.0; 4]));
+    assert_eq!(session.arrange(0, &[("b", b.view()), ("a", a.view())]).unwrap(), [a.view(), b.view()]);
+    let message = |named: &[(&str, TensorView<'_>)]| session.arrange(0, named).unwrap_err().to_string();
+    assert_eq!(message(&[("a", a.view())]), "`related`: input `b` is missing");
+    assert_eq!(message(&[("x", a.view())]), "no input is named `x`; known: a, b");
 }
 
 #[test]

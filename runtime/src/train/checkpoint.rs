@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::execute::Session;
 use crate::io::weights;
 use crate::program::{Program, VariableKind};
@@ -32,14 +32,13 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
     let file = weights::read(path)?;
     let program = session.program();
     let known = |name: &str| program.variables.iter().any(|variable| variable.path == name);
-    let mut unexpected: Vec<&str> =
-        file.tensors.keys().map(String::as_str).filter(|name| !known(name)).collect();
+    let unexpected: Vec<&str> = file.tensors.keys().map(String::as_str).filter(|name| !known(name)).collect();
     let (mut missing, mut different, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for index in saved(program) {
         let variable = &program.variables[index];
         match file.tensors.get(&variable.path) {
             None => {
-                let near = nearest(&variable.path, &unexpected);
+                let near = nearest(&variable.path, unexpected.iter().copied());
                 missing.push(match near {
                     Some(name) => format!("{} (the file has {name})", variable.path),
                     None => variable.path.clone(),
@@ -58,7 +57,6 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
             Some(tensor) => found.push((index, tensor)),
         }
     }
-    unexpected.sort_unstable();
     let unexpected: Vec<String> = unexpected.into_iter().map(str::to_string).collect();
     let problems: Vec<String> = [("missing", missing), ("unexpected", unexpected), ("different", different)]
         .into_iter()
@@ -82,16 +80,6 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
 /// The seed of the training that made a file; none when it does not say.
 pub fn seed(path: &Path) -> Result<Option<u64>> {
     Ok(weights::read(path)?.metadata.get("seed").and_then(|seed| seed.parse().ok()))
-}
-
-/// The most similar name, when it is similar enough to be meant.
-fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    candidates
-        .iter()
-        .map(|&candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|&(similarity, _)| similarity > 0.85)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }
 
 /// A copy of all weights and states.

@@ -282,6 +282,26 @@ fn an_interrupted_training_saves_and_can_go_on_from_its_weights() {
 }
 
 #[test]
+fn an_interruption_while_validating_keeps_the_epoch() {
+    /// Interrupts at the first look after an epoch's last batch, which is in the validation.
+    #[derive(Default)]
+    struct Impatient {
+        looks: std::cell::Cell<usize>,
+    }
+    impl Observer for Impatient {
+        fn interrupted(&self) -> bool {
+            self.looks.set(self.looks.get() + 1);
+            self.looks.get() > 3
+        }
+    }
+    let folder = digits();
+    let summary = train(Arc::new(program(-1)), 0, &options(&folder), &mut Impatient::default()).unwrap();
+    assert_eq!((summary.epochs, summary.ending), (1, Ending::Interrupted));
+    let saved = weights::read(&summary.saved[0]).unwrap();
+    assert_eq!((saved.metadata["epoch"].as_str(), saved.tensors["w"].view().to_f64()), ("1", vec![2.0]));
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_at_its_batch_and_keeps_the_files() {
     let folder = digits();
     let options = options(&folder);
@@ -330,7 +350,10 @@ fn mistakes_are_found_before_the_first_step() {
         assert!(diary.lines.is_empty());
         error.to_string()
     };
-    assert_eq!(message(&|_, o| o.data[0].0 = "digit".into()), "no data set is named `digit`; known: digits");
+    assert_eq!(
+        message(&|_, o| o.data[0].0 = "digit".into()),
+        "no data set is named `digit`; did you mean `digits`?"
+    );
     assert!(message(&|_, o| o.data.clear()).contains("the folder data does not exist"));
     assert!(message(&|_, o| o.batch = Some(0)).contains("a batch needs rows"));
     assert_eq!(
