@@ -64,7 +64,9 @@ pub fn infer(op: &Op, inputs: &[&TensorType], given: Option<&TensorType>) -> Res
         }
         Op::Random { .. } => {
             count(1)?;
-            expect_dtype(inputs, 0, DType::I64)?;
+            if *inputs[0] != TensorType::new(DType::I64, [Dim::constant(2)]) {
+                return fail(format!("the state of random elements is i64[2], not {}", inputs[0]));
+            }
             let ty = stated()?;
             if ty.dtype != DType::F32 {
                 return fail("random elements are f32");

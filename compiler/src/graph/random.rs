@@ -586,7 +586,7 @@ impl Weaver {
             }
             1 => self.b.push(Op::DimValue(Dim::symbol("n")), &[], Some(TensorType::scalar(DType::F32)))?,
             2 => {
-                let state = match self.of(|ty| ty.dtype == DType::I64) {
+                let state = match self.of(|ty| *ty == TensorType::new(DType::I64, [Dim::constant(2)])) {
                     Ok(state) => state,
                     Err(_) => self.random_state()?,
                 };
