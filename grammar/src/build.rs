@@ -576,7 +576,8 @@ impl Builder {
                 let mut metrics = Vec::new();
                 while let Some(node) = children.take(Rule::measured) {
                     let mut children = Children::of(node);
-                    let name = children.take(Rule::stage).map(|stage| self.name_of(&mut Children::of(stage)));
+                    let name =
+                        children.take(Rule::measured_as).map(|stage| self.name_of(&mut Children::of(stage)));
                     metrics.push((name, self.expr_of(&mut children)));
                 }
                 TrainClauseKind::Measure(metrics)

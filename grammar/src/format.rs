@@ -439,7 +439,7 @@ impl<'a> Printer<'a> {
             TrainClauseKind::Measure(metrics) => {
                 let metrics = self.separated(metrics, |p, (name, value)| {
                     let name = name.iter().flat_map(|name| [p.name(name), text(": ")]).collect::<Vec<_>>();
-                    concat([concat(name), p.after_colon(value)])
+                    concat([concat(name), p.expr(value)])
                 });
                 concat([text("measure "), metrics])
             }

@@ -52,7 +52,7 @@ impl<'a> Printer<'a> {
     }
 
     /// What `name:` names. A text there would be the message of an `assert`.
-    pub(crate) fn after_colon(&mut self, expr: &'a Expr) -> Doc {
+    fn after_colon(&mut self, expr: &'a Expr) -> Doc {
         let doc = self.operand(expr, PIPE + 1);
         if doc.first_char() == Some('"') { concat([text("("), doc, text(")")]) } else { doc }
     }
