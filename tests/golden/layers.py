@@ -44,7 +44,7 @@ def conv_transpose(x, w, stride, padding, groups=1):
     return full[:, :, low : low + rows, low : low + columns].movedim(1, -1)
 
 
-def simple(name, expression, x, shapes, run, inputs="x", training=False, states=None, **options):
+def simple(name, expression, x, shapes, run, training=False, states=None, family="layers"):
     """A layer applied to one input `x`: `shapes` are the weights' shapes by their path within the model."""
     dims = ", ".join(["n"] + [str(d) for d in x.shape[1:]])
     dtype = "i32" if x.dtype.kind == "i" else "f32"
@@ -53,14 +53,13 @@ def simple(name, expression, x, shapes, run, inputs="x", training=False, states=
     states = {f"Case.{path}": value for path, value in (states or {}).items()}
     short = lambda values: {path.removeprefix("Case."): value for path, value in values.items()}
     model(
-        f"layers/{name}",
+        f"{family}/{name}",
         text,
         lambda i, w, s: run(i["x"], *short(w).values()) if not s else run(i["x"], short(w), short(s)),
         {"x": x},
         weights,
         states,
         training,
-        **options,
     )
 
 
@@ -171,6 +170,8 @@ def reshaping():
     back = lambda x: x.movedim(1, -1)
     simple("flatten", "flatten", x, {}, lambda x: x.flatten(1))
     simple("upsample2d", "upsample2d(2)", x, {}, lambda x: back(F.interpolate(nchw(x), scale_factor=2)))
+    simple("upsample_bilinear2d", "upsample_bilinear2d(3)", x, {},
+           lambda x: back(F.interpolate(nchw(x), scale_factor=3, mode="bilinear")))
     simple("zero_pad2d", "zero_pad2d(2)", x, {}, lambda x: F.pad(x, (0, 0, 2, 2, 2, 2)))
     simple("crop2d", "crop2d(1)", x, {}, lambda x: x[:, 1:-1, 1:-1])
     cells = lambda x: x.reshape(2, 4, 6, 2, 2, 2).permute(0, 1, 3, 2, 4, 5).reshape(2, 8, 12, 2)

@@ -7,14 +7,16 @@
 import torch
 
 import functions
+import initialisers
 import layers
 import metrics
 import models
 import optimizers
 import recorder
+import sequences
 
 torch.manual_seed(0)
 torch.set_num_threads(1)
-for family in [layers, functions, optimizers, metrics, models]:
+for family in [layers, functions, sequences, optimizers, metrics, initialisers, models]:
     family.record()
 recorder.finish()

@@ -163,6 +163,14 @@ def evaluated(file, text, expected, batches, shared, tolerance=2e-6):
     )
 
 
+def initialised(file, text, path, shape, mean, deviation, limit, orthogonal):
+    """A case of kind `initialise`: the statistics of the weight at `path` before any training."""
+    expected = {"path": path, "shape": shape, "mean": mean, "deviation": deviation, "orthogonal": orthogonal}
+    if limit is not None:
+        expected["limit"] = limit
+    CASES.append({"name": file, "kind": "initialise", "text": text + "\n", "files": [], "expected": expected})
+
+
 def batch_tensors(batches):
     return {f"batch.{i}.{field}": v for i, batch in enumerate(batches) for field, v in batch.items()}
 
