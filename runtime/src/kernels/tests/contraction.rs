@@ -132,7 +132,7 @@ fn pack_naive_and_check(pack: &Pack, dims: &Dims, b: &[f32], depth: usize, n: us
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn contractions_equal_naive_sums(
         form in prop_oneof![Just(Form::Plain), Just(Form::TransposedA), Just(Form::TransposedB), Just(Form::Packed), Just(Form::Split)],
