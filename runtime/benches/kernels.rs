@@ -41,6 +41,7 @@ fn main() {
         }
     }
     bench.dense(512, 512, 512);
+    bench.dense(1, 2048, 2048);
     bench.math();
 }
 

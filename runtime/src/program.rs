@@ -324,7 +324,8 @@ pub struct Stride {
 
 /// `C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n]`, f32. Buffers: a, b, c.
 ///
-/// `c`'s n stride is 1. `b`'s n stride is 1 unless `packed`, when B was laid out by [`Pack`] (one panel set, no batch axes).
+/// `c`'s n stride is 1. `b`'s n stride is 1 unless `packed`, when B was laid out by [`Pack`] (one panel set, no batch axes);
+/// with any other stride each range packs what it reads of B, which pays off when a range has many rows for each batch index.
 /// Two axes may stand for m and two for k where strides do not collapse (outer first).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Contraction {

@@ -4,6 +4,7 @@ use super::block::Block;
 use super::isa::Level;
 use super::resolve::{self, Axis, Layout};
 use super::runs::Runs;
+use super::tile::Segment;
 use crate::program::{Contraction, PANEL, Partition, TILE_ROWS};
 
 /// Rows whose offsets are worked out at a time.
@@ -18,6 +19,8 @@ pub struct Bound {
     rows: usize,
     columns: usize,
     b_panel: isize,
+    /// B's stride along n where that is not 1 and B is not packed.
+    b_column: Option<isize>,
     adjacent: bool,
     partition: Partition,
     runs: Runs,
@@ -34,9 +37,6 @@ impl Bound {
         let columns = n.extent;
         if columns > 1 && n.c != 1 {
             return Err("a contraction's C must have unit stride along n".into());
-        }
-        if columns > 1 && !kernel.packed && n.b != 1 {
-            return Err("a contraction's B must have unit stride along n, or be packed".into());
         }
         if kernel.packed && batch.iter().any(|axis| axis.b != 0 && axis.extent > 1) {
             return Err("a contraction's packed B has no batch axes".into());
@@ -57,6 +57,7 @@ impl Bound {
             rows: resolve::product(&m)?,
             columns,
             b_panel: if kernel.packed { (k_size * PANEL) as isize } else { PANEL as isize },
+            b_column: (columns > 1 && !kernel.packed && n.b != 1).then_some(n.b),
             adjacent: m.last().is_some_and(|axis| axis.a == 1),
             partition: kernel.partition,
             runs: Runs::new(k, kernel.splits.max(1) as usize)?,
@@ -74,7 +75,8 @@ impl Bound {
     }
 
     pub fn scratch_bytes(&self) -> usize {
-        2 * ROWS * size_of::<isize>()
+        let panel = if self.b_column.is_some() { self.runs.longest() * PANEL } else { 0 };
+        2 * ROWS * size_of::<isize>() + panel * size_of::<f32>()
     }
 
     fn tile_rows(&self) -> usize {
@@ -88,9 +90,11 @@ impl Bound {
     /// # Safety
     /// See [`super::Bound::run`].
     pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize, scratch: *mut u8) {
-        // SAFETY: scratch holds two tables of `ROWS` offsets; the caller vouches for the rest.
+        // SAFETY: scratch holds two tables of `ROWS` offsets, then a panel; the caller vouches for the rest.
         unsafe {
-            let tables = std::slice::from_raw_parts_mut(scratch.cast::<isize>(), 2 * ROWS);
+            let tables = scratch.cast::<isize>();
+            let panel = tables.add(2 * ROWS).cast::<f32>();
+            let tables = std::slice::from_raw_parts_mut(tables, 2 * ROWS);
             match self.partition {
                 Partition::Rows => {
                     let mut at = begin;
@@ -98,7 +102,15 @@ impl Bound {
                         let (batch, row) = (at / self.rows, at % self.rows);
                         let rows = (end - at).min(self.rows - row);
                         for split in 0..self.runs.splits() {
-                            self.rectangle(buffers, tables, split, batch, row..row + rows, 0..self.columns);
+                            self.rectangle(
+                                buffers,
+                                tables,
+                                panel,
+                                split,
+                                batch,
+                                row..row + rows,
+                                0..self.columns,
+                            );
                         }
                         at += rows;
                     }
@@ -118,7 +130,7 @@ impl Bound {
                         };
                         let rows = down * TILE_ROWS..((down + tall) * TILE_ROWS).min(self.rows);
                         let columns = left * PANEL..((left + wide) * PANEL).min(self.columns);
-                        self.rectangle(buffers, tables, split, batch, rows, columns);
+                        self.rectangle(buffers, tables, panel, split, batch, rows, columns);
                         at += tall * wide;
                     }
                 }
@@ -131,6 +143,7 @@ impl Bound {
         &self,
         buffers: &[*mut u8],
         tables: &mut [isize],
+        panel: *mut f32,
         split: usize,
         batch: usize,
         rows: std::ops::Range<usize>,
@@ -140,7 +153,10 @@ impl Bound {
         let layout = Layout::new(&self.m);
         let a = buffers[0].cast::<f32>().cast_const().wrapping_offset(at.a);
         let b = buffers[1].cast::<f32>().cast_const();
-        let b = b.wrapping_offset(at.b + (columns.start / PANEL) as isize * self.b_panel);
+        let b = match self.b_column {
+            Some(step) => b.wrapping_offset(at.b + columns.start as isize * step),
+            None => b.wrapping_offset(at.b + (columns.start / PANEL) as isize * self.b_panel),
+        };
         let c = buffers[2].cast::<f32>().wrapping_offset(at.c);
         let c = c.wrapping_add(split * self.c_size + columns.start);
         let (a_rows, c_rows) = tables.split_at_mut(ROWS);
@@ -164,7 +180,46 @@ impl Bound {
                     accumulate: index > 0,
                 };
                 // SAFETY: a part of the contraction, for whose operands the caller vouches.
-                unsafe { block.run(self.level) };
+                unsafe {
+                    match self.b_column {
+                        Some(step) => self.run_packing(block, step, panel),
+                        None => block.run(self.level),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs a block whose B has any stride along n: each panel of it is packed first.
+    unsafe fn run_packing(&self, block: Block<'_>, step: isize, panel: *mut f32) {
+        // In the panel, segment follows segment.
+        let rows = block.length as isize;
+        if block.segments.is_empty() {
+            // SAFETY: an empty sum reads nothing; it writes zeros.
+            unsafe { block.run(self.level) };
+        }
+        for first in (0..block.columns).step_by(PANEL) {
+            let columns = PANEL.min(block.columns - first);
+            for (index, segment) in block.segments.iter().enumerate() {
+                let source = block.b.wrapping_offset(segment.b + first as isize * step);
+                let target = panel.wrapping_add(index * block.length * PANEL);
+                // SAFETY: scratch has room for the longest block; the caller vouches for B.
+                unsafe { super::pack::panel(source, self.runs.b_step, step, block.length, columns, target) };
+            }
+            for (index, segment) in block.segments.iter().enumerate() {
+                let segment = [Segment { a: segment.a, b: index as isize * rows * PANEL as isize }];
+                let part = Block {
+                    b: panel.cast_const(),
+                    b_step: PANEL as isize,
+                    b_panel: PANEL as isize,
+                    segments: &segment,
+                    c: block.c.wrapping_add(first),
+                    columns,
+                    accumulate: block.accumulate || index > 0,
+                    ..block
+                };
+                // SAFETY: a part of the block.
+                unsafe { part.run(self.level) };
             }
         }
     }

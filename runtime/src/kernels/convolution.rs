@@ -492,14 +492,23 @@ impl Data {
             for row in rows.clone() {
                 let (image, iy) = (row / ih, row % ih);
                 let Some(oy) = g.target(0, iy, ky) else { continue };
-                for ox in across.clone() {
+                let mut first = across.start;
+                while first < across.end {
                     if count == PIXELS {
                         flush(&a_rows[..count], &c_rows[..count]);
                         count = 0;
                     }
-                    a_rows[count] = (((image * oh + oy) * ow + ox) * g.co) as isize;
-                    c_rows[count] = ((row * iw + g.source(1, ox, kx)) * g.ci) as isize;
-                    count += 1;
+                    let part = count..count + (across.end - first).min(PIXELS - count);
+                    let a = ((image * oh + oy) * ow + first) * g.co;
+                    let c = (row * iw + g.source(1, first, kx)) * g.ci;
+                    for (i, offset) in a_rows[part.clone()].iter_mut().enumerate() {
+                        *offset = (a + i * g.co) as isize;
+                    }
+                    for (i, offset) in c_rows[part.clone()].iter_mut().enumerate() {
+                        *offset = (c + i * g.stride[1] * g.ci) as isize;
+                    }
+                    first += part.len();
+                    count = part.end;
                 }
             }
             flush(&a_rows[..count], &c_rows[..count]);

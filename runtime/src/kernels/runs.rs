@@ -6,8 +6,8 @@
 use super::resolve::{self, Axis, Layout};
 use super::tile::Segment;
 
-/// Elements of k in a block, at most, where k can be cut so: a panel of B then takes 32 KiB.
-pub const KC: usize = 256;
+/// Elements of k in a block, at most, where k can be cut so: a panel of B then takes 48 KiB.
+pub const KC: usize = 384;
 
 /// A number of equally long segments.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +99,11 @@ impl Runs {
 
     pub fn splits(&self) -> usize {
         self.splits.len() - 1
+    }
+
+    /// Elements of k in the longest block.
+    pub fn longest(&self) -> usize {
+        self.blocks.iter().map(|&(_, count, length)| count * length).max().unwrap_or(0)
     }
 
     /// The blocks of one split, at least one.

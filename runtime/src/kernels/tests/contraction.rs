@@ -9,6 +9,8 @@ enum Form {
     Plain,
     /// A [batch, k, m].
     TransposedA,
+    /// B [batch, n, k], which the kernel packs as it goes.
+    TransposedB,
     /// B [k, n], shared by the batch, packed from [n, k].
     Packed,
     /// m and k are two axes each, that don't collapse: A [k0, m0, k1, m1], B [k0, k1, n] with gaps, C [m1, m0, n].
@@ -36,6 +38,11 @@ fn case(
             sb = [if packed { 0 } else { depth * n }, k[1] * n, n];
             sc = [rows * n, m[1] * n, n];
         }
+        Form::TransposedB => {
+            sa = [rows * depth, m[1] * depth, depth, k[1], 1];
+            sb = [depth * n, k[1], 1];
+            sc = [rows * n, m[1] * n, n];
+        }
         Form::TransposedA => {
             sa = [rows * depth, m[1], 1, k[1] * rows, rows];
             sb = [depth * n, k[1] * n, n];
@@ -49,8 +56,9 @@ fn case(
     }
     let a = numbers(batch * rows * depth, 1);
     let b = numbers(if packed { depth * n } else { batch * (depth + k[0]) * (n + 3) }, 2);
+    let b_column = if form == Form::TransposedB { depth } else { 1 };
     let b_at = |p: usize, k0: usize, k1: usize, j: usize| {
-        if packed { j * depth + k0 * k[1] + k1 } else { p * sb[0] + k0 * sb[1] + k1 * sb[2] + j }
+        if packed { j * depth + k0 * k[1] + k1 } else { p * sb[0] + k0 * sb[1] + k1 * sb[2] + j * b_column }
     };
     let splits_from =
         |total: usize, split: usize| total * split / splits as usize..total * (split + 1) / splits as usize;
@@ -92,7 +100,7 @@ fn case(
         batch: vec![stride(batch, Some(sa[0]), (!packed).then_some(sb[0]), Some(sc[0]))],
         m: vec![stride(m[0], Some(sa[1]), None, Some(sc[1])), stride(m[1], Some(sa[2]), None, Some(sc[2]))],
         k: vec![stride(k[0], Some(sa[3]), Some(sb[1]), None), stride(k[1], Some(sa[4]), Some(sb[2]), None)],
-        n: stride(n, None, Some(1), Some(1)),
+        n: stride(n, None, Some(b_column), Some(1)),
         packed,
         partition,
         splits,
@@ -124,10 +132,10 @@ fn pack_naive_and_check(pack: &Pack, dims: &Dims, b: &[f32], depth: usize, n: us
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn contractions_equal_naive_sums(
-        form in prop_oneof![Just(Form::Plain), Just(Form::TransposedA), Just(Form::Packed), Just(Form::Split)],
+        form in prop_oneof![Just(Form::Plain), Just(Form::TransposedA), Just(Form::TransposedB), Just(Form::Packed), Just(Form::Split)],
         batch in 1usize..4,
         m in [1usize..6, 1usize..30],
         k in [1usize..4, 1usize..40],
@@ -150,6 +158,8 @@ fn long_sums_and_empty_extents() {
         case(Form::Packed, 2, [1, 50], [1, 300], 70, partition, 2, &[1, 5]);
         case(Form::Split, 1, [2, 13], [3, 300], 33, partition, 2, &[7]);
         case(Form::Split, 1, [2, 13], [100, 7], 33, partition, 1, &[7]);
+        case(Form::TransposedB, 2, [1, 250], [1, 900], 70, partition, 2, &[1, 5]);
+        case(Form::TransposedB, 1, [1, 5], [1, 0], 9, partition, 1, &[1]);
         // An empty sum is zero; no rows are no work.
         case(Form::Plain, 2, [1, 5], [1, 0], 9, partition, 1, &[1]);
         case(Form::Plain, 2, [1, 0], [1, 5], 9, partition, 1, &[1]);

@@ -108,3 +108,20 @@ fn check(
         assert!(same, "{}: other bits in pieces {cuts:?}, {kernel:?} {:?}", level.name(), dims.0);
     }
 }
+
+#[test]
+fn bound_kernels_are_shared_by_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Bound>();
+}
+
+#[test]
+fn denormals_are_flushed_where_asked() {
+    let product = || std::hint::black_box(f32::MIN_POSITIVE) * std::hint::black_box(0.5);
+    let flushed = std::thread::spawn(move || {
+        super::isa::flush_denormals();
+        product()
+    });
+    assert_eq!(flushed.join().expect("the thread ends well"), 0.0);
+    assert_ne!(product(), 0.0);
+}
