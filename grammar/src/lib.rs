@@ -4,9 +4,15 @@
 //! could be read together with every error found.
 
 pub mod ast;
+mod build;
+mod build_expr;
+pub mod codes;
+mod explain;
 pub mod format;
 pub mod parse;
+mod scan;
 pub mod span;
 
+pub use codes::CODES;
 pub use parse::{Parsed, SyntaxError, parse};
 pub use span::{FileId, Span};

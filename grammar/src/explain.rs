@@ -1,0 +1,258 @@
+//! From "pest stopped here" to a message in our words.
+
+use crate::codes;
+use crate::parse::{Rule, SyntaxError};
+use crate::scan::{ITEM_WORDS, ItemRange, RESERVED, Scan, Token, TokenKind};
+use crate::span::Span;
+use pest::error::ErrorVariant;
+
+/// The rule for an item that starts with this word.
+pub fn item_rule(word: &str) -> Option<Rule> {
+    Some(match word {
+        "edition" => Rule::edition_item,
+        "use" => Rule::use_item,
+        "setting" => Rule::setting_item,
+        "fn" | "layer" | "model" | "optimizer" => Rule::callable_item,
+        "metric" => Rule::metric_item,
+        "data" => Rule::data_item,
+        "train" => Rule::train_item,
+        "predict" => Rule::predict_item,
+        "generate" => Rule::generate_item,
+        "load" => Rule::load_item,
+        _ => return None,
+    })
+}
+
+/// The rule for the body alone of an item whose head is broken.
+pub fn body_rule(item: Rule) -> Option<Rule> {
+    Some(match item {
+        Rule::callable_item | Rule::predict_item | Rule::generate_item => Rule::block,
+        Rule::metric_item => Rule::metric_body,
+        Rule::data_item => Rule::data_body,
+        Rule::train_item => Rule::train_body,
+        Rule::load_item => Rule::load_body,
+        _ => return None,
+    })
+}
+
+/// Text that starts like no item.
+pub fn unknown_item(word: &str, kind: TokenKind, span: Span) -> SyntaxError {
+    if kind != TokenKind::Word {
+        return SyntaxError {
+            code: codes::UNEXPECTED,
+            message: format!("expected an item, but found `{word}`"),
+            span,
+            related: None,
+            hint: Some(format!("an item starts with one of {}", list_words(ITEM_WORDS))),
+        };
+    }
+    let hint = match nearest(word, ITEM_WORDS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("an item starts with one of {}", list_words(ITEM_WORDS)),
+    };
+    SyntaxError {
+        code: codes::UNKNOWN_ITEM,
+        message: format!("no item starts with `{word}`"),
+        span,
+        related: None,
+        hint: Some(hint),
+    }
+}
+
+fn list_words(words: &[&str]) -> String {
+    words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The candidate nearest to a misspelt word, when one is near enough.
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let limit = 1 + word.len() / 4;
+    candidates
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// The edit distance that counts a swap of neighbours as one edit (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<u8> = b.bytes().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    let mut previous = None;
+    for (i, x) in a.bytes().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().copied().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
+            let mut best =
+                (at(&last, j) + usize::from(x != y)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            if j > 0 && previous == Some(y) && b.get(j - 1) == Some(&x) {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+        previous = Some(x);
+    }
+    last.last().copied().unwrap_or(0)
+}
+
+/// pest rejected an item at the byte `at`.
+pub fn rejected(scan: &Scan, item: &ItemRange, at: usize, variant: &ErrorVariant<Rule>) -> SyntaxError {
+    let index = scan.tokens.partition_point(|token| token.start < at).min(item.last);
+    let next = scan.tokens.get(index).filter(|_| index < item.last);
+    let previous = index.checked_sub(1).and_then(|i| scan.tokens.get(i));
+    let expected: &[Rule] = match variant {
+        ErrorVariant::ParsingError { positives, .. } => positives,
+        ErrorVariant::CustomError { .. } => &[],
+    };
+    Rejection { scan, next, previous, expected }.explain()
+}
+
+struct Rejection<'a> {
+    scan: &'a Scan,
+    next: Option<&'a Token>,
+    previous: Option<&'a Token>,
+    expected: &'a [Rule],
+}
+
+impl Rejection<'_> {
+    fn explain(&self) -> SyntaxError {
+        let after = self.previous.map_or("", |token| self.scan.word(token));
+        let found = self.next.map_or("", |token| self.scan.word(token));
+        let (code, message) = self.message(after, found);
+        let hint = self.hint(after, found);
+        SyntaxError { code, message, span: self.place(), related: None, hint }
+    }
+
+    /// What is there, or, when nothing fitting is there, the end of what came before.
+    fn place(&self) -> Span {
+        let closing = self.next.is_none_or(|next| next.first || next.kind == TokenKind::Close);
+        match (self.previous, self.next) {
+            (Some(previous), _) if closing => self.scan.span(previous.start, previous.end),
+            (_, Some(next)) => self.scan.span(next.start, next.end),
+            (Some(previous), None) => self.scan.span(previous.start, previous.end),
+            (None, None) => self.scan.span(0, 0),
+        }
+    }
+
+    fn expects(&self, rule: Rule) -> bool {
+        self.expected.contains(&rule)
+    }
+
+    fn message(&self, after: &str, found: &str) -> (&'static str, String) {
+        let expression = self.expects(Rule::number) || self.expects(Rule::list) || self.expects(Rule::expr);
+        if self.next.is_some_and(|n| n.kind == TokenKind::Number) && (expression || self.expects(Rule::year))
+        {
+            return (codes::BAD_NUMBER, format!("`{found}` is not a number"));
+        }
+        let reserved = RESERVED.contains(&found) && !self.next.is_some_and(|n| n.first);
+        if self.expects(Rule::name) && !expression {
+            return match reserved {
+                true => (codes::RESERVED_WORD, format!("`{found}` is a reserved word, not a name")),
+                false if after.is_empty() => (codes::EXPECTED_NAME, "expected a name".into()),
+                false => (codes::EXPECTED_NAME, format!("expected a name after `{after}`")),
+            };
+        }
+        let incomplete = self.previous.is_some_and(|token| !self.scan.ends_operand(token));
+        if expression
+            && (incomplete || self.previous.is_some_and(|t| t.kind == TokenKind::Word))
+            && after != "{"
+        {
+            let message = match found {
+                "" => format!("expected an expression after `{after}`"),
+                _ if self.next.is_some_and(|n| n.first) => format!("expected an expression after `{after}`"),
+                _ => format!("expected an expression after `{after}`, but found `{found}`"),
+            };
+            return (codes::EXPECTED_EXPRESSION, message);
+        }
+        let mut words: Vec<&str> = Vec::new();
+        for rule in self.expected {
+            if let Some(word) = describe(*rule)
+                && !words.contains(&word)
+            {
+                words.push(word);
+            }
+        }
+        let found = if found.is_empty() { "the end".to_owned() } else { format!("`{found}`") };
+        match words.as_slice() {
+            [] => (codes::UNEXPECTED, format!("unexpected {found}")),
+            [words @ .., last] if words.len() < 4 => {
+                let mut list = words.join(", ");
+                if !list.is_empty() {
+                    list.push_str(" or ");
+                }
+                list.push_str(last);
+                (codes::EXPECTED, format!("expected {list} after `{after}`, but found {found}"))
+            }
+            _ => (codes::UNEXPECTED, format!("unexpected {found} after `{after}`")),
+        }
+    }
+
+    fn hint(&self, after: &str, found: &str) -> Option<String> {
+        let hint = match (after, found) {
+            ("=", "=") => "equality is `==`",
+            ("}", "|>") => "put the `if` in parentheses to go on with its value",
+            ("*", "*") => "a power is `**`, without a space",
+            (_, "=") if self.expects(Rule::infix) => {
+                "equality is `==`; a new value for a name is a statement of its own"
+            }
+            ("return", _) => "there is no `return`: a block's last expression is its value",
+            _ if self.line_has_division() => {
+                "`//` after a value is floor division here; a comment can stand on a line of its own"
+            }
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+
+    /// Was a `//` on this line read as floor division? Perhaps it was meant as a comment.
+    fn line_has_division(&self) -> bool {
+        let Some(previous) = self.previous else { return false };
+        let before = self.scan.text.get(..previous.end).unwrap_or("");
+        let line = before.rsplit('\n').next().unwrap_or("");
+        line.contains("//")
+    }
+}
+
+/// What a rule is called in "expected …". Operators and calls can follow any expression, which says nothing.
+fn describe(rule: Rule) -> Option<&'static str> {
+    Some(match rule {
+        Rule::eq => "`=`",
+        Rule::times_eq => "`*=`",
+        Rule::left_arrow => "`<-`",
+        Rule::arrow => "`->`",
+        Rule::comma => "`,`",
+        Rule::colon => "`:`",
+        Rule::close_paren => "`)`",
+        Rule::close_bracket => "`]`",
+        Rule::close_brace => "`}`",
+        Rule::open_brace
+        | Rule::block
+        | Rule::metric_body
+        | Rule::data_body
+        | Rule::train_body
+        | Rule::load_body => "`{`",
+        Rule::params => "`(`",
+        Rule::name | Rule::dotted => "a name",
+        Rule::ty => "a type",
+        Rule::text => "a text",
+        Rule::path => "a path",
+        Rule::pattern => "a name",
+        Rule::kw_in => "`in`",
+        Rule::kw_over => "`over`",
+        Rule::kw_for => "`for`",
+        Rule::kw_from => "`from`",
+        Rule::kw_best => "`best`",
+        Rule::kw_by => "`by`",
+        Rule::kw_after => "`after`",
+        Rule::kw_epochs => "`epochs`",
+        Rule::kw_without => "`without`",
+        Rule::kw_better => "`better`",
+        Rule::kw_using => "`using`",
+        Rule::year => "a year",
+        Rule::result => "`->`",
+        Rule::expr | Rule::number => "an expression",
+        _ => return None,
+    })
+}
