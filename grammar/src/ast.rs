@@ -323,6 +323,8 @@ pub struct Argument {
     pub value: Expr,
 }
 
+// Ranges are as common as plain indices, and neither is common enough for its size to matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Index {
     At(Expr),

@@ -121,8 +121,10 @@ impl Builder {
     }
 
     pub fn span(&self, node: &Node<'_>) -> Span {
+        // pest lets a rule that ends in a repetition swallow the white space after it.
         let span = node.as_span();
-        Span::new(self.file, self.base + span.start(), self.base + span.end())
+        let start = self.base + span.start();
+        Span::new(self.file, start, start + span.as_str().trim_end().len())
     }
 
     pub fn error(&mut self, code: &'static str, message: impl Into<String>, span: Span, hint: Option<&str>) {
@@ -199,23 +201,15 @@ impl Builder {
             _ => CallableKind::Optimizer,
         };
         let name = self.name_of(&mut children);
-        let mut lists: Vec<(Vec<Param>, Span)> = Vec::new();
+        let mut lists: Vec<Vec<Param>> = Vec::new();
         while let Some(list) = children.take(Rule::params) {
-            let span = self.span(&list);
-            lists.push((self.params(list), span));
+            lists.push(self.params(list));
         }
         let mut lists = lists.into_iter();
         let (params, inputs) = match (kind, lists.next(), lists.next()) {
-            (CallableKind::Fn, Some((params, _)), second) => {
-                if let Some((_, span)) = second {
-                    let hint = "a `layer` has two: configuration, then tensors";
-                    self.error(codes::PARAMETER_LISTS, "a `fn` has one list of parameters", span, Some(hint));
-                }
-                (params, None)
-            }
-            (_, Some((inputs, _)), None) => (Vec::new(), Some(inputs)),
-            (_, Some((params, _)), Some((inputs, _))) => (params, Some(inputs)),
-            (_, None, _) => (Vec::new(), None),
+            (CallableKind::Fn, params, inputs) => (params.unwrap_or_default(), inputs),
+            (_, params, Some(inputs)) => (params.unwrap_or_default(), Some(inputs)),
+            (_, inputs, None) => (Vec::new(), inputs),
         };
         let result = children.take(Rule::result).and_then(|result| self.result(result));
         let facts = children.take(Rule::facts).map(|facts| self.exprs(facts)).unwrap_or_default();
@@ -582,7 +576,8 @@ impl Builder {
                 let mut metrics = Vec::new();
                 while let Some(node) = children.take(Rule::measured) {
                     let mut children = Children::of(node);
-                    let name = children.take(Rule::stage).map(|stage| self.name_of(&mut Children::of(stage)));
+                    let name =
+                        children.take(Rule::measured_as).map(|stage| self.name_of(&mut Children::of(stage)));
                     metrics.push((name, self.expr_of(&mut children)));
                 }
                 TrainClauseKind::Measure(metrics)

@@ -16,10 +16,9 @@ pub const BAD_NUMBER: &str = "E0013";
 pub const CHAINED: &str = "E0014";
 pub const MISSING_ELSE: &str = "E0015";
 pub const STRAY_COMMA: &str = "E0016";
-pub const PARAMETER_LISTS: &str = "E0017";
-pub const LATE_EDITION: &str = "E0018";
-pub const EXPECTED: &str = "E0019";
-pub const TOO_LARGE: &str = "E0020";
+pub const LATE_EDITION: &str = "E0017";
+pub const EXPECTED: &str = "E0018";
+pub const TOO_LARGE: &str = "E0019";
 
 /// Every code with what it means.
 pub const CODES: &[(&str, &str)] = &[
@@ -45,7 +44,6 @@ pub const CODES: &[(&str, &str)] = &[
         STRAY_COMMA,
         "A comma separates statements. Statements simply follow each other; only a record's entries take commas.",
     ),
-    (PARAMETER_LISTS, "A declaration has the wrong number of parameter lists."),
     (LATE_EDITION, "The edition must stand once, before all items."),
     (EXPECTED, "A particular word or mark is missing."),
     (TOO_LARGE, "A source file is larger than 16 MB."),

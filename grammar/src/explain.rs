@@ -1,9 +1,10 @@
 //! From "pest stopped here" to a message in our words.
 
 use crate::codes;
-use crate::parse::{Rule, SyntaxError};
+use crate::parse::{Rule, SyntaxError, WeftParser};
 use crate::scan::{ITEM_WORDS, ItemRange, RESERVED, Scan, Token, TokenKind};
 use crate::span::Span;
+use pest::Parser as _;
 use pest::error::ErrorVariant;
 
 /// The rule for an item that starts with this word.
@@ -48,6 +49,13 @@ pub fn unknown_item(word: &str, kind: TokenKind, span: Span) -> SyntaxError {
     }
     let hint = match nearest(word, ITEM_WORDS) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if matches!(
+            word,
+            "let" | "weight" | "state" | "assert" | "for" | "if" | "minimize" | "measure"
+        ) =>
+        {
+            format!("`{word}` stands in the body of an item")
+        }
         None => format!("an item starts with one of {}", list_words(ITEM_WORDS)),
     };
     SyntaxError {
@@ -142,12 +150,18 @@ impl Rejection<'_> {
 
     fn message(&self, after: &str, found: &str) -> (&'static str, String) {
         let expression = self.expects(Rule::number) || self.expects(Rule::list) || self.expects(Rule::expr);
-        if self.next.is_some_and(|n| n.kind == TokenKind::Number) && (expression || self.expects(Rule::year))
-        {
+        let whole = WeftParser::parse(Rule::number, found).is_ok_and(|pairs| pairs.as_str() == found);
+        if self.next.is_some_and(|n| n.kind == TokenKind::Number) && !whole {
             return (codes::BAD_NUMBER, format!("`{found}` is not a number"));
         }
         let reserved = RESERVED.contains(&found) && !self.next.is_some_and(|n| n.first);
-        if self.expects(Rule::name) && !expression {
+        let operator = self.previous.is_some_and(|t| t.kind == TokenKind::Mark)
+            && !matches!(after, "," | ":" | ";" | "." | "->");
+        if operator && self.next.is_some_and(|n| n.first) && !self.expects(Rule::path) {
+            return (codes::EXPECTED_EXPRESSION, format!("expected an expression after `{after}`"));
+        }
+        let name = self.expects(Rule::name) || self.expects(Rule::pattern) || self.expects(Rule::dotted);
+        if name && !expression {
             return match reserved {
                 true => (codes::RESERVED_WORD, format!("`{found}` is a reserved word, not a name")),
                 false if after.is_empty() => (codes::EXPECTED_NAME, "expected a name".into()),
@@ -174,6 +188,9 @@ impl Rejection<'_> {
                 words.push(word);
             }
         }
+        if self.expects(Rule::close_brace) && !found.is_empty() {
+            return (codes::UNEXPECTED, format!("expected a statement or `}}`, but found `{found}`"));
+        }
         let found = if found.is_empty() { "the end".to_owned() } else { format!("`{found}`") };
         match words.as_slice() {
             [] => (codes::UNEXPECTED, format!("unexpected {found}")),
@@ -197,7 +214,6 @@ impl Rejection<'_> {
             (_, "=") if self.expects(Rule::infix) => {
                 "equality is `==`; a new value for a name is a statement of its own"
             }
-            ("return", _) => "there is no `return`: a block's last expression is its value",
             _ if self.line_has_division() => {
                 "`//` after a value is floor division here; a comment can stand on a line of its own"
             }

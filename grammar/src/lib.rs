@@ -9,10 +9,13 @@ mod build_expr;
 pub mod codes;
 mod explain;
 pub mod format;
+mod format_expr;
+mod layout;
 pub mod parse;
 mod scan;
 pub mod span;
 
 pub use codes::CODES;
+pub use format::format;
 pub use parse::{Parsed, SyntaxError, parse};
 pub use span::{FileId, Span};

@@ -163,6 +163,7 @@ impl Recovery<'_> {
                     InputLocation::Pos(at) => at,
                     InputLocation::Span((at, _)) => at,
                 };
+            let at = self.scan.blame(at);
             let known = cuts.iter().any(|cut| (cut.start..=cut.end).contains(&at));
             if !known {
                 self.errors.push(explain::rejected(self.scan, item, at, &error.variant));

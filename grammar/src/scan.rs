@@ -243,12 +243,13 @@ impl Scan {
         }
         // A misspelt item word: a word that starts a line after a body, or that another word follows there.
         let word = self.word(token);
-        let inside = matches!(word, "where" | "better" | "from" | "else" | "and" | "or");
+        let inside =
+            matches!(word, "where" | "better" | "from" | "else" | "and" | "or" | "carrying" | "over" | "as");
         let after_body = self.is(index - 1, "}");
         let next = self.tokens.get(index + 1);
         let two_words =
             next.is_some_and(|t| t.kind == TokenKind::Word && !t.first) && self.ends_operand(previous);
-        token.first && !inside && (after_body || two_words)
+        self.at_margin(token) && !inside && (after_body || two_words)
     }
 
     fn related(&self, open: usize) -> Option<(Span, String)> {
@@ -442,8 +443,8 @@ impl Scan {
     }
 
     /// The statements around the byte `at` of an item, as token ranges, from the innermost outwards.
-    pub fn pieces_at(&self, item: &ItemRange, at: usize) -> Vec<(usize, usize)> {
-        let mut pieces = Vec::new();
+    pub fn pieces_at(&self, item: &ItemRange, at: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut bodies = Vec::new();
         for index in item.first..item.last {
             let Some(token) = self.tokens.get(index) else { break };
             if token.start >= at {
@@ -453,12 +454,11 @@ impl Scan {
                 let close = token.mate.map_or(item.last, |mate| mate.min(item.last));
                 let ends = token.mate.and_then(|mate| self.tokens.get(mate)).map_or(usize::MAX, |t| t.start);
                 if at <= ends && index + 1 < close {
-                    pieces.push(self.piece(index + 1, close, at));
+                    bodies.push((index + 1, close));
                 }
             }
         }
-        pieces.reverse();
-        pieces
+        bodies.into_iter().rev().map(move |(first, last)| self.piece(first, last, at))
     }
 
     /// The statement at `at` of the body in the tokens `first..last`.
@@ -479,6 +479,22 @@ impl Scan {
             };
         }
         (piece, last)
+    }
+
+    /// Where an error really is: in `a =` and, on the next line, `b = 1`, pest stops at the second `=`.
+    pub fn blame(&self, at: usize) -> usize {
+        let index = self.tokens.partition_point(|token| token.start < at);
+        let stopped =
+            self.tokens.get(index).is_some_and(|t| t.start == at && matches!(self.word(t), "=" | "<-"));
+        let Some([before, name]) = index.checked_sub(2).and_then(|first| self.tokens.get(first..index))
+        else {
+            return at;
+        };
+        if stopped && !self.ends_operand(before) && self.starts_statement(index - 1) {
+            name.start
+        } else {
+            at
+        }
     }
 
     /// Where the value of a statement starts, just after its `=` or `<-`.
@@ -546,15 +562,20 @@ impl Scan {
         }
         let word = self.word(token);
         let next = self.tokens.get(index + 1);
-        if token.kind == TokenKind::Word && STRONG.contains(&word) {
+        let complete = self.ends_operand(previous);
+        if token.kind == TokenKind::Word && STRONG.contains(&word) && (token.first || complete) {
             return true;
         }
         let next_word = next.is_some_and(|t| t.kind == TokenKind::Word);
         if token.kind == TokenKind::Word && token.first && next_word && WEAK.contains(&word) {
             return true;
         }
-        let complete = self.ends_operand(previous);
         let takes_new_value = next.is_some_and(|t| matches!(self.word(t), "=" | "<-"));
+        // `a =` with nothing after it, and `b = 1` on the next line.
+        let cut_short = previous.kind == TokenKind::Mark && !matches!(self.word(previous), "," | ":");
+        if takes_new_value && token.kind == TokenKind::Word && token.first && cut_short {
+            return true;
+        }
         complete && token.kind == TokenKind::Word && (token.first || WEAK.contains(&word) && next_word)
             || complete
                 && takes_new_value
@@ -667,23 +688,7 @@ impl Lexer<'_> {
         if !follows || line.starts_with('/') {
             return true;
         }
-        let line = line.trim();
-        let body = line.trim_start_matches('-');
-        let length = match body.as_bytes().first() {
-            Some(b'(') => return !group_is_code(body),
-            Some(b) if b.is_ascii_alphanumeric() || *b == b'_' => {
-                body.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count()
-            }
-            _ => return true,
-        };
-        let after = body.get(length..).unwrap_or("");
-        let next = after.trim_start();
-        match next.as_bytes().first() {
-            None => false,
-            // `size.` ends a sentence, `size.h` is a field.
-            Some(b'.') => !next.as_bytes().get(1).is_some_and(|b| b.is_ascii_alphanumeric()),
-            Some(b) => !b"()[]{},:;+-*/%@<>=!|".contains(b),
-        }
+        !reads_as_divisor(line)
     }
 
     fn scan_ends_operand(&self, token: &Token) -> bool {
@@ -782,34 +787,85 @@ impl Lexer<'_> {
     }
 }
 
-/// Does the line start with `( … )` that holds code rather than prose, and does code follow it?
-fn group_is_code(line: &str) -> bool {
-    let mut words = 0;
-    let mut in_word = false;
-    let mut depth = 0usize;
-    for byte in line.bytes() {
-        let part = byte.is_ascii_alphanumeric() || byte == b'_';
-        match byte {
-            b' ' => in_word = false,
-            _ if part => {
-                if !in_word {
-                    words += 1;
-                }
-                in_word = true;
-            }
-            _ => {
-                words = 0;
-                in_word = false;
-                depth = match byte {
-                    b'(' => depth + 1,
-                    b')' => depth.saturating_sub(1),
-                    _ => depth,
-                };
-            }
+/// Words of the language that may stand beside another word in an expression.
+const JOINING: &[&str] = &[
+    "and", "or", "not", "if", "else", "fn", "fresh", "scan", "in", "over", "reversed", "carrying", "let",
+    "weight", "state", "setting", "with", "yield", "assert", "for", "map",
+];
+
+/// Does the rest of a line after `//` go on like code: one operand, then a mark or the end? Prose has two words in a row.
+pub fn reads_as_divisor(line: &str) -> bool {
+    let operand = line.trim().trim_start_matches(['-', ' ']);
+    let word = |text: &str| text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+    let length = match operand.as_bytes().first() {
+        Some(b'(') => match group_of_code(operand) {
+            Some(length) => length,
+            None => return false,
+        },
+        Some(b'0'..=b'9') => {
+            let whole = word(operand);
+            let rest = operand.get(whole..).unwrap_or("");
+            let fraction = rest.strip_prefix('.').map_or(0, |digits| 1 + word(digits));
+            if fraction == 1 { whole } else { whole + fraction }
         }
-        if words > 1 || !byte.is_ascii() {
-            return false;
-        }
+        Some(b) if b.is_ascii_alphabetic() || *b == b'_' => word(operand),
+        _ => return false,
+    };
+    let after = operand.get(length..).unwrap_or("").trim_start();
+    match after.as_bytes().first() {
+        None => true,
+        // `size.` ends a sentence, `size.h` is a field.
+        Some(b'.') => after.as_bytes().get(1).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_'),
+        Some(b) => b"()[]{},:;+-*/%@<>=!|".contains(b),
     }
-    depth == 0
+}
+
+/// The length of the `( … )` that the line starts with, or of all the line when the group goes on; `None` for prose.
+fn group_of_code(line: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut word_before = "";
+    let mut at = 0;
+    while let Some(&byte) = line.as_bytes().get(at) {
+        let rest = line.get(at..)?;
+        let length = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+        if length > 0 {
+            let word = rest.get(..length)?;
+            if !word_before.is_empty() && !JOINING.contains(&word) && !JOINING.contains(&word_before) {
+                return None;
+            }
+            word_before = word;
+            at += length;
+            continue;
+        }
+        match byte {
+            b' ' => {}
+            b'"' => {
+                let mut escaped = false;
+                let close = rest.bytes().skip(1).position(|b| {
+                    let closes = b == b'"' && !escaped;
+                    escaped = b == b'\\' && !escaped;
+                    closes
+                })?;
+                at += close + 1;
+                word_before = "";
+            }
+            // What follows is for the next `//` to decide.
+            b'/' if rest.starts_with("//") => return Some(line.len()),
+            b'(' => {
+                depth += 1;
+                word_before = "";
+            }
+            b')' => {
+                depth = depth.saturating_sub(1);
+                word_before = "";
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ if byte.is_ascii() => word_before = "",
+            _ => return None,
+        }
+        at += 1;
+    }
+    Some(line.len())
 }

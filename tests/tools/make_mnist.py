@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 PARTS = ["train", "validation", "t10k"]
-SEED = 20260101
+SEED = 1
 SIZE = 28 * 28
 
 
