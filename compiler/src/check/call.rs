@@ -185,24 +185,15 @@ impl Checker<'_> {
 
     /// Evaluates a configuration: given arguments, then defaults, which may read earlier parameters.
     pub(crate) fn configure(&mut self, item: &Item, arguments: Vec<Argument>, span: Span) -> Result<Vec<Bound>> {
-        let scope = Scope::of_file(item.home);
-        self.bind_plain(&item.callable.params, arguments, item.name(), span, &scope)
-    }
-
-    /// Binds compile-time parameters in `scope`.
-    pub(crate) fn bind_plain(
-        &mut self,
-        params: &[Param],
-        arguments: Vec<Argument>,
-        callee: &str,
-        span: Span,
-        scope: &Scope,
-    ) -> Result<Vec<Bound>> {
+        let (scope, callee) = (&Scope::of_file(item.home), item.name());
+        let params = &item.callable.params;
         let slots = self.slots(params, arguments, callee)?;
+        // Any number of an optimizer may follow a schedule.
+        let schedules = item.callable.kind == CallableKind::Optimizer;
         let mut bound = Vec::new();
         let mut failed = false;
         for (param, slot) in params.iter().zip(slots) {
-            let result = self.plain(param, slot, callee, span, scope);
+            let result = self.plain(param, slot, callee, span, scope, schedules);
             match &result {
                 Ok(b) => scope.bind(&param.name.text, b.value.clone(), b.span),
                 Err(Reported) => scope.bind(&param.name.text, Value::Error, param.name.span),
@@ -215,9 +206,21 @@ impl Checker<'_> {
         if failed { Err(Reported) } else { Ok(bound) }
     }
 
-    fn plain(&mut self, param: &Param, slot: Option<Argument>, callee: &str, span: Span, scope: &Scope) -> Result<Bound> {
+    fn plain(
+        &mut self,
+        param: &Param,
+        slot: Option<Argument>,
+        callee: &str,
+        span: Span,
+        scope: &Scope,
+        schedules: bool,
+    ) -> Result<Bound> {
         let (value, at, default) = self.given_or_default(param, slot, callee, span, scope)?;
         if default && matches!(value, Value::None) {
+            return Ok(Bound { value, span: at, default });
+        }
+        let number = matches!(param.ty.as_ref().map(|t| &t.kind), Some(TypeKind::Kind(k)) if k.text == "float");
+        if schedules && number && matches!(value, Value::Function(_)) {
             return Ok(Bound { value, span: at, default });
         }
         let what = format!("`{}` of `{callee}`", param.name.text);

@@ -14,8 +14,6 @@ pub struct Context {
     pub builder: Builder,
     /// The compile-time `training`.
     pub training: bool,
-    /// Whether states and metric parts are written: an evaluation or a prediction changes no state.
-    pub writes: bool,
     inputs: Vec<(String, TensorType, InputSource)>,
     nodes: HashMap<String, NodeId>,
     /// Variables read so far.
@@ -37,12 +35,11 @@ pub enum Decision {
 }
 
 impl Context {
-    pub fn new(id: u32, name: impl Into<String>, training: bool, writes: bool) -> Context {
+    pub fn new(id: u32, name: impl Into<String>, training: bool) -> Context {
         Context {
             id,
             builder: Builder::new(name),
             training,
-            writes,
             inputs: Vec::new(),
             nodes: HashMap::new(),
             reads: BTreeMap::new(),
@@ -143,9 +140,10 @@ impl Context {
         })
     }
 
-    pub fn finish(self) -> Entry {
+    /// The finished entry. `keeps` tells which variables it may write.
+    pub fn finish(self, keeps: impl Fn(&str) -> bool) -> Entry {
         let mut graph = self.builder.graph;
-        graph.updates = self.updates;
+        graph.updates = self.updates.into_iter().filter(|(path, _)| keeps(path)).collect();
         Entry { graph, inputs: self.inputs }
     }
 }

@@ -506,7 +506,7 @@ impl Checker<'_> {
                 if step == 0 {
                     return self.fail(Code::BadIndex, span, "a slice cannot have step 0");
                 }
-                let mut bound = |checker: &mut Self, e: &Option<Expr>, default: i64| match e {
+                let bound = |checker: &mut Self, e: &Option<Expr>, default: i64| match e {
                     Some(e) => {
                         let i = checker.int(e, scope)?;
                         let (low, high) = if step > 0 { (0, length) } else { (-1, length - 1) };

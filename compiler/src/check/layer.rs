@@ -28,8 +28,18 @@ pub struct Frame {
     pub weightless: Option<Rc<str>>,
     /// Names that `<-` may update, with the paths of their variables.
     pub states: HashMap<String, String>,
-    /// Is this the body of an optimizer? Its states are slots of the weight at this path.
-    pub slots: Option<String>,
+    /// Is this the body of an optimizer?
+    pub slots: Option<Slots>,
+}
+
+/// The weight that an optimizer's body runs for.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    /// The optimizer's name for the weight.
+    pub name: String,
+    pub weight: String,
+    /// What the paths of its states start with: `Cnn.dense.weight/adam`.
+    pub prefix: String,
 }
 
 impl Frame {
@@ -238,18 +248,25 @@ impl Checker<'_> {
             Some(ty) => Some(self.constant_type(ty, scope, &name.text)?),
             None => None,
         };
+        let mut first_scope = scope.clone();
         let (path, kind) = match slots {
-            Some(slots) => (format!("{slots}.{}", name.text), VariableKind::Slot),
+            Some(slots) => {
+                // The first value may read the weight: in the `init` entry that is the weight's own first value.
+                let Some(node) = self.init.updated(&slots.weight) else { return Err(Reported) };
+                first_scope = scope.inner();
+                first_scope.bind(&slots.name, Value::Tensor(self.init.tensor(node)), name.span);
+                (format!("{}.{}", slots.prefix, name.text), VariableKind::Slot)
+            }
             None => (self.claim(&name.text).to_string(), VariableKind::State),
         };
         let ty = match ty {
             Some(ty) => ty,
             None => match self.by_path.get(&path).and_then(|i| self.variables.get(*i)) {
                 Some(declared) => declared.variable.ty.clone(),
-                None => self.first_type(&path, value, scope)?,
+                None => self.first_type(&path, value, &first_scope)?,
             },
         };
-        let node = self.variable(&path, kind, &ty, false, false, name.span, Some((value, scope)))?;
+        let node = self.variable(&path, kind, &ty, false, false, name.span, Some((value, &first_scope)))?;
         let tensor = self.tensor(node);
         if let Some(frame) = self.frame() {
             frame.states.insert(name.text.clone(), path);
@@ -306,7 +323,7 @@ impl Checker<'_> {
     }
 
     /// A value as a tensor of exactly this type; numbers and scalars fill it. `Err(Some(why))` when it does not fit.
-    fn fitted(
+    pub(crate) fn fitted(
         &mut self,
         value: &Value,
         ty: &TensorType,

@@ -44,6 +44,7 @@
 //! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count.
 
 mod arith;
+mod batch;
 mod builtins;
 mod call;
 mod context;
@@ -108,7 +109,7 @@ impl Checked {
 /// using file.
 pub fn check(
     main: &str,
-    loader: &mut dyn FnMut(&str) -> Result<String, String>,
+    loader: &mut dyn FnMut(&str) -> ::std::result::Result<String, String>,
     options: &Options,
 ) -> Checked {
     let mut checker = Checker::new(loader, options);
@@ -170,7 +171,7 @@ pub(crate) struct Checker<'a> {
     instance_places: HashMap<Rc<str>, usize>,
     module: Module,
     typed: TypedSpec,
-    rows: BTreeMap<usize, data::Row>,
+    rows: BTreeMap<String, data::Row>,
 }
 
 impl<'a> Checker<'a> {
@@ -189,8 +190,8 @@ impl<'a> Checker<'a> {
             homes: Vec::new(),
             std_homes: HashMap::new(),
             settings: HashMap::new(),
-            context: Context::new(0, "", false, false),
-            init: Context::new(1, "init", false, true),
+            context: Context::new(0, "", false),
+            init: Context::new(1, "init", false),
             graphs: 2,
             frames: Vec::new(),
             calls: Vec::new(),
@@ -224,7 +225,7 @@ impl<'a> Checker<'a> {
         let stem = main.rsplit(['/', '\\']).next().unwrap_or(main);
         self.module.name = stem.strip_suffix(".weft").unwrap_or(stem).to_owned();
         self.module.variables = self.variables.iter().map(|d| d.variable.clone()).collect();
-        self.module.entries.insert(0, self.init.finish());
+        self.module.entries.insert(0, self.init.finish(|_| true));
         self.typed.fill(&self.module, ::std::mem::take(&mut self.instances));
         Checked {
             sources: self.sources,
@@ -337,9 +338,9 @@ impl<'a> Checker<'a> {
     }
 
     /// Starts a new entry; the old context comes back from [`Checker::leave`].
-    pub(crate) fn enter(&mut self, name: &str, training: bool, writes: bool) -> Context {
+    pub(crate) fn enter(&mut self, name: &str, training: bool) -> Context {
         self.graphs += 1;
-        let context = Context::new(self.graphs, name, training, writes);
+        let context = Context::new(self.graphs, name, training);
         ::std::mem::replace(&mut self.context, context)
     }
 

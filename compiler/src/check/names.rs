@@ -256,6 +256,11 @@ impl Checker<'_> {
         })
     }
 
+    /// The items of a file that `pick` takes, in order.
+    pub(crate) fn items<T>(&self, home: usize, pick: impl Fn(&ItemRef) -> Option<T>) -> Vec<T> {
+        self.homes.get(home).map(|h| h.items.iter().filter_map(|(item, _, _)| pick(item)).collect()).unwrap_or_default()
+    }
+
     /// Is there a file-level setting of this name?
     pub(crate) fn is_setting(&self, home: usize, name: &str) -> bool {
         let entry = self.homes.get(home).and_then(|h| h.names.get(name));

@@ -331,22 +331,25 @@ impl Function {
                     .collect();
                 let _ = write!(text, "({})", stated.join(", "));
             }
-            FunctionKind::Item { given: Given::Waiting(arguments), .. }
-            | FunctionKind::Builtin { given: arguments, .. }
-                if !arguments.is_empty() =>
-            {
-                let stated: Vec<String> = arguments
-                    .iter()
-                    .map(|a| match &a.name {
-                        Some(name) => format!("{} = {}", name.text, a.value.show()),
-                        None => a.value.show(),
-                    })
-                    .collect();
-                let _ = write!(text, "({})", stated.join(", "));
-            }
+            FunctionKind::Item { given: Given::Waiting(arguments), .. } => show_arguments(arguments, &mut text),
+            FunctionKind::Builtin { given, .. } => show_arguments(given, &mut text),
             FunctionKind::Repeat { count, inner, .. } => text = format!("repeat({count}, {})", inner.show()),
             _ => {}
         }
         text
     }
+}
+
+fn show_arguments(arguments: &[Argument], text: &mut String) {
+    if arguments.is_empty() {
+        return;
+    }
+    let stated: Vec<String> = arguments
+        .iter()
+        .map(|a| match &a.name {
+            Some(name) => format!("{} = {}", name.text, a.value.show()),
+            None => a.value.show(),
+        })
+        .collect();
+    let _ = write!(text, "({})", stated.join(", "));
 }
