@@ -68,7 +68,7 @@ def dense_layers():
     simple("dense", "dense(4)", x, {"dense.weight": (5, 4), "dense.bias": (4,)}, lambda x, w, b: x @ w + b)
     simple("dense_no_bias", "dense(4, bias = false)", x, {"dense.weight": (5, 4)}, lambda x, w: x @ w)
     simple("dense_3d", "dense(4)", array((2, 3, 5), 1), {"dense.weight": (5, 4), "dense.bias": (4,)}, lambda x, w, b: x @ w + b)
-    simple("residual", "residual(dense(5))", x, {"residual.dense.weight": (5, 5), "residual.dense.bias": (5,)},
+    simple("residual", "residual(dense(5))", x, {"residual.inner.weight": (5, 5), "residual.inner.bias": (5,)},
            lambda x, w, b: x + x @ w + b)
     simple("prelu", "prelu()", x, {"prelu.slope": (5,)}, lambda x, s: torch.where(x <= 0, s * x, x))
     simple("embedding", "embedding(9, 4)", integers((2, 6), 1, 9), {"embedding.table": (9, 4)},

@@ -1,0 +1,149 @@
+//! The graph that is being built, and what belongs to it alone: inputs, the variables it reads, the new values they get.
+
+use super::value::Tensor;
+use crate::graph::{Builder, DType, Dim, Entry, NodeId, Op, Symbol, TensorType};
+use std::collections::{BTreeMap, HashMap};
+use weft_grammar::Span;
+use weft_runtime::program::InputSource;
+
+/// Everything about the entry under construction.
+#[derive(Debug)]
+pub struct Context {
+    /// Tells its tensors from those of other graphs.
+    pub id: u32,
+    pub builder: Builder,
+    /// The compile-time `training`.
+    pub training: bool,
+    inputs: Vec<(String, TensorType, InputSource)>,
+    nodes: HashMap<String, NodeId>,
+    /// Variables read so far.
+    pub reads: BTreeMap<String, NodeId>,
+    /// The newest value of each variable that got one, in order of the first update.
+    updates: Vec<(String, NodeId)>,
+    /// Facts: symbols that are known to be multiples of a number.
+    pub multiples: BTreeMap<Symbol, i64>,
+    /// How often each random stream was drawn from, so that no two draws of one entry are the same.
+    streams: HashMap<String, u32>,
+}
+
+/// What is known about the equality of two dims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Equal,
+    Differ,
+    Unknown,
+}
+
+impl Context {
+    pub fn new(id: u32, name: impl Into<String>, training: bool) -> Context {
+        Context {
+            id,
+            builder: Builder::new(name),
+            training,
+            inputs: Vec::new(),
+            nodes: HashMap::new(),
+            reads: BTreeMap::new(),
+            updates: Vec::new(),
+            multiples: BTreeMap::new(),
+            streams: HashMap::new(),
+        }
+    }
+
+    pub fn tensor(&self, node: NodeId) -> Tensor {
+        Tensor { graph: self.id, node }
+    }
+
+    /// The node of an input, made at its first use.
+    pub fn input(
+        &mut self,
+        name: &str,
+        ty: TensorType,
+        source: InputSource,
+    ) -> Result<NodeId, crate::graph::TypeError> {
+        if let Some(node) = self.nodes.get(name) {
+            return Ok(*node);
+        }
+        let node = self.builder.input(name, ty.clone())?;
+        self.inputs.push((name.to_owned(), ty, source));
+        self.nodes.insert(name.to_owned(), node);
+        Ok(node)
+    }
+
+    /// The seed and batch number that all random streams start from.
+    pub fn random(&mut self) -> Result<NodeId, crate::graph::TypeError> {
+        self.input("random", TensorType::new(DType::I64, vec![Dim::constant(2)]), InputSource::Random)
+    }
+
+    /// A key that no other draw of this entry has: the path, and a number from the second draw on.
+    pub fn stream(&mut self, key: String) -> String {
+        let count = self.streams.entry(key.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 { key } else { format!("{key}#{count}") }
+    }
+
+    /// A variable's newest value: what an update gave it, else what it had when the entry started.
+    pub fn read(&mut self, path: &str, ty: &TensorType) -> Result<NodeId, crate::graph::TypeError> {
+        if let Some((_, node)) = self.updates.iter().find(|(p, _)| p == path) {
+            return Ok(*node);
+        }
+        if let Some(node) = self.reads.get(path) {
+            return Ok(*node);
+        }
+        let node = self.builder.push(Op::Variable(path.to_owned()), &[], Some(ty.clone()))?;
+        self.reads.insert(path.to_owned(), node);
+        Ok(node)
+    }
+
+    pub fn update(&mut self, path: &str, node: NodeId) {
+        match self.updates.iter_mut().find(|(p, _)| p == path) {
+            Some(slot) => slot.1 = node,
+            None => self.updates.push((path.to_owned(), node)),
+        }
+    }
+
+    pub fn updated(&self, path: &str) -> Option<NodeId> {
+        self.updates.iter().find(|(p, _)| p == path).map(|(_, n)| *n)
+    }
+
+    pub fn output(&mut self, name: impl Into<String>, node: NodeId) {
+        self.builder.graph.outputs.push((name.into(), node));
+    }
+
+    /// Must be 0 when dims bind.
+    pub fn guard(&mut self, value: Dim, message: String, span: Span) {
+        let guards = &mut self.builder.graph.guards;
+        if !guards.iter().any(|(v, _, _)| *v == value) {
+            guards.push((value, message, span));
+        }
+    }
+
+    pub fn decide(&self, a: &Dim, b: &Dim) -> Decision {
+        if a == b {
+            return Decision::Equal;
+        }
+        let difference = self.simplify(&(a.clone() - b.clone()));
+        match difference.as_constant() {
+            Some(0) => Decision::Equal,
+            Some(_) => Decision::Differ,
+            None => Decision::Unknown,
+        }
+    }
+
+    /// The dim under the facts: each symbol that is a multiple of `k` is written as `k * …`.
+    pub fn simplify(&self, dim: &Dim) -> Dim {
+        if self.multiples.is_empty() {
+            return dim.clone();
+        }
+        dim.substitute(&|name| {
+            let k = self.multiples.get(name)?;
+            Some(Dim::constant(*k) * Dim::symbol(format!("{name}/{k}")))
+        })
+    }
+
+    /// The finished entry. `keeps` tells which variables it may write.
+    pub fn finish(self, keeps: impl Fn(&str) -> bool) -> Entry {
+        let mut graph = self.builder.graph;
+        graph.updates = self.updates.into_iter().filter(|(path, _)| keeps(path)).collect();
+        Entry { graph, inputs: self.inputs }
+    }
+}

@@ -1,0 +1,319 @@
+//! Metrics: parts that are summed over an epoch, and a value that is computed from the sums once.
+
+use super::scope::Scope;
+use super::value::Value;
+use super::{CallSite, Checker, Reported, Result};
+use super::{names::Global, shape::Signature};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::graph::{DType, TensorType};
+use std::rc::Rc;
+use weft_grammar::Span;
+use weft_grammar::ast::{self, BinaryOperator, ExprKind, MetricStatement};
+use weft_runtime::program::VariableKind;
+
+/// One figure of a `measure`.
+#[derive(Debug)]
+pub struct Measured {
+    pub name: String,
+    pub higher: bool,
+    /// What the report needs: the scope of configuration, and the accumulators by their names.
+    kind: MeasuredKind,
+}
+
+#[derive(Debug)]
+enum MeasuredKind {
+    Metric { metric: Rc<ast::Metric>, scope: Scope, span: Span, sums: Vec<(String, String, TensorType)>, failed: Vec<Span> },
+    /// The mean of a tensor.
+    Mean { sum: String, count: String, span: Span },
+}
+
+impl Checker<'_> {
+    /// Adds this batch's part of a figure. `base`: the path that its accumulators stand under, `train/`.
+    pub(crate) fn measure(
+        &mut self,
+        alias: Option<&ast::Name>,
+        expr: &ast::Expr,
+        scope: &Scope,
+        base: &str,
+        taken: &[String],
+    ) -> Result<Measured> {
+        let (callee, arguments): (&ast::Expr, &[ast::Argument]) = match &expr.kind {
+            ExprKind::Call { callee, arguments } => (callee, arguments),
+            _ => (expr, &[]),
+        };
+        if let ExprKind::Name(name) = &callee.kind
+            && scope.find(name).is_none()
+        {
+            match self.global(scope.home(), name, callee.span) {
+                Some(Ok(Global::Metric(metric, home))) => {
+                    let name = unique(alias.map_or(metric.name.text.as_str(), |a| a.text.as_str()), taken);
+                    return self.measure_metric(&metric, home, name, arguments, expr.span, scope, base);
+                }
+                None => {
+                    let mut names = self.metric_names(scope.home());
+                    names.extend(self.visible(scope).iter().map(|n| n.to_string()));
+                    let hint = did_you_mean(name, names.iter().map(String::as_str)).filter(|h| h.starts_with("did"));
+                    let message = format!("no metric is called `{name}`");
+                    return Err(
+                        self.report(Diagnostic::error(Code::UnknownName, callee.span, message).hint_if(hint))
+                    );
+                }
+                _ => {}
+            }
+        }
+        let value = self.expr(expr, scope)?;
+        let tensor = self.to_tensor(&value, DType::F32, expr.span)?;
+        let default = match &callee.kind {
+            ExprKind::Name(name) => name.as_str(),
+            _ => "measure",
+        };
+        let name = unique(alias.map_or(default, |a| a.text.as_str()), taken);
+        let (sum, count) = self.mean_parts(Value::Tensor(tensor), None, expr.span)?;
+        let path = |part: &str| format!("{base}{name}.{part}");
+        let (sum_path, count_path) = (path("sum"), path("count"));
+        self.accumulate(&sum_path, &sum, &TensorType::scalar(DType::F32), expr.span)?;
+        self.accumulate(&count_path, &count, &TensorType::scalar(DType::F32), expr.span)?;
+        let kind = MeasuredKind::Mean { sum: sum_path, count: count_path, span: expr.span };
+        Ok(Measured { name, higher: false, kind })
+    }
+
+    fn measure_metric(
+        &mut self,
+        metric: &Rc<ast::Metric>,
+        home: usize,
+        name: String,
+        arguments: &[ast::Argument],
+        span: Span,
+        scope: &Scope,
+        base: &str,
+    ) -> Result<Measured> {
+        let arguments = self.arguments(arguments, &metric.params, scope)?;
+        let callee = metric.name.text.as_str();
+        let higher = match &metric.better {
+            None => false,
+            Some(better) => match better.text.as_str() {
+                "higher" => true,
+                "lower" => false,
+                other => {
+                    let hint = did_you_mean(other, ["higher", "lower"]);
+                    let message = format!("a metric is better `higher` or `lower`, not `{other}`");
+                    return Err(self.report(Diagnostic::error(Code::WrongKind, better.span, message).hint_if(hint)));
+                }
+            },
+        };
+        self.calls.push(CallSite { span, name: Rc::from(callee) });
+        let inner = Scope::of_file(home);
+        let result = self.bind_inputs(&metric.params, arguments, callee, span, &inner, &mut Signature::default());
+        let result = result.and_then(|_| self.metric_parts(metric, &inner, &format!("{base}{name}")));
+        self.calls.pop();
+        let (sums, failed) = result?;
+        Ok(Measured { name, higher, kind: MeasuredKind::Metric { metric: metric.clone(), scope: inner, span, sums, failed } })
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn metric_parts(
+        &mut self,
+        metric: &ast::Metric,
+        scope: &Scope,
+        base: &str,
+    ) -> Result<(Vec<(String, String, TensorType)>, Vec<Span>)> {
+        let body = scope.inner();
+        let (mut sums, mut failed) = (Vec::new(), Vec::new());
+        for statement in &metric.statements {
+            match statement {
+                MetricStatement::Sum { name, ty, value } => {
+                    let part = match self.expr(value, &body) {
+                        Ok(part) => part,
+                        Err(reported) => {
+                            // Perhaps because of a statement that failed in silence: let it speak.
+                            for statement in &metric.statements {
+                                if let MetricStatement::Statement(s) = statement
+                                    && failed.contains(&s.span)
+                                {
+                                    let _ = self.statement(s, &body);
+                                }
+                            }
+                            return Err(reported);
+                        }
+                    };
+                    let ty = match ty {
+                        Some(ty) => self.constant_type(ty, &body, &name.text)?,
+                        None => {
+                            let tensor = self.to_tensor(&part, DType::F32, value.span)?;
+                            let ty = self.tensor_type(tensor);
+                            if ty.shape.iter().any(|d| d.as_constant().is_none()) {
+                                let message = format!("the sum `{}` must have a constant shape, not {ty}", name.text);
+                                return self.fail(Code::DynamicWeight, value.span, message);
+                            }
+                            ty
+                        }
+                    };
+                    let path = format!("{base}.{}", name.text);
+                    self.accumulate(&path, &part, &ty, value.span)?;
+                    body.bind(&name.text, Value::Elsewhere(Rc::from(name.text.as_str())), name.span);
+                    sums.push((name.text.clone(), path, ty));
+                }
+                MetricStatement::Collect { name, .. } => {
+                    return self.fail(Code::LaterEdition, name.span, "`collect` comes in a later edition");
+                }
+                MetricStatement::Value(_) => {}
+                MetricStatement::Statement(statement) => {
+                    // What reads a sum belongs to the report; whatever else fails, fails there too and is reported then.
+                    self.muted += 1;
+                    let result = self.statement(statement, &body);
+                    self.muted -= 1;
+                    if result.is_err() {
+                        failed.push(statement.span);
+                    }
+                }
+            }
+        }
+        if !metric.statements.iter().any(|s| matches!(s, MetricStatement::Value(_))) {
+            let message = format!("the metric `{}` has no `value = …`", metric.name.text);
+            return self.fail(Code::MissingArgument, metric.name.span, message);
+        }
+        Ok((sums, failed))
+    }
+
+    /// variable += part
+    pub(crate) fn accumulate(&mut self, path: &str, part: &Value, ty: &TensorType, span: Span) -> Result<()> {
+        let old = self.variable(path, VariableKind::Accumulator, ty, false, false, span, None)?;
+        let part = match self.fitted(part, ty, span) {
+            Ok(part) => self.tensor(part),
+            Err(None) => return Err(Reported),
+            Err(Some(why)) => {
+                return self.fail(Code::ResultMismatch, span, format!("the sum `{path}` is {ty}; {why}"));
+            }
+        };
+        let old = self.tensor(old);
+        let new = self.binary(BinaryOperator::Add, (old, span), (part, span), span)?;
+        let tensor = self.to_tensor(&new, ty.dtype, span)?;
+        self.context.update(path, tensor.node);
+        Ok(())
+    }
+
+    /// Sum and count (f32 scalars) whose ratio is the mean of a tensor, weighted when there is a weight.
+    pub(crate) fn mean_parts(&mut self, value: Value, weight: Option<(Value, Span)>, span: Span) -> Result<(Value, Value)> {
+        use crate::graph::op::Reduction;
+        let mut tensor = self.to_tensor(&value, DType::F32, span)?;
+        if self.tensor_type(tensor).dtype != DType::F32 {
+            self.place(span);
+            let cast = self.context.builder.cast(tensor.node, DType::F32);
+            let cast = self.built(cast, span)?;
+            tensor = self.context.tensor(cast);
+        }
+        let ty = self.tensor_type(tensor);
+        let total = |c: &mut Self, node| {
+            let rank = c.context.builder.ty(node).rank();
+            c.place(span);
+            let sum = c.context.builder.reduce(Reduction::Sum, node, &(0..rank).collect::<Vec<_>>());
+            c.built(sum, span)
+        };
+        let (sum, count) = match weight {
+            None => {
+                let sum = total(self, tensor.node)?;
+                let count = self.to_tensor(&Value::dim(ty.elements()), DType::F32, span)?;
+                (sum, count.node)
+            }
+            Some((weight, at)) => {
+                let mut weights = self.to_tensor(&weight, DType::F32, at)?;
+                self.place(at);
+                let cast = self.context.builder.cast(weights.node, DType::F32);
+                let cast = self.built(cast, at)?;
+                weights = self.context.tensor(cast);
+                let operands = [(Value::Tensor(tensor), span), (Value::Tensor(weights), at)];
+                let nodes = self.broadcast(&[&operands[0], &operands[1]], "weight", at)?;
+                let [values, weights] = nodes.as_slice() else { return Err(Reported) };
+                let (values, weights) = (self.tensor(*values), self.tensor(*weights));
+                let product =
+                    self.binary(BinaryOperator::Mul, (values, span), (weights.clone(), at), span)?;
+                let product = self.to_tensor(&product, DType::F32, span)?;
+                let weights = self.to_tensor(&weights, DType::F32, at)?;
+                (total(self, product.node)?, total(self, weights.node)?)
+            }
+        };
+        Ok((self.tensor(sum), self.tensor(count)))
+    }
+
+    /// sum / count of two accumulators.
+    pub(crate) fn ratio(&mut self, sum: &str, count: &str, span: Span) -> Result {
+        let ty = TensorType::scalar(DType::F32);
+        self.place(span);
+        let sum = self.context.read(sum, &ty);
+        let sum = self.built(sum, span)?;
+        let count = self.context.read(count, &ty);
+        let count = self.built(count, span)?;
+        let (sum, count) = (self.tensor(sum), self.tensor(count));
+        self.binary(BinaryOperator::Div, (sum, span), (count, span), span)
+    }
+
+    /// A figure's value, in the report entry.
+    pub(crate) fn figure(&mut self, measured: &Measured) -> Result {
+        match &measured.kind {
+            MeasuredKind::Mean { sum, count, span } => self.ratio(sum, count, *span),
+            MeasuredKind::Metric { metric, scope, span, sums, failed } => {
+                self.calls.push(CallSite { span: *span, name: Rc::from(metric.name.text.as_str()) });
+                let result = self.metric_value(metric, scope, *span, sums, failed);
+                self.calls.pop();
+                result
+            }
+        }
+    }
+
+    fn metric_value(
+        &mut self,
+        metric: &ast::Metric,
+        scope: &Scope,
+        span: Span,
+        sums: &[(String, String, TensorType)],
+        failed: &[Span],
+    ) -> Result {
+        // The configuration and constant dims are known here too; the step's tensors are not, which `readable` tells.
+        let body = scope.inner();
+        let mut result = Err(Reported);
+        for statement in &metric.statements {
+            match statement {
+                MetricStatement::Sum { name, .. } => {
+                    let Some((_, path, ty)) = sums.iter().find(|(n, _, _)| *n == name.text) else { continue };
+                    self.place(span);
+                    let node = self.context.read(path, ty);
+                    let node = self.built(node, span)?;
+                    let tensor = self.tensor(node);
+                    body.bind(&name.text, tensor, name.span);
+                }
+                MetricStatement::Collect { .. } => {}
+                MetricStatement::Value(value) => {
+                    let figure = self.expr(value, &body)?;
+                    let tensor = self.to_tensor(&figure, DType::F32, value.span)?;
+                    let ty = self.tensor_type(tensor);
+                    if ty != TensorType::scalar(DType::F32) {
+                        let message = format!("the value of a metric is an f32 scalar, but this is {ty}");
+                        return self.fail(Code::ResultMismatch, value.span, message);
+                    }
+                    result = Ok(Value::Tensor(tensor));
+                }
+                MetricStatement::Statement(statement) => {
+                    let quiet = !failed.contains(&statement.span);
+                    self.muted += usize::from(quiet);
+                    let done = self.statement(statement, &body);
+                    self.muted -= usize::from(quiet);
+                    if done.is_err()
+                        && let ast::StatementKind::Let { pattern: ast::Pattern::One(name), .. } = &statement.kind
+                    {
+                        body.bind(&name.text, Value::Elsewhere(Rc::from(name.text.as_str())), name.span);
+                    }
+                }
+            }
+        }
+        result
+    }
+}
+
+/// The name, numbered when it is taken.
+fn unique(name: &str, taken: &[String]) -> String {
+    let free = |n: &str| !taken.iter().any(|t| t == n);
+    if free(name) {
+        return name.to_owned();
+    }
+    (2..).map(|i| format!("{name}_{i}")).find(|n| free(n)).unwrap_or_default()
+}

@@ -1,0 +1,379 @@
+//! Files and their items: what a name means at the end of the chain of local scopes.
+//!
+//! Order: the file's own items, the names that it `use`s, the standard library, the builtins. A library file sees the library and the
+//! builtins only.
+
+use super::scope::Scope;
+use super::value::{Function, FunctionKind, Given, Instance, Item, Value};
+use super::{Checker, Result, builtins, std};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use ::std::collections::HashMap;
+use ::std::rc::Rc;
+use weft_grammar::ast::{self, CallableKind, ItemKind};
+use weft_grammar::{FileId, Span};
+
+/// A file and what it declares.
+#[derive(Debug)]
+pub struct Home {
+    pub file: FileId,
+    pub name: String,
+    names: HashMap<String, Entry>,
+    /// Every item, in order, for the passes over models, data and trainings.
+    pub items: Vec<(ItemRef, Span, Option<String>)>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    item: ItemRef,
+    home: usize,
+    span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub enum ItemRef {
+    Callable(Rc<Item>),
+    Setting(Rc<ast::Setting>),
+    Metric(Rc<ast::Metric>),
+    Data(Rc<ast::Data>),
+    Train(Rc<ast::Train>),
+    Predict(Rc<ast::Predict>),
+    Generate(Rc<ast::Generate>),
+    Load(Rc<ast::Load>),
+    /// It could not be parsed.
+    Lost,
+}
+
+/// What a name outside all local scopes stands for.
+pub enum Global {
+    Value(Value),
+    Metric(Rc<ast::Metric>, usize),
+    Data(Rc<ast::Data>),
+}
+
+impl Checker<'_> {
+    pub(crate) fn load_main(&mut self, main: &str) -> Option<usize> {
+        for (place, (_, text)) in std::FILES.iter().enumerate() {
+            for name in std::declared(text) {
+                self.std_homes.entry(name).or_insert(place);
+            }
+        }
+        match (self.loader)(main) {
+            Ok(text) => Some(self.load(main, &text, false, &mut vec![main.to_owned()])),
+            Err(error) => {
+                self.sources.add(main, "", false);
+                let message = format!("`{main}` cannot be read: {error}");
+                self.report(Diagnostic::error(Code::BadUse, Span::default(), message));
+                None
+            }
+        }
+    }
+
+    /// Parses a file and takes in what it declares. `chain`: the files that use each other down to this one.
+    fn load(&mut self, name: &str, text: &str, std: bool, chain: &mut Vec<String>) -> usize {
+        let file = self.sources.add(name, text, std);
+        let parsed = weft_grammar::parse(file, text);
+        for error in parsed.errors {
+            self.report(error.into());
+        }
+        let place = self.homes.len();
+        self.homes.push(Home { file, name: name.to_owned(), names: HashMap::new(), items: Vec::new() });
+        if let Some(edition) = &parsed.file.edition
+            && edition.text != "2026"
+        {
+            let message = format!("edition {} is not known to this compiler", edition.text);
+            self.report(Diagnostic::warning(Code::UnknownEdition, edition.span, message).hint("write `edition 2026`"));
+        }
+        let mut uses = Vec::new();
+        for item in parsed.file.items {
+            if let Some(used) = self.declare(place, item) {
+                uses.push(used);
+            }
+        }
+        if let Some(home) = self.homes.get_mut(place) {
+            for name in parsed.lost {
+                let entry = Entry { item: ItemRef::Lost, home: place, span: Span::default() };
+                home.names.entry(name).or_insert(entry);
+            }
+        }
+        for (path, names) in uses {
+            self.use_file(place, &path, names, chain);
+        }
+        place
+    }
+
+    /// Enters one item; gives back a `use` for later.
+    #[allow(clippy::type_complexity)]
+    fn declare(
+        &mut self,
+        home: usize,
+        item: ast::Item,
+    ) -> Option<(ast::Text, Option<Vec<(ast::Name, Option<ast::Name>)>>)> {
+        let (name, reference) = match item.kind {
+            ItemKind::Use { path, names } => return Some((path, names)),
+            ItemKind::Setting(s) => (Some(s.name.clone()), ItemRef::Setting(Rc::new(s))),
+            ItemKind::Callable(callable) => {
+                let name = callable.name.clone();
+                let item = Item { callable, home, doc: item.doc.clone() };
+                (Some(name), ItemRef::Callable(Rc::new(item)))
+            }
+            ItemKind::Metric(m) => (Some(m.name.clone()), ItemRef::Metric(Rc::new(m))),
+            ItemKind::Data(d) => (Some(d.name.clone()), ItemRef::Data(Rc::new(d))),
+            ItemKind::Train(t) => (None, ItemRef::Train(Rc::new(t))),
+            ItemKind::Predict(p) => (None, ItemRef::Predict(Rc::new(p))),
+            ItemKind::Generate(g) => (None, ItemRef::Generate(Rc::new(g))),
+            ItemKind::Load(l) => (None, ItemRef::Load(Rc::new(l))),
+        };
+        if let Some(name) = name {
+            self.enter_name(home, &name, Entry { item: reference.clone(), home, span: name.span });
+        }
+        if let Some(home) = self.homes.get_mut(home) {
+            home.items.push((reference, item.span, item.doc));
+        }
+        None
+    }
+
+    fn enter_name(&mut self, home: usize, name: &ast::Name, entry: Entry) {
+        let Some(target) = self.homes.get_mut(home) else { return };
+        match target.names.get(&name.text) {
+            Some(earlier) => {
+                let earlier = earlier.span;
+                let message = format!("`{}` is declared twice", name.text);
+                self.report(
+                    Diagnostic::error(Code::Duplicate, name.span, message)
+                        .label("again here")
+                        .related(earlier, "first here"),
+                );
+            }
+            None => {
+                target.names.insert(name.text.clone(), entry);
+            }
+        }
+    }
+
+    fn use_file(
+        &mut self,
+        home: usize,
+        path: &ast::Text,
+        names: Option<Vec<(ast::Name, Option<ast::Name>)>>,
+        chain: &mut Vec<String>,
+    ) {
+        let base = self.homes.get(home).map(|h| h.name.clone()).unwrap_or_default();
+        let full = join(&base, &path.value);
+        if chain.contains(&full) {
+            let circle = format!("{} → {full}", chain.join(" → "));
+            self.report(
+                Diagnostic::error(Code::BadUse, path.span, format!("`{}` uses itself in a circle", path.value))
+                    .note(circle),
+            );
+            return;
+        }
+        let known = self.homes.iter().position(|h| h.name == full);
+        let place = match known {
+            Some(place) => place,
+            None => match (self.loader)(&full) {
+                Ok(text) => {
+                    chain.push(full.clone());
+                    let place = self.load(&full, &text, false, chain);
+                    chain.pop();
+                    place
+                }
+                Err(error) => {
+                    let message = format!("`{}` cannot be read: {error}", path.value);
+                    self.report(Diagnostic::error(Code::BadUse, path.span, message));
+                    return;
+                }
+            },
+        };
+        let available: Vec<(String, Entry)> = match self.homes.get(place) {
+            Some(h) => h.names.iter().map(|(n, e)| (n.clone(), e.clone())).collect(),
+            None => return,
+        };
+        match names {
+            None => {
+                let mut all = available;
+                all.sort_by(|a, b| a.0.cmp(&b.0));
+                for (text, entry) in all.into_iter().filter(|(_, e)| e.home == place) {
+                    self.enter_name(home, &ast::Name { text, span: path.span }, entry);
+                }
+            }
+            Some(names) => {
+                for (name, alias) in names {
+                    match available.iter().find(|(n, _)| *n == name.text) {
+                        Some((_, entry)) => {
+                            let entry = entry.clone();
+                            self.enter_name(home, alias.as_ref().unwrap_or(&name), entry);
+                        }
+                        None => {
+                            let message = format!("`{}` has no item `{}`", path.value, name.text);
+                            let hint = did_you_mean(&name.text, available.iter().map(|(n, _)| n.as_str()));
+                            self.report(Diagnostic::error(Code::BadUse, name.span, message).hint_if(hint));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The parsed library file at this place of [`std::FILES`].
+    fn std_home(&mut self, place: usize) -> Option<usize> {
+        let (name, text) = std::FILES.get(place)?;
+        if let Some(at) = self.homes.iter().position(|h| h.name == *name && self.sources.is_std(h.file)) {
+            return Some(at);
+        }
+        Some(self.load(name, text, true, &mut Vec::new()))
+    }
+
+    /// What a name means outside all local scopes.
+    pub(crate) fn global(&mut self, home: usize, name: &str, span: Span) -> Option<Result<Global>> {
+        let own = self.homes.get(home).and_then(|h| h.names.get(name)).cloned();
+        let entry = match own {
+            Some(entry) => Some(entry),
+            None => match self.std_homes.get(name).copied() {
+                Some(place) => self.std_home(place).and_then(|h| self.homes.get(h)?.names.get(name).cloned()),
+                None => None,
+            },
+        };
+        if let Some(entry) = entry {
+            return Some(self.global_value(&entry, name, span));
+        }
+        let builtin = builtins::find(name)?;
+        Some(Ok(Global::Value(Value::function(FunctionKind::Builtin { builtin, given: Vec::new() }))))
+    }
+
+    fn global_value(&mut self, entry: &Entry, name: &str, span: Span) -> Result<Global> {
+        Ok(match &entry.item {
+            ItemRef::Callable(item) => {
+                let instance = (item.callable.kind == CallableKind::Model)
+                    .then(|| Instance { path: Rc::from(item.name()), weightless: None });
+                let kind = FunctionKind::Item { item: item.clone(), given: Given::Nothing };
+                Global::Value(Value::Function(Rc::new(Function { kind, instance })))
+            }
+            ItemRef::Setting(setting) => Global::Value(self.setting(entry.home, setting, span)?),
+            ItemRef::Metric(metric) => Global::Metric(metric.clone(), entry.home),
+            ItemRef::Data(data) => Global::Data(data.clone()),
+            ItemRef::Lost => return Err(super::Reported),
+            _ => return self.fail(Code::UnknownName, span, format!("`{name}` is not a value")),
+        })
+    }
+
+    /// The items of a file that `pick` takes, in order.
+    pub(crate) fn items<T>(&self, home: usize, pick: impl Fn(&ItemRef) -> Option<T>) -> Vec<T> {
+        self.homes.get(home).map(|h| h.items.iter().filter_map(|(item, _, _)| pick(item)).collect()).unwrap_or_default()
+    }
+
+    /// Is there a file-level setting of this name?
+    pub(crate) fn is_setting(&self, home: usize, name: &str) -> bool {
+        let entry = self.homes.get(home).and_then(|h| h.names.get(name));
+        entry.is_some_and(|e| matches!(e.item, ItemRef::Setting(_)))
+    }
+
+    /// A name in an expression.
+    pub(crate) fn name(&mut self, name: &str, span: Span, scope: &Scope) -> Result {
+        if let Some((value, _)) = scope.find(name) {
+            return self.readable(value, span);
+        }
+        if name == "training" {
+            return Ok(Value::Bool(self.context.training));
+        }
+        match self.global(scope.home(), name, span) {
+            Some(Ok(Global::Value(value))) => Ok(value),
+            Some(Ok(Global::Metric(..))) => self.fail_hint(
+                Code::WrongKind,
+                span,
+                format!("`{name}` is a metric, not a value"),
+                "metrics stand after `measure` in a `train` block",
+            ),
+            Some(Ok(Global::Data(_))) => self.fail_hint(
+                Code::WrongKind,
+                span,
+                format!("`{name}` is a data set, not a value"),
+                format!("write `on {name} as {{ … }}` in a `train` block"),
+            ),
+            Some(Err(reported)) => Err(reported),
+            None => {
+                let names = self.visible(scope);
+                let hint = did_you_mean(name, names.iter().map(|n| n.as_ref()));
+                let hint = hint.filter(|h| h.starts_with("did"));
+                Err(self.report(
+                    Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here")).hint_if(hint),
+                ))
+            }
+        }
+    }
+
+    /// A value that may be read here: errors stay silent, tensors must be of this graph.
+    pub(crate) fn readable(&mut self, value: Value, span: Span) -> Result {
+        match value {
+            Value::Error => Err(super::Reported),
+            Value::Elsewhere(name) => self.fail(
+                Code::ForeignTensor,
+                span,
+                format!("`{name}` is computed by another entry, so it cannot be read here"),
+            ),
+            Value::Tensor(t) if t.graph != self.context.id => self.fail(
+                Code::ForeignTensor,
+                span,
+                "this tensor is computed by another entry, so it cannot be read here",
+            ),
+            value => Ok(value),
+        }
+    }
+
+    /// All names that could be meant here.
+    pub(crate) fn visible(&self, scope: &Scope) -> Vec<Rc<str>> {
+        let mut names = scope.names();
+        if let Some(home) = self.homes.get(scope.home()) {
+            names.extend(home.names.keys().map(|n| Rc::from(n.as_str())));
+        }
+        names.extend(self.std_homes.keys().map(|n| Rc::from(*n)));
+        names.extend(builtins::names().map(Rc::from));
+        names
+    }
+
+    /// The metrics that could be meant here.
+    pub(crate) fn metric_names(&mut self, home: usize) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let all: Vec<String> = self.std_homes.keys().map(|n| (*n).to_owned()).collect();
+        for name in all {
+            if let Some(Ok(Global::Metric(..))) = self.global(home, &name, Span::default()) {
+                names.push(name);
+            }
+        }
+        if let Some(home) = self.homes.get(home) {
+            names.extend(
+                home.names.iter().filter(|(_, e)| matches!(e.item, ItemRef::Metric(_))).map(|(n, _)| n.clone()),
+            );
+        }
+        names
+    }
+}
+
+/// The path of a used file, seen from the using one.
+fn join(base: &str, path: &str) -> String {
+    let folder = base.rfind('/').map_or("", |at| base.get(..=at).unwrap_or(""));
+    let mut parts: Vec<&str> = Vec::new();
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{folder}{path}") };
+    for part in whole.split('/') {
+        match part {
+            "." => {}
+            ".." if parts.last().is_some_and(|p| !p.is_empty() && *p != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join;
+
+    #[test]
+    fn used_files_are_found_from_the_using_one() {
+        assert_eq!(join("specs/a.weft", "b.weft"), "specs/b.weft");
+        assert_eq!(join("specs/models/a.weft", "../b.weft"), "specs/b.weft");
+        assert_eq!(join("a.weft", "../b.weft"), "../b.weft");
+        assert_eq!(join("a.weft", "/x/b.weft"), "/x/b.weft");
+    }
+}

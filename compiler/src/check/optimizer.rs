@@ -1,0 +1,274 @@
+//! Optimizers: one run of the body for each weight, with schedules and group rules.
+
+use super::layer::{Frame, Slots};
+use super::scope::Scope;
+use super::value::{Argument, Bound, Function, FunctionKind, Given, Item, Value};
+use super::{CallSite, Checker, Reported, Result};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::graph::{DType, NodeId, TensorType};
+use std::rc::Rc;
+use weft_grammar::Span;
+use weft_grammar::ast::{self, BinaryOperator, CallableKind};
+use weft_runtime::program::InputSource;
+
+/// A configured optimizer of one `minimize`.
+#[derive(Debug)]
+pub struct Optimizer {
+    item: Rc<Item>,
+    bound: Vec<Bound>,
+    rules: Vec<Rule>,
+    pub shown: String,
+    span: Span,
+}
+
+#[derive(Debug)]
+struct Rule {
+    /// The parameter's place.
+    place: usize,
+    value: Value,
+    multiply: bool,
+    patterns: Vec<String>,
+    span: Span,
+    matched: bool,
+}
+
+impl Checker<'_> {
+    /// `using adam(rate = 1e-3) { decay = 0 for *.bias }`
+    pub(crate) fn optimizer(
+        &mut self,
+        using: &ast::Expr,
+        groups: &[ast::GroupRule],
+        scope: &Scope,
+    ) -> Result<Optimizer> {
+        let value = self.expr(using, scope)?;
+        let function: Option<&Rc<Function>> = match &value {
+            Value::Function(f) => Some(f),
+            _ => None,
+        };
+        let (item, given) = match function.map(|f| &f.kind) {
+            Some(FunctionKind::Item { item, given }) if item.callable.kind == CallableKind::Optimizer => {
+                (item.clone(), given.clone())
+            }
+            _ => {
+                let message = format!("`using` needs an optimizer, not {}", value.kind());
+                return self.fail_hint(Code::BadOptimizer, using.span, message, "for example `using adam(rate = 1e-3)`");
+            }
+        };
+        let shown = value.show();
+        let bound = match given {
+            Given::Configuration(bound) => bound.to_vec(),
+            _ => self.configure(&item, Vec::new(), using.span)?,
+        };
+        let mut rules = Vec::new();
+        for group in groups {
+            let Some(place) = item.callable.params.iter().position(|p| p.name.text == group.key.text) else {
+                let hint = did_you_mean(&group.key.text, item.callable.params.iter().map(|p| p.name.text.as_str()));
+                let message = format!("`{}` has no parameter `{}`", item.name(), group.key.text);
+                self.report(Diagnostic::error(Code::BadGroup, group.key.span, message).hint_if(hint));
+                continue;
+            };
+            let value = self.expr(&group.value, scope)?;
+            rules.push(Rule {
+                place,
+                value,
+                multiply: group.multiply,
+                patterns: group.patterns.iter().map(|p| p.value.clone()).collect(),
+                span: group.span,
+                matched: false,
+            });
+        }
+        Ok(Optimizer { item, bound, rules, shown, span: using.span })
+    }
+
+    /// Moves every weight by its gradient.
+    pub(crate) fn optimize(
+        &mut self,
+        optimizer: &mut Optimizer,
+        weights: &[(String, NodeId)],
+        gradients: &[NodeId],
+    ) -> Result<()> {
+        self.schedules(optimizer)?;
+        let step = self.step_number(optimizer.span)?;
+        let mut failed = false;
+        for ((path, node), gradient) in weights.iter().zip(gradients) {
+            failed |= self.optimize_one(optimizer, path, *node, *gradient, &step).is_err();
+        }
+        for rule in optimizer.rules.iter().filter(|r| !r.matched) {
+            let patterns = rule.patterns.join(", ");
+            self.report(Diagnostic::warning(
+                Code::IdleGroup,
+                rule.span,
+                format!("no trained weight has a path like {patterns}"),
+            ));
+        }
+        if failed { Err(Reported) } else { Ok(()) }
+    }
+
+    /// f32 scalars: the number of this step from 1, the epoch, the steps of the whole training.
+    fn step_number(&mut self, span: Span) -> Result {
+        let step = self.clock("step", DType::I64, InputSource::Step, span)?;
+        self.binary(BinaryOperator::Add, (step, span), (Value::Int(1), span), span)
+    }
+
+    fn clock(&mut self, name: &str, dtype: DType, source: InputSource, span: Span) -> Result {
+        self.place(span);
+        let node = self.context.input(name, TensorType::scalar(dtype), source);
+        let node = self.built(node, span)?;
+        let cast = self.context.builder.cast(node, DType::F32);
+        let cast = self.built(cast, span)?;
+        Ok(self.tensor(cast))
+    }
+
+    /// Asks each parameter that is a schedule for its value at this step; once for all weights.
+    fn schedules(&mut self, optimizer: &mut Optimizer) -> Result<()> {
+        for bound in &mut optimizer.bound {
+            let Value::Function(schedule) = &bound.value else { continue };
+            let schedule = schedule.clone();
+            let span = bound.span;
+            let step = self.step_number(span)?;
+            let epoch = self.clock("epoch", DType::F32, InputSource::Epoch, span)?;
+            let total = self.clock("total", DType::I64, InputSource::TotalSteps, span)?;
+            let arguments = [step, epoch, total].map(|value| Argument { name: None, value, span }).to_vec();
+            let value = self.apply(&schedule, arguments, span, None)?;
+            let fits = match &value {
+                Value::Tensor(t) => {
+                    let ty = self.tensor_type(*t);
+                    ty.rank() == 0 && ty.dtype.is_float()
+                }
+                other => other.is_number(),
+            };
+            if !fits {
+                let message = format!("the schedule `{}` must give a float scalar", schedule.name());
+                return self.fail(Code::BadOptimizer, span, message);
+            }
+            bound.value = value;
+        }
+        Ok(())
+    }
+
+    fn optimize_one(
+        &mut self,
+        optimizer: &mut Optimizer,
+        path: &str,
+        node: NodeId,
+        gradient: NodeId,
+        step: &Value,
+    ) -> Result<()> {
+        let item = optimizer.item.clone();
+        let inputs = item.callable.inputs.as_deref().unwrap_or(&[]);
+        let Some(weight) = inputs.first() else {
+            return self.fail(
+                Code::BadOptimizer,
+                item.callable.name.span,
+                "an optimizer's second list names the weight, its gradient and the step: `(w, g, step)`",
+            );
+        };
+        let scope = Scope::of_file(item.home);
+        let bound = self.grouped(optimizer, path)?;
+        for (param, (value, span)) in item.callable.params.iter().zip(bound) {
+            scope.bind(&param.name.text, value, span);
+        }
+        let values = [self.tensor(node), self.tensor(gradient), step.clone()];
+        if inputs.len() > values.len() {
+            let message = "an optimizer takes the weight, its gradient and the step";
+            return self.fail(Code::BadOptimizer, item.callable.name.span, message);
+        }
+        for (param, value) in inputs.iter().zip(values) {
+            scope.bind(&param.name.text, value, optimizer.span);
+        }
+        let mut frame = Frame::new(Some(Rc::from(path)), item.name(), Some(Rc::from("an optimizer")));
+        frame.states.insert(weight.name.text.clone(), path.to_owned());
+        frame.slots = Some(Slots {
+            name: weight.name.text.clone(),
+            weight: path.to_owned(),
+            prefix: format!("{path}/{}", item.name()),
+        });
+        self.calls.push(CallSite { span: optimizer.span, name: Rc::from(item.name()) });
+        self.frames.push(frame);
+        let result = self.block(&item.callable.body, &scope.inner());
+        self.frames.pop();
+        self.calls.pop();
+        result?;
+        if self.context.updated(path).is_none() {
+            let message = format!("`{}` never gives `{}` a new value", item.name(), weight.name.text);
+            return self.fail(Code::BadOptimizer, item.callable.name.span, message);
+        }
+        Ok(())
+    }
+
+    /// The parameters for one weight: group rules in order, then `with decay = false`.
+    fn grouped(&mut self, optimizer: &mut Optimizer, path: &str) -> Result<Vec<(Value, Span)>> {
+        let mut values: Vec<(Value, Span)> =
+            optimizer.bound.iter().map(|b| (b.value.clone(), b.span)).collect();
+        for rule in &mut optimizer.rules {
+            if !rule.patterns.iter().any(|pattern| matches_path(pattern, path)) {
+                continue;
+            }
+            rule.matched = true;
+            if let Some(slot) = values.get_mut(rule.place) {
+                let new = if rule.multiply {
+                    self.binary(BinaryOperator::Mul, slot.clone(), (rule.value.clone(), rule.span), rule.span)?
+                } else {
+                    rule.value.clone()
+                };
+                *slot = (new, rule.span);
+            }
+        }
+        let decays = self.by_path.get(path).and_then(|i| self.variables.get(*i)).is_none_or(|d| d.decay);
+        if !decays {
+            let params = &optimizer.item.callable.params;
+            for (param, slot) in params.iter().zip(&mut values) {
+                if param.name.text == "decay" {
+                    slot.0 = Value::Float(0.0);
+                }
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// Does a path match a pattern, whole or from the part after a dot on? `*` stands for any run of characters.
+pub fn matches_path(pattern: &str, path: &str) -> bool {
+    let starts = std::iter::once(0).chain(path.match_indices('.').map(|(i, _)| i + 1));
+    starts.into_iter().any(|start| path.get(start..).is_some_and(|rest| glob(pattern.as_bytes(), rest.as_bytes())))
+}
+
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(c) if text.get(t) == Some(c) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match &mut star {
+                Some((at, from)) => {
+                    *from += 1;
+                    (p, t) = (*at + 1, *from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(p..).unwrap_or(&[]).iter().all(|c| *c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches_path;
+
+    #[test]
+    fn patterns_match_paths() {
+        assert!(matches_path("*.bias", "Cnn.conv2d.bias"));
+        assert!(!matches_path("*.bias", "Cnn.conv2d.weight"));
+        assert!(matches_path("*.norm.*", "Net.block.0.norm.scale"));
+        assert!(matches_path("bert.*", "Classifier.bert.layer.0.weight"));
+        assert!(!matches_path("bert.*", "Classifier.albert.weight"));
+        assert!(matches_path("*", "a"));
+    }
+}

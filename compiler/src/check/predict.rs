@@ -1,0 +1,145 @@
+//! `predict`, `generate` and `load` items.
+
+use super::layer::Frame;
+use super::names::{Global, ItemRef};
+use super::scope::Scope;
+use super::value::Value;
+use super::{Checker, Reported, Result};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use std::rc::Rc;
+use weft_grammar::ast;
+use weft_runtime::program::Prediction;
+
+impl Checker<'_> {
+    pub(crate) fn predictions(&mut self, home: usize) {
+        let items = self.items(home, |item| match item {
+            ItemRef::Predict(p) => Some(p.clone()),
+            _ => None,
+        });
+        let mut seen: Vec<ast::Name> = Vec::new();
+        for predict in items {
+            if let Some(earlier) = seen.iter().find(|n| n.text == predict.name.text) {
+                let earlier = earlier.span;
+                self.report(
+                    Diagnostic::error(
+                        Code::Duplicate,
+                        predict.name.span,
+                        format!("`predict {}` is declared twice", predict.name.text),
+                    )
+                    .related(earlier, "first here"),
+                );
+                continue;
+            }
+            seen.push(predict.name.clone());
+            let name = format!("predict.{}", predict.name.text);
+            let outer = self.enter(&name, false);
+            let why = Rc::from("a `predict` item");
+            self.frames.push(Frame::new(Some(Rc::from(predict.name.text.as_str())), "predict", Some(why)));
+            let result = self.predict_body(home, &predict);
+            self.frames.pop();
+            let context = self.leave(outer);
+            if result.is_ok() {
+                self.module.entries.push(context.finish(|_| false));
+                self.module.predictions.push(Prediction { name: predict.name.text.clone(), entry: name });
+            }
+        }
+        for generate in self.items(home, |item| match item {
+            ItemRef::Generate(g) => Some(g.clone()),
+            _ => None,
+        }) {
+            self.report(
+                Diagnostic::error(Code::LaterEdition, generate.name.span, "`generate` comes in a later edition")
+                    .hint("a `predict` item can run one step of the model"),
+            );
+        }
+    }
+
+    fn predict_body(&mut self, home: usize, predict: &ast::Predict) -> Result<()> {
+        let scope = Scope::of_file(home);
+        let arguments = self.own_inputs(&predict.inputs, &scope)?;
+        for argument in arguments {
+            if let Some(name) = &argument.name {
+                scope.bind(&name.text, argument.value.clone(), name.span);
+            }
+        }
+        let value = self.block(&predict.body, &scope.inner())?;
+        let at = predict.body.statements.last().map_or(predict.body.span, |s| s.span);
+        if let Some(names) = &predict.result {
+            let Value::Record(fields) = &value else {
+                let message = format!("`{}` gives a record, but this is {}", predict.name.text, value.kind());
+                return self.fail(Code::ResultMismatch, at, message);
+            };
+            for name in names {
+                if !fields.iter().any(|(f, _)| **f == *name.text) {
+                    let hint = did_you_mean(&name.text, fields.iter().map(|(f, _)| f.as_ref()));
+                    let message = format!("the result has no field `{}`", name.text);
+                    self.report(
+                        Diagnostic::error(Code::ResultMismatch, name.span, message).related(at, "the result").hint_if(hint),
+                    );
+                }
+            }
+            for (field, _) in fields.iter() {
+                if !names.iter().any(|n| *n.text == **field) {
+                    let message = format!("the field `{field}` is not declared");
+                    self.report(
+                        Diagnostic::error(Code::ResultMismatch, at, message)
+                            .related(predict.name.span, "the fields are declared here"),
+                    );
+                }
+            }
+        }
+        self.outputs(&value, at, "output")
+    }
+
+    /// `load` items: names and captures. The files themselves are read by the runtime.
+    pub(crate) fn loads(&mut self, home: usize) {
+        for load in self.items(home, |item| match item {
+            ItemRef::Load(l) => Some(l.clone()),
+            _ => None,
+        }) {
+            let _ = self.load_item(home, &load);
+        }
+    }
+
+    fn load_item(&mut self, home: usize, load: &ast::Load) -> Result<()> {
+        let Some(model) = load.target.parts.first() else { return Err(Reported) };
+        match self.global(home, &model.text, model.span) {
+            Some(Ok(Global::Value(Value::Function(f)))) if f.instance.is_some() => {}
+            Some(Err(reported)) => return Err(reported),
+            _ => {
+                let models: Vec<String> = self.items(home, |item| match item {
+                    ItemRef::Callable(item) if item.callable.kind == ast::CallableKind::Model => {
+                        Some(item.name().to_owned())
+                    }
+                    _ => None,
+                });
+                let hint = did_you_mean(&model.text, models.iter().map(String::as_str));
+                let message = format!("no model is called `{}`", model.text);
+                return Err(self.report(Diagnostic::error(Code::BadLoad, model.span, message).hint_if(hint)));
+            }
+        }
+        let path: Vec<&str> = load.target.parts.iter().map(|p| p.text.as_str()).collect();
+        let path = path.join(".");
+        let prefix = format!("{path}.");
+        let any = self.variables.iter().any(|v| v.variable.path.starts_with(&prefix) || v.variable.path == path);
+        if !any && self.error_count() == 0 {
+            return self.fail(Code::BadLoad, load.target.span, format!("`{path}` has no weights"));
+        }
+        for rule in &load.rules {
+            for capture in captures(&rule.to.value) {
+                if !captures(&rule.from.value).contains(&capture) {
+                    let message = format!("`{{{capture}}}` stands in the target but not in the file's name");
+                    self.report(
+                        Diagnostic::error(Code::BadLoad, rule.to.span, message).related(rule.from.span, "the file's name"),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names in braces.
+fn captures(text: &str) -> Vec<&str> {
+    text.split('{').skip(1).filter_map(|part| part.split_once('}').map(|(name, _)| name)).collect()
+}

@@ -1,0 +1,757 @@
+//! `train` blocks: one entry per step, one for evaluation, one for the report.
+//!
+//! All entries are elaborated from the same text: `training` is true in the steps and false in the evaluation, so a mode never
+//! duplicates a model. Losses and metrics are added to accumulators in each, and the report reads them.
+
+use super::context::Context;
+use super::layer::Frame;
+use super::metric::Measured;
+use super::names::{Global, ItemRef};
+use super::scope::Scope;
+use super::typed;
+use super::value::Value;
+use super::{Checker, Reported, Result};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::graph::op::{Binary, Op, Reduction, Unary};
+use crate::graph::{DType, Dim, NodeId, TensorType};
+use std::collections::HashSet;
+use std::rc::Rc;
+use weft_grammar::Span;
+use weft_grammar::ast::{self, BinaryOperator, DottedName, TrainClause, TrainClauseKind};
+use weft_runtime::program::{Figure, Training, VariableKind, Watch};
+
+/// The keys of a `train` block.
+const KEYS: &[&str] = &["batch", "epochs", "seed", "shuffle", "clip_norm", "clip_value"];
+
+/// What the keys say.
+#[derive(Clone, Debug)]
+struct Keys {
+    batch: usize,
+    epochs: usize,
+    seed: u64,
+    shuffle: bool,
+    clip_norm: Option<f64>,
+    clip_value: Option<f64>,
+}
+
+/// A block, sorted by what its clauses are.
+struct Plan<'t> {
+    name: String,
+    home: usize,
+    data: &'t ast::Name,
+    fields: Option<&'t ast::Pattern>,
+    keys: Keys,
+    lets: Vec<&'t TrainClause>,
+    steps: Vec<Step<'t>>,
+    frozen: Vec<&'t DottedName>,
+}
+
+/// A `step` block, or the whole of a block without any.
+struct Step<'t> {
+    /// `None`: the block itself.
+    name: Option<&'t ast::Name>,
+    lets: Vec<&'t TrainClause>,
+    minimize: Vec<&'t TrainClause>,
+    measure: Vec<&'t (Option<ast::Name>, ast::Expr)>,
+}
+
+/// A loss in an entry: what is differentiated.
+struct Loss {
+    figure: String,
+    mean: NodeId,
+    span: Span,
+}
+
+/// One figure of the report.
+enum Reporting {
+    Loss { sum: String, count: String, span: Span },
+    Measured(Measured),
+}
+
+impl Checker<'_> {
+    pub(crate) fn trainings(&mut self, home: usize) {
+        let trains = self.items(home, |item| match item {
+            ItemRef::Train(train) => Some(train.clone()),
+            _ => None,
+        });
+        let mut names: Vec<(String, Span)> = Vec::new();
+        for train in trains {
+            let name = train.name.as_ref().map_or("train", |n| n.text.as_str()).to_owned();
+            let at = train.name.as_ref().map_or(train.span, |n| n.span);
+            if let Some((_, earlier)) = names.iter().find(|(n, _)| *n == name) {
+                let message = format!("there are two trainings `{name}`");
+                self.report(
+                    Diagnostic::error(Code::Duplicate, at, message)
+                        .related(*earlier, "first here")
+                        .hint("give one a name: `train finetune { … }`"),
+                );
+                continue;
+            }
+            names.push((name.clone(), at));
+            let _ = self.training(home, &train, name);
+        }
+    }
+
+    fn training(&mut self, home: usize, train: &ast::Train, name: String) -> Result<()> {
+        let scope = Scope::of_file(home);
+        let at = train.name.as_ref().map_or(Span { end: train.span.start + 5, ..train.span }, |n| n.span);
+        let mut keys = Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, clip_norm: None, clip_value: None };
+        let mut seen: Vec<&ast::Name> = Vec::new();
+        let (mut lets, mut measure, mut minimize) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut steps, mut frozen, mut watches) = (Vec::new(), Vec::new(), Vec::new());
+        let mut on = None;
+        for clause in &train.clauses {
+            match &clause.kind {
+                TrainClauseKind::On { data, fields } => on = Some((data, fields.as_ref())),
+                TrainClauseKind::Key { name, value } => {
+                    if let Some(earlier) = seen.iter().find(|n| n.text == name.text) {
+                        let message = format!("`{}` is given twice", name.text);
+                        let diagnostic = Diagnostic::error(Code::Duplicate, name.span, message);
+                        self.report(diagnostic.related(earlier.span, "first here"));
+                    }
+                    seen.push(name);
+                    let _ = self.key(&mut keys, name, value, &scope);
+                }
+                TrainClauseKind::Let { .. } => lets.push(clause),
+                TrainClauseKind::Minimize { .. } => minimize.push(clause),
+                TrainClauseKind::Measure(list) => measure.extend(list),
+                TrainClauseKind::Step { name, clauses } => steps.push(self.step_block(name, clauses)),
+                TrainClauseKind::KeepBest(_) | TrainClauseKind::StopAfter { .. } => watches.push(clause),
+                TrainClauseKind::Freeze(names) => frozen.extend(names),
+            }
+        }
+        keys.batch = self.options.batch.unwrap_or(keys.batch).max(1);
+        keys.epochs = self.options.epochs.unwrap_or(keys.epochs);
+        keys.seed = self.options.seed.unwrap_or(keys.seed);
+        let Some((data, fields)) = on else {
+            return self.fail_hint(
+                Code::IncompleteTrain,
+                at,
+                format!("`{name}` has no data"),
+                "write `on DATA as { … }`",
+            );
+        };
+        if steps.is_empty() {
+            steps.push(Step { name: None, lets: Vec::new(), minimize, measure });
+        } else {
+            if let Some(clause) = minimize.first() {
+                let message = "`minimize` stands beside `step` blocks";
+                return self.fail_hint(Code::IncompleteTrain, clause.span, message, "put it into a `step` of its own");
+            }
+            // What is measured beside the steps is measured after the last of them.
+            if let Some(last) = steps.last_mut() {
+                last.measure.extend(measure);
+            }
+        }
+        if let Some(step) = steps.iter().find(|s| s.minimize.is_empty()) {
+            let at = step.name.map_or(at, |n| n.span);
+            return self.fail_hint(
+                Code::IncompleteTrain,
+                at,
+                "nothing is minimized here",
+                "write `minimize LOSS using adam(rate = 1e-3)`",
+            );
+        }
+        let plan = Plan { name, home, data, fields, keys, lets, steps, frozen };
+        self.check_data(&plan)?;
+        let result = self.entries(&plan);
+        let (figures, optimizers) = result?;
+        let keep_best = watches.iter().rev().find_map(|c| match &c.kind {
+            TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures)),
+            _ => None,
+        });
+        let stop_after = watches.iter().rev().find_map(|c| match &c.kind {
+            TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &scope)),
+            _ => None,
+        });
+        let entry = |step: &Step<'_>| step_entry(&plan.name, step.name);
+        let training = Training {
+            name: plan.name.clone(),
+            data: self.data_index(&plan.data.text).ok_or(Reported)?,
+            steps: plan.steps.iter().map(entry).collect(),
+            evaluate: format!("{}.evaluate", plan.name),
+            report: format!("{}.report", plan.name),
+            batch: plan.keys.batch,
+            epochs: plan.keys.epochs,
+            seed: plan.keys.seed,
+            shuffle: plan.keys.shuffle,
+            figures,
+            keep_best: keep_best.transpose()?,
+            stop_after: stop_after.transpose()?,
+        };
+        self.typed.trainings.push(typed::Training {
+            name: plan.name.clone(),
+            data: plan.data.text.clone(),
+            batch: plan.keys.batch,
+            epochs: plan.keys.epochs,
+            seed: plan.keys.seed,
+            shuffle: plan.keys.shuffle,
+            clip_norm: plan.keys.clip_norm,
+            clip_value: plan.keys.clip_value,
+            optimizers,
+            figures: training.figures.iter().map(|f| f.name.clone()).collect(),
+        });
+        self.module.trainings.push(training);
+        Ok(())
+    }
+
+    fn step_block<'t>(&mut self, name: &'t ast::Name, clauses: &'t [TrainClause]) -> Step<'t> {
+        let mut step = Step { name: Some(name), lets: Vec::new(), minimize: Vec::new(), measure: Vec::new() };
+        for clause in clauses {
+            match &clause.kind {
+                TrainClauseKind::Let { .. } => step.lets.push(clause),
+                TrainClauseKind::Minimize { .. } => step.minimize.push(clause),
+                TrainClauseKind::Measure(list) => step.measure.extend(list),
+                _ => {
+                    let message = "a `step` holds `let`, `minimize` and `measure`";
+                    self.report(
+                        Diagnostic::error(Code::BadStatement, clause.span, message)
+                            .hint("put this beside the steps, in the `train` block itself"),
+                    );
+                }
+            }
+        }
+        step
+    }
+
+    fn key(&mut self, keys: &mut Keys, name: &ast::Name, value: &ast::Expr, scope: &Scope) -> Result<()> {
+        if !KEYS.contains(&name.text.as_str()) {
+            let hint = did_you_mean(&name.text, KEYS.iter().copied());
+            let message = format!("`train` has no key `{}`", name.text);
+            return Err(self.report(Diagnostic::error(Code::UnknownKey, name.span, message).hint_if(hint)));
+        }
+        let given = self.expr(value, scope)?;
+        let number = given.as_float();
+        let int = match given {
+            Value::Int(i) => u64::try_from(i).ok(),
+            _ => None,
+        };
+        let positive = int.and_then(|i| usize::try_from(i).ok()).filter(|i| *i >= 1);
+        let above = number.filter(|f| *f > 0.0);
+        let (ok, needed) = match name.text.as_str() {
+            "batch" => (positive.map(|b| keys.batch = b), "an int, 1 or more"),
+            "epochs" => (positive.map(|e| keys.epochs = e), "an int, 1 or more"),
+            "seed" => (int.map(|s| keys.seed = s), "an int, 0 or more"),
+            "shuffle" => (
+                match given {
+                    Value::Bool(b) => Some(keys.shuffle = b),
+                    _ => None,
+                },
+                "a bool",
+            ),
+            "clip_norm" => (above.map(|f| keys.clip_norm = Some(f)), "a number above 0"),
+            _ => (above.map(|f| keys.clip_value = Some(f)), "a number above 0"),
+        };
+        if ok.is_none() {
+            let message = format!("`{}` is {needed}, not {} ({})", name.text, given.kind(), given.show());
+            return self.fail(Code::BadKeyValue, value.span, message);
+        }
+        Ok(())
+    }
+
+    fn check_data(&mut self, plan: &Plan<'_>) -> Result<()> {
+        if self.data_index(&plan.data.text).is_some() {
+            return Ok(());
+        }
+        match self.global(plan.home, &plan.data.text, plan.data.span) {
+            // It has errors of its own, which were reported.
+            Some(Ok(Global::Data(_))) | Some(Err(_)) => Err(Reported),
+            _ => {
+                let names: Vec<String> = self.items(plan.home, |item| match item {
+                    ItemRef::Data(d) => Some(d.name.text.clone()),
+                    _ => None,
+                });
+                let hint = did_you_mean(&plan.data.text, names.iter().map(String::as_str));
+                let message = format!("no data set is called `{}`", plan.data.text);
+                Err(self.report(Diagnostic::error(Code::UnknownName, plan.data.span, message).hint_if(hint)))
+            }
+        }
+    }
+
+    /// Elaborates every entry of the block.
+    #[allow(clippy::type_complexity)]
+    fn entries(&mut self, plan: &Plan<'_>) -> Result<(Vec<Figure>, Vec<(String, usize)>)> {
+        let mut optimizers = Vec::new();
+        let mut failed = false;
+        for step in &plan.steps {
+            let name = step_entry(&plan.name, step.name);
+            let outer = self.open(&name, true);
+            let result = self.step_body(plan, step);
+            let context = self.close(outer);
+            match result {
+                Ok(moved) => {
+                    optimizers.extend(moved);
+                    let entry = context.finish(|_| true);
+                    self.module.entries.push(entry);
+                }
+                Err(Reported) => failed = true,
+            }
+        }
+        let name = format!("{}.evaluate", plan.name);
+        let outer = self.open(&name, false);
+        let result = self.evaluate_body(plan);
+        let context = self.close(outer);
+        let accumulators: HashSet<String> = self
+            .variables
+            .iter()
+            .filter(|v| v.variable.kind == VariableKind::Accumulator)
+            .map(|v| v.variable.path.clone())
+            .collect();
+        let reporting = result?;
+        self.module.entries.push(context.finish(|path| accumulators.contains(path)));
+        let name = format!("{}.report", plan.name);
+        let outer = self.open(&name, false);
+        let figures = self.report_body(&reporting);
+        let context = self.close(outer);
+        let figures = figures?;
+        self.module.entries.push(context.finish(|_| false));
+        if failed { Err(Reported) } else { Ok((figures, optimizers)) }
+    }
+
+    fn open(&mut self, name: &str, training: bool) -> Context {
+        let outer = self.enter(name, training);
+        let why = Rc::from("a `train` block");
+        self.frames.push(Frame::new(Some(Rc::from("train")), "train", Some(why)));
+        outer
+    }
+
+    fn close(&mut self, outer: Context) -> Context {
+        self.frames.pop();
+        self.leave(outer)
+    }
+
+    /// Binds the batch and the data's fields.
+    fn batch_scope(&mut self, plan: &Plan<'_>) -> Result<Scope> {
+        let scope = Scope::of_file(plan.home);
+        let batch = Dim::symbol("batch");
+        self.context.builder.graph.bounds.push(("batch".into(), plan.keys.batch as i64));
+        scope.bind("batch", Value::Dim(batch.clone()), plan.data.span);
+        let fields = self.batched(&plan.data.text, &batch, plan.data.span)?;
+        let scope = scope.inner();
+        match plan.fields {
+            // Without `as`, all fields by their names.
+            None => {
+                for (name, value) in fields {
+                    scope.bind(&name, value, plan.data.span);
+                }
+            }
+            Some(pattern) => {
+                let record = Value::Record(Rc::new(fields));
+                self.bind_pattern(pattern, record, plan.data.span, &scope, false)?;
+            }
+        }
+        Ok(scope)
+    }
+
+    /// Evaluates those `let`s that `needed` words reach, in order.
+    fn lets(&mut self, lets: &[&TrainClause], needed: &HashSet<String>, scope: &Scope) -> Result<()> {
+        let mut needed = needed.clone();
+        let mut wanted = Vec::new();
+        for clause in lets.iter().rev() {
+            if let TrainClauseKind::Let { pattern, value } = &clause.kind
+                && names_of(pattern).iter().any(|n| needed.contains(n.as_str()))
+            {
+                needed.extend(self.words(value.span));
+                wanted.push((clause.span, pattern, value));
+            }
+        }
+        let mut failed = false;
+        for (span, pattern, value) in wanted.into_iter().rev() {
+            let value = self.expr(value, scope);
+            failed |= value.is_err();
+            failed |= self.bind_pattern(pattern, value.unwrap_or(Value::Error), span, scope, true).is_err();
+        }
+        if failed { Err(Reported) } else { Ok(()) }
+    }
+
+    /// The words of a piece of the spec: what it could mention.
+    fn words(&self, span: Span) -> HashSet<String> {
+        let text = self.sources.text(span);
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The words of a step's clauses.
+    fn step_words(&self, step: &Step<'_>) -> HashSet<String> {
+        let mut words = HashSet::new();
+        for clause in step.lets.iter().chain(&step.minimize) {
+            words.extend(self.words(clause.span));
+        }
+        for (_, expr) in &step.measure {
+            words.extend(self.words(expr.span));
+        }
+        words
+    }
+
+    fn step_body(&mut self, plan: &Plan<'_>, step: &Step<'_>) -> Result<Vec<(String, usize)>> {
+        let scope = self.batch_scope(plan)?;
+        let words = self.step_words(step);
+        let failed = self.lets(&plan.lets, &words, &scope).is_err();
+        let scope = scope.inner();
+        let failed = self.lets(&step.lets, &words, &scope).is_err() || failed;
+        // All losses first, then all gradients, then all updates: no loss of a step sees its own updates.
+        let mut losses = Vec::new();
+        let mut taken = Vec::new();
+        let base = format!("{}/", plan.name);
+        let mut complete = !failed;
+        for clause in &step.minimize {
+            let loss = self.loss(plan, step, clause, &scope, &mut taken);
+            complete &= loss.is_ok();
+            losses.push((clause, loss));
+        }
+        for (alias, expr) in &step.measure {
+            match self.measure(alias.as_ref(), expr, &scope, &base, &taken) {
+                Ok(measured) => taken.push(measured.name),
+                Err(Reported) => complete = false,
+            }
+        }
+        let mut moves = Vec::new();
+        for (clause, loss) in losses {
+            let TrainClauseKind::Minimize { over, optimizer, groups, .. } = &clause.kind else { continue };
+            let Some(using) = optimizer else {
+                self.report(
+                    Diagnostic::error(Code::IncompleteTrain, clause.span, "`minimize` has no optimizer")
+                        .hint("end it with `using adam(rate = 1e-3)`"),
+                );
+                complete = false;
+                continue;
+            };
+            let optimizer = self.optimizer(using, groups, &scope);
+            let (Ok(loss), Ok(optimizer)) = (loss, optimizer) else {
+                complete = false;
+                continue;
+            };
+            let weights = self.moved(&loss, over, &plan.frozen)?;
+            let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
+            let gradients = self.gradients(loss.mean, &nodes, loss.span)?;
+            let gradients = self.clipped(gradients, &plan.keys, loss.span)?;
+            self.context.output(loss.figure, loss.mean);
+            moves.push((optimizer, weights, gradients));
+        }
+        let mut moved = Vec::new();
+        for (mut optimizer, weights, gradients) in moves {
+            complete &= self.optimize(&mut optimizer, &weights, &gradients).is_ok();
+            moved.push((optimizer.shown, weights.len()));
+        }
+        if complete { Ok(moved) } else { Err(Reported) }
+    }
+
+    fn evaluate_body(&mut self, plan: &Plan<'_>) -> Result<Vec<Reporting>> {
+        let scope = self.batch_scope(plan)?;
+        let mut words = HashSet::new();
+        for step in &plan.steps {
+            words.extend(self.step_words(step));
+        }
+        let mut complete = self.lets(&plan.lets, &words, &scope).is_ok();
+        let base = format!("{}/", plan.name);
+        let (mut taken, mut losses, mut measured) = (Vec::new(), Vec::new(), Vec::new());
+        for step in &plan.steps {
+            let scope = scope.inner();
+            complete &= self.lets(&step.lets, &words, &scope).is_ok();
+            for clause in &step.minimize {
+                match self.loss(plan, step, clause, &scope, &mut taken) {
+                    Ok(loss) => {
+                        let path = |part: &str| format!("{base}{}.{part}", loss.figure);
+                        losses.push((loss.figure.clone(), path("sum"), path("count"), loss.span));
+                        self.context.output(loss.figure, loss.mean);
+                    }
+                    Err(Reported) => complete = false,
+                }
+            }
+            let mut own = taken.clone();
+            for (alias, expr) in &step.measure {
+                match self.measure(alias.as_ref(), expr, &scope, &base, &own) {
+                    Ok(m) => {
+                        own.push(m.name.clone());
+                        measured.push(m);
+                    }
+                    Err(Reported) => complete = false,
+                }
+            }
+            taken = own;
+        }
+        if !complete {
+            return Err(Reported);
+        }
+        let losses = losses.into_iter().map(|(name, sum, count, span)| (name, Reporting::Loss { sum, count, span }));
+        let measured = measured.into_iter().map(|m| (m.name.clone(), Reporting::Measured(m)));
+        Ok(losses.chain(measured).map(|(_, r)| r).collect())
+    }
+
+    /// The figures in order, as outputs of the report entry.
+    fn report_body(&mut self, reporting: &[Reporting]) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for figure in reporting {
+            let (name, higher, value) = match figure {
+                Reporting::Loss { sum, count, span } => {
+                    let name = sum.split_once('/').map_or(sum.as_str(), |(_, rest)| rest);
+                    let name = name.strip_suffix(".sum").unwrap_or(name).to_owned();
+                    (name, false, self.ratio(sum, count, *span)?)
+                }
+                Reporting::Measured(measured) => (measured.name.clone(), measured.higher, self.figure(measured)?),
+            };
+            let Value::Tensor(tensor) = value else { return Err(Reported) };
+            self.context.output(name.clone(), tensor.node);
+            figures.push(Figure { name, higher_is_better: higher });
+        }
+        Ok(figures)
+    }
+
+    /// Elaborates a loss and adds its parts to the accumulators.
+    fn loss(
+        &mut self,
+        plan: &Plan<'_>,
+        step: &Step<'_>,
+        clause: &TrainClause,
+        scope: &Scope,
+        taken: &mut Vec<String>,
+    ) -> Result<Loss> {
+        let TrainClauseKind::Minimize { loss: expr, .. } = &clause.kind else { return Err(Reported) };
+        let figure = match step.name {
+            None => "loss".to_owned(),
+            Some(name) => format!("{}.loss", name.text),
+        };
+        let same = taken.iter().filter(|t| **t == figure || t.starts_with(&format!("{figure}_"))).count();
+        let figure = if same == 0 { figure } else { format!("{figure}_{}", same + 1) };
+        taken.push(figure.clone());
+        let span = expr.span;
+        let value = self.expr(expr, scope)?;
+        let (value, weight) = match &value {
+            Value::Record(fields) => {
+                let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
+                match (field("loss"), field("weight"), fields.len()) {
+                    (Some(loss), Some(weight), 2) => (loss, Some((weight, span))),
+                    _ => {
+                        let message = "a loss that is a record has the fields `loss` and `weight`";
+                        return self.fail(Code::BadLoss, span, message);
+                    }
+                }
+            }
+            _ => (value, None),
+        };
+        let Value::Tensor(tensor) = value else {
+            return self.fail(Code::BadLoss, span, format!("a loss is a tensor, not {}", value.kind()));
+        };
+        let ty = self.tensor_type(tensor);
+        if !ty.dtype.is_float() {
+            return self.fail_hint(Code::BadLoss, span, format!("a loss is a float tensor, not {ty}"), "cast it: `f32(…)`");
+        }
+        let (sum, count) = self.mean_parts(value, weight, span)?;
+        let base = format!("{}/{figure}", plan.name);
+        let scalar = TensorType::scalar(DType::F32);
+        self.accumulate(&format!("{base}.sum"), &sum, &scalar, span)?;
+        self.accumulate(&format!("{base}.count"), &count, &scalar, span)?;
+        let mean = self.binary(BinaryOperator::Div, (sum, span), (count, span), span)?;
+        let mean = self.to_tensor(&mean, DType::F32, span)?;
+        Ok(Loss { figure, mean: mean.node, span })
+    }
+
+    /// The weights that a loss moves: what it depends on, less what is held, frozen or not in `over`.
+    fn moved(
+        &mut self,
+        loss: &Loss,
+        over: &[DottedName],
+        frozen: &[&DottedName],
+    ) -> Result<Vec<(String, NodeId)>> {
+        let graph = &self.context.builder.graph;
+        let mut reached = vec![false; loss.mean.index() + 1];
+        if let Some(last) = reached.last_mut() {
+            *last = true;
+        }
+        let mut found = HashSet::new();
+        for index in (0..reached.len()).rev() {
+            if !reached.get(index).copied().unwrap_or(false) {
+                continue;
+            }
+            let Some(node) = graph.nodes.get(index) else { continue };
+            if let Op::Variable(path) = &node.op {
+                found.insert(path.clone());
+            }
+            // No gradient passes through `hold`.
+            if node.op == Op::Hold {
+                continue;
+            }
+            for input in &node.inputs {
+                if let Some(slot) = reached.get_mut(input.index()) {
+                    *slot = true;
+                }
+            }
+        }
+        for names in over.iter().chain(frozen.iter().copied()) {
+            let path = dotted(names);
+            let known = self.variables.iter().any(|v| v.variable.kind == VariableKind::Weight && under(&v.variable.path, &path));
+            if !known {
+                let mut roots: Vec<String> = self
+                    .variables
+                    .iter()
+                    .filter(|v| v.variable.kind == VariableKind::Weight)
+                    .filter_map(|v| v.variable.path.split('.').next().map(str::to_owned))
+                    .collect();
+                roots.dedup();
+                let hint = did_you_mean(&path, roots.iter().map(String::as_str));
+                let message = format!("there are no weights under `{path}`");
+                return Err(self.report(Diagnostic::error(Code::NoSuchWeights, names.span, message).hint_if(hint)));
+            }
+        }
+        let over: Vec<String> = over.iter().map(dotted).collect();
+        let frozen: Vec<String> = frozen.iter().map(|n| dotted(n)).collect();
+        let mut weights = Vec::new();
+        for declared in &mut self.variables {
+            let variable = &mut declared.variable;
+            if variable.kind != VariableKind::Weight || !found.contains(&variable.path) {
+                continue;
+            }
+            if frozen.iter().any(|f| under(&variable.path, f)) {
+                continue;
+            }
+            let chosen = over.is_empty() || over.iter().any(|o| under(&variable.path, o));
+            if variable.trainable && chosen
+                && let Some(node) = self.context.reads.get(&variable.path)
+            {
+                weights.push((variable.path.clone(), *node));
+            }
+        }
+        if weights.is_empty() {
+            return self.fail(Code::NothingToTrain, loss.span, "this loss depends on no weight that may move");
+        }
+        Ok(weights)
+    }
+
+    pub(crate) fn gradients(&mut self, y: NodeId, wrt: &[NodeId], span: Span) -> Result<Vec<NodeId>> {
+        self.place(span);
+        match crate::grad::gradient(&mut self.context.builder, y, None, wrt) {
+            Ok(nodes) => Ok(nodes),
+            Err(error) => {
+                let mut diagnostic = Diagnostic::error(Code::NoGradient, error.span, error.message);
+                if error.span != span {
+                    diagnostic = diagnostic.related(span, "its gradient is needed here");
+                }
+                Err(self.report(diagnostic))
+            }
+        }
+    }
+
+    /// Clips by value, then by the norm of all gradients together.
+    fn clipped(&mut self, gradients: Vec<NodeId>, keys: &Keys, span: Span) -> Result<Vec<NodeId>> {
+        self.place(span);
+        let mut gradients = gradients;
+        if let Some(limit) = keys.clip_value {
+            for gradient in &mut gradients {
+                let result = self.clip_value(*gradient, limit);
+                *gradient = self.built(result, span)?;
+            }
+        }
+        if let Some(limit) = keys.clip_norm {
+            let result = self.clip_norm(&gradients, limit);
+            gradients = self.built(result, span)?;
+        }
+        Ok(gradients)
+    }
+
+    fn clip_value(&mut self, x: NodeId, limit: f64) -> std::result::Result<NodeId, crate::graph::TypeError> {
+        let b = &mut self.context.builder;
+        let ty = b.ty(x).clone();
+        let (high, low) = (b.full(limit, &ty)?, b.full(-limit, &ty)?);
+        let below = b.binary(Binary::Min, x, high)?;
+        b.binary(Binary::Max, below, low)
+    }
+
+    /// g · limit / max(norm, limit): unchanged while the norm is within the limit.
+    fn clip_norm(&mut self, all: &[NodeId], limit: f64) -> std::result::Result<Vec<NodeId>, crate::graph::TypeError> {
+        let b = &mut self.context.builder;
+        let mut total: Option<NodeId> = None;
+        for &x in all {
+            let x = b.cast(x, DType::F32)?;
+            let square = b.binary(Binary::Mul, x, x)?;
+            let axes: Vec<usize> = (0..b.ty(square).rank()).collect();
+            let sum = b.reduce(Reduction::Sum, square, &axes)?;
+            total = Some(match total {
+                None => sum,
+                Some(total) => b.binary(Binary::Add, total, sum)?,
+            });
+        }
+        let Some(total) = total else { return Ok(Vec::new()) };
+        let norm = b.unary(Unary::Sqrt, total)?;
+        let limit = b.constant(limit, DType::F32)?;
+        let larger = b.binary(Binary::Max, norm, limit)?;
+        let factor = b.binary(Binary::Div, limit, larger)?;
+        let mut clipped = Vec::new();
+        for &x in all {
+            let ty = b.ty(x).clone();
+            let factor = b.cast(factor, ty.dtype)?;
+            let factor = b.broadcast_to(factor, &ty.shape)?;
+            clipped.push(b.binary(Binary::Mul, x, factor)?);
+        }
+        Ok(clipped)
+    }
+
+    /// `validation.accuracy`
+    fn watch(&mut self, by: &DottedName, figures: &[Figure]) -> Result<Watch> {
+        let (split, figure) = match by.parts.split_first() {
+            Some((split, rest)) if !rest.is_empty() => {
+                (split, rest.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join("."))
+            }
+            _ => {
+                let message = "a figure is watched on a split: `validation.loss`";
+                return self.fail(Code::UnknownFigure, by.span, message);
+            }
+        };
+        if !["train", "validation"].contains(&split.text.as_str()) {
+            let hint = did_you_mean(&split.text, ["train", "validation"]);
+            let message = format!("`{}` is no split that is watched", split.text);
+            return Err(self.report(Diagnostic::error(Code::UnknownFigure, split.span, message).hint_if(hint)));
+        }
+        match figures.iter().find(|f| f.name == figure) {
+            Some(found) => Ok(Watch {
+                split: split.text.clone(),
+                figure,
+                higher_is_better: found.higher_is_better,
+            }),
+            None => {
+                let hint = did_you_mean(&figure, figures.iter().map(|f| f.name.as_str()));
+                let message = format!("this training has no figure `{figure}`");
+                Err(self.report(Diagnostic::error(Code::UnknownFigure, by.span, message).hint_if(hint)))
+            }
+        }
+    }
+
+    fn stop(
+        &mut self,
+        epochs: &ast::Expr,
+        by: &DottedName,
+        figures: &[Figure],
+        scope: &Scope,
+    ) -> Result<(usize, Watch)> {
+        let count = self.int(epochs, scope)?;
+        let watch = self.watch(by, figures)?;
+        match usize::try_from(count).ok().filter(|c| *c >= 1) {
+            Some(count) => Ok((count, watch)),
+            None => self.fail(Code::BadKeyValue, epochs.span, format!("the epochs to wait are 1 or more, not {count}")),
+        }
+    }
+}
+
+fn step_entry(training: &str, step: Option<&ast::Name>) -> String {
+    match step {
+        None => format!("{training}.step"),
+        Some(name) => format!("{training}.step.{}", name.text),
+    }
+}
+
+fn dotted(name: &DottedName) -> String {
+    name.parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join(".")
+}
+
+/// Is `path` this instance or inside it?
+fn under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn names_of(pattern: &ast::Pattern) -> Vec<String> {
+    match pattern {
+        ast::Pattern::One(name) => vec![name.text.clone()],
+        ast::Pattern::Tuple(names, _) => names.iter().map(|n| n.text.clone()).collect(),
+        ast::Pattern::Record(names, _) => {
+            names.iter().map(|(n, alias)| alias.as_ref().unwrap_or(n).text.clone()).collect()
+        }
+    }
+}

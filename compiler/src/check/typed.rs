@@ -1,0 +1,177 @@
+//! The checked spec as a person reads it: `emit --stage typed` and `summary`.
+
+use crate::graph::Module;
+use serde::Serialize;
+use std::fmt;
+use weft_runtime::program::VariableKind;
+
+/// Everything that the checker knows about a spec beside its graphs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TypedSpec {
+    /// File-level settings with their values.
+    pub settings: Vec<(String, String)>,
+    /// All instances, each before those inside it.
+    pub instances: Vec<Instance>,
+    pub variables: Vec<Variable>,
+    pub data: Vec<DataSet>,
+    pub trainings: Vec<Training>,
+    pub predictions: Vec<Prediction>,
+}
+
+/// One layer or model of the spec, at its first application.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Instance {
+    /// `Cnn.conv2d_2`
+    pub path: String,
+    /// `conv2d(filters = 64, kernel = 3)`
+    pub layer: String,
+    /// Types of the tensor inputs.
+    pub inputs: Vec<String>,
+    pub output: String,
+    /// The line of the user's text.
+    pub line: usize,
+    #[serde(skip)]
+    pub(crate) order: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Variable {
+    pub path: String,
+    pub kind: VariableKind,
+    #[serde(rename = "type")]
+    pub ty: String,
+    pub elements: i64,
+    pub trainable: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DataSet {
+    pub name: String,
+    pub source: String,
+    /// What a row is in the source.
+    pub raw: Vec<(String, String)>,
+    /// What a row is after the body.
+    pub row: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Training {
+    pub name: String,
+    pub data: String,
+    pub batch: usize,
+    pub epochs: usize,
+    pub seed: u64,
+    pub shuffle: bool,
+    pub clip_norm: Option<f64>,
+    pub clip_value: Option<f64>,
+    /// Each `minimize`: the optimizer and how many weights it moves.
+    pub optimizers: Vec<(String, usize)>,
+    pub figures: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Prediction {
+    pub name: String,
+    pub inputs: Vec<(String, String)>,
+    pub outputs: Vec<(String, String)>,
+}
+
+impl TypedSpec {
+    pub(crate) fn fill(&mut self, module: &Module, mut instances: Vec<Instance>) {
+        // Instances are noted when they end; `order` tells how many had ended when they began.
+        let mut ordered: Vec<Instance> = Vec::new();
+        for instance in instances.drain(..) {
+            let at = instance.order.min(ordered.len());
+            ordered.insert(at, instance);
+        }
+        self.instances = ordered;
+        self.variables = module
+            .variables
+            .iter()
+            .map(|v| Variable {
+                path: v.path.clone(),
+                kind: v.kind,
+                ty: v.ty.to_string(),
+                elements: v.ty.elements().as_constant().unwrap_or(0),
+                trainable: v.trainable,
+            })
+            .collect();
+        self.predictions = module
+            .predictions
+            .iter()
+            .filter_map(|p| {
+                let entry = module.entries.iter().find(|e| e.graph.name == p.entry)?;
+                let outputs = entry.graph.outputs.iter();
+                Some(Prediction {
+                    name: p.name.clone(),
+                    inputs: entry.inputs.iter().map(|(n, t, _)| (n.clone(), t.to_string())).collect(),
+                    outputs: outputs.map(|(n, id)| (n.clone(), entry.graph.node(*id).ty.to_string())).collect(),
+                })
+            })
+            .collect();
+    }
+
+    /// The number of learned numbers under a path (all of them for "").
+    pub fn parameters(&self, path: &str) -> i64 {
+        let prefix = format!("{path}.");
+        let weights = self.variables.iter().filter(|v| v.kind == VariableKind::Weight);
+        weights.filter(|v| path.is_empty() || v.path.starts_with(&prefix)).map(|v| v.elements).sum()
+    }
+}
+
+impl fmt::Display for TypedSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.settings {
+            writeln!(f, "setting {name} = {value}")?;
+        }
+        for instance in &self.instances {
+            let depth = instance.path.matches('.').count();
+            let inputs = instance.inputs.join(", ");
+            writeln!(
+                f,
+                "{:indent$}{}: {} : ({inputs}) -> {}",
+                "",
+                instance.path,
+                instance.layer,
+                instance.output,
+                indent = 4 * depth
+            )?;
+            for variable in &self.variables {
+                let own = variable.path.strip_prefix(&instance.path).and_then(|rest| rest.strip_prefix('.'));
+                if own.is_some_and(|rest| !rest.contains('.')) {
+                    let kind = match variable.kind {
+                        VariableKind::Weight => "weight",
+                        VariableKind::State => "state",
+                        VariableKind::Slot | VariableKind::Accumulator => continue,
+                    };
+                    let held = if variable.kind == VariableKind::Weight && !variable.trainable { " held" } else { "" };
+                    writeln!(f, "{:indent$}{kind} {}: {}{held}", "", own.unwrap_or(""), variable.ty, indent = 4 * depth + 4)?;
+                }
+            }
+        }
+        let list = |fields: &[(String, String)]| {
+            fields.iter().map(|(n, t)| format!("{n}: {t}")).collect::<Vec<_>>().join(", ")
+        };
+        for data in &self.data {
+            writeln!(f, "data {} = {} : {{ {} }} -> {{ {} }}", data.name, data.source, list(&data.raw), list(&data.row))?;
+        }
+        for t in &self.trainings {
+            writeln!(f, "train {} on {}", t.name, t.data)?;
+            writeln!(f, "    batch = {}, epochs = {}, seed = {}, shuffle = {}", t.batch, t.epochs, t.seed, t.shuffle)?;
+            if let Some(norm) = t.clip_norm {
+                writeln!(f, "    clip_norm = {norm}")?;
+            }
+            if let Some(value) = t.clip_value {
+                writeln!(f, "    clip_value = {value}")?;
+            }
+            for (optimizer, weights) in &t.optimizers {
+                writeln!(f, "    using {optimizer} on {weights} weights")?;
+            }
+            writeln!(f, "    figures {}", t.figures.join(", "))?;
+        }
+        for p in &self.predictions {
+            writeln!(f, "predict {}({}) -> {{ {} }}", p.name, list(&p.inputs), list(&p.outputs))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! The table of codes. A code never changes its meaning; a retired one is never used again.
+//!
+//! Syntax errors (`E0001` … `E0099`) belong to the grammar; what the checker finds stands here.
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeInfo {
+    pub code: Code,
+    pub id: &'static str,
+    pub title: &'static str,
+    /// What it means and what to do; shown by `weft explain`.
+    pub explanation: &'static str,
+}
+
+macro_rules! codes {
+    ($($variant:ident = $id:literal, $title:literal, $explanation:literal;)*) => {
+        /// What can be wrong with a spec that parses.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($variant),* }
+
+        impl Code {
+            pub const fn id(self) -> &'static str { match self { $(Code::$variant => $id),* } }
+        }
+
+        /// Every code of the checker, in order.
+        pub const CODES: &[CodeInfo] = &[
+            $(CodeInfo { code: Code::$variant, id: $id, title: $title, explanation: $explanation }),*
+        ];
+    };
+}
+
+codes! {
+    // ---- names
+    UnknownName = "E0101", "unknown name",
+        "Nothing of this name is in scope: no parameter, `let`, setting, item of this file or of a file it uses, standard layer or primitive.";
+    UnknownArgument = "E0102", "unknown argument",
+        "The thing that is called has no parameter of this name. Every key set is closed: a misspelt argument is never ignored.";
+    MissingArgument = "E0103", "missing argument",
+        "A parameter without a default was not given.";
+    ExtraArgument = "E0104", "too many arguments",
+        "More arguments stand here than there are parameters, or one parameter is given twice.";
+    Duplicate = "E0105", "name declared twice",
+        "Two items of one file, two parameters of one list or two fields of one record have the same name.";
+    BadUse = "E0106", "a used file cannot be had",
+        "`use` names a file that cannot be read, that uses itself in a circle, or that lacks the item asked for.";
+    UnknownField = "E0107", "unknown field",
+        "A record, a data row or a scan's result has no field of this name.";
+    BadSetting = "E0108", "a setting cannot have this value",
+        "`--set NAME=VALUE` names no setting, or a value of another kind than the setting's default.";
+    LaterEdition = "E0110", "not in this edition yet",
+        "The language has a place for this, but this edition of the compiler does not carry it out yet.";
+    // ---- types and shapes
+    WrongKind = "E0201", "wrong kind of value",
+        "A number, text, list, tensor or map stands where something of another kind is needed. An int widens to float, never the reverse.";
+    ShapeMismatch = "E0202", "shapes do not fit each other",
+        "Two tensors meet elementwise whose shapes do not broadcast. Broadcasting adds leading axes or stretches a literal 1, never a symbol that happens to be 1.";
+    DimMismatch = "E0203", "a dim has two values",
+        "A named dim must be the same everywhere in one signature. Both places are shown.";
+    DTypeMismatch = "E0204", "element types do not mix",
+        "Tensors never promote implicitly: cast one side, for example `f32(x)`. A literal takes the tensor's type, but a fraction cannot become an integer.";
+    RankMismatch = "E0205", "wrong number of axes",
+        "A tensor has more or fewer axes than its declared type.";
+    BadOperation = "E0206", "an operation does not fit its operands",
+        "A primitive was given tensors that it does not take.";
+    NotCallable = "E0207", "this cannot be called",
+        "Only layers, models, fns, maps and primitives can be applied.";
+    BadIndex = "E0208", "no such axis or element",
+        "An axis or an index lies outside of what the tensor or list has.";
+    NotCompileTime = "E0209", "a compile-time value is needed",
+        "`if`, `for`, `assert`, axes and shapes are decided by the compiler, so they cannot depend on a tensor's elements. Use `where(c, a, b)` to choose by elements.";
+    TooLarge = "E0210", "the spec asks for too much",
+        "A loop, list, graph or nesting of calls exceeds the compiler's limits.";
+    AssertionFailed = "E0211", "an assertion failed",
+        "An `assert` of the spec, or of the library, does not hold for these values.";
+    ResultMismatch = "E0212", "the result is not what was declared",
+        "The body's value does not fit the type after `->`.";
+    ForeignTensor = "E0213", "a tensor of another computation",
+        "First values, metric values and schedules are computed at other times than the step, so they cannot read its tensors.";
+    BadArithmetic = "E0215", "arithmetic cannot be done",
+        "A division by zero, an overflow, or operands that have no such operation.";
+    BadStatement = "E0216", "a statement cannot stand here",
+        "For example `weight` outside a layer, or `yield` outside a `scan`.";
+    // ---- dims
+    UnknownDim = "E0301", "unknown dim",
+        "A name in a type is neither a setting nor a dim that an input's type binds. Dims bind in input types only.";
+    DynamicWeight = "E0302", "a weight's shape must be constant",
+        "The shape of a weight or state depends on a symbolic dim, such as the batch; its storage could not be laid out.";
+    InexactDim = "E0303", "not a whole dim",
+        "A dim must be a whole number, 0 or more. `/` must divide exactly; `//` rounds down.";
+    FactFails = "E0306", "a stated fact does not hold",
+        "A `where` clause of the callee is false for these inputs.";
+    // ---- sharing and layers
+    WeightInFn = "E0401", "a fn owns no weights",
+        "A `fn` is an ordinary call without an instance, so nothing in it can own weights. Make it a `layer`, or take the layer as a parameter.";
+    SharedClash = "E0402", "one instance, two shapes",
+        "A layer bound to a name is one instance with one set of weights, but two of its uses need different weight shapes.";
+    BadUpdate = "E0403", "only a state can be updated",
+        "`<-` gives a new value to a `state` of this layer, or to the weight or a state of an optimizer.";
+    BadFresh = "E0404", "`fresh` needs a layer",
+        "`fresh` instantiates a bound layer or a model again; nothing else has instances.";
+    // ---- train
+    UnknownKey = "E0501", "unknown key",
+        "A `train` block has a closed set of keys.";
+    IncompleteTrain = "E0502", "an incomplete training",
+        "A `train` block needs `on`, at least one `minimize`, and an optimizer for each.";
+    BadKeyValue = "E0503", "a key cannot have this value",
+        "The value of a key in `train` has the wrong kind or lies outside its range.";
+    BadLoss = "E0504", "not a loss",
+        "`minimize` takes a float tensor: a value per element (it takes their mean) or a scalar.";
+    UnknownFigure = "E0505", "unknown figure",
+        "`keep` and `stop` watch `SPLIT.FIGURE`, where the split is `train` or `validation` and the figure is `loss` or a metric of this block.";
+    NoSuchWeights = "E0506", "no weights of this name",
+        "`over` and `freeze` name models or paths of weights.";
+    NothingToTrain = "E0507", "nothing to train",
+        "The loss depends on no weight that may move.";
+    NoGradient = "E0508", "no gradient",
+        "The reverse rule of an operation between the loss and a weight is missing, or the gradient is asked with respect to something it cannot be.";
+    BadOptimizer = "E0509", "not an optimizer",
+        "`using` takes an `optimizer` item with its configuration: `using adam(rate = 1e-3)`.";
+    BadGroup = "E0510", "a group rule cannot be applied",
+        "A rule `key = value for pattern` names no parameter of the optimizer.";
+    // ---- data
+    UnknownSource = "E0601", "unknown data source",
+        "A `data` item reads one of the sources that the compiler knows, such as `mnist`.";
+    BadSplit = "E0602", "a split cannot be made",
+        "The shares of `split` are fractions between 0 and 1 that leave something to train on.";
+    BadRow = "E0603", "a row cannot be made",
+        "A row's field must be a tensor with a constant shape.";
+    // ---- load
+    BadLoad = "E0701", "a load cannot be made",
+        "`load` names a model of this file, and each rule's captures must stand on both sides.";
+    // ---- warnings
+    SharedRepeat = "W0401", "every copy shares one instance",
+        "`repeat` was given a layer that is bound to a name, so all copies share its weights. Give it the layer expression itself for independent copies, or `fresh m`.";
+    IdleGroup = "W0501", "a group rule matches no weight",
+        "No path of a trained weight matches the rule's patterns.";
+    UnknownEdition = "W0901", "unknown edition",
+        "The `edition` line names an edition that this compiler does not know; the newest one is used.";
+}
+
+/// The line of a code, checker's or grammar's: (title or meaning, explanation).
+pub fn explain(id: &str) -> Option<(&'static str, &'static str)> {
+    if let Some(info) = CODES.iter().find(|c| c.id == id) {
+        return Some((info.title, info.explanation));
+    }
+    weft_grammar::codes::CODES.iter().find(|(code, _)| *code == id).map(|(_, text)| ("syntax error", *text))
+}
