@@ -1,1 +1,135 @@
-//! (module doc)
+//! Compute kernels: what is the same for every spec and wants the widest registers.
+//!
+//! [`Bound`] is a kernel of a [`crate::program::Program`] with its dims resolved. It runs any range of its index space, in
+//! any order and on any thread, with the same bits. Contractions and convolutions share one micro-kernel, the register
+//! [`tile`]; [`math`] is the vector library that generated code calls; [`random`] holds the counter-based random numbers.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`isa`] | the instruction set, chosen once |
+//! | [`vector`], [`tile`], [`block`] | a vector, a register tile, a block of tiles |
+//! | [`resolve`], [`runs`] | dims and strides as numbers, how k is cut |
+//! | [`contraction`], [`convolution`], [`depthwise`], [`pack`], [`index`] | the kernels |
+//! | [`math`], [`random`] | functions of strips of elements |
+//! | [`peak`] | what this machine can do at best |
+
+mod block;
+mod contraction;
+mod convolution;
+mod depthwise;
+pub mod index;
+pub mod isa;
+pub mod math;
+mod pack;
+pub mod peak;
+pub mod random;
+mod resolve;
+mod runs;
+mod tile;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+use crate::program::Kernel;
+use isa::Level;
+use std::sync::atomic::AtomicU32;
+
+/// A kernel whose dims are resolved.
+#[derive(Debug)]
+pub struct Bound {
+    form: Form,
+    extent: usize,
+    /// Number of buffers.
+    buffers: usize,
+}
+
+#[derive(Debug)]
+enum Form {
+    Contraction(contraction::Bound),
+    Convolution(convolution::Bound),
+    Pack(pack::Bound),
+    Index(index::Bound),
+}
+
+impl Bound {
+    /// Resolves a kernel (any but [`Kernel::Nest`]) against the values of its entry's dims.
+    ///
+    /// `outer` counts are not part of index kernels: their extent is `usize::MAX`, as a launch alone knows its range.
+    pub fn bind(kernel: &Kernel, dims: &[i64]) -> Result<Bound, String> {
+        Bound::bind_at(kernel, dims, Level::best())
+    }
+
+    /// The same for one instruction set, which the machine must have.
+    pub fn bind_at(kernel: &Kernel, dims: &[i64], level: Level) -> Result<Bound, String> {
+        let level = level.min(Level::best());
+        Ok(match kernel {
+            Kernel::Nest { .. } => return Err("generated code is not one of the runtime's kernels".into()),
+            Kernel::Contraction(kernel) => {
+                let bound = contraction::Bound::bind(kernel, dims, level)?;
+                Bound { extent: bound.extent(), form: Form::Contraction(bound), buffers: 3 }
+            }
+            Kernel::Convolution(kernel) => {
+                let bound = convolution::Bound::bind(kernel, dims, level)?;
+                Bound { extent: bound.extent(), form: Form::Convolution(bound), buffers: 3 }
+            }
+            Kernel::Pack(kernel) => {
+                let bound = pack::Bound::bind(kernel, dims)?;
+                Bound { extent: bound.extent(), form: Form::Pack(bound), buffers: 2 }
+            }
+            Kernel::CumulativeSum { .. }
+            | Kernel::Gather { .. }
+            | Kernel::ScatterAdd { .. }
+            | Kernel::TopK { .. } => {
+                let buffers = if matches!(kernel, Kernel::CumulativeSum { .. }) { 2 } else { 3 };
+                Bound { form: Form::Index(index::Bound::bind(kernel, dims)?), extent: usize::MAX, buffers }
+            }
+        })
+    }
+
+    /// The size of the index space.
+    pub fn extent(&self) -> usize {
+        self.extent
+    }
+
+    /// Bytes of scratch that each running thread must give, 64-byte aligned.
+    pub fn scratch_bytes(&self) -> usize {
+        match &self.form {
+            Form::Contraction(bound) => bound.scratch_bytes(),
+            Form::Convolution(bound) => bound.scratch_bytes(),
+            Form::Pack(_) => 0,
+            Form::Index(bound) => bound.scratch_bytes(),
+        }
+    }
+
+    /// Runs the range `begin..end` of the index space. Allocates nothing and takes no lock.
+    ///
+    /// An index out of range is clamped and sets [`index::INDEX_OUT_OF_RANGE`] in `errors`.
+    ///
+    /// # Safety
+    /// `buffers` are the kernel's, in the order of its doc, and as large as its dims say; outputs don't overlap inputs;
+    /// `scratch` is this thread's, with at least [`Bound::scratch_bytes`]; no other thread runs an overlapping range.
+    pub unsafe fn run(
+        &self,
+        buffers: &[*mut u8],
+        begin: usize,
+        end: usize,
+        scratch: *mut u8,
+        errors: &AtomicU32,
+    ) {
+        debug_assert_eq!(buffers.len(), self.buffers);
+        debug_assert!(end <= self.extent);
+        if begin >= end {
+            return;
+        }
+        // SAFETY: the caller's own promises.
+        unsafe {
+            match &self.form {
+                Form::Contraction(bound) => bound.run(buffers, begin, end, scratch),
+                Form::Convolution(bound) => bound.run(buffers, begin..end, scratch),
+                Form::Pack(bound) => bound.run(buffers, begin, end),
+                Form::Index(bound) => bound.run(buffers, begin, end, scratch, errors),
+            }
+        }
+    }
+}

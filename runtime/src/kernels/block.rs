@@ -1,0 +1,75 @@
+//! A block: any number of rows and columns of C for one run of k, cut into register tiles.
+
+use super::isa::Level;
+use super::tile::{Family, Segment, Tile};
+use crate::program::PANEL;
+
+/// The operands of a block; offsets and steps count elements (see [`Tile`]). Column 0 starts a panel.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    pub a: *const f32,
+    pub a_rows: &'a [isize],
+    pub a_step: isize,
+    /// Whether neighbouring rows may be neighbours in A, which is then looked at tile by tile.
+    pub adjacent: bool,
+    pub b: *const f32,
+    pub b_step: isize,
+    pub b_panel: isize,
+    pub segments: &'a [Segment],
+    pub length: usize,
+    pub c: *mut f32,
+    pub c_rows: &'a [isize],
+    pub columns: usize,
+    pub accumulate: bool,
+}
+
+impl Block<'_> {
+    /// Computes the block. The rows are cut evenly, so that no tile is much lower than the others; a panel of B stays in
+    /// the first cache while the rows pass by.
+    ///
+    /// # Safety
+    /// Everything that the block describes must lie in live allocations, C must not overlap A or B, and the machine must
+    /// have the level's instructions.
+    pub unsafe fn run(&self, level: Level) {
+        let rows = self.a_rows.len();
+        debug_assert_eq!(rows, self.c_rows.len());
+        if rows == 0 {
+            return;
+        }
+        let family = Family::of(level);
+        let (height, vectors) = family.shape(rows, self.columns);
+        let tiles = rows.div_ceil(height);
+        let width = vectors * family.lanes;
+        let mut column = 0;
+        while column < self.columns {
+            let b =
+                self.b.wrapping_offset((column / PANEL) as isize * self.b_panel + (column % PANEL) as isize);
+            let columns = width.min(self.columns - column);
+            let mut first = 0;
+            for t in 1..=tiles {
+                let next = rows * t / tiles;
+                let (a_rows, c_rows) = (&self.a_rows[first..next], &self.c_rows[first..next]);
+                let adjacent = self.adjacent && a_rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
+                let tile = Tile {
+                    a: self.a,
+                    a_rows: a_rows.as_ptr(),
+                    a_step: self.a_step,
+                    b,
+                    b_step: self.b_step,
+                    b_panel: self.b_panel,
+                    segments: self.segments.as_ptr(),
+                    segment_count: self.segments.len(),
+                    length: self.length,
+                    c: self.c.wrapping_add(column),
+                    c_rows: c_rows.as_ptr(),
+                    columns,
+                    accumulate: self.accumulate,
+                };
+                // SAFETY: a part of the block, for which the caller vouches.
+                unsafe { family.tile(next - first, vectors, adjacent)(&tile) };
+                first = next;
+            }
+            column += width;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+use super::{Dims, check, numbers};
+use crate::program::{Contraction, Kernel, PANEL, Pack, Partition, Stride};
+use proptest::prelude::*;
+
+/// How A and B lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// A [batch, m, k], B [batch, k, n].
+    Plain,
+    /// A [batch, k, m].
+    TransposedA,
+    /// B [k, n], shared by the batch, packed from [n, k].
+    Packed,
+    /// m and k are two axes each, that don't collapse: A [k0, m0, k1, m1], B [k0, k1, n] with gaps, C [m1, m0, n].
+    Split,
+}
+
+fn case(
+    form: Form,
+    batch: usize,
+    m: [usize; 2],
+    k: [usize; 2],
+    n: usize,
+    partition: Partition,
+    splits: u32,
+    cuts: &[usize],
+) {
+    let mut d = Dims::default();
+    let packed = form == Form::Packed;
+    let (rows, depth) = (m[0] * m[1], k[0] * k[1]);
+    // Strides of batch, m0, m1, k0, k1 in A; of batch, k0, k1 in B; of batch, m0, m1 in C.
+    let (sa, sb, sc);
+    match form {
+        Form::Plain | Form::Packed => {
+            sa = [rows * depth, m[1] * depth, depth, k[1], 1];
+            sb = [if packed { 0 } else { depth * n }, k[1] * n, n];
+            sc = [rows * n, m[1] * n, n];
+        }
+        Form::TransposedA => {
+            sa = [rows * depth, m[1], 1, k[1] * rows, rows];
+            sb = [depth * n, k[1] * n, n];
+            sc = [rows * n, m[1] * n, n];
+        }
+        Form::Split => {
+            sa = [rows * depth, k[1] * m[1], 1, m[0] * k[1] * m[1], m[1]];
+            sb = [(depth + k[0]) * (n + 3), (k[1] + 1) * (n + 3), n + 3];
+            sc = [rows * n, n, m[0] * n];
+        }
+    }
+    let a = numbers(batch * rows * depth, 1);
+    let b = numbers(if packed { depth * n } else { batch * (depth + k[0]) * (n + 3) }, 2);
+    let b_at = |p: usize, k0: usize, k1: usize, j: usize| {
+        if packed { j * depth + k0 * k[1] + k1 } else { p * sb[0] + k0 * sb[1] + k1 * sb[2] + j }
+    };
+    let splits_from =
+        |total: usize, split: usize| total * split / splits as usize..total * (split + 1) / splits as usize;
+    // Where k is two axes, the outer one is cut.
+    let two = form == Form::Split && k[0] > 1 && k[1] > 1;
+    let mut expected = vec![0.0f64; splits as usize * batch * rows * n];
+    for split in 0..splits as usize {
+        for p in 0..batch {
+            for i0 in 0..m[0] {
+                for i1 in 0..m[1] {
+                    for j in 0..n {
+                        let mut sum = 0.0;
+                        for k0 in 0..k[0] {
+                            for k1 in 0..k[1] {
+                                let inside = if two {
+                                    splits_from(k[0], split).contains(&k0)
+                                } else {
+                                    splits_from(depth, split).contains(&(k0 * k[1] + k1))
+                                };
+                                if inside {
+                                    let x = a[p * sa[0] + i0 * sa[1] + i1 * sa[2] + k0 * sa[3] + k1 * sa[4]];
+                                    sum += f64::from(x) * f64::from(b[b_at(p, k0, k1, j)]);
+                                }
+                            }
+                        }
+                        expected[split * batch * rows * n + p * sc[0] + i0 * sc[1] + i1 * sc[2] + j] = sum;
+                    }
+                }
+            }
+        }
+    }
+    let mut stride = |extent: usize, a: Option<usize>, b: Option<usize>, c: Option<usize>| Stride {
+        extent: d.add(extent),
+        a: a.map(|x| d.add(x)),
+        b: b.map(|x| d.add(x)),
+        c: c.map(|x| d.add(x)),
+    };
+    let contraction = Contraction {
+        batch: vec![stride(batch, Some(sa[0]), (!packed).then_some(sb[0]), Some(sc[0]))],
+        m: vec![stride(m[0], Some(sa[1]), None, Some(sc[1])), stride(m[1], Some(sa[2]), None, Some(sc[2]))],
+        k: vec![stride(k[0], Some(sa[3]), Some(sb[1]), None), stride(k[1], Some(sa[4]), Some(sb[2]), None)],
+        n: stride(n, None, Some(1), Some(1)),
+        packed,
+        partition,
+        splits,
+    };
+    let panels = if packed {
+        let pack = Pack {
+            taps: stride(1, Some(0), None, None),
+            k: stride(depth, Some(1), None, None),
+            n: stride(n, Some(depth), None, None),
+        };
+        pack_naive_and_check(&pack, &d, &b, depth, n)
+    } else {
+        b
+    };
+    check(&Kernel::Contraction(contraction), &d, &[&a, &panels], &expected, None, cuts);
+}
+
+/// Packs B [n, k] by the kernel, which must equal a naive packing, and returns the panels.
+fn pack_naive_and_check(pack: &Pack, dims: &Dims, b: &[f32], depth: usize, n: usize) -> Vec<f32> {
+    let mut panels = vec![0.0; n.div_ceil(PANEL) * depth * PANEL];
+    for j in 0..n {
+        for i in 0..depth {
+            panels[(j / PANEL * depth + i) * PANEL + j % PANEL] = b[j * depth + i];
+        }
+    }
+    let expected: Vec<f64> = panels.iter().map(|&x| f64::from(x)).collect();
+    check(&Kernel::Pack(pack.clone()), dims, &[b], &expected, None, &[1, 2]);
+    panels
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn contractions_equal_naive_sums(
+        form in prop_oneof![Just(Form::Plain), Just(Form::TransposedA), Just(Form::Packed), Just(Form::Split)],
+        batch in 1usize..4,
+        m in [1usize..6, 1usize..30],
+        k in [1usize..4, 1usize..40],
+        n in 1usize..100,
+        tiles in any::<bool>(),
+        splits in 1u32..4,
+        cuts in proptest::collection::vec(0usize..1000, 3),
+    ) {
+        let partition = if tiles { Partition::Tiles } else { Partition::Rows };
+        case(form, batch, m, k, n, partition, splits, &cuts);
+    }
+}
+
+#[test]
+fn long_sums_and_empty_extents() {
+    for partition in [Partition::Rows, Partition::Tiles] {
+        case(Form::Plain, 1, [1, 3], [1, 700], 40, partition, 1, &[2]);
+        case(Form::Plain, 1, [1, 3], [1, 700], 40, partition, 3, &[2]);
+        case(Form::TransposedA, 1, [1, 130], [1, 300], 70, partition, 1, &[1, 5]);
+        case(Form::Packed, 2, [1, 50], [1, 300], 70, partition, 2, &[1, 5]);
+        case(Form::Split, 1, [2, 13], [3, 300], 33, partition, 2, &[7]);
+        case(Form::Split, 1, [2, 13], [100, 7], 33, partition, 1, &[7]);
+        // An empty sum is zero; no rows are no work.
+        case(Form::Plain, 2, [1, 5], [1, 0], 9, partition, 1, &[1]);
+        case(Form::Plain, 2, [1, 0], [1, 5], 9, partition, 1, &[1]);
+        case(Form::Plain, 0, [1, 3], [1, 5], 9, partition, 1, &[1]);
+        case(Form::Plain, 1, [1, 3], [1, 5], 0, partition, 1, &[1]);
+        // Fewer elements of k than splits.
+        case(Form::Plain, 1, [1, 3], [1, 2], 9, partition, 3, &[1]);
+    }
+}

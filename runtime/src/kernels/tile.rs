@@ -1,0 +1,185 @@
+//! The register tile: the one micro-kernel under contractions and convolutions.
+//!
+//! A tile is `MR` rows by `NV` vectors of C, held in registers while k runs:
+//!
+//! ```text
+//! for (a, b) in segments, i in 0..length:          // k, in order
+//!     C[r, :] = fma(A[rows[r] + a + i * a_step], B[b + i * b_step + column], C[r, :])
+//! ```
+//!
+//! The rows of A and C sit at arbitrary element offsets, so that the pixels of a convolution, the rows of a matrix and
+//! those of a transposed one are the same thing. B is read either in rows (the next panel is [`PANEL`] columns further) or
+//! in packed panels (`b_panel` elements further).
+//!
+//! **Bits.** Every element of C is one chain of fused multiply-adds over k, from zero, then (when accumulating) added to
+//! C once. Neither the size of the tile nor an element's place in it matters; only `Level::Portable`, which has no fused
+//! multiply-add on x86-64, differs from the other levels.
+
+use super::isa::Level;
+use super::vector::Vector;
+use crate::program::PANEL;
+
+
+/// A run of k: where it starts in A (beyond a row's own offset) and in B. All runs of a tile are equally long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    pub a: isize,
+    pub b: isize,
+}
+
+/// The operands of one tile; offsets and steps count elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    pub a: *const f32,
+    /// Offsets of the tile's rows in A; a kernel for adjacent rows reads the first only.
+    pub a_rows: *const isize,
+    pub a_step: isize,
+    pub b: *const f32,
+    pub b_step: isize,
+    /// From one panel of 32 columns to the next.
+    pub b_panel: isize,
+    pub segments: *const Segment,
+    pub segment_count: usize,
+    pub length: usize,
+    pub c: *mut f32,
+    pub c_rows: *const isize,
+    /// Columns that exist, at most the tile's width: those beyond are neither read nor written.
+    pub columns: usize,
+    /// Adds to C instead of overwriting it.
+    pub accumulate: bool,
+}
+
+/// # Safety
+/// Everything that the [`Tile`] describes must lie in live allocations, and C must not overlap A or B.
+pub type TileFunction = unsafe fn(&Tile);
+
+/// The tiles of one instruction set.
+#[derive(Debug)]
+pub struct Family {
+    /// f32 lanes of a vector.
+    pub lanes: usize,
+    /// Tiles 1, 2, 4 and 8 vectors wide.
+    widths: [Width; 4],
+}
+
+/// Tiles of one width, by height: `general[rows - 1]`, and the same for rows of A that are neighbours in memory.
+#[derive(Debug)]
+struct Width {
+    general: &'static [TileFunction],
+    adjacent: &'static [TileFunction],
+}
+
+impl Family {
+    pub fn of(level: Level) -> &'static Family {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => &AVX512,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => &AVX2,
+            _ => &PORTABLE,
+        }
+    }
+
+    /// The shape of tile for a block of so many rows and columns: (rows at most, vectors).
+    ///
+    /// Few rows take wide tiles, because a chain of multiply-adds needs about eight others beside it to hide its latency.
+    pub fn shape(&self, rows: usize, columns: usize) -> (usize, usize) {
+        let wanted = match rows {
+            0 | 1 => 3,
+            2 | 3 => 2,
+            _ => 1,
+        };
+        let mut width = wanted;
+        while width > 0 && columns <= self.lanes << (width - 1) {
+            width -= 1;
+        }
+        (self.widths[width].general.len(), 1 << width)
+    }
+
+    /// The kernel of a tile of a shape that [`Family::shape`] gave, with no more rows than that.
+    pub fn tile(&self, rows: usize, vectors: usize, adjacent: bool) -> TileFunction {
+        let width = &self.widths[vectors.trailing_zeros() as usize];
+        if adjacent { width.adjacent[rows - 1] } else { width.general[rows - 1] }
+    }
+}
+
+/// The micro-kernel itself; `ADJACENT`: row r of A is r elements after row 0.
+#[inline(always)]
+unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool>(tile: &Tile) {
+    let panel_vectors = PANEL / V::LANES;
+    // SAFETY: the caller vouches for the tile's operands (see `TileFunction`), the masks for the columns beyond its edge.
+    unsafe {
+        let masks: [V::Mask; NV] =
+            std::array::from_fn(|v| V::mask(tile.columns.saturating_sub(v * V::LANES)));
+        let rows: [*const f32; MR] =
+            std::array::from_fn(|r| tile.a.offset(*tile.a_rows.add(if ADJACENT { 0 } else { r })));
+        let mut sums = [[V::zero(); NV]; MR];
+        for s in 0..tile.segment_count {
+            let segment = *tile.segments.add(s);
+            let mut a = segment.a;
+            let mut b = tile.b.wrapping_offset(segment.b);
+            for _ in 0..tile.length {
+                let row_of_b: [V; NV] = std::array::from_fn(|v| {
+                    let panel = (v / panel_vectors) as isize * tile.b_panel;
+                    V::load(b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize), masks[v])
+                });
+                for r in 0..MR {
+                    let x = V::splat(rows[if ADJACENT { 0 } else { r }].offset(a).add(if ADJACENT {
+                        r
+                    } else {
+                        0
+                    }));
+                    for v in 0..NV {
+                        sums[r][v] = x.multiply_add(row_of_b[v], sums[r][v]);
+                    }
+                }
+                a += tile.a_step;
+                b = b.wrapping_offset(tile.b_step);
+            }
+        }
+        for r in 0..MR {
+            let c = tile.c.offset(*tile.c_rows.add(r));
+            for v in 0..NV {
+                let target = c.wrapping_add(v * V::LANES);
+                let sum =
+                    if tile.accumulate { V::load(target, masks[v]).add(sums[r][v]) } else { sums[r][v] };
+                sum.store(target, masks[v]);
+            }
+        }
+    }
+}
+
+/// The instances of [`tile`] for one instruction set as a [`Family`]: heights that exist by width.
+macro_rules! family {
+    ($name:ident, $vector:ty, $(#[$features:meta])?
+        [$($one:literal)*] [$($two:literal)*] [$($four:literal)*] [$($eight:literal)*]) => {
+        static $name: Family = {
+            $(#[$features])?
+            unsafe fn kernel<const MR: usize, const NV: usize, const ADJACENT: bool>(operands: &Tile) {
+                // SAFETY: as for the caller.
+                unsafe { tile::<$vector, MR, NV, ADJACENT>(operands) }
+            }
+            Family {
+                lanes: <$vector as Vector>::LANES,
+                widths: [
+                    Width { general: &[$(kernel::<$one, 1, false>),*], adjacent: &[$(kernel::<$one, 1, true>),*] },
+                    Width { general: &[$(kernel::<$two, 2, false>),*], adjacent: &[$(kernel::<$two, 2, true>),*] },
+                    Width { general: &[$(kernel::<$four, 4, false>),*], adjacent: &[$(kernel::<$four, 4, true>),*] },
+                    Width { general: &[$(kernel::<$eight, 8, false>),*], adjacent: &[$(kernel::<$eight, 8, true>),*] },
+                ],
+            }
+        };
+    };
+}
+
+// 12 × 2 vectors leave 8 of the 32 registers for B and for the broadcasts of A.
+#[cfg(target_arch = "x86_64")]
+family!(AVX512, super::vector::x86::Wide, #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    [1 2 3 4 5 6 7 8 9 10 11 12] [1 2 3 4 5 6 7 8 9 10 11 12] [1 2 3] [1]);
+
+// 6 × 2 vectors fill 12 of the 16 registers.
+#[cfg(target_arch = "x86_64")]
+family!(AVX2, super::vector::x86::Half, #[target_feature(enable = "avx2,fma")]
+    [1 2 3 4 5 6] [1 2 3 4 5 6] [1 2 3] [1]);
+
+family!(PORTABLE, super::vector::Four, [1 2 3 4 5 6] [1 2 3 4 5 6] [1 2 3] [1]);

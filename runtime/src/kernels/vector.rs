@@ -1,0 +1,163 @@
+//! Vectors of f32: AVX-512, AVX2 and four-lane arrays behind one trait.
+//!
+//! The methods are inlined into functions that enable the instruction set; anywhere else they must not be called.
+
+/// One vector of f32 lanes.
+///
+/// # Safety
+/// The methods need the instruction set of the vector; loads and stores need the memory of the lanes that the mask names.
+pub trait Vector: Copy {
+    const LANES: usize;
+    type Mask: Copy;
+    /// The mask of the first `count` lanes (all, if more).
+    unsafe fn mask(count: usize) -> Self::Mask;
+    unsafe fn zero() -> Self;
+    unsafe fn splat(source: *const f32) -> Self;
+    unsafe fn load(source: *const f32, mask: Self::Mask) -> Self;
+    unsafe fn store(self, target: *mut f32, mask: Self::Mask);
+    unsafe fn add(self, other: Self) -> Self;
+    /// `self * factor + sum`.
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
+}
+
+/// Four lanes, which the compiler turns into the baseline's 128-bit vectors.
+#[derive(Clone, Copy)]
+pub struct Four([f32; 4]);
+
+// SAFETY of all methods: see `Vector`.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Vector for Four {
+    const LANES: usize = 4;
+    /// The number of lanes.
+    type Mask = usize;
+    #[inline(always)]
+    unsafe fn mask(count: usize) -> usize {
+        count.min(4)
+    }
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Four([0.0; 4])
+    }
+    #[inline(always)]
+    unsafe fn splat(source: *const f32) -> Self {
+        unsafe { Four([*source; 4]) }
+    }
+    #[inline(always)]
+    unsafe fn load(source: *const f32, mask: usize) -> Self {
+        if mask == 4 {
+            return unsafe { Four(source.cast::<[f32; 4]>().read_unaligned()) };
+        }
+        Four(std::array::from_fn(|lane| if lane < mask { unsafe { *source.add(lane) } } else { 0.0 }))
+    }
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, mask: usize) {
+        if mask == 4 {
+            return unsafe { target.cast::<[f32; 4]>().write_unaligned(self.0) };
+        }
+        for lane in 0..mask {
+            unsafe { *target.add(lane) = self.0[lane] }
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Four(std::array::from_fn(|lane| self.0[lane] + other.0[lane]))
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+        // A fused multiply-add is one instruction in AArch64's baseline, and a library call in x86-64's.
+        Four(std::array::from_fn(|lane| {
+            if cfg!(target_arch = "aarch64") {
+                self.0[lane].mul_add(factor.0[lane], sum.0[lane])
+            } else {
+                self.0[lane] * factor.0[lane] + sum.0[lane]
+            }
+        }))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub mod x86 {
+    use super::Vector;
+    use std::arch::x86_64::*;
+
+    /// 512 bits.
+    #[derive(Clone, Copy)]
+    pub struct Wide(__m512);
+
+    // SAFETY of all methods: see `Vector`.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Vector for Wide {
+        const LANES: usize = 16;
+        type Mask = __mmask16;
+        #[inline(always)]
+        unsafe fn mask(count: usize) -> __mmask16 {
+            ((1u32 << count.min(16)) - 1) as __mmask16
+        }
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            unsafe { Wide(_mm512_setzero_ps()) }
+        }
+        #[inline(always)]
+        unsafe fn splat(source: *const f32) -> Self {
+            unsafe { Wide(_mm512_set1_ps(*source)) }
+        }
+        #[inline(always)]
+        unsafe fn load(source: *const f32, mask: __mmask16) -> Self {
+            unsafe { Wide(_mm512_maskz_loadu_ps(mask, source)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, target: *mut f32, mask: __mmask16) {
+            unsafe { _mm512_mask_storeu_ps(target, mask, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Wide(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+            unsafe { Wide(_mm512_fmadd_ps(self.0, factor.0, sum.0)) }
+        }
+    }
+
+    /// 256 bits.
+    #[derive(Clone, Copy)]
+    pub struct Half(__m256);
+
+    // SAFETY of all methods: see `Vector`.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Vector for Half {
+        const LANES: usize = 8;
+        type Mask = __m256i;
+        #[inline(always)]
+        unsafe fn mask(count: usize) -> __m256i {
+            unsafe {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                _mm256_cmpgt_epi32(_mm256_set1_epi32(count.min(8) as i32), lanes)
+            }
+        }
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            unsafe { Half(_mm256_setzero_ps()) }
+        }
+        #[inline(always)]
+        unsafe fn splat(source: *const f32) -> Self {
+            unsafe { Half(_mm256_set1_ps(*source)) }
+        }
+        #[inline(always)]
+        unsafe fn load(source: *const f32, mask: __m256i) -> Self {
+            unsafe { Half(_mm256_maskload_ps(source, mask)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, target: *mut f32, mask: __m256i) {
+            unsafe { _mm256_maskstore_ps(target, mask, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Half(_mm256_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
+            unsafe { Half(_mm256_fmadd_ps(self.0, factor.0, sum.0)) }
+        }
+    }
+}
