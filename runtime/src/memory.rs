@@ -1,1 +1,229 @@
-//! (module doc)
+//! Memory: blocks that buffers live in, and the plan that gives each buffer its place in an arena.
+//!
+//! A buffer is needed from its first to its last segment. Two buffers may share bytes when their lifetimes are disjoint, so
+//! the plan is a packing of rectangles (time × bytes). It is found greedily: largest first, each into the smallest gap that
+//! the buffers alive beside it leave. The result depends on the requests alone, never on addresses or threads.
+
+use memmap2::{MmapMut, MmapRaw};
+
+use crate::error::{Error, Result};
+
+/// Every buffer starts at a multiple of this: a cache line, and the widest vector.
+pub const ALIGNMENT: usize = 64;
+
+/// Zeroed memory, page-aligned, given back when dropped. Pages cost nothing until they are touched.
+#[derive(Debug)]
+pub struct Block {
+    map: Option<MmapRaw>,
+    bytes: usize,
+}
+
+impl Block {
+    pub fn new(bytes: usize) -> Result<Block> {
+        if bytes == 0 {
+            return Ok(Block::empty());
+        }
+        // Allocators clear aligned memory by writing it; fresh anonymous pages are zero without being touched.
+        let map = MmapMut::map_anon(bytes).map_err(|source| Error::Memory { bytes, source })?;
+        Ok(Block { map: Some(map.into()), bytes })
+    }
+
+    pub const fn empty() -> Block {
+        Block { map: None, bytes: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The start of the block; aligned and dangling when it is empty.
+    pub fn pointer(&self) -> *mut u8 {
+        match &self.map {
+            Some(map) => map.as_mut_ptr(),
+            None => std::ptr::without_provenance_mut(ALIGNMENT),
+        }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping holds `bytes` initialised bytes as long as `self`; writers hold `&mut` of the block's owner.
+        unsafe { std::slice::from_raw_parts(self.pointer(), self.bytes) }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and `&mut self` makes this the only access.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(), self.bytes) }
+    }
+}
+
+/// What a buffer asks for: so many bytes from its first to its last segment, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub bytes: usize,
+    pub first: u32,
+    pub last: u32,
+}
+
+impl Request {
+    fn meets(&self, other: &Request) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// An offset for each request, in the same order, and the size of the whole arena.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub offsets: Vec<usize>,
+    pub bytes: usize,
+}
+
+/// Rounds up to [`ALIGNMENT`]; saturates, so that an absurd size is refused where memory is asked for.
+pub fn align(bytes: usize) -> usize {
+    bytes.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX / ALIGNMENT * ALIGNMENT)
+}
+
+/// Places every request by best fit, largest first. All requests together must stay below `isize::MAX` bytes.
+pub fn plan(requests: &[Request]) -> Plan {
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(requests[i].bytes), requests[i].first, i));
+
+    let mut offsets = vec![0; requests.len()];
+    let mut total = 0;
+    // Placed requests as (offset, end, index), by offset.
+    let mut placed: Vec<(usize, usize, usize)> = Vec::with_capacity(requests.len());
+    for index in order {
+        let size = align(requests[index].bytes);
+        if size == 0 {
+            continue;
+        }
+        let mut best: Option<(usize, usize)> = None;
+        let mut free_from = 0;
+        for &(start, end, other) in &placed {
+            if !requests[index].meets(&requests[other]) {
+                continue;
+            }
+            if start > free_from {
+                let gap = start - free_from;
+                if gap >= size && best.is_none_or(|(smallest, _)| gap < smallest) {
+                    best = Some((gap, free_from));
+                }
+            }
+            free_from = free_from.max(end);
+        }
+        let offset = best.map_or(free_from, |(_, offset)| offset);
+        let end = offset + size;
+        offsets[index] = offset;
+        total = total.max(end);
+        let at = placed.partition_point(|&(start, ..)| start <= offset);
+        placed.insert(at, (offset, end, index));
+    }
+    let plan = Plan { offsets, bytes: total };
+    debug_assert_eq!(verify(requests, &plan), Ok(()));
+    plan
+}
+
+/// Checks a plan without knowing how it was made: every buffer is aligned and inside, no two live ones overlap.
+pub fn verify(requests: &[Request], plan: &Plan) -> Result<(), String> {
+    if plan.offsets.len() != requests.len() {
+        return Err(format!("{} requests but {} offsets", requests.len(), plan.offsets.len()));
+    }
+    let places: Vec<(usize, &Request)> =
+        plan.offsets.iter().copied().zip(requests).filter(|(_, r)| r.bytes > 0).collect();
+    for (i, &(offset, request)) in places.iter().enumerate() {
+        if offset % ALIGNMENT != 0 {
+            return Err(format!("offset {offset} is not aligned"));
+        }
+        if offset.saturating_add(request.bytes) > plan.bytes {
+            return Err(format!("{request:?} at {offset} ends outside the arena of {} bytes", plan.bytes));
+        }
+        for &(other_offset, other) in &places[..i] {
+            let apart_in_time = request.last < other.first || other.last < request.first;
+            let apart_in_space =
+                offset + request.bytes <= other_offset || other_offset + other.bytes <= offset;
+            if !apart_in_time && !apart_in_space {
+                return Err(format!("{request:?} at {offset} overlaps {other:?} at {other_offset}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(bytes: usize, first: u32, last: u32) -> Request {
+        Request { bytes, first, last }
+    }
+
+    #[test]
+    fn a_chain_needs_two_buffers() {
+        // x0 → x1 → … → x9, each alive in two neighbouring segments.
+        let requests: Vec<_> = (0..10).map(|i| request(1000, i, i + 1)).collect();
+        assert_eq!(plan(&requests).bytes, 2 * 1024);
+    }
+
+    #[test]
+    fn the_smallest_gap_is_taken() {
+        // Two gaps open up at time 1: one of 256 bytes, one of 128. The request of 128 bytes must take the second.
+        let requests = [
+            request(512, 0, 1),
+            request(320, 0, 0),
+            request(320, 0, 1),
+            request(192, 0, 0),
+            request(192, 0, 1),
+            request(128, 1, 1),
+        ];
+        let plan = plan(&requests);
+        assert_eq!(plan.offsets[5], plan.offsets[3]);
+    }
+
+    #[test]
+    fn the_verifier_finds_overlap_misalignment_and_excess() {
+        let requests = [request(64, 0, 1), request(64, 1, 2)];
+        let wrong = |offsets: [usize; 2], bytes| {
+            verify(&requests, &Plan { offsets: offsets.to_vec(), bytes }).unwrap_err()
+        };
+        assert!(wrong([0, 0], 128).contains("overlaps"));
+        assert!(wrong([0, 65], 256).contains("aligned"));
+        assert!(wrong([0, 64], 100).contains("outside"));
+    }
+
+    #[test]
+    fn blocks_are_zeroed_and_aligned() {
+        let mut block = Block::new(100_000).unwrap();
+        assert!(block.bytes().iter().all(|&b| b == 0));
+        assert_eq!(block.pointer() as usize % ALIGNMENT, 0);
+        block.bytes_mut()[99_999] = 7;
+        assert_eq!(block.bytes()[99_999], 7);
+        assert!(Block::new(0).unwrap().bytes().is_empty());
+    }
+
+    #[test]
+    fn more_memory_than_there_can_be_is_an_error() {
+        assert!(matches!(Block::new(usize::MAX / 2), Err(Error::Memory { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_plan_is_sound_and_deterministic(
+            raw in proptest::collection::vec((0usize..5000, 0u32..40, 0u32..12), 0..80)
+        ) {
+            let requests: Vec<_> = raw.iter().map(|&(bytes, first, len)| request(bytes, first, first + len)).collect();
+            let first = plan(&requests);
+            prop_assert_eq!(verify(&requests, &first), Ok(()));
+            prop_assert_eq!(&first, &plan(&requests));
+            // Never worse than giving every buffer its own place, never better than the busiest moment needs.
+            let sum: usize = requests.iter().map(|r| align(r.bytes)).sum();
+            let busiest = (0..60)
+                .map(|t| requests.iter().filter(|r| r.first <= t && t <= r.last).map(|r| align(r.bytes)).sum())
+                .max()
+                .unwrap_or(0);
+            prop_assert!(first.bytes <= sum && first.bytes >= busiest);
+        }
+    }
+}

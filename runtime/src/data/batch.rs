@@ -1,0 +1,189 @@
+//! Batches: rows gathered to contiguous buffers, one batch ahead of their use.
+//!
+//! A thread of its own fills one buffer while the other is used; the two go round and round, so an epoch allocates nothing.
+//! What is in a batch is a function of the part, the order and the batch's number: reading ahead changes no bit.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use super::{Part, shuffle};
+use crate::error::{Error, Result};
+
+/// In which order an epoch takes the rows, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub batch: usize,
+    /// Seed and number of the epoch; none leaves the rows as they are.
+    pub shuffle: Option<(u64, u64)>,
+}
+
+impl Order {
+    fn rows(&self, part: &Part) -> Vec<u32> {
+        match self.shuffle {
+            None => part.rows.to_vec(),
+            Some((seed, epoch)) => {
+                shuffle::order(part.len(), epoch, seed).into_iter().map(|i| part.rows[i as usize]).collect()
+            }
+        }
+    }
+
+    /// Batches that a part of so many rows makes; the last one may be short.
+    pub fn batches(&self, rows: usize) -> usize {
+        rows.div_ceil(self.batch.max(1))
+    }
+}
+
+/// Some rows, as contiguous columns in the order of the table's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    pub rows: usize,
+    pub columns: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    fn gather(&mut self, part: &Part, rows: &[u32]) {
+        self.rows = rows.len();
+        self.columns.resize_with(part.table.columns.len(), Vec::new);
+        for (out, column) in self.columns.iter_mut().zip(&part.table.columns) {
+            let width = column.row_bytes();
+            out.clear();
+            for &row in rows {
+                let start = row as usize * width;
+                out.extend_from_slice(&column.data[start..start + width]);
+            }
+        }
+    }
+}
+
+/// The batches of one epoch, gathered in the background.
+#[derive(Debug)]
+pub struct Batches {
+    full: Option<Receiver<Batch>>,
+    free: Option<SyncSender<Batch>>,
+    current: Option<Batch>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Batches {
+    pub fn start(part: &Part, order: Order) -> Result<Batches> {
+        let (send_full, full) = sync_channel(1);
+        let (free, get_free) = sync_channel(2);
+        let part = part.clone();
+        let work = move || {
+            let rows = order.rows(&part);
+            let mut buffers = [Batch::default(), Batch::default()].into_iter();
+            for chunk in rows.chunks(order.batch.max(1)) {
+                // Both buffers are out: wait for one to come back. No answer means that nobody wants more.
+                let Some(mut batch) = buffers.next().or_else(|| get_free.recv().ok()) else { return };
+                batch.gather(&part, chunk);
+                if send_full.send(batch).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("weft-batches".into()).spawn(work).map_err(Error::Thread)?;
+        Ok(Batches { full: Some(full), free: Some(free), current: None, thread: Some(thread) })
+    }
+
+    /// The next batch; it lies in a buffer that is filled anew after the next call.
+    pub fn next_batch(&mut self) -> Option<&Batch> {
+        if let (Some(used), Some(free)) = (self.current.take(), &self.free) {
+            // After its last batch the thread is gone and wants no buffer back.
+            let _ = free.send(used);
+        }
+        self.current = self.full.as_ref()?.recv().ok();
+        self.current.as_ref()
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // Closing the channels ends the thread, wherever it waits.
+        self.full = None;
+        self.free = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Column, Table};
+    use super::*;
+    use crate::program::DType;
+
+    fn part(rows: usize) -> Part {
+        let wide = Column {
+            name: "wide".into(),
+            dtype: DType::U8,
+            shape: vec![3],
+            data: (0..rows * 3).map(|i| i as u8).collect(),
+        };
+        let label = Column {
+            name: "label".into(),
+            dtype: DType::I32,
+            shape: vec![],
+            data: (0..rows as i32).flat_map(i32::to_le_bytes).collect(),
+        };
+        Part::whole(Table { rows, columns: vec![wide, label] })
+    }
+
+    fn all(part: &Part, order: Order) -> Vec<Batch> {
+        let mut batches = Batches::start(part, order).unwrap();
+        let mut out = Vec::new();
+        while let Some(batch) = batches.next_batch() {
+            out.push(batch.clone());
+        }
+        out
+    }
+
+    #[test]
+    fn reading_ahead_gives_the_rows_of_the_order() {
+        let part = part(103);
+        for shuffle in [None, Some((7, 0)), Some((7, 1))] {
+            let order = Order { batch: 10, shuffle };
+            let expected: Vec<Batch> = order
+                .rows(&part)
+                .chunks(10)
+                .map(|rows| {
+                    let mut batch = Batch::default();
+                    batch.gather(&part, rows);
+                    batch
+                })
+                .collect();
+            assert_eq!(all(&part, order), expected);
+            assert_eq!(expected.len(), order.batches(103));
+            assert_eq!(expected[10].rows, 3);
+        }
+    }
+
+    #[test]
+    fn a_row_stays_together_and_every_row_comes_once() {
+        let part = part(50);
+        let batches = all(&part, Order { batch: 8, shuffle: Some((1, 4)) });
+        let mut seen = Vec::new();
+        for batch in &batches {
+            for (wide, label) in batch.columns[0].chunks(3).zip(batch.columns[1].as_chunks::<4>().0) {
+                let label = i32::from_le_bytes(*label);
+                assert_eq!(wide[0], (label * 3) as u8);
+                seen.push(label);
+            }
+        }
+        assert_ne!(seen, (0..50).collect::<Vec<_>>());
+        seen.sort_unstable();
+        assert_eq!(seen, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_epoch_may_be_left_at_any_point() {
+        let part = part(100);
+        for taken in 0..5 {
+            let mut batches = Batches::start(&part, Order { batch: 10, shuffle: None }).unwrap();
+            for _ in 0..taken {
+                assert!(batches.next_batch().is_some());
+            }
+        }
+        assert!(all(&part.of([]), Order { batch: 3, shuffle: Some((0, 0)) }).is_empty());
+    }
+}

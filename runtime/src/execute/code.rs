@@ -1,0 +1,90 @@
+//! Machine code: written to fresh pages, then made executable; never both at once.
+
+use memmap2::{Mmap, MmapMut};
+
+use crate::error::{Error, Result};
+use crate::program::{Code, NestFunction};
+
+/// A program's functions, mapped.
+#[derive(Debug)]
+pub struct MappedCode {
+    map: Option<Mmap>,
+    functions: Vec<u32>,
+}
+
+impl MappedCode {
+    pub fn map(code: &Code) -> Result<MappedCode> {
+        if code.functions.is_empty() {
+            return Ok(MappedCode { map: None, functions: Vec::new() });
+        }
+        check_target(&code.arch)?;
+        if let Some(start) = code.functions.iter().find(|&&start| start as usize >= code.bytes.len()) {
+            return Err(Error::Unsound(format!("a function starts at {start}, outside the code")));
+        }
+        let bytes = code.bytes.len();
+        let memory = |source| Error::Memory { bytes, source };
+        let mut map = MmapMut::map_anon(bytes).map_err(memory)?;
+        map.copy_from_slice(&code.bytes);
+        // The kernel synchronises the instruction cache when it first maps these pages executable.
+        let map = map.make_exec().map_err(memory)?;
+        Ok(MappedCode { map: Some(map), functions: code.functions.clone() })
+    }
+
+    /// The entry point of a function; none when the program has no such function.
+    pub fn function(&self, index: u32) -> Option<NestFunction> {
+        let start = *self.functions.get(index as usize)? as usize;
+        let address: *const u8 = self.map.as_ref()?.get(start..)?.as_ptr();
+        // SAFETY: the compiler put a function of this signature there, for this processor (checked by `map`). It is called
+        // only while `self` is alive: bound entries live beside it in the session.
+        Some(unsafe { std::mem::transmute::<*const u8, NestFunction>(address) })
+    }
+}
+
+/// Checks that this machine runs what the compiler made.
+fn check_target(arch: &str) -> Result<()> {
+    if arch != std::env::consts::ARCH {
+        return Err(Error::Target(format!(
+            "its code is for {arch}, this machine is {}",
+            std::env::consts::ARCH
+        )));
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        let features = [
+            ("avx2", is_x86_feature_detected!("avx2")),
+            ("fma", is_x86_feature_detected!("fma")),
+            ("bmi1", is_x86_feature_detected!("bmi1")),
+            ("bmi2", is_x86_feature_detected!("bmi2")),
+            ("lzcnt", is_x86_feature_detected!("lzcnt")),
+            ("f16c", is_x86_feature_detected!("f16c")),
+        ];
+        let missing: Vec<&str> = features.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+        if !missing.is_empty() {
+            return Err(Error::Target(format!(
+                "its code needs an x86-64-v3 processor; this one lacks {}",
+                missing.join(", ")
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    #[test]
+    fn code_for_another_machine_is_refused() {
+        let code = Code { arch: "pdp11".into(), bytes: vec![0; 16], functions: vec![0] };
+        let error = MappedCode::map(&code).unwrap_err();
+        assert_eq!(error.class(), Class::Environment);
+        assert!(error.to_string().contains("pdp11"));
+    }
+
+    #[test]
+    fn a_function_outside_the_code_is_refused() {
+        let code = Code { arch: std::env::consts::ARCH.into(), bytes: vec![0; 16], functions: vec![0, 16] };
+        assert!(matches!(MappedCode::map(&code), Err(Error::Unsound(_))));
+    }
+}

@@ -1,0 +1,406 @@
+//! Running programs.
+//!
+//! A [`Session`] owns what a program needs to run: its variables, its machine code, a thread pool, and one arena that all
+//! entries use in turn. Running an entry at dims that it has not seen *binds* it: dims are evaluated, guards checked, buffers
+//! placed, kernels bound, pointers resolved. Bound entries are kept by their input shapes, so from then on a run is: copy the
+//! inputs in, walk a flat list of segments, read the error words.
+//!
+//! The arena is planned once at the largest sizes seen ([`Session::reserve`] announces them); smaller dims use the same
+//! offsets. When a larger dim comes, the plan is made anew and entries are bound again.
+
+mod bind;
+mod code;
+mod dims;
+mod sound;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::memory::{self, Block};
+use crate::pool::{FlushDenormals, Pool};
+use crate::program::{Entry, Launch, Program, Storage, VariableKind};
+use crate::tensor::{TensorView, byte_count};
+
+use bind::{BoundEntry, Layout, Scratch};
+use code::MappedCode;
+
+/// An entry keeps at most so many bindings; the oldest goes first.
+const MAX_BINDINGS: usize = 64;
+
+/// A program with its memory and threads.
+#[derive(Debug)]
+pub struct Session {
+    // Bound entries point into the blocks and the code below, all of which live as long as the session.
+    entries: Vec<EntryState>,
+    program: Arc<Program>,
+    pool: Pool,
+    code: MappedCode,
+    variables: Block,
+    /// Start and bytes of each variable.
+    places: Vec<(usize, usize)>,
+    arena: Block,
+    scratch: Block,
+    scratch_stride: usize,
+}
+
+/// What a session knows about one entry.
+#[derive(Debug)]
+struct EntryState {
+    layout: Layout,
+    constants: Block,
+    /// Start of each constant buffer in `constants`.
+    constant_offsets: Vec<usize>,
+    /// The largest sizes seen of each root buffer, and the plan for them.
+    sizes: Vec<usize>,
+    plan: memory::Plan,
+    bindings: Vec<BoundEntry>,
+    /// The binding that is replaced next once there are too many.
+    oldest: usize,
+}
+
+/// What an entry gave. The tensors lie in the session's memory until its next run.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs<'a> {
+    entry: &'a Entry,
+    bound: &'a BoundEntry,
+}
+
+/// Nanoseconds of each launch of one run.
+#[derive(Clone, Debug)]
+pub struct Profile<'a> {
+    pub launches: Vec<LaunchTime<'a>>,
+}
+
+/// One launch's time, with the work that the program says it does at these dims.
+#[derive(Clone, Debug)]
+pub struct LaunchTime<'a> {
+    pub launch: &'a Launch,
+    pub nanoseconds: u64,
+    pub flops: i64,
+    pub bytes: i64,
+}
+
+impl Session {
+    /// Prepares a program to be run by so many threads, the caller's included. Variables are zero until an entry or
+    /// [`Session::set_variable`] fills them.
+    pub fn new(program: Arc<Program>, threads: usize) -> Result<Session> {
+        sound::check(&program)?;
+        let code = MappedCode::map(&program.code)?;
+        let sizes: Vec<usize> =
+            program.variables.iter().map(|v| byte_count(v.dtype, &v.shape).unwrap_or(usize::MAX)).collect();
+        let (offsets, total) = stack(&sizes);
+        let variables = Block::new(total)?;
+        let entries = program.entries.iter().map(EntryState::new).collect::<Result<_>>()?;
+        Ok(Session {
+            entries,
+            pool: Pool::new(threads)?,
+            code,
+            variables,
+            places: offsets.into_iter().zip(sizes).collect(),
+            arena: Block::empty(),
+            scratch: Block::empty(),
+            scratch_stride: 0,
+            program,
+        })
+    }
+
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The index of an entry by its name.
+    pub fn entry(&self, name: &str) -> Result<usize> {
+        self.program.entries.iter().position(|entry| entry.name == name).ok_or_else(|| Error::Unknown {
+            what: "entry",
+            name: name.to_string(),
+            candidates: self.program.entries.iter().map(|entry| entry.name.clone()).collect(),
+        })
+    }
+
+    /// A variable's value, by its index in [`Program::variables`].
+    pub fn variable(&self, index: usize) -> TensorView<'_> {
+        let (variable, (start, bytes)) = (&self.program.variables[index], self.places[index]);
+        let data = &self.variables.bytes()[start..start + bytes];
+        TensorView { dtype: variable.dtype, shape: &variable.shape, data }
+    }
+
+    /// The bytes of a variable, to be changed.
+    pub fn variable_bytes_mut(&mut self, index: usize) -> &mut [u8] {
+        let (start, bytes) = self.places[index];
+        &mut self.variables.bytes_mut()[start..start + bytes]
+    }
+
+    /// Zeroes all variables of one kind.
+    pub fn zero(&mut self, kind: VariableKind) {
+        for index in 0..self.program.variables.len() {
+            if self.program.variables[index].kind == kind {
+                self.variable_bytes_mut(index).fill(0);
+            }
+        }
+    }
+
+    /// Bytes of the arena that the entry's plan takes, at the largest dims seen so far.
+    pub fn planned_bytes(&self, entry: usize) -> usize {
+        self.entries[entry].plan.bytes
+    }
+
+    /// Fills the arena with a pattern that is NaN in every float type, so that a test finds who reads what nobody wrote.
+    pub fn scribble(&mut self) {
+        self.arena.bytes_mut().fill(0xff);
+    }
+
+    /// Makes room for an entry at the given symbols, so that smaller dims need no new plan.
+    pub fn reserve(&mut self, entry: usize, symbols: &[(&str, usize)]) -> Result<()> {
+        let program = Arc::clone(&self.program);
+        let description = &program.entries[entry];
+        let mut values = Vec::with_capacity(description.symbols.len());
+        for symbol in &description.symbols {
+            let value = symbols.iter().find(|(name, _)| name == symbol).ok_or_else(|| Error::Dim {
+                entry: description.name.clone(),
+                message: format!("`{symbol}` has no upper bound"),
+            })?;
+            values.push(i64::try_from(value.1).unwrap_or(i64::MAX));
+        }
+        let dims = dims::evaluate(description, &values)?;
+        self.make_room(entry, &dims)
+    }
+
+    /// Runs an entry. The inputs are given in the order of [`Entry::inputs`].
+    pub fn run(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<Outputs<'_>> {
+        let binding = self.load(entry, inputs)?;
+        let (bound, scratch) = (&self.entries[entry].bindings[binding], self.scratch());
+        let _mode = FlushDenormals::enter();
+        bound.run(&mut self.pool, scratch);
+        self.finish(entry, binding)
+    }
+
+    /// Runs an entry and measures each launch.
+    pub fn run_profiled(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<Profile<'_>> {
+        let binding = self.load(entry, inputs)?;
+        let (bound, scratch) = (&self.entries[entry].bindings[binding], self.scratch());
+        let times = {
+            let _mode = FlushDenormals::enter();
+            bound.run_profiled(&mut self.pool, scratch)
+        };
+        let Outputs { entry, bound } = self.finish(entry, binding)?;
+        let at = |dim: crate::program::DimIndex| bound.dims[dim.0 as usize];
+        let launches = entry
+            .segments
+            .iter()
+            .flat_map(|segment| &segment.launches)
+            .zip(times)
+            .map(|(launch, nanoseconds)| LaunchTime {
+                launch,
+                nanoseconds,
+                flops: at(launch.flops),
+                bytes: at(launch.bytes),
+            })
+            .collect();
+        Ok(Profile { launches })
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch { pointer: self.scratch.pointer(), stride: self.scratch_stride }
+    }
+
+    /// Checks inputs, finds or makes the binding for their shapes, and copies them in.
+    fn load(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<usize> {
+        let program = Arc::clone(&self.program);
+        let description = &program.entries[entry];
+        dims::check_types(description, inputs)?;
+        let fits = |bound: &BoundEntry| {
+            bound.inputs.iter().zip(inputs).all(|(port, given)| port.shape == given.shape)
+        };
+        let binding = match self.entries[entry].bindings.iter().position(fits) {
+            Some(binding) => {
+                for (input, given) in description.inputs.iter().zip(inputs) {
+                    dims::check_bytes(description, &input.name, given)?;
+                }
+                binding
+            }
+            None => self.bind(&program, entry, inputs)?,
+        };
+        for (port, given) in self.entries[entry].bindings[binding].inputs.iter().zip(inputs) {
+            // SAFETY: the port's buffer holds `port.bytes` bytes (checked when it was bound), which is what the shape asks
+            // for and what `given` holds; the arena is the session's own, and `&mut self` makes this the only access.
+            unsafe { port.pointer.copy_from_nonoverlapping(given.data.as_ptr(), port.bytes) };
+        }
+        Ok(binding)
+    }
+
+    fn finish(&self, entry: usize, binding: usize) -> Result<Outputs<'_>> {
+        let (description, bound) = (&self.program.entries[entry], &self.entries[entry].bindings[binding]);
+        match bound.take_error() {
+            None => Ok(Outputs { entry: description, bound }),
+            Some(call) => {
+                let launch = description.segments.iter().flat_map(|segment| &segment.launches).nth(call);
+                let (path, place) = launch.map(|l| (l.path.clone(), l.place)).unwrap_or_default();
+                let file = dims::source_name(&self.program, place.file);
+                Err(Error::IndexOutOfRange { path, file, line: place.line })
+            }
+        }
+    }
+
+    /// Binds an entry to the inputs' shapes.
+    fn bind(&mut self, program: &Program, entry: usize, inputs: &[TensorView<'_>]) -> Result<usize> {
+        let description = &program.entries[entry];
+        let symbols = dims::bind_symbols(description, inputs)?;
+        let dims = dims::evaluate(description, &symbols)?;
+        dims::check_inputs(description, &dims, &symbols, inputs)?;
+        dims::check_guards(program, description, &dims)?;
+        self.make_room(entry, &dims)?;
+
+        let state = &self.entries[entry];
+        let bases: Vec<(*mut u8, usize)> = description
+            .buffers
+            .iter()
+            .enumerate()
+            .map(|(index, buffer)| match &buffer.storage {
+                Storage::Arena { .. } => {
+                    (self.arena.pointer().wrapping_add(state.plan.offsets[index]), state.sizes[index])
+                }
+                Storage::Variable(variable) => {
+                    let (start, bytes) = self.places[*variable as usize];
+                    (self.variables.pointer().wrapping_add(start), bytes)
+                }
+                Storage::Constant(bytes) => {
+                    (state.constants.pointer().wrapping_add(state.constant_offsets[index]), bytes.len())
+                }
+                Storage::Alias(_) => (std::ptr::null_mut(), 0),
+            })
+            .collect();
+        let bound = BoundEntry::bind(description, &state.layout, dims, &bases, &self.code)
+            .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
+
+        let stride = memory::align(bound.scratch_bytes);
+        if stride > self.scratch_stride {
+            let bytes = stride.saturating_mul(self.pool.threads());
+            self.scratch = Block::new(bytes)?;
+            self.scratch_stride = stride;
+        }
+        let state = &mut self.entries[entry];
+        if state.bindings.len() < MAX_BINDINGS {
+            state.bindings.push(bound);
+            return Ok(state.bindings.len() - 1);
+        }
+        let binding = state.oldest;
+        state.oldest = (binding + 1) % MAX_BINDINGS;
+        state.bindings[binding] = bound;
+        Ok(binding)
+    }
+
+    /// Plans an entry anew when some buffer is larger at these dims than ever before.
+    fn make_room(&mut self, entry: usize, dims: &[i64]) -> Result<()> {
+        let description = &self.program.entries[entry];
+        let state = &mut self.entries[entry];
+        let mut sizes = state
+            .layout
+            .sizes(description, dims)
+            .map_err(|message| Error::Dim { entry: description.name.clone(), message })?;
+        if sizes.iter().zip(&state.sizes).all(|(needed, planned)| needed <= planned) {
+            return Ok(());
+        }
+        for (size, &planned) in sizes.iter_mut().zip(&state.sizes) {
+            *size = planned.max(*size);
+        }
+        let sum = sizes.iter().fold(0usize, |sum, &bytes| sum.saturating_add(memory::align(bytes)));
+        if isize::try_from(sum).is_err() {
+            return Err(Error::Memory { bytes: sum, source: std::io::ErrorKind::OutOfMemory.into() });
+        }
+        let plan = state.layout.plan(&sizes);
+        let larger = if plan.bytes > self.arena.len() { Some(Block::new(plan.bytes)?) } else { None };
+        state.bindings.clear();
+        state.oldest = 0;
+        state.sizes = sizes;
+        state.plan = plan;
+        if let Some(arena) = larger {
+            // The old arena goes, and with it every pointer into it.
+            self.entries.iter_mut().for_each(|state| {
+                state.bindings.clear();
+                state.oldest = 0;
+            });
+            self.arena = arena;
+        }
+        Ok(())
+    }
+}
+
+impl EntryState {
+    fn new(entry: &Entry) -> Result<EntryState> {
+        let sizes: Vec<usize> = entry
+            .buffers
+            .iter()
+            .map(|buffer| match &buffer.storage {
+                Storage::Constant(bytes) => bytes.len(),
+                _ => 0,
+            })
+            .collect();
+        let (constant_offsets, total) = stack(&sizes);
+        let mut constants = Block::new(total)?;
+        for (buffer, &start) in entry.buffers.iter().zip(&constant_offsets) {
+            if let Storage::Constant(bytes) = &buffer.storage {
+                constants.bytes_mut()[start..start + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        Ok(EntryState {
+            layout: Layout::new(entry),
+            constants,
+            constant_offsets,
+            sizes: vec![0; entry.buffers.len()],
+            plan: memory::Plan { offsets: vec![0; entry.buffers.len()], bytes: 0 },
+            bindings: Vec::new(),
+            oldest: 0,
+        })
+    }
+}
+
+/// Places sizes one after another, aligned.
+fn stack(sizes: &[usize]) -> (Vec<usize>, usize) {
+    let mut total = 0usize;
+    let offsets = sizes
+        .iter()
+        .map(|&size| {
+            let offset = total;
+            total = total.saturating_add(memory::align(size));
+            offset
+        })
+        .collect();
+    (offsets, total)
+}
+
+impl<'a> Outputs<'a> {
+    pub fn len(&self) -> usize {
+        self.bound.outputs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bound.outputs.is_empty()
+    }
+
+    /// An output by its place in [`Entry::outputs`].
+    pub fn get(&self, index: usize) -> TensorView<'a> {
+        let port = &self.bound.outputs[index];
+        // SAFETY: the buffer holds `port.bytes` bytes (checked when it was bound) and lives to the end of the entry's plan;
+        // the session is borrowed as long as this view, so nothing writes.
+        let data = unsafe { std::slice::from_raw_parts(port.pointer.cast_const(), port.bytes) };
+        TensorView { dtype: self.entry.outputs[index].dtype, shape: &port.shape, data }
+    }
+
+    /// An output by its name.
+    pub fn named(&self, name: &str) -> Option<TensorView<'a>> {
+        self.entry.outputs.iter().position(|output| output.name == name).map(|index| self.get(index))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, TensorView<'a>)> + use<'a> {
+        let outputs = *self;
+        (0..outputs.len()).map(move |index| (outputs.entry.outputs[index].name.as_str(), outputs.get(index)))
+    }
+}

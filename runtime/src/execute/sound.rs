@@ -1,0 +1,174 @@
+//! Soundness: every index in a program points at something, so that nothing after this check can step outside a table.
+//!
+//! A program may come from a file, so this is not an assertion. What generated code and kernels do with their pointers cannot
+//! be checked here; that is the compiler's plan verifier's duty.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Result};
+use crate::program::{
+    Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program, Storage, Stride,
+};
+use crate::tensor::byte_count;
+
+/// Checks a whole program.
+pub fn check(program: &Program) -> Result<()> {
+    let mut paths = HashSet::new();
+    for variable in &program.variables {
+        if byte_count(variable.dtype, &variable.shape).is_none() {
+            return Err(unsound(format!("variable `{}` is larger than memory", variable.path)));
+        }
+        if !paths.insert(&variable.path) {
+            return Err(unsound(format!("two variables are called `{}`", variable.path)));
+        }
+    }
+    let mut names = HashSet::new();
+    for entry in &program.entries {
+        if !names.insert(&entry.name) {
+            return Err(unsound(format!("two entries are called `{}`", entry.name)));
+        }
+        check_entry(program, entry)
+            .map_err(|message| unsound(format!("entry `{}`: {message}", entry.name)))?;
+    }
+    for training in &program.trainings {
+        if training.data >= program.data.len() {
+            return Err(unsound(format!(
+                "training `{}` reads a data set that does not exist",
+                training.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn unsound(message: String) -> Error {
+    Error::Unsound(message)
+}
+
+fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
+    for (place, expr) in entry.dims.iter().enumerate() {
+        let earlier = |d: DimIndex| (d.0 as usize) < place;
+        let sound = match *expr {
+            DimExpr::Constant(_) => true,
+            DimExpr::Symbol(symbol) => (symbol as usize) < entry.symbols.len(),
+            DimExpr::Add(a, b)
+            | DimExpr::Sub(a, b)
+            | DimExpr::Mul(a, b)
+            | DimExpr::FloorDiv(a, b)
+            | DimExpr::CeilDiv(a, b)
+            | DimExpr::Rem(a, b)
+            | DimExpr::Min(a, b)
+            | DimExpr::Max(a, b) => earlier(a) && earlier(b),
+        };
+        if !sound {
+            return Err(format!("dim {place} reads what is not before it: {expr:?}"));
+        }
+    }
+    let mut dims = Vec::new();
+    dims.extend(entry.guards.iter().map(|guard| guard.value));
+    dims.extend(entry.inputs.iter().flat_map(|input| input.shape.iter().copied()));
+    dims.extend(entry.outputs.iter().flat_map(|output| output.shape.iter().copied()));
+    dims.extend(entry.buffers.iter().map(|buffer| buffer.elements));
+    dims.extend(entry.flops);
+    for segment in &entry.segments {
+        dims.extend([segment.units, segment.grain]);
+        for launch in &segment.launches {
+            dims.extend([launch.per_unit, launch.flops, launch.bytes]);
+            dims.extend(launch.buffers.iter().filter_map(|slice| slice.offset));
+            kernel_dims(&launch.kernel, &mut dims);
+            if let Kernel::Nest { function, .. } = launch.kernel
+                && function as usize >= program.code.functions.len()
+            {
+                return Err(format!("`{}` calls function {function}, which does not exist", launch.path));
+            }
+        }
+    }
+    if let Some(dim) = dims.iter().find(|dim| dim.0 as usize >= entry.dims.len()) {
+        return Err(format!("dim {} does not exist", dim.0));
+    }
+
+    let launched =
+        entry.segments.iter().flat_map(|s| &s.launches).flat_map(|l| &l.buffers).map(|slice| slice.buffer);
+    let named = entry.inputs.iter().map(|i| i.buffer).chain(entry.outputs.iter().map(|o| o.buffer));
+    if let Some(buffer) = launched.chain(named).find(|buffer| buffer.0 as usize >= entry.buffers.len()) {
+        return Err(format!("buffer {} does not exist", buffer.0));
+    }
+    for (index, buffer) in entry.buffers.iter().enumerate() {
+        match buffer.storage {
+            Storage::Variable(variable) if variable as usize >= program.variables.len() => {
+                return Err(format!("buffer {index} is variable {variable}, which does not exist"));
+            }
+            Storage::Arena { first, last } if first > last => {
+                return Err(format!("buffer {index} lives from segment {first} to {last}"));
+            }
+            Storage::Alias(_) if root(entry, index).is_none() => {
+                return Err(format!("buffer {index} is an alias that leads nowhere"));
+            }
+            _ => {}
+        }
+    }
+    for input in &entry.inputs {
+        let buffer = &entry.buffers[input.buffer.0 as usize];
+        if !matches!(buffer.storage, Storage::Arena { .. }) {
+            return Err(format!("input `{}` has no buffer of its own in the arena", input.name));
+        }
+        if buffer.dtype != input.dtype {
+            return Err(format!("input `{}` and its buffer differ in type", input.name));
+        }
+        if let InputSource::Field { data, .. } = input.source
+            && data >= program.data.len()
+        {
+            return Err(format!("input `{}` reads data set {data}, which does not exist", input.name));
+        }
+    }
+    Ok(())
+}
+
+/// The buffer that an alias finally stands for; none when the chain has no end.
+pub fn root(entry: &Entry, index: usize) -> Option<usize> {
+    let mut at = index;
+    for _ in 0..=entry.buffers.len() {
+        match entry.buffers.get(at)?.storage {
+            Storage::Alias(next) => at = next.0 as usize,
+            _ => return Some(at),
+        }
+    }
+    None
+}
+
+/// Every dim that a kernel reads.
+fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
+    let stride = |stride: &Stride, dims: &mut Vec<DimIndex>| {
+        dims.push(stride.extent);
+        dims.extend([stride.a, stride.b, stride.c].into_iter().flatten());
+    };
+    match kernel {
+        Kernel::Nest { dims: passed, .. } => dims.extend(passed),
+        Kernel::Contraction(Contraction { batch, m, k, n, .. }) => {
+            for axis in batch.iter().chain(m).chain(k).chain([n]) {
+                stride(axis, dims);
+            }
+        }
+        Kernel::Convolution(convolution) => {
+            let Convolution {
+                n,
+                input,
+                output,
+                input_channels,
+                output_channels,
+                kernel,
+                padding,
+                groups,
+                ..
+            } = convolution;
+            dims.extend([n, input_channels, output_channels, groups]);
+            dims.extend(input.iter().chain(output).chain(kernel).chain(padding));
+        }
+        Kernel::Pack(Pack { taps, k, n }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),
+        Kernel::CumulativeSum { axis, inner, .. } => dims.extend([axis, inner]),
+        Kernel::Gather { axis, count, inner } | Kernel::ScatterAdd { axis, count, inner } => {
+            dims.extend([axis, count, inner]);
+        }
+        Kernel::TopK { axis, k } => dims.extend([axis, k]),
+    }
+}

@@ -1,0 +1,126 @@
+//! Files in and out: `.npy` and `.png` for single tensors, safetensors for weights.
+//!
+//! Files are written whole or not at all: to a temporary file in the same folder, flushed to the disk, then renamed. What a
+//! header claims is checked against the file's size before anything is allocated.
+
+pub mod npy;
+pub mod png;
+pub mod weights;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use crate::error::{Error, Result};
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(Error::file("read", path))
+}
+
+/// Replaces a file's content at once: whoever reads sees the old or the new bytes, also after a crash.
+pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    let temporary = temporary_name(path);
+    let written = write_parts(&temporary, parts).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The error that counts is the first one; the temporary file may not even exist.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(Error::file("write", path))?;
+    // The rename itself is only safe once the folder is on the disk. Not every file system lets a folder be synchronised.
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+        && let Ok(folder) = File::open(folder)
+    {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+fn write_parts(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()
+}
+
+/// A name beside the target that no other process uses.
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A folder of its own for a test, removed when dropped.
+    #[derive(Debug)]
+    pub struct Folder(PathBuf);
+
+    impl Folder {
+        pub fn new() -> Folder {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("weft-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        pub fn path(&self) -> &Path {
+            &self.0
+        }
+
+        pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Folder;
+    use super::*;
+    use crate::error::Class;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let folder = Folder::new();
+        let path = folder.file("weights", b"old");
+        write_atomically(&path, &[b"ne", b"w"]).unwrap();
+        assert_eq!(read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_written_is_named_and_left_alone() {
+        let folder = Folder::new();
+        // A folder in the file's place: the rename fails, whoever runs the test.
+        let path = folder.path().join("weights");
+        fs::create_dir(&path).unwrap();
+        folder.file("weights/inside", b"kept");
+        let error = write_atomically(&path, &[b"new"]).unwrap_err();
+        assert_eq!(error.class(), Class::Environment);
+        assert!(error.to_string().contains("cannot write"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(read(&path.join("inside")).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_the_users_mistake() {
+        let error = read(Path::new("/nonexistent/file")).unwrap_err();
+        assert_eq!(error.class(), Class::Input);
+        assert!(error.to_string().starts_with("cannot read /nonexistent/file: "));
+    }
+}

@@ -1,0 +1,141 @@
+//! `.png` images as u8 tensors `[height, width, channels]`.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use png::{BitDepth, ColorType, Decoder, Transformations};
+
+use crate::error::{Error, Result};
+use crate::program::DType;
+use crate::tensor::Tensor;
+
+/// Larger images are refused before they are decoded.
+const MAX_PIXELS: u64 = 64 << 20;
+
+/// Reads an image with so many channels: 1 (grey), 3 (red, green, blue) or 4 (with alpha). Grey becomes colour by
+/// repetition, colour becomes grey by luma (BT.601), and alpha is dropped where it is not asked for.
+pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
+    let wrong = |message: String| Error::damaged(path, message);
+    if ![1, 3, 4].contains(&channels) {
+        return Err(wrong(format!("an image has 1, 3 or 4 channels, not {channels}")));
+    }
+    let file = File::open(path).map_err(Error::file("read", path))?;
+    let mut decoder = Decoder::new(BufReader::new(file));
+    // Palettes and fewer bits become 8-bit grey or colour; 16 bits lose their lower half.
+    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    let not_png = |error: png::DecodingError| wrong(format!("this image cannot be decoded: {error}"));
+    let header = decoder.read_header_info().map_err(not_png)?;
+    let (width, height) = (header.width, header.height);
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(wrong(format!("an image of {width} × {height} pixels is too large (at most {MAX_PIXELS} pixels)")));
+    }
+    let mut reader = decoder.read_info().map_err(not_png)?;
+    let (color, depth) = reader.output_color_type();
+    let found = match (color, depth) {
+        (ColorType::Grayscale, BitDepth::Eight) => 1,
+        (ColorType::GrayscaleAlpha, BitDepth::Eight) => 2,
+        (ColorType::Rgb, BitDepth::Eight) => 3,
+        (ColorType::Rgba, BitDepth::Eight) => 4,
+        other => return Err(wrong(format!("pixels of kind {other:?} are not supported"))),
+    };
+    let size = reader.output_buffer_size().ok_or_else(|| wrong("the image is larger than memory".into()))?;
+    let mut pixels = vec![0; size];
+    reader.next_frame(&mut pixels).map_err(not_png)?;
+    let pixels = pixels.chunks_exact(found);
+    let data = match channels {
+        1 => pixels.map(grey).collect(),
+        _ => pixels.flat_map(|pixel| convert(pixel).into_iter().take(channels)).collect(),
+    };
+    Ok(Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data })
+}
+
+/// A pixel of any kind as red, green, blue, alpha.
+fn convert(pixel: &[u8]) -> [u8; 4] {
+    match *pixel {
+        [g] => [g, g, g, 255],
+        [g, a] => [g, g, g, a],
+        [r, g, b] => [r, g, b, 255],
+        [r, g, b, a] => [r, g, b, a],
+        _ => [0; 4],
+    }
+}
+
+/// A pixel's brightness. The weights add up to 2¹⁶, so grey stays what it is.
+fn grey(pixel: &[u8]) -> u8 {
+    let [r, g, b, _] = convert(pixel).map(u32::from);
+    ((19595 * r + 38470 * g + 7471 * b + 32768) >> 16) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::testing::Folder;
+
+    fn encode(color: ColorType, depth: BitDepth, size: (u32, u32), data: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(data).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn every_kind_becomes_the_channels_asked_for() {
+        let folder = Folder::new();
+        let grey = folder.file("g.png", &encode(ColorType::Grayscale, BitDepth::Eight, (2, 1), &[7, 200]));
+        let rgb = folder.file("c.png", &encode(ColorType::Rgb, BitDepth::Eight, (1, 2), &[255, 0, 0, 9, 9, 9]));
+        let rgba = folder.file("a.png", &encode(ColorType::Rgba, BitDepth::Eight, (1, 1), &[1, 2, 3, 4]));
+        let bits = folder.file("b.png", &encode(ColorType::Grayscale, BitDepth::One, (2, 1), &[0b0100_0000]));
+        let wide = folder.file("w.png", &encode(ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[0xab, 0xcd]));
+
+        let tensor = read(&grey, 1).unwrap();
+        assert_eq!((tensor.shape.as_slice(), tensor.data.as_slice()), (&[1, 2, 1][..], &[7, 200][..]));
+        assert_eq!(read(&grey, 3).unwrap().data, [7, 7, 7, 200, 200, 200]);
+        assert_eq!(read(&rgb, 3).unwrap().shape, [2, 1, 3]);
+        assert_eq!(read(&rgb, 1).unwrap().data, [76, 9]);
+        assert_eq!(read(&rgb, 4).unwrap().data, [255, 0, 0, 255, 9, 9, 9, 255]);
+        assert_eq!(read(&rgba, 4).unwrap().data, [1, 2, 3, 4]);
+        assert_eq!(read(&rgba, 3).unwrap().data, [1, 2, 3]);
+        assert_eq!(read(&bits, 1).unwrap().data, [0, 255]);
+        assert_eq!(read(&wide, 1).unwrap().data, [0xab]);
+        assert!(read(&wide, 2).unwrap_err().to_string().contains("not 2"));
+    }
+
+    #[test]
+    fn damaged_images_are_errors() {
+        let folder = Folder::new();
+        let good = encode(ColorType::Rgb, BitDepth::Eight, (16, 16), &[77; 768]);
+        for length in 0..good.len() - 12 {
+            assert!(read(&folder.file("x.png", &good[..length]), 3).is_err(), "cut at {length}");
+        }
+        for position in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[position] ^= 0x41;
+            let _ = read(&folder.file("x.png", &bytes), 3);
+        }
+        let text = folder.file("x.png", b"hello");
+        assert!(read(&text, 3).unwrap_err().to_string().contains("cannot be decoded"));
+    }
+
+    #[test]
+    fn a_huge_image_is_refused_by_its_header() {
+        let folder = Folder::new();
+        let mut bytes = encode(ColorType::Grayscale, BitDepth::Eight, (1, 1), &[0]);
+        bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+        let crc = crc(&bytes[12..29]).to_be_bytes();
+        bytes[29..33].copy_from_slice(&crc);
+        let error = read(&folder.file("x.png", &bytes), 1).unwrap_err().to_string();
+        assert!(error.contains("65536 × 65536 pixels is too large"), "{error}");
+    }
+
+    /// The check sum of a PNG chunk, bit by bit.
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |sum, &byte| {
+            (0..8).fold(sum ^ u32::from(byte), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 })
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! The whole loop, on a program of a few instructions: one weight `w` that every step changes by a constant, and the loss w².
+//! Starting at 5 and falling by 1 a batch, the loss falls to 0 and then rises again, as over-fitting would have it.
+
+use super::*;
+use crate::data::idx_testing::write_pair;
+use crate::execute::testing::{ADD_ALL, ADD_SQUARE, ADD_TO, Builder, DIVIDE, code};
+use crate::io::testing::Folder;
+use crate::io::weights;
+use crate::program::*;
+
+const WEIGHT: u32 = 0;
+const LOSS: u32 = 1;
+const COUNT: u32 = 2;
+const LABELS: u32 = 3;
+
+fn variable(path: &str, kind: VariableKind) -> Variable {
+    Variable { path: path.into(), kind, dtype: DType::F32, shape: vec![], trainable: true }
+}
+
+/// Adds what steps and evaluations share: loss += w², count += 1, labels += Σ label.
+fn measure(b: &mut Builder, one: DimIndex, label: BufferIndex, n: DimIndex) {
+    let scalar = |b: &mut Builder, variable| b.buffer(DType::F32, one, Storage::Variable(variable));
+    let (w, loss) = (scalar(b, WEIGHT), scalar(b, LOSS));
+    let (count, labels) = (scalar(b, COUNT), scalar(b, LABELS));
+    b.nest(ADD_SQUARE, &[], &[loss, w]);
+    b.nest(ADD_TO, &[one], &[count]);
+    let all = b.launch(Kernel::Nest { function: ADD_ALL, dims: vec![] }, n, &[labels, label]);
+    b.segment(one, 1, vec![all]);
+}
+
+fn over_rows(name: &str) -> (Builder, DimIndex, BufferIndex, DimIndex) {
+    let mut b = Builder::new(name, &["n"]);
+    let n = b.dim(DimExpr::Symbol(0));
+    let (one, two) = (b.constant(1), b.constant(2));
+    b.input("image", DType::U8, &[n, two, two, one], InputSource::Field { data: 0, field: "image".into() });
+    let label = b.input("label", DType::I32, &[n], InputSource::Field { data: 0, field: "label".into() });
+    (b, one, label, n)
+}
+
+/// The program; each step adds `change` to w.
+fn program(change: i64) -> Program {
+    let mut init = Builder::new("init", &[]);
+    let (one, two, five) = (init.constant(1), init.constant(2), init.constant(5));
+    init.input("random", DType::I64, &[two], InputSource::Random);
+    let w = init.buffer(DType::F32, one, Storage::Variable(WEIGHT));
+    init.nest(ADD_TO, &[five], &[w]);
+
+    let (mut step, one, label, n) = over_rows("train.step");
+    step.input("step", DType::I64, &[], InputSource::Step);
+    step.input("epoch", DType::F32, &[], InputSource::Epoch);
+    let change = step.constant(change);
+    let w = step.buffer(DType::F32, one, Storage::Variable(WEIGHT));
+    step.nest(ADD_TO, &[change], &[w]);
+    measure(&mut step, one, label, n);
+
+    let (mut evaluate, one, label, n) = over_rows("train.evaluate");
+    measure(&mut evaluate, one, label, n);
+
+    let mut report = Builder::new("train.report", &[]);
+    let one = report.constant(1);
+    let count = report.buffer(DType::F32, one, Storage::Variable(COUNT));
+    for (name, variable) in [("loss", LOSS), ("labels", LABELS)] {
+        let sum = report.buffer(DType::F32, one, Storage::Variable(variable));
+        let mean = report.buffer(DType::F32, one, Storage::Arena { first: 0, last: 0 });
+        report.nest(DIVIDE, &[], &[sum, count, mean]);
+        report.output(name, &[], mean);
+    }
+
+    let field = |name: &str, dtype, shape: &[usize]| Field { name: name.into(), dtype, shape: shape.to_vec() };
+    Program {
+        name: "square".into(),
+        variables: vec![
+            variable("w", VariableKind::Weight),
+            variable("loss", VariableKind::Accumulator),
+            variable("count", VariableKind::Accumulator),
+            variable("labels", VariableKind::Accumulator),
+        ],
+        entries: [init, step, evaluate, report].map(|b| b.0).into(),
+        code: code(),
+        data: vec![DataSet {
+            name: "digits".into(),
+            source: DataSource::Idx { folder: "data".into() },
+            fields: vec![field("image", DType::U8, &[2, 2, 1]), field("label", DType::I32, &[])],
+            validation: 0.25,
+            test: 0.0,
+        }],
+        trainings: vec![Training {
+            name: "train".into(),
+            data: 0,
+            steps: vec!["train.step".into()],
+            evaluate: "train.evaluate".into(),
+            report: "train.report".into(),
+            batch: 10,
+            epochs: 4,
+            seed: 1,
+            shuffle: true,
+            figures: vec![
+                Figure { name: "loss".into(), higher_is_better: false },
+                Figure { name: "labels".into(), higher_is_better: true },
+            ],
+            keep_best: None,
+            stop_after: None,
+        }],
+        ..Program::default()
+    }
+}
+
+fn watch(figure: &str) -> Watch {
+    Watch { split: "validation".into(), figure: figure.into(), higher_is_better: false }
+}
+
+/// 40 training rows, of which 10 are held out: 3 batches of 10 an epoch; 7 test rows.
+fn digits() -> Folder {
+    let folder = Folder::new();
+    write_pair(&folder, "train", 40);
+    write_pair(&folder, "t10k", 7);
+    folder
+}
+
+fn options(folder: &Folder) -> Options {
+    Options {
+        data: vec![("digits".into(), folder.path().to_path_buf())],
+        out: Some(folder.path().join("out/deep")),
+        threads: Some(2),
+        ..Options::default()
+    }
+}
+
+/// Writes down what happens; may interrupt.
+#[derive(Default)]
+struct Diary {
+    lines: Vec<String>,
+    interrupt_at: Option<(usize, usize)>,
+    at: (usize, usize),
+    curious: bool,
+}
+
+impl Observer for Diary {
+    fn event(&mut self, event: &Event<'_>) {
+        self.lines.push(match event {
+            Event::Start { epochs, batch, rows, .. } => format!("start {epochs} × {batch} of {rows:?}"),
+            Event::EpochStart { epoch, batches, .. } => format!("epoch {epoch}: {batches}"),
+            Event::Batch { epoch, batch, rows, figures, .. } => {
+                self.at = (*epoch, *batch);
+                let loss = figures.as_ref().and_then(|f| f.get("loss"));
+                format!("batch {epoch}.{batch}: {rows}{}", loss.map_or(String::new(), |l| format!(" loss {l}")))
+            }
+            Event::EpochEnd { epoch, train, validation, best, .. } => {
+                let validation = validation.and_then(|f| f.get("loss"));
+                format!("end {epoch}: {:?} {validation:?} {best}", train.get("loss"))
+            }
+            Event::End { summary } => format!("end: {:?}", summary.ending),
+        });
+    }
+
+    fn wants_figures(&mut self) -> bool {
+        self.curious
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt_at == Some(self.at)
+    }
+}
+
+#[test]
+fn a_training_runs_as_the_spec_says() {
+    let folder = digits();
+    let mut diary = Diary { curious: true, ..Diary::default() };
+    let options = Options { epochs: Some(1), batch: Some(12), ..options(&folder) };
+    let summary = train(Arc::new(program(-1)), 0, &options, &mut diary).unwrap();
+    assert_eq!(
+        diary.lines,
+        [
+            "start 1 × 12 of [30, 10, 7]",
+            "epoch 1: 3",
+            "batch 1.1: 12 loss 16",
+            "batch 1.2: 12 loss 12.5",
+            "batch 1.3: 6 loss 9.666667",
+            "end 1: Some(9.666667) Some(4.0) false",
+            "end: Finished",
+        ]
+    );
+    // w is 2; the test labels 0 … 6 come in one batch.
+    assert_eq!(summary.test, Some(Figures(vec![("loss".into(), 4.0), ("labels".into(), 21.0)])));
+    assert_eq!(summary.saved, [options.out.unwrap().join(LAST_FILE)]);
+    let saved = weights::read(&summary.saved[0]).unwrap();
+    assert_eq!(saved.tensors["w"].view().to_f64(), [2.0]);
+    assert_eq!(saved.tensors.len(), 1);
+    let expected = ["epoch: 1", "seed: 1", "spec: square", "train.labels", "train.loss: 9.666667", "training: train"];
+    let metadata: Vec<String> = saved.metadata.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    assert!(expected.iter().zip(&metadata).all(|(expected, got)| got.starts_with(expected)), "{metadata:?}");
+}
+
+#[test]
+fn the_best_weights_are_kept_and_tested() {
+    let folder = digits();
+    let mut program = program(-1);
+    program.trainings[0].keep_best = Some(watch("loss"));
+    let mut diary = Diary::default();
+    let options = options(&folder);
+    let summary = train(Arc::new(program.clone()), 0, &options, &mut diary).unwrap();
+    // After 3 batches an epoch, w is 2, -1, -4, -7.
+    let ends: Vec<&String> = diary.lines.iter().filter(|line| line.starts_with("end ")).collect();
+    assert!(ends[0].ends_with("Some(4.0) true") && ends[1].ends_with("Some(1.0) true"), "{ends:?}");
+    assert!(ends[2].ends_with("Some(16.0) false") && ends[3].ends_with("Some(49.0) false"), "{ends:?}");
+    assert_eq!((summary.epochs, summary.best_epoch, summary.ending), (4, Some(2), Ending::Finished));
+    assert_eq!(summary.test.unwrap().get("loss"), Some(1.0));
+    assert_eq!(summary.validation.unwrap().get("loss"), Some(1.0));
+    let out = options.out.clone().unwrap();
+    let w = |file: &str| weights::read(&out.join(file)).unwrap().tensors["w"].view().to_f64()[0];
+    assert_eq!((w(BEST_FILE), w(LAST_FILE)), (-1.0, -7.0));
+
+    let program = Arc::new(program);
+    let mut loss = |file: &str, split| {
+        evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent).unwrap().get("loss").unwrap()
+    };
+    assert_eq!((loss(BEST_FILE, Split::Test), loss(LAST_FILE, Split::Validation)), (1.0, 49.0));
+}
+
+#[test]
+fn patience_ends_a_training() {
+    let folder = digits();
+    let mut program = program(-1);
+    program.trainings[0].epochs = 100;
+    program.trainings[0].stop_after = Some((3, watch("loss")));
+    let summary = train(Arc::new(program), 0, &options(&folder), &mut Silent).unwrap();
+    assert_eq!((summary.epochs, summary.ending), (5, Ending::StoppedEarly));
+}
+
+#[test]
+fn every_run_and_thread_count_gives_the_same_files() {
+    let mut files = Vec::new();
+    for threads in [1, 2, 3, 2] {
+        let folder = digits();
+        let options = Options { threads: Some(threads), ..options(&folder) };
+        train(Arc::new(program(-1)), 0, &options, &mut Silent).unwrap();
+        files.push(std::fs::read(options.out.unwrap().join(LAST_FILE)).unwrap());
+    }
+    assert!(files.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn an_interrupted_training_saves_and_can_go_on_from_its_weights() {
+    let folder = digits();
+    let mut diary = Diary { interrupt_at: Some((2, 1)), ..Diary::default() };
+    let options = options(&folder);
+    let summary = train(Arc::new(program(-1)), 0, &options, &mut diary).unwrap();
+    assert_eq!((summary.epochs, summary.ending, summary.test), (1, Ending::Interrupted, None));
+    let last = options.out.clone().unwrap().join(LAST_FILE);
+    assert_eq!(weights::read(&last).unwrap().tensors["w"].view().to_f64(), [1.0]);
+    let options = Options { weights: Some(last.clone()), epochs: Some(1), ..options };
+    train(Arc::new(program(-1)), 0, &options, &mut Silent).unwrap();
+    assert_eq!(weights::read(&last).unwrap().tensors["w"].view().to_f64(), [-2.0]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_at_its_batch_and_keeps_the_files() {
+    let folder = digits();
+    let options = options(&folder);
+    train(Arc::new(program(-1)), 0, &options, &mut Silent).unwrap();
+    let last = options.out.clone().unwrap().join(LAST_FILE);
+    let before = std::fs::read(&last).unwrap();
+    let error = train(Arc::new(program(i64::MAX)), 0, &options, &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { epoch: 1, batch: 2, .. }), "{error}");
+    assert_eq!(std::fs::read(&last).unwrap(), before);
+}
+
+#[test]
+fn weights_that_do_not_fit_are_listed() {
+    let folder = digits();
+    let mut program = program(-1);
+    program.variables.push(variable("Cnn.dense.weight", VariableKind::Weight));
+    program.variables.push(variable("Cnn.dense.bias", VariableKind::State));
+    let mut session = Session::new(Arc::new(program), 1).unwrap();
+    let path = folder.path().join("w");
+    let mut tensors = BTreeMap::new();
+    let (scalar, vector) = (crate::tensor::Tensor::from_f32(&[], &[1.0]), crate::tensor::Tensor::from_f32(&[1], &[1.0]));
+    tensors.insert("w", vector.view());
+    tensors.insert("Cnn.dense.bias", scalar.view());
+    tensors.insert("Cnn.dense_1.weight", scalar.view());
+    tensors.insert("loss", scalar.view());
+    weights::write(&path, &tensors, &BTreeMap::new()).unwrap();
+    let message = load_weights(&mut session, &path).unwrap_err().to_string();
+    let expected = "these weights are not those of `square`; \
+        missing: Cnn.dense.weight (the file has Cnn.dense_1.weight); \
+        unexpected: Cnn.dense_1.weight; \
+        different: w is f32[1] in the file, but f32[] in the spec";
+    assert_eq!(message, format!("{}: {expected}", path.display()));
+    // Nothing was taken over.
+    assert_eq!(session.variable(5).to_f64(), [0.0]);
+}
+
+#[test]
+fn mistakes_are_found_before_the_first_step() {
+    let folder = digits();
+    let message = |damage: &dyn Fn(&mut Program, &mut Options)| {
+        let (mut program, mut options) = (program(-1), options(&folder));
+        damage(&mut program, &mut options);
+        let mut diary = Diary::default();
+        let error = train(Arc::new(program), 0, &options, &mut diary).unwrap_err();
+        assert!(diary.lines.is_empty());
+        error.to_string()
+    };
+    assert_eq!(message(&|_, o| o.data[0].0 = "digit".into()), "no data set is named `digit`; known: digits");
+    assert!(message(&|_, o| o.data.clear()).contains("the folder data does not exist"));
+    assert!(message(&|_, o| o.batch = Some(0)).contains("a batch needs rows"));
+    assert_eq!(
+        message(&|p, _| p.trainings[0].keep_best = Some(watch("accuracy"))),
+        "no figure is named `accuracy`; known: loss, labels"
+    );
+    assert!(
+        message(&|p, _| {
+            p.data[0].validation = 0.0;
+            p.trainings[0].keep_best = Some(watch("loss"));
+        })
+        .contains("`validation.loss` is watched, but the data has no such part")
+    );
+    assert!(message(&|p, _| p.trainings[0].steps[0] = "step".into()).contains("no entry is named `step`"));
+    assert!(message(&|p, _| p.data[0].fields[0].shape = vec![28, 28, 1]).contains("but the spec says u8[28, 28, 1]"));
+    assert!(message(&|_, o| o.out = Some("/proc/nothing/here".into())).contains("cannot make the folder"));
+}
+
+#[test]
+fn wires_carry_the_moment() {
+    let mut b = Builder::new("echo", &[]);
+    let two = b.constant(2);
+    let random = b.input("random", DType::I64, &[two], InputSource::Random);
+    b.output("random", &[two], random);
+    for (name, dtype, source) in [
+        ("step", DType::I64, InputSource::Step),
+        ("epoch", DType::F32, InputSource::Epoch),
+        ("total", DType::I64, InputSource::TotalSteps),
+    ] {
+        let input = b.input(name, dtype, &[], source);
+        b.output(name, &[], input);
+    }
+    let program = Program { entries: vec![b.0], ..Program::default() };
+    let mut session = Session::new(Arc::new(program), 1).unwrap();
+    let wiring = Wiring::new(&session, "echo", 0, &Default::default()).unwrap();
+    let moment = Moment { seed: 9, batch: 5, step: 6, epoch: 1.5, total_steps: 70 };
+    let outputs = wiring.run(&mut session, None, &moment).unwrap();
+    let values: Vec<Vec<f64>> = outputs.iter().map(|(_, value)| value.to_f64()).collect();
+    assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0]]);
+}

@@ -1,0 +1,104 @@
+//! Wiring: where each input of an entry comes from during a training.
+
+use crate::data::{Batch, Table};
+use crate::error::{Error, Result};
+use crate::execute::{Outputs, Session};
+use crate::program::{DType, InputSource, Program};
+use crate::tensor::TensorView;
+
+/// Where in a training a run stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moment {
+    pub seed: u64,
+    /// The number of this batch since the start.
+    pub batch: i64,
+    pub step: i64,
+    /// Epochs done, with the fraction of the current one.
+    pub epoch: f32,
+    pub total_steps: i64,
+}
+
+/// An entry with the sources of its inputs resolved.
+#[derive(Debug)]
+pub struct Wiring {
+    pub entry: usize,
+    wires: Vec<Wire>,
+}
+
+#[derive(Debug)]
+enum Wire {
+    /// A column of the batch; its shape has the batch's rows in front.
+    Column { index: usize, dtype: DType, row: Vec<usize> },
+    Random,
+    Step,
+    Epoch,
+    TotalSteps,
+}
+
+impl Wiring {
+    /// Resolves an entry by its name against the columns of a training's data.
+    pub fn new(session: &Session, name: &str, data: usize, table: &Table) -> Result<Wiring> {
+        let entry = session.entry(name)?;
+        let wrong = |input: &str, message: &str| Error::Unsound(format!("input `{input}` of `{name}` {message}"));
+        let wire = |input: &crate::program::Input| match &input.source {
+            InputSource::Caller => Err(wrong(&input.name, "must be given by a caller, but a training has none")),
+            InputSource::Field { data: other, .. } if *other != data => {
+                Err(wrong(&input.name, "reads another data set than the training's"))
+            }
+            InputSource::Field { field, .. } => {
+                let index = table.columns.iter().position(|column| column.name == *field);
+                let index = index.ok_or_else(|| wrong(&input.name, "reads a field that the data does not have"))?;
+                let column = &table.columns[index];
+                Ok(Wire::Column { index, dtype: column.dtype, row: column.shape.clone() })
+            }
+            InputSource::Random => Ok(Wire::Random),
+            InputSource::Step => Ok(Wire::Step),
+            InputSource::Epoch => Ok(Wire::Epoch),
+            InputSource::TotalSteps => Ok(Wire::TotalSteps),
+        };
+        let wires = session.program().entries[entry].inputs.iter().map(wire).collect::<Result<_>>()?;
+        Ok(Wiring { entry, wires })
+    }
+
+    /// How many numbers the entry gives.
+    pub fn outputs(&self, program: &Program) -> usize {
+        program.entries[self.entry].outputs.len()
+    }
+
+    /// Runs the entry on a batch, at a moment. Without a batch, columns have no rows.
+    pub fn run<'s>(&self, session: &'s mut Session, batch: Option<&Batch>, moment: &Moment) -> Result<Outputs<'s>> {
+        let mut random = [0; 16];
+        random[..8].copy_from_slice(&moment.seed.to_le_bytes());
+        random[8..].copy_from_slice(&moment.batch.to_le_bytes());
+        let (step, epoch) = (moment.step.to_le_bytes(), moment.epoch.to_le_bytes());
+        let total_steps = moment.total_steps.to_le_bytes();
+        let rows = batch.map_or(0, |batch| batch.rows);
+        let shapes: Vec<Vec<usize>> = self
+            .wires
+            .iter()
+            .map(|wire| match wire {
+                Wire::Column { row, .. } => [&[rows], row.as_slice()].concat(),
+                Wire::Random => vec![2],
+                _ => Vec::new(),
+            })
+            .collect();
+        let views: Vec<TensorView<'_>> = self
+            .wires
+            .iter()
+            .zip(&shapes)
+            .map(|(wire, shape)| {
+                let (dtype, data): (DType, &[u8]) = match wire {
+                    Wire::Column { index, dtype, .. } => {
+                        (*dtype, batch.and_then(|batch| batch.columns.get(*index)).map_or(&[], Vec::as_slice))
+                    }
+                    Wire::Random => (DType::I64, &random),
+                    Wire::Step => (DType::I64, &step),
+                    Wire::Epoch => (DType::F32, &epoch),
+                    Wire::TotalSteps => (DType::I64, &total_steps),
+                };
+                TensorView { dtype, shape, data }
+            })
+            .collect();
+        session.run(self.entry, &views)
+    }
+}
