@@ -15,6 +15,7 @@
 
 pub mod affine;
 mod build;
+pub use build::neutral;
 mod contract;
 mod conv;
 mod fuse;
