@@ -64,7 +64,9 @@ pub fn infer(op: &Op, inputs: &[&TensorType], given: Option<&TensorType>) -> Res
         }
         Op::Random { .. } => {
             count(1)?;
-            expect_dtype(inputs, 0, DType::I64)?;
+            if *inputs[0] != TensorType::new(DType::I64, [Dim::constant(2)]) {
+                return fail(format!("the state of random elements is i64[2], not {}", inputs[0]));
+            }
             let ty = stated()?;
             if ty.dtype != DType::F32 {
                 return fail("random elements are f32");
@@ -424,7 +426,7 @@ fn windowed(
     dilation: &[usize],
 ) -> Result<TensorType, TypeError> {
     let r = size.len();
-    if r == 0 || stride.len() != r || dilation.len() != r || axis + r > x.rank() {
+    if r == 0 || stride.len() != r || dilation.len() != r || axis.saturating_add(r) > x.rank() {
         return fail(format!("a window of {r} axes from axis {axis} does not fit {x}"));
     }
     if size.iter().chain(stride).chain(dilation).any(|v| *v == 0) {

@@ -90,7 +90,7 @@ impl Dim {
         let (by, by_coefficient) = divisor.terms.iter().next()?;
         let mut terms = BTreeMap::new();
         for (monomial, coefficient) in &self.terms {
-            if coefficient % by_coefficient != 0 {
+            if coefficient.checked_rem(*by_coefficient) != Some(0) {
                 return None;
             }
             let mut rest = monomial.clone();

@@ -14,6 +14,12 @@
 pub mod build;
 pub mod dim;
 pub mod op;
+#[doc(hidden)]
+pub mod random;
+#[cfg(test)]
+mod tests;
+pub mod text;
+mod verify;
 
 use weft_grammar::Span;
 pub use weft_runtime::program::DType;
@@ -21,6 +27,7 @@ pub use weft_runtime::program::DType;
 pub use build::{Builder, TypeError};
 pub use dim::{Dim, Symbol};
 pub use op::Op;
+pub use verify::{known_symbols, verify, verify_module};
 
 /// A node's place in [`Graph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

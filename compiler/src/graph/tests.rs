@@ -1,0 +1,105 @@
+//! The verifier, the text form, and random graphs through both.
+
+use super::random::{self, Options};
+use super::text::{parse, parse_dim, print};
+use super::{Builder, DType, Dim, NodeId, Op, TensorType, verify};
+use proptest::prelude::*;
+
+const EXAMPLE: &str = r#"graph predict
+bound n <= 128
+guard (n%2) "n must be \"even\""
+%0 = input "x" : f32[n, 28, 28, 1]
+%1 = variable "Cnn.conv.w" : f32[3, 3, 1, 32]
+%2 = conv %0, %1 {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 26, 26, 32]  // Cnn.conv
+%3 = constant 0.0 : f32[]
+%4 = broadcast %3 {axes=[]} : f32[n, 26, 26, 32]
+%5 = max %2, %4 : f32[n, 26, 26, 32]  // Cnn.relu
+%6 = slice %5 {axis=0, start=((n + 1)//2), step=-1} : f32[(n//2), 26, 26, 32]
+%7 = reduce_max %6 {axes=[0, 1, 2, 3]} : f32[]
+%8 = pad %7 {amounts=[], value=-inf} : f32[]
+output "y" = %8
+update "steps" = %3
+"#;
+
+#[test]
+fn text_form_reads_back() {
+    let graph = parse(EXAMPLE).unwrap();
+    assert_eq!(print(&graph), EXAMPLE);
+    assert_eq!(verify(&graph), Ok(()));
+    assert_eq!(&*graph.nodes[2].path, "Cnn.conv");
+}
+
+#[test]
+fn dims_read_back() {
+    for text in
+        ["0", "-3", "-k + 2*m*n + 7", "((n + 1)//2)", "(n%(m + 3))", "max(n, 3) + min(2*n, m)", "(n//-3)"]
+    {
+        assert_eq!(parse_dim(text).unwrap().to_string(), text);
+    }
+    for text in ["", "2*", "(n", "n n", "--n", "max(n)"] {
+        assert!(parse_dim(text).is_err(), "{text}");
+    }
+    assert!(parse_dim(&"(".repeat(100_000)).is_err());
+}
+
+#[test]
+fn errors_name_the_line() {
+    let error = parse("graph g\n%0 = input \"x\" : f32[n]\n%1 = exp %0 : f32[m]\n").unwrap_err();
+    assert_eq!(error.line, 3);
+    for bad in
+        ["%1 = input \"x\" : f32[]", "%0 = exp %0 : f32[]", "%0 = frob : f32[]", "%0 = input \"x : f32[]"]
+    {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_verifier_finds_each_violation() {
+    let good = parse(EXAMPLE).unwrap();
+    let broken = |change: &dyn Fn(&mut super::Graph), says: &str| {
+        let mut graph = good.clone();
+        change(&mut graph);
+        let errors = verify(&graph).unwrap_err().join("\n");
+        assert!(errors.contains(says), "{errors}");
+    };
+    broken(&|g| g.nodes[2].inputs[0] = NodeId(9), "does not stand before");
+    broken(&|g| g.nodes[5].ty.dtype = DType::F16, "gives f32");
+    broken(&|g| g.nodes[4].ty.shape[0] = Dim::symbol("m"), "nothing binds the symbol m");
+    broken(&|g| g.outputs.push(("z".into(), NodeId(99))), "does not exist");
+    broken(&|g| g.outputs.push(("y".into(), NodeId(3))), "stands twice");
+    broken(&|g| g.updates.push(("Cnn.conv.w".into(), NodeId(3))), "the update of `Cnn.conv.w`");
+    broken(&|g| g.nodes[1].op = Op::Input("x".into()), "stands twice");
+    broken(&|g| g.guards.push((Dim::symbol("q"), "q".into(), Default::default())), "binds the symbol q");
+}
+
+#[test]
+fn the_builder_refuses_ill_typed_nodes() {
+    let mut b = Builder::new("bad");
+    let x = b.input("x", TensorType::new(DType::F32, [Dim::symbol("n")])).unwrap();
+    let far = usize::MAX;
+    for op in [
+        Op::Window { axis: far, size: vec![1], stride: vec![1], dilation: vec![1] },
+        Op::Window { axis: 0, size: vec![0], stride: vec![1], dilation: vec![1] },
+        Op::CumulativeSum { axis: far, reverse: false, exclusive: false },
+        Op::Transpose { permutation: vec![far] },
+        Op::Reduce { reduction: super::op::Reduction::Sum, axes: vec![0, 0] },
+        Op::Concat { axis: 1 },
+        Op::Reshape,
+    ] {
+        assert!(b.push(op.clone(), &[x], None).is_err(), "{op:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn random_graphs_are_well_typed_and_read_back(seed: u64, smooth: bool) {
+        let case = random::case(seed, Options { steps: 30, smooth });
+        prop_assert_eq!(verify(&case.graph), Ok(()));
+        let text = print(&case.graph);
+        let back = parse(&text).unwrap();
+        prop_assert_eq!(&back, &case.graph);
+        prop_assert_eq!(print(&back), text);
+    }
+}

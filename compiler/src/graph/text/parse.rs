@@ -1,0 +1,422 @@
+//! Reading the text form: a cursor over one line at a time. The type rules check every node, so what is read is well-typed.
+
+use super::super::build::infer;
+use super::super::dim::Dim;
+use super::super::op::{Binary, Compare, Conv, Distribution, Op, Reduction, Unary};
+use super::super::{DType, Graph, Node, NodeId, TensorType};
+use std::sync::Arc;
+use weft_grammar::Span;
+
+/// Why a text is not a graph, and on which line (from 1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextError {
+    pub line: usize,
+    pub message: String,
+}
+
+impl std::fmt::Display for TextError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+impl std::error::Error for TextError {}
+
+type Read<T> = Result<T, String>;
+
+/// Reads a graph. Lines may be indented; spans are not in the text and come back empty.
+pub fn parse(text: &str) -> Result<Graph, TextError> {
+    let mut graph = Graph::default();
+    for (number, line) in text.lines().enumerate() {
+        read_line(&mut graph, line.trim()).map_err(|message| TextError { line: number + 1, message })?;
+    }
+    Ok(graph)
+}
+
+/// Reads a dim as it is displayed: `2*n + 1`, `((n + 1)//2)`, `max(n, 3)`.
+pub fn parse_dim(text: &str) -> Result<Dim, String> {
+    let mut cursor = Cursor { rest: text, depth: 0 };
+    let dim = cursor.dim()?;
+    cursor.end()?;
+    Ok(dim)
+}
+
+/// Reads a type as it is displayed: `f32[n, 3]`.
+pub fn parse_type(text: &str) -> Result<TensorType, String> {
+    let mut cursor = Cursor { rest: text, depth: 0 };
+    let ty = cursor.ty()?;
+    cursor.end()?;
+    Ok(ty)
+}
+
+fn read_line(graph: &mut Graph, line: &str) -> Read<()> {
+    let mut cursor = Cursor { rest: line, depth: 0 };
+    if line.is_empty() || line.starts_with("//") {
+        return Ok(());
+    }
+    if cursor.eat("%") {
+        return read_node(graph, &mut cursor);
+    }
+    match cursor.word()? {
+        "graph" => graph.name = cursor.rest.trim().to_string(),
+        "bound" => {
+            let symbol = cursor.word()?;
+            cursor.expect("<=")?;
+            graph.bounds.push((Arc::from(symbol), cursor.integer()?));
+            cursor.end()?;
+        }
+        "guard" => {
+            let dim = cursor.dim()?;
+            graph.guards.push((dim, cursor.string()?, Span::default()));
+            cursor.end()?;
+        }
+        word @ ("output" | "update") => {
+            let name = cursor.string()?;
+            cursor.expect("=")?;
+            let id = cursor.node(graph)?;
+            cursor.end()?;
+            if word == "output" { &mut graph.outputs } else { &mut graph.updates }.push((name, id));
+        }
+        word => return Err(format!("`{word}` starts no line")),
+    }
+    Ok(())
+}
+
+fn read_node(graph: &mut Graph, cursor: &mut Cursor<'_>) -> Read<()> {
+    let place: usize = cursor.number()?;
+    if place != graph.nodes.len() {
+        return Err(format!("%{place} stands where %{} is due", graph.nodes.len()));
+    }
+    cursor.expect("=")?;
+    let name = cursor.word()?;
+    let mut inputs = Vec::new();
+    while cursor.peek('%') {
+        inputs.push(cursor.node(graph)?);
+        if !cursor.eat(",") {
+            break;
+        }
+    }
+    let op = read_op(name, cursor)?;
+    cursor.expect(":")?;
+    let given = cursor.ty()?;
+    let path = if cursor.eat("//") { std::mem::take(&mut cursor.rest).trim() } else { "" };
+    cursor.end()?;
+    let types: Vec<&TensorType> = inputs.iter().map(|id| &graph.node(*id).ty).collect();
+    let ty = infer(&op, &types, Some(&given)).map_err(|e| e.message)?;
+    graph.nodes.push(Node { op, inputs, ty, span: Span::default(), path: Arc::from(path) });
+    Ok(())
+}
+
+fn read_op(name: &str, c: &mut Cursor<'_>) -> Read<Op> {
+    if let Some(op) = Unary::from_name(name) {
+        return Ok(Op::Unary(op));
+    }
+    if let Some(op) = Binary::from_name(name) {
+        return Ok(Op::Binary(op));
+    }
+    if let Some(op) = Compare::from_name(name) {
+        return Ok(Op::Compare(op));
+    }
+    if let Some(reduction) = name.strip_prefix("reduce_").and_then(Reduction::from_name) {
+        return c.fields(|c| Ok(Op::Reduce { reduction, axes: c.numbers("axes")? }));
+    }
+    match name {
+        "input" => Ok(Op::Input(c.string()?)),
+        "variable" => Ok(Op::Variable(c.string()?)),
+        "constant" => Ok(Op::Constant(c.float()?)),
+        "table" => Ok(Op::Table(c.list(Cursor::float)?)),
+        "dim" => Ok(Op::DimValue(c.dim()?)),
+        "select" => Ok(Op::Select),
+        "cast" => Ok(Op::Cast),
+        "hold" => Ok(Op::Hold),
+        "reshape" => Ok(Op::Reshape),
+        "random" => c.fields(|c| {
+            c.field("distribution")?;
+            let distribution = match c.word()? {
+                "uniform" => Distribution::Uniform,
+                "normal" => Distribution::Normal,
+                other => return Err(format!("there is no distribution `{other}`")),
+            };
+            c.field("key")?;
+            Ok(Op::Random { distribution, key: c.string()? })
+        }),
+        "iota" => c.fields(|c| Ok(Op::Iota { axis: c.one("axis")? })),
+        "gather" => c.fields(|c| Ok(Op::Gather { axis: c.one("axis")? })),
+        "scatter_add" => c.fields(|c| Ok(Op::ScatterAdd { axis: c.one("axis")? })),
+        "concat" => c.fields(|c| Ok(Op::Concat { axis: c.one("axis")? })),
+        "arg_max" | "arg_min" => {
+            c.fields(|c| Ok(Op::ArgReduce { largest: name == "arg_max", axes: c.numbers("axes")? }))
+        }
+        "broadcast" => c.fields(|c| Ok(Op::Broadcast { axes: c.numbers("axes")? })),
+        "transpose" => c.fields(|c| Ok(Op::Transpose { permutation: c.numbers("permutation")? })),
+        "cumulative_sum" => c.fields(|c| {
+            Ok(Op::CumulativeSum {
+                axis: c.one("axis")?,
+                reverse: c.flag("reverse")?,
+                exclusive: c.flag("exclusive")?,
+            })
+        }),
+        "contract" => c.fields(|c| {
+            c.field("batch")?;
+            let batch = c.list(|c| c.pair(Cursor::number))?;
+            c.field("sum")?;
+            Ok(Op::Contract { batch, sum: c.list(|c| c.pair(Cursor::number))? })
+        }),
+        "conv" => c.fields(|c| Ok(Op::Conv(read_conv(c)?))),
+        "conv_data" => c.fields(|c| Ok(Op::ConvData(read_conv(c)?))),
+        "conv_weights" => c.fields(|c| Ok(Op::ConvWeights(read_conv(c)?))),
+        "top_k" => c.fields(|c| Ok(Op::TopK { k: c.one("k")?, indices: c.flag("indices")? })),
+        "slice" => c.fields(|c| {
+            let axis = c.one("axis")?;
+            c.field("start")?;
+            let start = c.dim()?;
+            c.field("step")?;
+            Ok(Op::Slice { axis, start, step: c.integer()? })
+        }),
+        "window" | "unwindow" => c.fields(|c| {
+            let axis = c.one("axis")?;
+            let [size, stride, dilation] = [c.numbers("size")?, c.numbers("stride")?, c.numbers("dilation")?];
+            Ok(match name {
+                "window" => Op::Window { axis, size, stride, dilation },
+                _ => Op::Unwindow { axis, size, stride, dilation },
+            })
+        }),
+        "pad" => c.fields(|c| {
+            c.field("amounts")?;
+            let amounts = c.list(|c| c.pair(Cursor::dim))?;
+            c.field("value")?;
+            Ok(Op::Pad { amounts, value: c.float()? })
+        }),
+        _ => Err(format!("there is no operation `{name}`")),
+    }
+}
+
+fn read_conv(c: &mut Cursor<'_>) -> Read<Conv> {
+    let stride = c.numbers("stride")?;
+    c.field("padding")?;
+    let padding = c.list(|c| c.pair(Cursor::dim))?;
+    Ok(Conv { stride, padding, dilation: c.numbers("dilation")?, groups: c.one("groups")? })
+}
+
+/// How deep brackets in dims may nest, so that no text exhausts the stack.
+const DEEPEST: usize = 64;
+
+/// What is left of a line.
+struct Cursor<'a> {
+    rest: &'a str,
+    depth: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn eat(&mut self, token: &str) -> bool {
+        match self.rest.trim_start().strip_prefix(token) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn expect(&mut self, token: &str) -> Read<()> {
+        if self.eat(token) { Ok(()) } else { Err(format!("`{token}` is due before `{}`", self.rest)) }
+    }
+
+    fn peek(&self, c: char) -> bool {
+        self.rest.trim_start().starts_with(c)
+    }
+
+    fn end(&self) -> Read<()> {
+        if self.rest.trim().is_empty() { Ok(()) } else { Err(format!("`{}` is too much", self.rest)) }
+    }
+
+    /// The longest beginning of such characters; may be empty.
+    fn take(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest.trim_start();
+        let end = rest.find(|c| !belongs(c)).unwrap_or(rest.len());
+        let (taken, rest) = rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    fn word(&mut self) -> Read<&'a str> {
+        let word = self.take(|c| c.is_alphanumeric() || "_.'$#".contains(c));
+        if word.is_empty() { Err(format!("a name is due before `{}`", self.rest)) } else { Ok(word) }
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, belongs: impl Fn(char) -> bool) -> Read<T> {
+        let text = self.take(belongs);
+        text.parse().map_err(|_| format!("a number is due at `{text}{}`", self.rest))
+    }
+
+    fn number(&mut self) -> Read<usize> {
+        self.parsed(|c| c.is_ascii_digit())
+    }
+
+    fn integer(&mut self) -> Read<i64> {
+        self.parsed(|c| c.is_ascii_digit() || c == '-')
+    }
+
+    /// Also `inf`, `-inf` and `NaN`.
+    fn float(&mut self) -> Read<f64> {
+        self.parsed(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    }
+
+    fn string(&mut self) -> Read<String> {
+        self.expect("\"")?;
+        let mut text = String::new();
+        let mut chars = self.rest.char_indices();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => {
+                    self.rest = self.rest.get(at + 1..).unwrap_or("");
+                    return Ok(text);
+                }
+                '\\' => match chars.next() {
+                    Some((_, 'n')) => text.push('\n'),
+                    Some((_, 'r')) => text.push('\r'),
+                    Some((_, c)) => text.push(c),
+                    None => break,
+                },
+                c => text.push(c),
+            }
+        }
+        Err("a string does not end".to_string())
+    }
+
+    fn node(&mut self, graph: &Graph) -> Read<NodeId> {
+        self.expect("%")?;
+        let place = self.number()?;
+        match u32::try_from(place) {
+            Ok(id) if place < graph.nodes.len() => Ok(NodeId(id)),
+            _ => Err(format!("%{place} does not stand before this line")),
+        }
+    }
+
+    fn ty(&mut self) -> Read<TensorType> {
+        let name = self.word()?;
+        let dtype = DType::from_name(name).ok_or_else(|| format!("there is no dtype `{name}`"))?;
+        Ok(TensorType::new(dtype, self.list(Cursor::dim)?))
+    }
+
+    fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        self.expect("[")?;
+        let mut elements = Vec::new();
+        while !self.eat("]") {
+            if !elements.is_empty() {
+                self.expect(",")?;
+            }
+            elements.push(element(self)?);
+        }
+        Ok(elements)
+    }
+
+    fn pair<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<(T, T)> {
+        self.expect("(")?;
+        let first = element(self)?;
+        self.expect(",")?;
+        let second = element(self)?;
+        self.expect(")")?;
+        Ok((first, second))
+    }
+
+    /// `{`, what `read` reads, `}`.
+    fn fields<T>(&mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
+        self.expect("{")?;
+        let value = read(self)?;
+        self.expect("}")?;
+        Ok(value)
+    }
+
+    /// `name=`, with the comma before it if there is one.
+    fn field(&mut self, name: &str) -> Read<()> {
+        self.eat(",");
+        self.expect(name)?;
+        self.expect("=")
+    }
+
+    fn one(&mut self, name: &str) -> Read<usize> {
+        self.field(name)?;
+        self.number()
+    }
+
+    fn numbers(&mut self, name: &str) -> Read<Vec<usize>> {
+        self.field(name)?;
+        self.list(Cursor::number)
+    }
+
+    fn flag(&mut self, name: &str) -> Read<bool> {
+        self.field(name)?;
+        match self.word()? {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(format!("`{name}` cannot be `{other}`")),
+        }
+    }
+
+    /// A sum of products.
+    fn dim(&mut self) -> Read<Dim> {
+        let mut sum = if self.eat("-") { Dim::constant(0) - self.product()? } else { self.product()? };
+        loop {
+            if self.eat("+") {
+                sum = sum + self.product()?;
+            } else if self.eat("-") {
+                sum = sum - self.product()?;
+            } else {
+                return Ok(sum);
+            }
+        }
+    }
+
+    fn product(&mut self) -> Read<Dim> {
+        let mut product = self.factor()?;
+        loop {
+            if self.eat("*") {
+                product = product * self.factor()?;
+            } else if self.rest.trim_start().starts_with("//") && self.depth > 0 {
+                // Outside of brackets `//` starts a comment.
+                self.expect("//")?;
+                product = product.floor_div(&self.factor()?);
+            } else if self.depth > 0 && self.eat("%") {
+                product = product.rem(&self.factor()?);
+            } else {
+                return Ok(product);
+            }
+        }
+    }
+
+    fn factor(&mut self) -> Read<Dim> {
+        let negative = self.eat("-");
+        if negative || self.rest.trim_start().starts_with(|c: char| c.is_ascii_digit()) {
+            let value: i64 = self.parsed(|c| c.is_ascii_digit())?;
+            return Ok(Dim::constant(if negative { -value } else { value }));
+        }
+        if self.peek('(') {
+            return self.bracketed(Cursor::dim);
+        }
+        let word = self.word()?;
+        match word {
+            "max" | "min" if self.peek('(') => {
+                let (a, b) = self.bracketed(|c| {
+                    let a = c.dim()?;
+                    c.expect(",")?;
+                    Ok((a, c.dim()?))
+                })?;
+                Ok(if word == "max" { a.larger(&b) } else { a.smaller(&b) })
+            }
+            _ => Ok(Dim::symbol(word)),
+        }
+    }
+
+    fn bracketed<T>(&mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
+        self.expect("(")?;
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err("brackets nest too deep".to_string());
+        }
+        let value = read(self)?;
+        self.depth -= 1;
+        self.expect(")")?;
+        Ok(value)
+    }
+}

@@ -1,0 +1,70 @@
+//! Constants of constants: what depends on constants alone is computed here, by the reference evaluator.
+//!
+//! Only scalars and small tables are; a large constant tensor is better as the few nodes that make it.
+
+use super::rewrite::rewrite;
+use crate::evaluate::{Real, Symbols, Value, Values, evaluate_nodes};
+use crate::graph::{DType, Graph, Node, NodeId, Op};
+
+/// The most elements of a folded tensor.
+const LARGEST: i64 = 64;
+
+pub fn run(graph: &Graph) -> Graph {
+    rewrite(graph, |b, node| {
+        let constant = match &node.op {
+            Op::DimValue(dim) => {
+                dim.as_constant().filter(|v| v.unsigned_abs() < 1 << 53).map(|v| Op::Constant(v as f64))
+            }
+            Op::Input(_)
+            | Op::Variable(_)
+            | Op::Constant(_)
+            | Op::Table(_)
+            | Op::Iota { .. }
+            | Op::Random { .. } => None,
+            // These are as good as what they would become.
+            Op::Broadcast { .. } => None,
+            _ => {
+                let inputs: Vec<&Node> = node.inputs.iter().map(|id| b.graph.node(*id)).collect();
+                compute(node, &inputs)
+            }
+        };
+        constant.map(|op| b.push(op, &[], Some(node.ty.clone()))).transpose()
+    })
+}
+
+fn compute(node: &Node, inputs: &[&Node]) -> Option<Op> {
+    let known = |n: &&Node| matches!(n.op, Op::Constant(_) | Op::Table(_));
+    let small = |n: &Node| n.ty.elements().as_constant().is_some_and(|count| count <= LARGEST);
+    if inputs.is_empty() || !inputs.iter().all(known) || !small(node) {
+        return None;
+    }
+    // In f64, which the constants are kept in; but a narrow float rounds, and so does a cast of or to one.
+    let narrow = |n: &Node| match node.op {
+        Op::Cast => n.ty.dtype.is_float() && n.ty.dtype != DType::F64,
+        _ => matches!(n.ty.dtype, DType::F16 | DType::BF16),
+    };
+    let values = if inputs.iter().any(|n| narrow(n)) || narrow(node) {
+        elements::<f32>(node, inputs)?
+    } else {
+        elements::<f64>(node, inputs)?
+    };
+    Some(match (values.as_slice(), node.ty.rank()) {
+        ([value], 0) => Op::Constant(*value),
+        _ => Op::Table(values),
+    })
+}
+
+/// The elements of a node on these inputs; `None` where they would not be exact as `f64`, or there is an error to be met when it runs.
+fn elements<T: Real>(node: &Node, inputs: &[&Node]) -> Option<Vec<f64>> {
+    let mut graph = Graph { nodes: inputs.iter().map(|n| (*n).clone()).collect(), ..Graph::default() };
+    let places = (0..inputs.len() as u32).map(NodeId).collect();
+    graph.nodes.push(Node { inputs: places, ..node.clone() });
+    let (values, out_of_range) =
+        evaluate_nodes::<T>(&graph, &Values::new(), &Values::new(), &Symbols::new()).ok()?;
+    let value = values.last().filter(|_| out_of_range.is_empty())?;
+    let exact = match value {
+        Value::Int(a) => a.iter().all(|v| v.unsigned_abs() < 1 << 53),
+        _ => true,
+    };
+    exact.then(|| value.to_f64())
+}

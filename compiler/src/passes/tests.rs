@@ -1,0 +1,381 @@
+//! Each pass on small graphs in text form, and all of them on random graphs against the evaluator.
+
+use super::{Pass, cse, dce, fold, hoist, layout, optimize, reductions, simplify, views};
+use crate::evaluate::{Symbols, Value, Values, evaluate_with};
+use crate::grad::gradient;
+use crate::graph::op::{Op, Reduction};
+use crate::graph::random::{self, Case, Options};
+use crate::graph::text::{parse, print};
+use crate::graph::{Builder, Graph, NodeId, verify};
+use proptest::prelude::*;
+
+/// Runs a pass and then `dce`, and compares the text without its first line.
+fn check(pass: Pass, before: &str, after: &str) {
+    let graph = parse(before).unwrap();
+    let result = dce::run(&pass(&graph));
+    verify(&result).unwrap();
+    let text: Vec<String> = print(&result).lines().skip(1).map(String::from).collect();
+    let expected: Vec<&str> = after.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    assert_eq!(text, expected, "\n{}", print(&result));
+}
+
+#[test]
+fn simplify_identities() {
+    check(
+        simplify::run,
+        r#"%0 = input "x" : f32[n]
+        %1 = constant 1.0 : f32[]
+        %2 = broadcast %1 {axes=[]} : f32[n]
+        %3 = mul %0, %2 : f32[n]
+        %4 = neg %3 : f32[n]
+        %5 = neg %4 : f32[n]
+        %6 = constant 2.0 : f32[]
+        %7 = broadcast %6 {axes=[]} : f32[n]
+        %8 = pow %5, %7 : f32[n]
+        %9 = neg %8 : f32[n]
+        %10 = add %0, %9 : f32[n]
+        output "y" = %10"#,
+        r#"%0 = input "x" : f32[n]
+        %1 = mul %0, %0 : f32[n]
+        %2 = sub %0, %1 : f32[n]
+        output "y" = %2"#,
+    );
+}
+
+#[test]
+fn a_product_with_zero_stays() {
+    let text = r#"%0 = input "x" : f32[]
+        %1 = constant 0.0 : f32[]
+        %2 = mul %0, %1 : f32[]
+        output "y" = %2"#;
+    check(simplify::run, text, text);
+}
+
+#[test]
+fn simplify_selections_and_casts() {
+    check(
+        simplify::run,
+        r#"%0 = input "x" : bf16[n]
+        %1 = input "c" : bool[n]
+        %2 = cast %0 : f32[n]
+        %3 = cast %2 : f64[n]
+        %4 = not %1 : bool[n]
+        %5 = cast %1 : f64[n]
+        %6 = select %4, %3, %5 : f64[n]
+        output "y" = %6"#,
+        r#"%0 = input "x" : bf16[n]
+        %1 = input "c" : bool[n]
+        %2 = cast %0 : f64[n]
+        %3 = cast %1 : f64[n]
+        %4 = select %1, %3, %2 : f64[n]
+        output "y" = %4"#,
+    );
+    // From float to integer a cast saturates, between integers it wraps: -1 is 0 by the one way and 255 by the other.
+    let text = r#"%0 = input "x" : i8[n]
+        %1 = cast %0 : f32[n]
+        %2 = cast %1 : u8[n]
+        output "y" = %2"#;
+    check(simplify::run, text, text);
+}
+
+#[test]
+fn views_compose() {
+    check(
+        views::run,
+        r#"%0 = input "x" : f32[n, 2, 3]
+        %1 = transpose %0 {permutation=[1, 2, 0]} : f32[2, 3, n]
+        %2 = transpose %1 {permutation=[2, 0, 1]} : f32[n, 2, 3]
+        %3 = reshape %2 : f32[n, 6]
+        %4 = reshape %3 : f32[n, 3, 2]
+        %5 = slice %4 {axis=1, start=1, step=1} : f32[n, 2, 2]
+        %6 = slice %5 {axis=1, start=1, step=-1} : f32[n, 2, 2]
+        output "y" = %6"#,
+        r#"%0 = input "x" : f32[n, 2, 3]
+        %1 = reshape %0 : f32[n, 3, 2]
+        %2 = slice %1 {axis=1, start=2, step=-1} : f32[n, 2, 2]
+        output "y" = %2"#,
+    );
+    check(
+        views::run,
+        r#"%0 = input "x" : f32[n, 4]
+        %1 = slice %0 {axis=1, start=0, step=1} : f32[n, 1]
+        %2 = slice %0 {axis=1, start=1, step=1} : f32[n, 3]
+        %3 = concat %1, %2 {axis=1} : f32[n, 4]
+        %4 = broadcast %3 {axes=[0, 2]} : f32[n, 5, 4]
+        %5 = slice %4 {axis=1, start=2, step=2} : f32[n, 2, 4]
+        output "y" = %5"#,
+        r#"%0 = input "x" : f32[n, 4]
+        %1 = broadcast %0 {axes=[0, 2]} : f32[n, 2, 4]
+        output "y" = %1"#,
+    );
+}
+
+#[test]
+fn reductions_merge() {
+    check(
+        reductions::run,
+        r#"%0 = input "x" : f32[n, 3]
+        %1 = broadcast %0 {axes=[0, 2]} : f32[n, m, 3]
+        %2 = reduce_sum %1 {axes=[1, 2]} : f32[n]
+        %3 = reduce_sum %2 {axes=[0]} : f32[]
+        bound m <= 7
+        output "y" = %3"#,
+        r#"bound m <= 7
+        %0 = input "x" : f32[n, 3]
+        %1 = dim m : f32[]
+        %2 = broadcast %1 {axes=[]} : f32[n, 3]
+        %3 = mul %0, %2 : f32[n, 3]
+        %4 = reduce_sum %3 {axes=[0, 1]} : f32[]
+        output "y" = %4"#,
+    );
+    check(
+        reductions::run,
+        r#"%0 = input "x" : f32[2, n, 3]
+        %1 = transpose %0 {permutation=[2, 0, 1]} : f32[3, 2, n]
+        %2 = reduce_max %1 {axes=[1]} : f32[3, n]
+        output "y" = %2"#,
+        r#"%0 = input "x" : f32[2, n, 3]
+        %1 = reduce_max %0 {axes=[0]} : f32[n, 3]
+        %2 = transpose %1 {permutation=[1, 0]} : f32[3, n]
+        output "y" = %2"#,
+    );
+    // The largest of no elements is -inf, so a broadcast to an unknown number stays.
+    let text = r#"bound m <= 7
+        %0 = input "x" : f32[3]
+        %1 = broadcast %0 {axes=[1]} : f32[m, 3]
+        %2 = reduce_max %1 {axes=[0]} : f32[3]
+        output "y" = %2"#;
+    check(reductions::run, text, text);
+}
+
+#[test]
+fn broadcasts_and_reshapes_sink() {
+    check(
+        hoist::run,
+        r#"%0 = input "x" : f32[3]
+        %1 = broadcast %0 {axes=[1]} : f32[n, 3]
+        %2 = exp %1 : f32[n, 3]
+        %3 = constant 2.0 : f32[]
+        %4 = broadcast %3 {axes=[]} : f32[n, 3]
+        %5 = mul %2, %4 : f32[n, 3]
+        bound n <= 2
+        output "y" = %5"#,
+        r#"bound n <= 2
+        %0 = input "x" : f32[3]
+        %1 = constant 2.0 : f32[]
+        %2 = exp %0 : f32[3]
+        %3 = broadcast %1 {axes=[]} : f32[3]
+        %4 = mul %2, %3 : f32[3]
+        %5 = broadcast %4 {axes=[1]} : f32[n, 3]
+        output "y" = %5"#
+            .replace(
+                "%1 = constant 2.0 : f32[]\n        %2 = exp %0 : f32[3]",
+                "%1 = exp %0 : f32[3]\n        %2 = constant 2.0 : f32[]",
+            )
+            .replace("broadcast %1 {axes=[]}", "broadcast %2 {axes=[]}")
+            .replace("mul %2, %3", "mul %1, %3")
+            .as_str(),
+    );
+}
+
+#[test]
+fn constants_fold_and_equal_nodes_merge() {
+    check(
+        fold::run,
+        r#"%0 = constant 3.0 : f32[]
+        %1 = table [1.0, 2.0] : f32[2]
+        %2 = reduce_sum %1 {axes=[0]} : f32[]
+        %3 = mul %0, %2 : f32[]
+        output "y" = %3"#,
+        r#"%0 = constant 9.0 : f32[]
+        output "y" = %0"#,
+    );
+    check(
+        cse::run,
+        r#"%0 = input "x" : f32[n]
+        %1 = input "random" : i64[2]
+        %2 = random %1 {distribution=uniform, key="a"} : f32[n]
+        %3 = random %1 {distribution=uniform, key="a"} : f32[n]
+        %4 = random %1 {distribution=uniform, key="b"} : f32[n]
+        %5 = add %0, %2 : f32[n]
+        %6 = add %3, %0 : f32[n]
+        %7 = sub %5, %6 : f32[n]
+        %8 = mul %7, %4 : f32[n]
+        output "y" = %8"#,
+        r#"%0 = input "x" : f32[n]
+        %1 = input "random" : i64[2]
+        %2 = random %1 {distribution=uniform, key="a"} : f32[n]
+        %3 = random %1 {distribution=uniform, key="b"} : f32[n]
+        %4 = add %0, %2 : f32[n]
+        %5 = sub %4, %4 : f32[n]
+        %6 = mul %5, %3 : f32[n]
+        output "y" = %6"#,
+    );
+}
+
+#[test]
+fn updates_without_effect_go() {
+    check(
+        dce::run,
+        r#"%0 = input "unused" : f32[n]
+        %1 = variable "a" : f32[3]
+        %2 = variable "b" : f32[3]
+        %3 = exp %2 : f32[3]
+        update "a" = %1
+        update "b" = %3"#,
+        r#"%0 = input "unused" : f32[n]
+        %1 = variable "b" : f32[3]
+        %2 = exp %1 : f32[3]
+        update "b" = %2"#,
+    );
+}
+
+#[test]
+fn pointwise_convolutions_are_contractions() {
+    check(
+        layout::run,
+        r#"%0 = input "x" : f32[n, 5, 5, 8]
+        %1 = variable "w" : f32[1, 1, 8, 4]
+        %2 = conv %0, %1 {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 5, 5, 4]
+        %3 = conv_weights %0, %2 {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[1, 1, 8, 4]
+        output "y" = %2
+        output "dw" = %3"#,
+        r#"%0 = input "x" : f32[n, 5, 5, 8]
+        %1 = variable "w" : f32[1, 1, 8, 4]
+        %2 = reshape %1 : f32[8, 4]
+        %3 = contract %0, %2 {batch=[], sum=[(3, 0)]} : f32[n, 5, 5, 4]
+        %4 = contract %0, %3 {batch=[], sum=[(0, 0), (1, 1), (2, 2)]} : f32[8, 4]
+        %5 = reshape %4 : f32[1, 1, 8, 4]
+        output "y" = %3
+        output "dw" = %5"#,
+    );
+}
+
+#[test]
+fn contractions_take_transpositions_and_broadcasts_in() {
+    check(
+        layout::run,
+        r#"%0 = input "x" : f32[n, t, 8]
+        %1 = variable "w" : f32[4, 8]
+        %2 = transpose %1 {permutation=[1, 0]} : f32[8, 4]
+        %3 = contract %0, %2 {batch=[], sum=[(2, 0)]} : f32[n, t, 4]
+        %4 = broadcast %1 {axes=[1, 2]} : f32[n, 4, 8]
+        %5 = contract %0, %4 {batch=[(0, 0)], sum=[(2, 2)]} : f32[n, t, 4]
+        output "y" = %3
+        output "z" = %5"#,
+        r#"%0 = input "x" : f32[n, t, 8]
+        %1 = variable "w" : f32[4, 8]
+        %2 = contract %0, %1 {batch=[], sum=[(2, 1)]} : f32[n, t, 4]
+        %3 = contract %0, %1 {batch=[], sum=[(2, 1)]} : f32[n, t, 4]
+        output "y" = %2
+        output "z" = %3"#,
+    );
+}
+
+fn values(case: &Case) -> Values<f64> {
+    let value = |given: &random::Given| Value::from_f64(given.dtype, &given.shape, &given.values).unwrap();
+    case.inputs.iter().map(|given| (given.name.clone(), value(given))).collect()
+}
+
+fn run(graph: &Graph, case: &Case, values: &Values<f64>) -> Values<f64> {
+    let symbols = Symbols::from([("n".to_string(), case.n)]);
+    evaluate_with(graph, values, &Values::new(), &symbols)
+        .unwrap_or_else(|e| panic!("{e}\n{}", print(graph)))
+        .outputs
+}
+
+fn same(a: &Values<f64>, b: &Values<f64>) -> Result<(), String> {
+    for (name, x) in a {
+        let (x, y) = (x.to_f64(), b[name].to_f64());
+        for (i, (x, y)) in x.iter().zip(&y).enumerate() {
+            let close = (x - y).abs() <= 1e-9 * (1.0 + x.abs().max(y.abs()));
+            if !(x == y || close || x.is_nan() && y.is_nan()) {
+                return Err(format!("{name}[{i}]: {x} became {y}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sum of all float outputs.
+fn loss(b: &mut Builder) -> Option<NodeId> {
+    let mut total: Option<NodeId> = None;
+    for (_, id) in b.graph.outputs.clone() {
+        if !b.ty(id).dtype.is_float() {
+            continue;
+        }
+        let axes: Vec<usize> = (0..b.ty(id).rank()).collect();
+        let sum = b.reduce(Reduction::Sum, id, &axes).unwrap();
+        total = Some(match total {
+            None => sum,
+            Some(t) => b.push(Op::Binary(crate::graph::op::Binary::Add), &[t, sum], None).unwrap(),
+        });
+    }
+    total
+}
+
+/// The case with a loss, and with the gradients of its float inputs as outputs.
+fn with_gradients(case: &Case) -> Option<Graph> {
+    let mut b = Builder::new("gradients");
+    b.graph = case.graph.clone();
+    let loss = loss(&mut b)?;
+    let wrt: Vec<(String, NodeId)> = b
+        .graph
+        .ids()
+        .filter_map(|id| match &b.graph.node(id).op {
+            Op::Input(name) if b.ty(id).dtype.is_float() => Some((name.clone(), id)),
+            _ => None,
+        })
+        .collect();
+    let ids: Vec<NodeId> = wrt.iter().map(|(_, id)| *id).collect();
+    let gradients = gradient(&mut b, loss, None, &ids).unwrap();
+    b.graph.outputs = vec![("loss".into(), loss)];
+    b.graph.outputs.extend(wrt.into_iter().zip(gradients).map(|((name, _), g)| (name, g)));
+    Some(b.graph)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn optimize_preserves_values(seed: u64) {
+        let case = random::case(seed, Options { steps: 40, smooth: false });
+        let optimized = optimize(&case.graph);
+        prop_assert_eq!(verify(&optimized), Ok(()));
+        let values = values(&case);
+        let (before, after) = (run(&case.graph, &case, &values), run(&optimized, &case, &values));
+        if let Err(e) = same(&before, &after) {
+            prop_assert!(false, "{}\n{}\n{}", e, print(&case.graph), print(&optimized));
+        }
+    }
+
+    #[test]
+    fn gradients_of_random_graphs_are_differences(seed: u64) {
+        let case = random::case(seed, Options { steps: 15, smooth: true });
+        let Some(graph) = with_gradients(&case) else { return Ok(()) };
+        prop_assert_eq!(verify(&graph), Ok(()));
+        let point = values(&case);
+        let found = run(&graph, &case, &point);
+        prop_assert_eq!(same(&found, &run(&optimize(&graph), &case, &point)), Ok(()));
+        let mut loss = graph.clone();
+        loss.outputs.truncate(1);
+        for given in case.inputs.iter().filter(|given| given.dtype.is_float()) {
+            // One element of each input, chosen by the seed.
+            let i = (seed % given.values.len() as u64) as usize;
+            let at = |step: f64| {
+                let mut moved = given.values.clone();
+                moved[i] += step;
+                let mut values = point.clone();
+                values.insert(given.name.clone(), Value::from_f64(given.dtype, &given.shape, &moved).unwrap());
+                run(&loss, &case, &values)["loss"].to_f64()[0]
+            };
+            let slope = |step: f64| (at(step) - at(-step)) / (2.0 * step);
+            // Richardson's extrapolation of two central differences.
+            let (wide, close) = (slope(2e-4), slope(1e-4));
+            let expected = (4.0 * close - wide) / 3.0;
+            let doubt = 1e-6 * (1.0 + expected.abs()) + (close - wide).abs() + 1e-9 * at(0.0).abs();
+            let g = found[&given.name].to_f64()[i];
+            prop_assert!((g - expected).abs() <= doubt, "{}[{}]: {} is {} by differences\n{}", given.name, i, g, expected, print(&case.graph));
+        }
+    }
+}
