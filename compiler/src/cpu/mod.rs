@@ -12,6 +12,8 @@ pub mod isa;
 mod nest;
 mod program;
 mod strip;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use crate::graph::{DType, Dim, Module};

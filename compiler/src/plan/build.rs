@@ -233,6 +233,7 @@ impl<'a> Build<'a> {
                 self.rows_kernel(node, kernel, x, outs, axis, space);
                 Ok(())
             }
+            Op::Gather { axis } if node.ty.dtype == DType::F32 => self.gather(id, out, *axis),
             Op::Unwindow { axis, size, stride, dilation } => {
                 self.unwindow(id, out, *axis, size, stride, dilation)
             }
@@ -512,6 +513,32 @@ impl<'a> Build<'a> {
         stages.iter_mut().for_each(Stage::tidy);
         let draft = Draft::nest(node, Nest { space: axis, stages });
         self.built.drafts.push(draft);
+        Ok(())
+    }
+
+    /// Rows of a table, by the runtime's kernel, which reports an index out of range.
+    fn gather(&mut self, id: NodeId, out: BufferId, axis: usize) -> Result<(), Stop> {
+        let node = self.graph.node(id);
+        let shape = &self.graph.node(node.inputs[0]).ty.shape;
+        let count = self.graph.node(node.inputs[1]).ty.elements();
+        let table = self.contiguous(node.inputs[0])?;
+        let indices = self.contiguous(node.inputs[1])?;
+        let (outer, inner) = (product(&shape[..axis]), product(&shape[axis + 1..]));
+        let kernel =
+            Kernel::Gather { axis: shape[axis].clone(), count: count.clone(), inner: inner.clone() };
+        let space = outer.clone() * count.clone();
+        self.runtime_kernel(node, kernel, vec![table, indices], vec![out], space.clone(), space.clone() * inner.clone());
+        if let (true, Some(draft)) = (outer.is(1), self.built.drafts.last_mut()) {
+            // One row of the result for each index: cut along with what reads it.
+            let row = |offset: Dim, size: &Dim| {
+                Some(Affine::variable(0).scale(size).add(&Affine::constant(offset)))
+            };
+            draft.accesses[1].at = row(draft.buffers[1].1.clone(), &Dim::constant(1));
+            draft.accesses[2].at = row(Dim::constant(0), &inner);
+            draft.accesses[2].reach = inner;
+            draft.accesses[1].extents = vec![space.clone()];
+            draft.accesses[2].extents = vec![space];
+        }
         Ok(())
     }
 

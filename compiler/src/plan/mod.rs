@@ -180,6 +180,11 @@ pub enum Kernel {
         reverse: bool,
         exclusive: bool,
     },
+    Gather {
+        axis: Dim,
+        count: Dim,
+        inner: Dim,
+    },
     ScatterAdd {
         axis: Dim,
         count: Dim,
