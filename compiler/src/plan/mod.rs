@@ -1,1 +1,268 @@
-//! (module doc)
+//! graph → plan: which values are kept in memory, which kernels compute them, when, and where.
+//!
+//! A [`Plan`] is a plain value with a stable text form ([`text`]). It knows no machine: kernels are loop nests over symbolic
+//! dims, or one of the runtime's contraction, convolution and indexing kernels. [`plan`] makes it in five steps, one file each:
+//!
+//! 1. [`select`] decides which nodes are *materialised* (have a buffer); the others are expressions or index maps inside
+//!    their users.
+//! 2. [`build`] makes one kernel per materialised node: a loop nest ([`values`] turns nodes into scalar values at an index), or a
+//!    runtime kernel ([`contract`], [`conv`]).
+//! 3. [`fuse`] merges loop nests: a producer with consumers that read it point by point, siblings that read the same, maps that
+//!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
+//! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
+//!    barrier, so what one kernel writes is in cache when the next one reads it.
+//! 5. [`memory`] gives each buffer its lifetime, and lets updates and last readers write in place.
+
+pub mod affine;
+mod build;
+pub use build::neutral;
+mod contract;
+mod conv;
+mod fuse;
+mod memory;
+pub mod nest;
+mod normal;
+mod schedule;
+mod select;
+pub mod text;
+mod values;
+
+use crate::graph::{DType, Dim, Entry, Node, NodeId, Symbol, Variable};
+use affine::Affine;
+use nest::Nest;
+use std::sync::Arc;
+use weft_grammar::Span;
+use weft_runtime::program::{ConvolutionKind, InputSource, Partition};
+
+/// What cannot be planned, and where it stands in the spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanError {
+    pub message: String,
+    pub path: Arc<str>,
+    pub span: Span,
+}
+
+impl std::fmt::Display for PlanError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl PlanError {
+    fn at(node: &Node, message: impl Into<String>) -> PlanError {
+        PlanError { message: message.into(), path: node.path.clone(), span: node.span }
+    }
+}
+
+/// Why a kernel could not be built.
+#[derive(Debug)]
+enum Stop {
+    /// The node must be in memory first.
+    Need(NodeId),
+    Error(PlanError),
+}
+
+impl From<PlanError> for Stop {
+    fn from(error: PlanError) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+/// A place in [`Plan::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u32);
+
+impl BufferId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The schedule of one entry.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub name: String,
+    pub symbols: Vec<Symbol>,
+    pub inputs: Vec<(String, DType, Vec<Dim>, InputSource, BufferId)>,
+    pub outputs: Vec<(String, DType, Vec<Dim>, BufferId)>,
+    pub guards: Vec<(Dim, String, Span)>,
+    pub buffers: Vec<Buffer>,
+    pub segments: Vec<Segment>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub name: String,
+    pub dtype: DType,
+    pub elements: Dim,
+    pub storage: Storage,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Storage {
+    /// Live from the first to the last of these segments.
+    Arena { first: usize, last: usize },
+    /// Index into the module's variables.
+    Variable(usize),
+    Constant(Vec<u8>),
+    /// The storage of another buffer.
+    Alias(BufferId),
+    /// No kernel uses it any more.
+    Unused,
+}
+
+/// Kernels that run chunk by chunk along `units` with no barrier between them.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub units: Dim,
+    pub grain: Dim,
+    pub launches: Vec<Launch>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub kernel: Kernel,
+    /// In the kernel's order, with an offset in elements. For a nest: the order of [`Launch::nest_buffers`].
+    pub buffers: Vec<(BufferId, Dim)>,
+    pub per_unit: Dim,
+    pub path: Arc<str>,
+    pub span: Span,
+    pub flops: Dim,
+    pub bytes: Dim,
+}
+
+/// One axis of a runtime kernel; see `weft_runtime::program::Stride`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stride {
+    pub extent: Dim,
+    pub a: Option<Dim>,
+    pub b: Option<Dim>,
+    pub c: Option<Dim>,
+}
+
+/// The kernels of `weft_runtime::program::Kernel`, over symbolic dims.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    Nest(Nest),
+    Contraction {
+        batch: Vec<Stride>,
+        m: Vec<Stride>,
+        k: Vec<Stride>,
+        n: Stride,
+        packed: bool,
+        partition: Partition,
+        splits: u32,
+    },
+    Convolution {
+        kind: ConvolutionKind,
+        n: Dim,
+        input: [Dim; 2],
+        output: [Dim; 2],
+        input_channels: Dim,
+        output_channels: Dim,
+        kernel: [Dim; 2],
+        stride: [u32; 2],
+        padding: [Dim; 2],
+        dilation: [u32; 2],
+        groups: Dim,
+        splits: u32,
+    },
+    Pack {
+        taps: Stride,
+        k: Stride,
+        n: Stride,
+    },
+    CumulativeSum {
+        axis: Dim,
+        inner: Dim,
+        reverse: bool,
+        exclusive: bool,
+    },
+    Gather {
+        axis: Dim,
+        count: Dim,
+        inner: Dim,
+    },
+    ScatterAdd {
+        axis: Dim,
+        count: Dim,
+        inner: Dim,
+    },
+    TopK {
+        axis: Dim,
+        k: Dim,
+    },
+}
+
+/// A kernel before it has a place in the schedule.
+#[derive(Clone, Debug)]
+struct Draft {
+    kernel: Kernel,
+    buffers: Vec<(BufferId, Dim)>,
+    /// How the kernel touches memory, for fusion and scheduling. For nests this follows from the stages.
+    accesses: Vec<Access>,
+    /// Extents of the loops that `accesses` speak of; the leading ones make the index space.
+    loops: Vec<Dim>,
+    /// The whole index space; it is `loops[0]` times what belongs to one step of it, unless the kernel cannot be cut.
+    space: Dim,
+    path: Arc<str>,
+    span: Span,
+    flops: Dim,
+}
+
+/// A buffer read or written by a kernel.
+#[derive(Clone, Debug)]
+struct Access {
+    buffer: BufferId,
+    write: bool,
+    /// The map over the kernel's loops; `None` when any element may be touched.
+    at: Option<Affine>,
+    /// How many elements from there on.
+    reach: Dim,
+    /// Extents of the variables of `at`.
+    extents: Vec<Dim>,
+}
+
+/// The graph of one entry as a schedule of kernels.
+pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
+    let mut selection = select::select(&entry.graph);
+    let mut built = loop {
+        match build::build(entry, variables, &selection) {
+            Ok(built) => break built,
+            Err(Stop::Error(error)) => return Err(error),
+            // Each round materialises one node more, so this ends.
+            Err(Stop::Need(id)) if !selection.materialised[id.index()] => selection.materialised[id.index()] = true,
+            Err(Stop::Need(id)) => return Err(PlanError::at(entry.graph.node(id), "cannot be read as it is")),
+        }
+    };
+    fuse::fuse(&mut built);
+    let segments = schedule::schedule(&mut built);
+    Ok(memory::finish(entry, variables, built, segments))
+}
+
+/// What [`build`] makes and the later steps refine.
+#[derive(Debug)]
+struct Built {
+    buffers: Vec<Buffer>,
+    drafts: Vec<Draft>,
+    inputs: Vec<(String, DType, Vec<Dim>, InputSource, BufferId)>,
+    outputs: Vec<(String, DType, Vec<Dim>, BufferId)>,
+    /// New values of variables: the buffer that holds one, the variable's own.
+    updates: Vec<(BufferId, BufferId)>,
+    /// Likely values of symbols, for costs alone.
+    sizes: Vec<(Symbol, i64)>,
+}
+
+impl Built {
+    /// A likely value of a dim, for decisions about speed. Never for decisions about meaning.
+    fn estimate(&self, dim: &Dim) -> i64 {
+        estimate(dim, &self.sizes)
+    }
+}
+
+fn estimate(dim: &Dim, sizes: &[(Symbol, i64)]) -> i64 {
+    let bind = |name: &str| Some(sizes.iter().find(|(s, _)| **s == *name).map_or(64, |(_, v)| *v));
+    dim.evaluate(&bind).unwrap_or(i64::MAX / 4).max(0)
+}

@@ -1,0 +1,681 @@
+//! Loops: a nest's index space, its stages, and the ways a stage is vectorised.
+//!
+//! Vectors are 4 × f32, and the innermost loop is unrolled by 4 of them; what is left over runs element by element with the
+//! very same operations, so an element's bits do not depend on where a range begins. A reduction along the vector axis keeps
+//! 16 partial sums, element i going to sum i mod 16, and folds them in one fixed tree.
+
+use super::value::{Body, Held, Width};
+use super::Job;
+use crate::graph::op::Reduction;
+use crate::graph::{DType, Dim};
+use crate::plan::affine::Affine;
+use crate::plan::nest::{How, Stage, ValueId};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_frontend::{FunctionBuilder, Variable};
+use std::collections::HashMap;
+
+/// Elements of the partial results of a reduction along the vector axis.
+pub const LANES: i64 = 16;
+/// A reduction of a constant extent up to this is simply walked.
+const SHORT: i64 = 16;
+/// Small reductions around a vector (pooling windows) are unrolled up to so many steps.
+const UNROLL: i64 = 9;
+
+pub type Result<T> = std::result::Result<T, String>;
+
+/// Lowers one nest.
+pub(crate) struct Lower<'a, 'f> {
+    pub job: &'a Job,
+    pub b: FunctionBuilder<'f>,
+    pub buffers: Vec<ir::Value>,
+    dims: HashMap<Dim, ir::Value>,
+    pub table: ir::Value,
+    /// The current loop variables of the stage.
+    pub iv: Vec<Option<ir::Value>>,
+    /// Readable memory for loads whose guard is false.
+    pub nowhere: ir::Value,
+    pub call_conv: CallConv,
+    range: (ir::Value, ir::Value),
+}
+
+impl std::fmt::Debug for Lower<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lower").field("job", self.job).finish_non_exhaustive()
+    }
+}
+
+/// `fn(buffers, dims, table, begin, end)`
+pub fn signature(isa: &dyn TargetIsa) -> ir::Signature {
+    let mut signature = ir::Signature::new(isa.default_call_conv());
+    signature.params = vec![AbiParam::new(types::I64); 5];
+    signature
+}
+
+pub(crate) fn lower(job: &Job, mut b: FunctionBuilder<'_>, isa: &dyn TargetIsa) -> Result<()> {
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    let params = b.block_params(entry).to_vec();
+    let fixed = MemFlagsData::trusted().with_readonly().with_can_move();
+    let mut buffers = Vec::new();
+    for slot in 0..job.dtypes.len() {
+        buffers.push(b.ins().load(types::I64, fixed, params[0], 8 * slot as i32));
+    }
+    let mut dims = HashMap::new();
+    for (place, dim) in job.dims.iter().enumerate() {
+        dims.insert(dim.clone(), b.ins().load(types::I64, fixed, params[1], 8 * place as i32));
+    }
+    let slot = b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 128, 4));
+    let nowhere = b.ins().stack_addr(types::I64, slot, 0);
+    let mut lower = Lower {
+        job,
+        b,
+        buffers,
+        dims,
+        table: params[2],
+        iv: Vec::new(),
+        nowhere,
+        call_conv: isa.default_call_conv(),
+        range: (params[3], params[4]),
+    };
+    lower.nest()?;
+    lower.b.ins().return_(&[]);
+    lower.b.seal_all_blocks();
+    lower.b.finalize(isa.frontend_config());
+    Ok(())
+}
+
+impl Lower<'_, '_> {
+    pub fn int(&mut self, value: i64) -> ir::Value {
+        self.b.ins().iconst(types::I64, value)
+    }
+
+    /// The value of a dim: a constant, or what the caller passed.
+    pub fn dim(&mut self, dim: &Dim) -> Result<ir::Value> {
+        match dim.as_constant() {
+            Some(value) => Ok(self.int(value)),
+            None => self.dims.get(dim).copied().ok_or_else(|| format!("the dim {dim} was not passed")),
+        }
+    }
+
+    /// The value of a map at the current loop variables, without one of them.
+    pub fn affine(&mut self, at: &Affine, without: Option<usize>) -> Result<ir::Value> {
+        let mut sum: Option<ir::Value> = None;
+        for (variable, coefficient) in &at.terms {
+            if Some(*variable) == without {
+                continue;
+            }
+            let iv = self.iv.get(*variable).copied().flatten().ok_or("a loop variable is not set")?;
+            let term = if coefficient.is(1) {
+                iv
+            } else {
+                let by = self.dim(coefficient)?;
+                self.b.ins().imul(iv, by)
+            };
+            sum = Some(match sum {
+                Some(sum) => self.b.ins().iadd(sum, term),
+                None => term,
+            });
+        }
+        if !at.constant.is(0) || sum.is_none() {
+            let constant = self.dim(&at.constant)?;
+            sum = Some(match sum {
+                Some(sum) => self.b.ins().iadd(sum, constant),
+                None => constant,
+            });
+        }
+        sum.ok_or_else(|| "an empty sum".into())
+    }
+
+    /// `for i in lo..hi step by`, as long as `fit` elements are left. The variable holds where it stopped afterwards.
+    pub fn steps(
+        &mut self,
+        variable: Variable,
+        hi: ir::Value,
+        by: i64,
+        fit: i64,
+        body: &mut dyn FnMut(&mut Self, ir::Value) -> Result<()>,
+    ) -> Result<()> {
+        let (head, inside, after) =
+            (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let limit = if fit == 1 {
+            hi
+        } else {
+            let slack = self.int(fit - 1);
+            self.b.ins().isub(hi, slack)
+        };
+        self.b.ins().jump(head, &[]);
+        self.b.switch_to_block(head);
+        let at = self.b.use_var(variable);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, at, limit);
+        self.b.ins().brif(more, inside, &[], after, &[]);
+        self.b.switch_to_block(inside);
+        body(self, at)?;
+        let next = self.b.ins().iadd_imm_s(at, by);
+        self.b.def_var(variable, next);
+        self.b.ins().jump(head, &[]);
+        self.b.switch_to_block(after);
+        Ok(())
+    }
+
+    fn for_each(
+        &mut self,
+        hi: ir::Value,
+        body: &mut dyn FnMut(&mut Self, ir::Value) -> Result<()>,
+    ) -> Result<()> {
+        let variable = self.b.declare_var(types::I64);
+        let zero = self.int(0);
+        self.b.def_var(variable, zero);
+        self.steps(variable, hi, 1, 1, body)
+    }
+
+    fn nest(&mut self) -> Result<()> {
+        let nest = &self.job.nest;
+        let Some(first) = nest.stages.first() else { return Ok(()) };
+        let (begin, end) = self.range;
+        if nest.space == 1 && first.vector == Some(0) {
+            // The range itself is walked in vectors.
+            self.iv = vec![None; first.extents().len()];
+            return self.along(first, begin, end, None);
+        }
+        let extents = first.kept[..nest.space].to_vec();
+        // Where the range begins, from the innermost loop out; then the variables count on.
+        let mut rest = begin;
+        let mut counters = vec![None; nest.space];
+        for (place, extent) in extents.iter().enumerate().rev() {
+            let variable = self.b.declare_var(types::I64);
+            if place == 0 {
+                self.b.def_var(variable, rest);
+            } else {
+                let extent = self.dim(extent)?;
+                // An empty extent makes an empty range; the division must not trap on it.
+                let one = self.int(1);
+                let by = self.b.ins().umax(extent, one);
+                let quotient = self.b.ins().udiv(rest, by);
+                let whole = self.b.ins().imul(quotient, by);
+                let remainder = self.b.ins().isub(rest, whole);
+                self.b.def_var(variable, remainder);
+                rest = quotient;
+            }
+            counters[place] = Some(variable);
+        }
+        let counters: Vec<Variable> = counters.into_iter().flatten().collect();
+        let flat = self.b.declare_var(types::I64);
+        self.b.def_var(flat, begin);
+        self.steps(flat, end, 1, 1, &mut |lower, _| {
+            let here: Vec<ir::Value> = counters.iter().map(|c| lower.b.use_var(*c)).collect();
+            for stage in &lower.job.nest.stages {
+                lower.iv = vec![None; stage.extents().len()];
+                for (slot, value) in lower.iv.iter_mut().zip(&here) {
+                    *slot = Some(*value);
+                }
+                lower.inner(stage, lower.job.nest.space)?;
+            }
+            lower.advance(&counters, &extents)
+        })
+    }
+
+    /// The next point of the index space: the innermost variable counts, and carries at its extent.
+    fn advance(&mut self, counters: &[Variable], extents: &[Dim]) -> Result<()> {
+        let mut carry = self.int(1);
+        for (place, (counter, extent)) in counters.iter().zip(extents).enumerate().rev() {
+            let at = self.b.use_var(*counter);
+            let next = self.b.ins().iadd(at, carry);
+            if place == 0 {
+                self.b.def_var(*counter, next);
+            } else {
+                let extent = self.dim(extent)?;
+                let over = self.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, next, extent);
+                let zero = self.int(0);
+                let wrapped = self.b.ins().select(over, zero, next);
+                self.b.def_var(*counter, wrapped);
+                carry = self.b.ins().uextend(types::I64, over);
+            }
+        }
+        Ok(())
+    }
+
+    /// The kept loops of a stage from `from` on, up to the vectorised one.
+    fn inner(&mut self, stage: &Stage, from: usize) -> Result<()> {
+        if from < stage.kept.len() && stage.vector != Some(from) {
+            let extent = self.dim(&stage.kept[from])?;
+            return self.for_each(extent, &mut |lower, iv| {
+                lower.iv[from] = Some(iv);
+                lower.inner(stage, from + 1)
+            });
+        }
+        match stage.vector {
+            Some(v) if v < stage.kept.len() => {
+                let (zero, extent) = (self.int(0), self.dim(&stage.kept[v])?);
+                self.along(stage, zero, extent, stage.kept[v].as_constant())
+            }
+            _ => self.row(stage),
+        }
+    }
+
+    /// Walks a kept vector axis. `whole` is its extent where that is constant and the walk starts at 0.
+    fn along(&mut self, stage: &Stage, lo: ir::Value, hi: ir::Value, whole: Option<i64>) -> Result<()> {
+        let axis = stage.vector.ok_or("no vector axis")?;
+        let mut body = Body::new(stage, Some(axis));
+        body.hoist(self)?;
+        if body.calls_in_strips(self) {
+            return self.in_strips(stage, &mut body, lo, hi);
+        }
+        let vector = body.vectorises();
+        self.widths(lo, hi, whole, vector, true, &mut |lower, width, at| {
+            lower.iv[axis] = Some(at);
+            lower.at_point(stage, &mut body, width)
+        })
+    }
+
+    /// `lo..hi` in steps of four vectors, then of one, then element by element.
+    pub fn widths(
+        &mut self,
+        lo: ir::Value,
+        hi: ir::Value,
+        whole: Option<i64>,
+        vector: bool,
+        single: bool,
+        body: &mut dyn FnMut(&mut Self, Width, ir::Value) -> Result<()>,
+    ) -> Result<()> {
+        let variable = self.b.declare_var(types::I64);
+        self.b.def_var(variable, lo);
+        let fits = |low: i64, left: &dyn Fn(i64) -> i64| whole.is_none_or(|e| left(e) >= low);
+        if vector && fits(LANES, &|e| e) {
+            self.steps(variable, hi, LANES, LANES, &mut |lower, at| body(lower, Width::Vectors(4), at))?;
+        }
+        if vector && single && fits(4, &|e| e % LANES) {
+            self.steps(variable, hi, 4, 4, &mut |lower, at| body(lower, Width::Vectors(1), at))?;
+        }
+        let rest = if !vector {
+            1
+        } else if single {
+            4
+        } else {
+            LANES
+        };
+        if rest == 1 || fits(1, &|e| e % rest) {
+            self.steps(variable, hi, 1, 1, &mut |lower, at| body(lower, Width::Scalar, at))?;
+        }
+        Ok(())
+    }
+
+    /// Everything that a stage does at one point (or vector of points) of its kept loops.
+    fn at_point(&mut self, stage: &Stage, body: &mut Body<'_>, width: Width) -> Result<()> {
+        body.begin(width);
+        if stage.reductions.is_empty() && stage.reduced.is_empty() {
+            for store in &stage.stores {
+                self.store(body, store)?;
+            }
+            return Ok(());
+        }
+        let results = self.reduce_here(stage, body, width)?;
+        body.begin(width);
+        body.reduced = results;
+        for store in stage.stores.iter().filter(|s| !s.inner) {
+            self.store(body, store)?;
+        }
+        Ok(())
+    }
+
+    /// Walks the reduced loops with the results in registers.
+    fn reduce_here(&mut self, stage: &Stage, body: &mut Body<'_>, width: Width) -> Result<Vec<Held>> {
+        let mut folds = Vec::new();
+        for reduce in &stage.reductions {
+            folds.push(Fold::new(self, stage, body, reduce.how, reduce.of, width)?);
+        }
+        let steps: Option<i64> =
+            stage.reduced.iter().map(Dim::as_constant).try_fold(1i64, |a, e| Some(a.saturating_mul(e?)));
+        let unroll = steps.is_some_and(|s| s <= UNROLL);
+        self.reduced_loops(stage, 0, unroll, &mut |lower| {
+            body.begin(width);
+            for store in stage.stores.iter().filter(|s| s.inner) {
+                lower.store(body, store)?;
+            }
+            for fold in &folds {
+                fold.step(lower, stage, body, width)?;
+            }
+            Ok(())
+        })?;
+        Ok(folds.iter().map(|f| f.result(self)).collect())
+    }
+
+    fn reduced_loops(
+        &mut self,
+        stage: &Stage,
+        from: usize,
+        unroll: bool,
+        body: &mut dyn FnMut(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let place = stage.kept.len() + from;
+        match stage.reduced.get(from) {
+            None => body(self),
+            Some(extent) if unroll => {
+                for step in 0..extent.as_constant().unwrap_or(0) {
+                    self.iv[place] = Some(self.int(step));
+                    self.reduced_loops(stage, from + 1, unroll, body)?;
+                }
+                Ok(())
+            }
+            Some(extent) => {
+                let extent = self.dim(extent)?;
+                self.for_each(extent, &mut |lower, iv| {
+                    lower.iv[place] = Some(iv);
+                    lower.reduced_loops(stage, from + 1, unroll, body)
+                })
+            }
+        }
+    }
+
+    /// One point of the kept loops with the vector axis, if any, among the reduced ones.
+    fn row(&mut self, stage: &Stage) -> Result<()> {
+        let steps: Option<i64> =
+            stage.reduced.iter().map(Dim::as_constant).try_fold(1i64, |a, e| Some(a.saturating_mul(e?)));
+        let mut body = Body::new(stage, stage.vector);
+        body.hoist(self)?;
+        let simple = stage.vector.is_none()
+            || stage.reductions.iter().any(|r| matches!(r.how, How::Arg { .. }))
+            || steps.is_some_and(|s| s <= SHORT)
+            || !body.vectorises();
+        if simple {
+            body.scalar_only();
+            return self.at_point(stage, &mut body, Width::Scalar);
+        }
+        let axis = stage.vector.ok_or("no vector axis")?;
+        let lanes = self.lanes(stage)?;
+        let outer = stage.reduced.len() - 1;
+        let extent = &stage.reduced[outer];
+        let (zero, hi, whole) = (self.int(0), self.dim(extent)?, extent.as_constant());
+        self.outer_reduced(stage, 0, outer, &mut |lower| {
+            if body.calls_in_strips(lower) {
+                return lower.fold_in_strips(stage, &mut body, &lanes, hi);
+            }
+            let mut folds = Vec::new();
+            for (reduce, address) in stage.reductions.iter().zip(&lanes) {
+                folds.push(Fold::load(lower, stage, reduce.how, reduce.of, *address)?);
+            }
+            let variable = lower.b.declare_var(types::I64);
+            lower.b.def_var(variable, zero);
+            if whole.is_none_or(|e| e >= LANES) {
+                lower.steps(variable, hi, LANES, LANES, &mut |lower, at| {
+                    lower.iv[axis] = Some(at);
+                    body.begin(Width::Vectors(4));
+                    for store in stage.stores.iter().filter(|s| s.inner) {
+                        lower.store(&mut body, store)?;
+                    }
+                    for fold in &folds {
+                        fold.step(lower, stage, &mut body, Width::Vectors(4))?;
+                    }
+                    Ok(())
+                })?;
+            }
+            for (fold, address) in folds.iter().zip(&lanes) {
+                fold.save(lower, *address);
+            }
+            if whole.is_none_or(|e| e % LANES != 0) {
+                lower.steps(variable, hi, 1, 1, &mut |lower, at| {
+                    lower.iv[axis] = Some(at);
+                    body.begin(Width::Scalar);
+                    for store in stage.stores.iter().filter(|s| s.inner) {
+                        lower.store(&mut body, store)?;
+                    }
+                    lower.fold_one(stage, &mut body, &lanes, at)
+                })?;
+            }
+            Ok(())
+        })?;
+        let mut results = Vec::new();
+        for (reduce, address) in stage.reductions.iter().zip(&lanes) {
+            results.push(Held::One(self.tree(stage, reduce.how, reduce.of, *address)?));
+        }
+        self.iv[axis] = None;
+        body.begin(Width::Scalar);
+        body.reduced = results;
+        for store in stage.stores.iter().filter(|s| !s.inner) {
+            self.store(&mut body, store)?;
+        }
+        Ok(())
+    }
+
+    fn outer_reduced(
+        &mut self,
+        stage: &Stage,
+        from: usize,
+        to: usize,
+        body: &mut dyn FnMut(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        if from == to {
+            return body(self);
+        }
+        let place = stage.kept.len() + from;
+        let extent = self.dim(&stage.reduced[from])?;
+        self.for_each(extent, &mut |lower, iv| {
+            lower.iv[place] = Some(iv);
+            lower.outer_reduced(stage, from + 1, to, body)
+        })
+    }
+
+    /// Memory for the 16 partial results of each reduction, holding its neutral element.
+    fn lanes(&mut self, stage: &Stage) -> Result<Vec<ir::Value>> {
+        let mut addresses = Vec::new();
+        for reduce in &stage.reductions {
+            let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 64, 4);
+            let slot = self.b.create_sized_stack_slot(slot);
+            let address = self.b.ins().stack_addr(types::I64, slot, 0);
+            let dtype = stage.value(reduce.of).dtype;
+            let start = self.neutral(reduce.how, dtype)?;
+            let start = self.splat(start, dtype);
+            for part in 0..4 {
+                self.b.ins().store(MemFlagsData::trusted(), start, address, 16 * part);
+            }
+            addresses.push(address);
+        }
+        Ok(addresses)
+    }
+
+    /// One element into its lane.
+    pub fn fold_one(
+        &mut self,
+        stage: &Stage,
+        body: &mut Body<'_>,
+        lanes: &[ir::Value],
+        at: ir::Value,
+    ) -> Result<()> {
+        for (reduce, address) in stage.reductions.iter().zip(lanes) {
+            let dtype = stage.value(reduce.of).dtype;
+            let value = body.value(self, reduce.of)?.one()?;
+            let value = self.as_lane(value, dtype);
+            let lane = self.b.ins().band_imm_s(at, LANES - 1);
+            let offset = self.b.ins().ishl_imm_u(lane, 2);
+            let place = self.b.ins().iadd(*address, offset);
+            let flags = MemFlagsData::trusted();
+            let ty = lane_type(dtype);
+            let old = self.b.ins().load(ty, flags, place, 0);
+            let new = self.combine(reduce.how, dtype, old, value)?;
+            self.b.ins().store(flags, new, place, 0);
+        }
+        Ok(())
+    }
+
+    /// The fixed tree over the 16 lanes.
+    fn tree(&mut self, stage: &Stage, how: How, of: ValueId, address: ir::Value) -> Result<ir::Value> {
+        let dtype = stage.value(of).dtype;
+        let ty = vector_type(dtype);
+        let flags = MemFlagsData::trusted();
+        let parts: Vec<ir::Value> =
+            (0..4).map(|p| self.b.ins().load(ty, flags, address, 16 * p)).collect();
+        let left = self.combine(how, dtype, parts[0], parts[1])?;
+        let right = self.combine(how, dtype, parts[2], parts[3])?;
+        let sum = self.combine(how, dtype, left, right)?;
+        let lanes: Vec<ir::Value> = (0..4).map(|l| self.b.ins().extractlane(sum, l)).collect();
+        let left = self.combine(how, dtype, lanes[0], lanes[1])?;
+        let right = self.combine(how, dtype, lanes[2], lanes[3])?;
+        let result = self.combine(how, dtype, left, right)?;
+        Ok(self.from_lane(result, dtype))
+    }
+}
+
+/// The scalar type of one lane of a vector of this dtype (masks are 32 bits wide).
+pub fn lane_type(dtype: DType) -> ir::Type {
+    if dtype == DType::F32 { types::F32 } else { types::I32 }
+}
+
+pub fn vector_type(dtype: DType) -> ir::Type {
+    if dtype == DType::F32 { types::F32X4 } else { types::I32X4 }
+}
+
+/// A reduction in registers.
+struct Fold {
+    how: How,
+    of: ValueId,
+    dtype: DType,
+    best: Vec<Variable>,
+    /// For an arg-reduction: the index of the best.
+    place: Vec<Variable>,
+}
+
+impl Fold {
+    fn new(
+        lower: &mut Lower<'_, '_>,
+        stage: &Stage,
+        body: &Body<'_>,
+        how: How,
+        of: ValueId,
+        width: Width,
+    ) -> Result<Fold> {
+        let dtype = stage.value(of).dtype;
+        let varies = body.varies(of) && width != Width::Scalar;
+        let parts = if varies { width.parts() } else { 1 };
+        let mut start = lower.neutral(how, dtype)?;
+        if varies {
+            start = lower.splat(start, dtype);
+        }
+        let declare = |lower: &mut Lower<'_, '_>, start: ir::Value| {
+            let ty = lower.b.func.dfg.value_type(start);
+            let variable = lower.b.declare_var(ty);
+            lower.b.def_var(variable, start);
+            variable
+        };
+        let best = (0..parts).map(|_| declare(lower, start)).collect();
+        let place = if matches!(how, How::Arg { .. }) {
+            let mut zero = lower.b.ins().iconst(types::I32, 0);
+            if varies {
+                zero = lower.b.ins().splat(types::I32X4, zero);
+            }
+            (0..parts).map(|_| declare(lower, zero)).collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Fold { how, of, dtype, best, place })
+    }
+
+    /// The four vectors of partial results in memory.
+    pub fn load(
+        lower: &mut Lower<'_, '_>,
+        stage: &Stage,
+        how: How,
+        of: ValueId,
+        address: ir::Value,
+    ) -> Result<Fold> {
+        let dtype = stage.value(of).dtype;
+        let best = (0..4)
+            .map(|part| {
+                let flags = MemFlagsData::trusted();
+                let value = lower.b.ins().load(vector_type(dtype), flags, address, 16 * part);
+                let variable = lower.b.declare_var(vector_type(dtype));
+                lower.b.def_var(variable, value);
+                variable
+            })
+            .collect();
+        Ok(Fold { how, of, dtype, best, place: Vec::new() })
+    }
+
+    fn save(&self, lower: &mut Lower<'_, '_>, address: ir::Value) {
+        for (part, variable) in self.best.iter().enumerate() {
+            let value = lower.b.use_var(*variable);
+            lower.b.ins().store(MemFlagsData::trusted(), value, address, 16 * part as i32);
+        }
+    }
+
+    fn step(
+        &self,
+        lower: &mut Lower<'_, '_>,
+        stage: &Stage,
+        body: &mut Body<'_>,
+        width: Width,
+    ) -> Result<()> {
+        let value = body.value(lower, self.of)?;
+        let parts: Vec<ir::Value> = match (&value, self.best.len()) {
+            (Held::One(v), 1) if width == Width::Scalar || !body.varies(self.of) => vec![*v],
+            (Held::One(v), count) => vec![lower.splat(*v, self.dtype); count],
+            (Held::Many(list), _) => list.to_vec(),
+        };
+        for (part, value) in parts.into_iter().enumerate() {
+            let old = lower.b.use_var(self.best[part]);
+            if let How::Arg { largest } = self.how {
+                let better = lower.better(largest, self.dtype, value, old)?;
+                let place = lower.row_major(stage)?;
+                let before = lower.b.use_var(self.place[part]);
+                let wide = lower.b.func.dfg.value_type(old).is_vector();
+                let (best, place) = if wide {
+                    let place = lower.b.ins().splat(types::I32X4, place);
+                    (lower.blend(better, value, old), lower.b.ins().bitselect(better, place, before))
+                } else {
+                    (lower.b.ins().select(better, value, old), lower.b.ins().select(better, place, before))
+                };
+                lower.b.def_var(self.best[part], best);
+                lower.b.def_var(self.place[part], place);
+            } else {
+                let new = lower.combine(self.how, self.dtype, old, value)?;
+                lower.b.def_var(self.best[part], new);
+            }
+        }
+        Ok(())
+    }
+
+    fn result(&self, lower: &mut Lower<'_, '_>) -> Held {
+        let variables = if self.place.is_empty() { &self.best } else { &self.place };
+        let values: Vec<ir::Value> = variables.iter().map(|v| lower.b.use_var(*v)).collect();
+        match values.as_slice() {
+            [one] if !lower.b.func.dfg.value_type(*one).is_vector() => Held::One(*one),
+            many => Held::Many(many.into()),
+        }
+    }
+}
+
+impl Lower<'_, '_> {
+    /// The row-major index over the reduced loops, as i32.
+    fn row_major(&mut self, stage: &Stage) -> Result<ir::Value> {
+        let first = stage.kept.len();
+        let index: Vec<Affine> = (0..stage.reduced.len()).map(|v| Affine::variable(first + v)).collect();
+        let mut flat: Option<ir::Value> = None;
+        for (place, extent) in index.iter().zip(&stage.reduced) {
+            let at = self.affine(place, None)?;
+            flat = Some(match flat {
+                Some(outer) => {
+                    let extent = self.dim(extent)?;
+                    let outer = self.b.ins().imul(outer, extent);
+                    self.b.ins().iadd(outer, at)
+                }
+                None => at,
+            });
+        }
+        let flat = match flat {
+            Some(flat) => flat,
+            None => self.int(0),
+        };
+        Ok(self.b.ins().ireduce(types::I32, flat))
+    }
+
+    /// What a reduction starts from, as a scalar.
+    fn neutral(&mut self, how: How, dtype: DType) -> Result<ir::Value> {
+        let reduction = match how {
+            How::Fold(reduction) => reduction,
+            How::Arg { largest: true } => Reduction::Max,
+            How::Arg { largest: false } => Reduction::Min,
+        };
+        self.constant(crate::plan::neutral(reduction, dtype), dtype)
+    }
+}

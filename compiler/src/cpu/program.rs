@@ -1,0 +1,315 @@
+//! The tables around the code: a plan's symbolic dims become places in an entry's table of dims.
+
+use super::Compilation;
+use crate::graph::dim::Atom;
+use crate::graph::{Dim, Module, Symbol};
+use crate::plan::{self, BufferId, Plan};
+use std::collections::HashMap;
+use weft_grammar::Span;
+use weft_runtime::program::{
+    Buffer, BufferIndex, BufferSlice, Code, Contraction, Convolution, DimExpr, DimIndex, Entry, Guard, Input,
+    Kernel, Launch, Output, Pack, Place, Program, Segment, Storage, Stride, Variable,
+};
+
+pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) -> Program {
+    let mut bytes = Vec::new();
+    let mut functions = Vec::new();
+    for function in code {
+        // Padding that traps, should anything run into it.
+        let pad = if compilation.target.arch() == "x86_64" { 0xcc } else { 0 };
+        bytes.resize(bytes.len().next_multiple_of(64), pad);
+        functions.push(bytes.len() as u32);
+        bytes.extend(function);
+    }
+    let entries = compilation.plans.iter().enumerate().map(|(at, plan)| entry(plan, &compilation.functions[at]));
+    Program {
+        name: module.name.clone(),
+        variables: module
+            .variables
+            .iter()
+            .map(|v| Variable {
+                path: v.path.clone(),
+                kind: v.kind,
+                dtype: v.ty.dtype,
+                shape: v
+                    .ty
+                    .shape
+                    .iter()
+                    .map(|d| d.as_constant().and_then(|c| usize::try_from(c).ok()).unwrap_or(0))
+                    .collect(),
+                trainable: v.trainable,
+            })
+            .collect(),
+        entries: entries.collect(),
+        code: Code { arch: compilation.target.arch().into(), bytes, functions },
+        data: module.data.clone(),
+        trainings: module.trainings.clone(),
+        predictions: module.predictions.clone(),
+        sources: Vec::new(),
+    }
+}
+
+/// The table of dims under construction: equal expressions are one place.
+struct Dims {
+    symbols: Vec<Symbol>,
+    list: Vec<DimExpr>,
+    known: HashMap<DimExpr, DimIndex>,
+    dims: HashMap<Dim, DimIndex>,
+}
+
+impl Dims {
+    fn push(&mut self, expr: DimExpr) -> DimIndex {
+        if let Some(index) = self.known.get(&expr) {
+            return *index;
+        }
+        let index = DimIndex(self.list.len() as u32);
+        self.list.push(expr.clone());
+        self.known.insert(expr, index);
+        index
+    }
+
+    fn dim(&mut self, dim: &Dim) -> DimIndex {
+        if let Some(index) = self.dims.get(dim) {
+            return *index;
+        }
+        let mut sum: Option<DimIndex> = None;
+        for (atoms, coefficient) in dim.terms() {
+            let mut product: Option<DimIndex> = None;
+            if coefficient != 1 || atoms.is_empty() {
+                product = Some(self.push(DimExpr::Constant(coefficient)));
+            }
+            for atom in atoms {
+                let factor = self.atom(atom);
+                product = Some(match product {
+                    Some(product) => self.push(DimExpr::Mul(product, factor)),
+                    None => factor,
+                });
+            }
+            sum = match (sum, product) {
+                (Some(sum), Some(product)) => Some(self.push(DimExpr::Add(sum, product))),
+                (sum, product) => sum.or(product),
+            };
+        }
+        let index = match sum {
+            Some(sum) => sum,
+            None => self.push(DimExpr::Constant(0)),
+        };
+        self.dims.insert(dim.clone(), index);
+        index
+    }
+
+    fn atom(&mut self, atom: &Atom) -> DimIndex {
+        match atom {
+            Atom::Symbol(symbol) => {
+                let place = self.symbols.iter().position(|s| s == symbol).unwrap_or_else(|| {
+                    self.symbols.push(symbol.clone());
+                    self.symbols.len() - 1
+                });
+                self.push(DimExpr::Symbol(place as u32))
+            }
+            Atom::FloorDiv(p) => {
+                let (a, b) = (self.dim(&p.0), self.dim(&p.1));
+                self.push(DimExpr::FloorDiv(a, b))
+            }
+            Atom::Rem(p) => {
+                let (a, b) = (self.dim(&p.0), self.dim(&p.1));
+                self.push(DimExpr::Rem(a, b))
+            }
+            Atom::Max(p) => {
+                let (a, b) = (self.dim(&p.0), self.dim(&p.1));
+                self.push(DimExpr::Max(a, b))
+            }
+            Atom::Min(p) => {
+                let (a, b) = (self.dim(&p.0), self.dim(&p.1));
+                self.push(DimExpr::Min(a, b))
+            }
+        }
+    }
+
+    fn shape(&mut self, shape: &[Dim]) -> Vec<DimIndex> {
+        shape.iter().map(|d| self.dim(d)).collect()
+    }
+
+    fn stride(&mut self, stride: &plan::Stride) -> Stride {
+        let mut side = |dim: &Option<Dim>| dim.as_ref().map(|d| self.dim(d));
+        let (a, b, c) = (side(&stride.a), side(&stride.b), side(&stride.c));
+        Stride { extent: self.dim(&stride.extent), a, b, c }
+    }
+
+    fn strides(&mut self, strides: &[plan::Stride]) -> Vec<Stride> {
+        strides.iter().map(|s| self.stride(s)).collect()
+    }
+
+    fn pair(&mut self, pair: &[Dim; 2]) -> [DimIndex; 2] {
+        [self.dim(&pair[0]), self.dim(&pair[1])]
+    }
+}
+
+/// Bytes of text only: the caller, who has the sources, fills files and lines in.
+fn place(span: Span) -> Place {
+    Place { file: span.file.0 as u32, start: span.start, end: span.end, line: 0 }
+}
+
+fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
+    let mut dims =
+        Dims { symbols: plan.symbols.clone(), list: Vec::new(), known: HashMap::new(), dims: HashMap::new() };
+    // Buffers that no kernel uses are left out.
+    let mut places: Vec<Option<BufferIndex>> = vec![None; plan.buffers.len()];
+    let mut count = 0;
+    for (at, buffer) in plan.buffers.iter().enumerate() {
+        if buffer.storage != plan::Storage::Unused {
+            places[at] = Some(BufferIndex(count));
+            count += 1;
+        }
+    }
+    let index = |buffer: BufferId| places[buffer.index()].unwrap_or(BufferIndex(0));
+    let buffers = plan
+        .buffers
+        .iter()
+        .filter(|b| b.storage != plan::Storage::Unused)
+        .map(|b| Buffer {
+            dtype: b.dtype,
+            elements: dims.dim(&b.elements),
+            storage: match &b.storage {
+                plan::Storage::Arena { first, last } => {
+                    Storage::Arena { first: *first as u32, last: *last as u32 }
+                }
+                plan::Storage::Variable(at) => Storage::Variable(*at as u32),
+                plan::Storage::Constant(bytes) => Storage::Constant(bytes.clone()),
+                plan::Storage::Alias(of) => Storage::Alias(index(*of)),
+                plan::Storage::Unused => Storage::Arena { first: 0, last: 0 },
+            },
+        })
+        .collect();
+    let guards = plan
+        .guards
+        .iter()
+        .map(|(dim, message, span)| Guard {
+            value: dims.dim(dim),
+            message: message.clone(),
+            place: place(*span),
+        })
+        .collect();
+    let inputs = plan
+        .inputs
+        .iter()
+        .map(|(name, dtype, shape, source, buffer)| Input {
+            name: name.clone(),
+            dtype: *dtype,
+            shape: dims.shape(shape),
+            source: source.clone(),
+            buffer: index(*buffer),
+        })
+        .collect();
+    let outputs = plan
+        .outputs
+        .iter()
+        .map(|(name, dtype, shape, buffer)| Output {
+            name: name.clone(),
+            dtype: *dtype,
+            shape: dims.shape(shape),
+            buffer: index(*buffer),
+        })
+        .collect();
+    let mut total = Dim::constant(0);
+    let mut segments = Vec::new();
+    for (segment, functions) in plan.segments.iter().zip(functions) {
+        let mut launches = Vec::new();
+        for (launch, function) in segment.launches.iter().zip(functions) {
+            total = total + launch.flops.clone();
+            let buffers = launch
+                .buffers
+                .iter()
+                .map(|(buffer, offset)| BufferSlice {
+                    buffer: index(*buffer),
+                    offset: (!offset.is(0)).then(|| dims.dim(offset)),
+                })
+                .collect();
+            launches.push(Launch {
+                kernel: kernel(&mut dims, plan, launch, *function),
+                per_unit: dims.dim(&launch.per_unit),
+                buffers,
+                path: launch.path.to_string(),
+                place: place(launch.span),
+                flops: dims.dim(&launch.flops),
+                bytes: dims.dim(&launch.bytes),
+            });
+        }
+        segments.push(Segment { units: dims.dim(&segment.units), grain: dims.dim(&segment.grain), launches });
+    }
+    let flops = Some(dims.dim(&total));
+    Entry {
+        name: plan.name.clone(),
+        symbols: dims.symbols.iter().map(|s| s.to_string()).collect(),
+        dims: dims.list,
+        guards,
+        inputs,
+        outputs,
+        buffers,
+        segments,
+        flops,
+    }
+}
+
+fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<u32>) -> Kernel {
+    match &launch.kernel {
+        plan::Kernel::Nest(_) => Kernel::Nest {
+            function: function.unwrap_or(u32::MAX),
+            dims: super::Job::of(plan, launch).map_or_else(Vec::new, |job| dims.shape(&job.dims)),
+        },
+        plan::Kernel::Contraction { batch, m, k, n, packed, partition, splits } => {
+            Kernel::Contraction(Contraction {
+                batch: dims.strides(batch),
+                m: dims.strides(m),
+                k: dims.strides(k),
+                n: dims.stride(n),
+                packed: *packed,
+                partition: *partition,
+                splits: *splits,
+            })
+        }
+        plan::Kernel::Convolution {
+            kind,
+            n,
+            input,
+            output,
+            input_channels,
+            output_channels,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+            splits,
+        } => Kernel::Convolution(Convolution {
+            kind: *kind,
+            n: dims.dim(n),
+            input: dims.pair(input),
+            output: dims.pair(output),
+            input_channels: dims.dim(input_channels),
+            output_channels: dims.dim(output_channels),
+            kernel: dims.pair(kernel),
+            stride: *stride,
+            padding: dims.pair(padding),
+            dilation: *dilation,
+            groups: dims.dim(groups),
+            splits: *splits,
+        }),
+        plan::Kernel::Pack { taps, k, n } => {
+            Kernel::Pack(Pack { taps: dims.stride(taps), k: dims.stride(k), n: dims.stride(n) })
+        }
+        plan::Kernel::CumulativeSum { axis, inner, reverse, exclusive } => Kernel::CumulativeSum {
+            axis: dims.dim(axis),
+            inner: dims.dim(inner),
+            reverse: *reverse,
+            exclusive: *exclusive,
+        },
+        plan::Kernel::Gather { axis, count, inner } => {
+            Kernel::Gather { axis: dims.dim(axis), count: dims.dim(count), inner: dims.dim(inner) }
+        }
+        plan::Kernel::ScatterAdd { axis, count, inner } => {
+            Kernel::ScatterAdd { axis: dims.dim(axis), count: dims.dim(count), inner: dims.dim(inner) }
+        }
+        plan::Kernel::TopK { axis, k } => Kernel::TopK { axis: dims.dim(axis), k: dims.dim(k) },
+    }
+}

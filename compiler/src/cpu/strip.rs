@@ -1,0 +1,331 @@
+//! Calls of the vector math library, strip by strip.
+//!
+//! A stage with calls along its vector axis runs in strips of [`STRIP`] elements and, within a strip, in phases: a loop makes
+//! the arguments of the calls of one level (and what later levels need from this one) and leaves them in memory; then the calls
+//! run over the whole strip; then the next level reads the results. The last phase stores or reduces. A strip and all its
+//! arguments fit the first-level cache.
+
+use super::nest::{LANES, Lower, Result, vector_type};
+use super::value::{Body, Held, Width, function_of};
+use crate::graph::op::Distribution;
+use crate::plan::nest::{Stage, ValueId, ValueOp};
+use cranelift_codegen::ir::{
+    self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types,
+};
+use smallvec::SmallVec;
+use weft_runtime::kernels::math::MathFunction;
+
+/// Elements of a strip: a multiple of the 16 lanes of a reduction.
+pub const STRIP: i64 = 256;
+
+/// The phases of a stage, and where values lie between them.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    /// The phase that makes each value; a call's result is there from the phase after its arguments on.
+    level: Vec<usize>,
+    /// The strip buffer of each value that has one.
+    places: Vec<Option<ir::Value>>,
+    /// Written in memory at the end of its own phase: not read back within it.
+    called: Vec<bool>,
+    current: usize,
+    /// The position within the strip.
+    at: ir::Value,
+}
+
+impl Phase {
+    /// Whether a value is computed (not read back) in the current phase.
+    pub fn is_here(&self, id: ValueId) -> bool {
+        self.level[id.index()] == self.current && !self.called[id.index()]
+    }
+}
+
+impl Body<'_> {
+    /// Whether the stage's calls are worth strips; single calls at a point are made in place.
+    pub fn calls_in_strips(&self, _lower: &Lower<'_, '_>) -> bool {
+        self.vectorises()
+            && self.varying_calls().next().is_some()
+            && (self.stage.reduced.is_empty() || self.axis.is_some_and(|a| a >= self.stage.kept.len()))
+    }
+
+    /// A value of an earlier phase.
+    pub fn from_strip(&mut self, lower: &mut Lower<'_, '_>, id: ValueId) -> Result<Option<Held>> {
+        let Some(strip) = &self.strip else { return Ok(None) };
+        let Some(place) = strip.places[id.index()] else { return Ok(None) };
+        if strip.is_here(id) {
+            return Ok(None);
+        }
+        let dtype = self.stage.value(id).dtype;
+        let offset = lower.b.ins().ishl_imm_u(strip.at, 2);
+        let address = lower.b.ins().iadd(place, offset);
+        let flags = MemFlagsData::trusted();
+        Ok(Some(match self.width() {
+            Width::Scalar => {
+                let value = lower.b.ins().load(super::nest::lane_type(dtype), flags, address, 0);
+                Held::One(lower.from_lane(value, dtype))
+            }
+            Width::Vectors(parts) => {
+                let ty = vector_type(dtype);
+                let load = |part: usize| lower.b.ins().load(ty, flags, address, 16 * part as i32);
+                Held::Many((0..parts).map(load).collect())
+            }
+        }))
+    }
+
+    /// Sets the phases of the stage up: levels, and strip buffers for arguments, results and values that cross phases.
+    fn plan_strips(&self, lower: &mut Lower<'_, '_>) -> Phase {
+        let stage = self.stage;
+        let count = stage.values.len();
+        let (mut level, mut called) = (vec![0; count], vec![false; count]);
+        let mut crosses = vec![false; count];
+        for (at, value) in stage.values.iter().enumerate() {
+            let id = ValueId(at as u32);
+            if !self.varies(id) {
+                continue;
+            }
+            let call = function_of(&value.op, value.dtype).is_some();
+            let highest = value.op.operands().iter().map(|o| level[o.index()]).max().unwrap_or(0);
+            called[at] = call || matches!(value.op, ValueOp::Random { .. });
+            level[at] = highest + usize::from(called[at]);
+            for operand in value.op.operands() {
+                let leaf = matches!(
+                    stage.value(operand).op,
+                    ValueOp::Load { when: None, .. } | ValueOp::Index(_)
+                );
+                // An argument of a call, or a value that a later phase reads and that is no plain load.
+                if self.varies(operand) && (call || level[operand.index()] < level[at] && !leaf) {
+                    crosses[operand.index()] = true;
+                }
+            }
+        }
+        // The last phase stores and reduces.
+        let last = level.iter().copied().max().unwrap_or(0);
+        for id in
+            stage.stores.iter().map(|s| s.value).chain(stage.reductions.iter().map(|r| r.of))
+        {
+            let leaf = matches!(stage.value(id).op, ValueOp::Load { when: None, .. } | ValueOp::Index(_));
+            if self.varies(id) && level[id.index()] < last && !leaf {
+                crosses[id.index()] = true;
+            }
+        }
+        let places = (0..count)
+            .map(|at| (called[at] || crosses[at]).then(|| lower.scratch(4 * STRIP as u32)))
+            .collect();
+        Phase { level, places, called, current: 0, at: lower.nowhere }
+    }
+}
+
+impl Lower<'_, '_> {
+    /// A kept vector axis with calls: `lo..hi` strip by strip.
+    pub fn in_strips(
+        &mut self,
+        stage: &Stage,
+        body: &mut Body<'_>,
+        lo: ir::Value,
+        hi: ir::Value,
+    ) -> Result<()> {
+        self.strips(stage, body, lo, hi, &mut |lower, body, width, _| {
+            for store in &stage.stores {
+                lower.store(body, store)?;
+            }
+            let _ = width;
+            Ok(())
+        })
+    }
+
+    /// A reduced vector axis with calls.
+    pub fn fold_in_strips(
+        &mut self,
+        stage: &Stage,
+        body: &mut Body<'_>,
+        lanes: &[ir::Value],
+        hi: ir::Value,
+    ) -> Result<()> {
+        let zero = self.int(0);
+        self.strips(stage, body, zero, hi, &mut |lower, body, width, at| {
+            for store in stage.stores.iter().filter(|s| s.inner) {
+                lower.store(body, store)?;
+            }
+            match width {
+                // Strips start at multiples of 16, so the four vectors are the lanes in order.
+                Width::Vectors(4) => {
+                    let flags = MemFlagsData::trusted();
+                    for (reduce, address) in stage.reductions.iter().zip(lanes) {
+                        let dtype = stage.value(reduce.of).dtype;
+                        let value = body.value(lower, reduce.of)?;
+                        for part in 0..4usize {
+                            let value = lower.part(&value, part, dtype);
+                            let offset = 16 * part as i32;
+                            let ty = vector_type(dtype);
+                            let old = lower.b.ins().load(ty, flags, *address, offset);
+                            let new = lower.combine(reduce.how, dtype, old, value)?;
+                            lower.b.ins().store(flags, new, *address, offset);
+                        }
+                    }
+                    Ok(())
+                }
+                _ => lower.fold_one(stage, body, lanes, at),
+            }
+        })
+    }
+
+    fn strips(
+        &mut self,
+        stage: &Stage,
+        body: &mut Body<'_>,
+        lo: ir::Value,
+        hi: ir::Value,
+        last: &mut dyn FnMut(&mut Self, &mut Body<'_>, Width, ir::Value) -> Result<()>,
+    ) -> Result<()> {
+        let axis = body.axis.ok_or("no vector axis")?;
+        let phase = body.plan_strips(self);
+        let levels = phase.level.iter().copied().max().unwrap_or(0);
+        let start = self.b.declare_var(types::I64);
+        self.b.def_var(start, lo);
+        self.steps(start, hi, STRIP, 1, &mut |lower, first| {
+            let left = lower.b.ins().isub(hi, first);
+            let most = lower.int(STRIP);
+            let count = lower.b.ins().smin(left, most);
+            for level in 0..=levels {
+                let zero = lower.int(0);
+                let mut calls = Vec::new();
+                let mut written = Vec::new();
+                for (at, value) in stage.values.iter().enumerate() {
+                    let id = ValueId(at as u32);
+                    if phase.called[at] && phase.level[at] == level + 1 {
+                        calls.push((id, value));
+                    } else if phase.places[at].is_some() && phase.level[at] == level && !phase.called[at] {
+                        written.push(id);
+                    }
+                }
+                if !written.is_empty() || level == levels {
+                    lower.widths(zero, count, None, true, level != levels, &mut |lower, width, at| {
+                        let position = lower.b.ins().iadd(first, at);
+                        lower.iv[axis] = Some(position);
+                        body.begin(width);
+                        body.strip = Some(Phase { current: level, at, ..phase.clone() });
+                        for id in &written {
+                            if let Some(place) = phase.places[id.index()] {
+                                lower.keep(body, *id, place, at)?;
+                            }
+                        }
+                        if level == levels { last(lower, body, width, position) } else { Ok(()) }
+                    })?;
+                }
+                for (id, value) in calls {
+                    let to = phase.places[id.index()].ok_or("a call has no strip")?;
+                    if let ValueOp::Random { buffer, distribution, key, index } = &value.op {
+                        lower.iv[axis] = Some(first);
+                        let element = lower.affine(index, None)?;
+                        lower.call_random(*distribution, to, element, count, buffer.index(), *key);
+                        continue;
+                    }
+                    let function = function_of(&value.op, value.dtype).ok_or("not a call")?;
+                    let mut arguments: SmallVec<[ir::Value; 2]> = SmallVec::new();
+                    for operand in value.op.operands() {
+                        arguments.push(match phase.places[operand.index()] {
+                            Some(place) => place,
+                            // An argument that is the same along the strip (a power's exponent).
+                            None => lower.spread(body, operand, count, axis, first)?,
+                        });
+                    }
+                    lower.call(function, to, &arguments, count);
+                }
+            }
+            body.strip = None;
+            Ok(())
+        })
+    }
+
+    /// Writes a value of this phase into its strip.
+    fn keep(&mut self, body: &mut Body<'_>, id: ValueId, place: ir::Value, at: ir::Value) -> Result<()> {
+        let dtype = body.stage.value(id).dtype;
+        let held = body.value(self, id)?;
+        let offset = self.b.ins().ishl_imm_u(at, 2);
+        let address = self.b.ins().iadd(place, offset);
+        let flags = MemFlagsData::trusted();
+        match body.width() {
+            Width::Scalar => {
+                let value = held.one()?;
+                let value = self.as_lane(value, dtype);
+                self.b.ins().store(flags, value, address, 0);
+            }
+            Width::Vectors(parts) => {
+                for part in 0..parts {
+                    let value = self.part(&held, part, dtype);
+                    self.b.ins().store(flags, value, address, 16 * part as i32);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A strip of one value.
+    fn spread(
+        &mut self,
+        body: &mut Body<'_>,
+        id: ValueId,
+        count: ir::Value,
+        axis: usize,
+        first: ir::Value,
+    ) -> Result<ir::Value> {
+        let place = self.scratch(4 * STRIP as u32);
+        let dtype = body.stage.value(id).dtype;
+        self.iv[axis] = Some(first);
+        body.begin(Width::Scalar);
+        let value = body.value(self, id)?.one()?;
+        let value = self.as_lane(value, dtype);
+        let zero = self.int(0);
+        self.widths(zero, count, None, false, false, &mut |lower, _, at| {
+            let offset = lower.b.ins().ishl_imm_u(at, 2);
+            let address = lower.b.ins().iadd(place, offset);
+            lower.b.ins().store(MemFlagsData::trusted(), value, address, 0);
+            Ok(())
+        })?;
+        Ok(place)
+    }
+
+    /// Memory of this call's own.
+    pub fn scratch(&mut self, bytes: u32) -> ir::Value {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
+        let slot = self.b.create_sized_stack_slot(slot);
+        self.b.ins().stack_addr(types::I64, slot, 0)
+    }
+
+    /// `function(to, sources..., count)`
+    pub fn call(&mut self, function: MathFunction, to: ir::Value, sources: &[ir::Value], count: ir::Value) {
+        let mut arguments: SmallVec<[ir::Value; 4]> = SmallVec::new();
+        arguments.push(to);
+        arguments.extend_from_slice(sources);
+        arguments.push(count);
+        self.call_table(function, &arguments);
+    }
+
+    pub fn call_random(
+        &mut self,
+        distribution: Distribution,
+        to: ir::Value,
+        first: ir::Value,
+        count: ir::Value,
+        state: usize,
+        key: u64,
+    ) {
+        let function = match distribution {
+            Distribution::Uniform => MathFunction::Uniform,
+            Distribution::Normal => MathFunction::Normal,
+        };
+        let state = self.buffers[state];
+        let key = self.int(key as i64);
+        self.call_table(function, &[to, first, count, state, key]);
+    }
+
+    fn call_table(&mut self, function: MathFunction, arguments: &[ir::Value]) {
+        let mut signature = ir::Signature::new(self.call_conv);
+        signature.params = vec![AbiParam::new(types::I64); arguments.len()];
+        let signature = self.b.import_signature(signature);
+        let fixed = MemFlagsData::trusted().with_readonly().with_can_move();
+        let callee = self.b.ins().load(types::I64, fixed, self.table, 8 * function as i32);
+        self.b.ins().call_indirect(signature, callee, arguments);
+    }
+}
+
+const _: () = assert!(STRIP % LANES == 0);

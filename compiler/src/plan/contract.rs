@@ -1,0 +1,316 @@
+//! Contractions as strides of the runtime's kernel.
+//!
+//! Axes are sorted into batch, m (free in a), k (summed) and n (free in b), and neighbours that lie evenly in every operand become
+//! one axis. Views of the operands are absorbed as strides. What the kernel has no form for is arranged by a copy first; what
+//! has no m or no n axis (dot products, matrix times vector) or is not f32 is a loop nest.
+
+use super::affine::{Affine, is_nonnegative};
+use super::build::{Build, fold_leading, product};
+use super::nest::{Stage, Store, ValueOp, Values};
+use super::values::identity;
+use super::{Access, BufferId, Draft, Kernel, Stop, Storage, Stride};
+use crate::graph::op::{Op, Reduction};
+use crate::graph::{DType, Dim, Graph, Node, NodeId};
+use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
+
+/// As many tasks as keep a few cores busy.
+const TILES_WANTED: i64 = 16;
+
+/// Whether a contraction is better off as a loop nest.
+pub fn is_nest(graph: &Graph, node: &Node) -> bool {
+    let Op::Contract { batch, sum } = &node.op else { return false };
+    let free = |input: usize, used: &dyn Fn(&(usize, usize)) -> usize| {
+        let ty = &graph.node(node.inputs[input]).ty;
+        let free = |axis: &usize| batch.iter().chain(sum).all(|pair| used(pair) != *axis);
+        (0..ty.rank()).filter(free).any(|axis| !ty.shape[axis].is(1))
+    };
+    node.ty.dtype != DType::F32 || sum.is_empty() || !free(0, &|p| p.0) || !free(1, &|p| p.1)
+}
+
+/// An operand in memory: the stride of each of its axes.
+#[derive(Clone, Debug)]
+struct Operand {
+    buffer: BufferId,
+    offset: Dim,
+    strides: Vec<Dim>,
+}
+
+impl Build<'_> {
+    pub fn contract(
+        &mut self,
+        id: NodeId,
+        out: BufferId,
+        batch: &[(usize, usize)],
+        sum: &[(usize, usize)],
+    ) -> Result<(), Stop> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let (a_type, b_type) = (&graph.node(node.inputs[0]).ty, &graph.node(node.inputs[1]).ty);
+        let a = self.operand(node.inputs[0])?;
+        let b = self.operand(node.inputs[1])?;
+        let free = |rank: usize, used: &dyn Fn(&(usize, usize)) -> usize| -> Vec<usize> {
+            (0..rank).filter(|axis| batch.iter().chain(sum).all(|pair| used(pair) != *axis)).collect()
+        };
+        let (free_a, free_b) = (free(a_type.rank(), &|p| p.0), free(b_type.rank(), &|p| p.1));
+        let c = super::affine::strides(&node.ty.shape);
+        let stride = |extent: &Dim, a: Option<&Dim>, b: Option<&Dim>, c: Option<&Dim>| Stride {
+            extent: extent.clone(),
+            a: a.cloned(),
+            b: b.cloned(),
+            c: c.cloned(),
+        };
+        let mut batches = Vec::new();
+        for (place, (i, j)) in batch.iter().enumerate() {
+            batches.push(stride(
+                &a_type.shape[*i],
+                Some(&a.strides[*i]),
+                Some(&b.strides[*j]),
+                Some(&c[place]),
+            ));
+        }
+        let (mut m, mut n, mut k) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, i) in free_a.iter().enumerate() {
+            m.push(stride(&a_type.shape[*i], Some(&a.strides[*i]), None, Some(&c[batch.len() + place])));
+        }
+        for (place, j) in free_b.iter().enumerate() {
+            let c = &c[batch.len() + free_a.len() + place];
+            n.push(stride(&b_type.shape[*j], None, Some(&b.strides[*j]), Some(c)));
+        }
+        for (i, j) in sum {
+            k.push(stride(&a_type.shape[*i], Some(&a.strides[*i]), Some(&b.strides[*j]), None));
+        }
+        let (mut batches, mut m, mut k, mut n) = (collapse(batches), collapse(m), collapse(k), collapse(n));
+        let (mut a_place, mut b_place) = ((a.buffer, a.offset), (b.buffer, b.offset));
+
+        let unit = |n: &[Stride]| n.len() == 1 && n[0].b.as_ref().is_some_and(|s| s.is(1));
+        let mut packed = false;
+        if k.len() > 2 || m.len() > 2 {
+            a_place = self.arrange(id, &mut batches, &mut m, &mut k, a_place, true);
+        }
+        if batches.is_empty() && n.len() == 1 && k.len() == 1 && !unit(&n) {
+            b_place = self.pack(id, &k[0], &n[0], b_place);
+            packed = true;
+        } else if !unit(&n) || k.len() > 2 {
+            b_place = self.arrange(id, &mut batches, &mut k, &mut n, b_place, false);
+            n = collapse(n);
+        }
+        k = collapse(k);
+        m = collapse(m);
+        if k.len() > 2 {
+            // The two operands' own orders of k do not fit together; after this both are row-major in it.
+            a_place = self.arrange(id, &mut batches, &mut m, &mut k, a_place, true);
+            k = collapse(k);
+            m = collapse(m);
+        }
+        batches = collapse(batches);
+        if m.is_empty() {
+            m.push(unit_axis());
+        }
+        if k.is_empty() {
+            k.push(Stride { extent: Dim::constant(1), a: Some(0i64.into()), b: Some(0i64.into()), c: None });
+        }
+        let [n] = n.as_slice() else { return Err(Stop::Need(node.inputs[1])) };
+        self.contraction(node, id, out, (batches, m, k, n.clone()), (a_place, b_place), packed);
+        Ok(())
+    }
+
+    fn contraction(
+        &mut self,
+        node: &Node,
+        id: NodeId,
+        out: BufferId,
+        (batch, m, k, n): (Vec<Stride>, Vec<Stride>, Vec<Stride>, Stride),
+        (a, b): ((BufferId, Dim), (BufferId, Dim)),
+        packed: bool,
+    ) {
+        let extents =
+            |axes: &[Stride]| product(&axes.iter().map(|s| s.extent.clone()).collect::<Vec<_>>());
+        let rows = extents(&batch) * extents(&m);
+        let depth = extents(&k);
+        let leading = batch.iter().chain(&m).next().map(|s| s.extent.clone());
+        let flops = Dim::constant(2) * rows.clone() * n.extent.clone() * depth.clone();
+        let by_rows = leading.is_some_and(|e| e.as_constant().is_none()) || self.built.estimate(&rows) >= 1024;
+        if by_rows {
+            let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
+            let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {
+                let mut at = Affine::constant(offset.clone());
+                for (variable, axis) in batch.iter().chain(&m).enumerate() {
+                    if let Some(stride) = of(axis) {
+                        at = at.add(&Affine::variable(variable).scale(&stride));
+                    }
+                }
+                at
+            };
+            let reach = |axes: &[&Stride], of: &dyn Fn(&Stride) -> Option<Dim>| {
+                axes.iter().fold(Dim::constant(1), |sum, axis| {
+                    sum + (axis.extent.clone() - Dim::constant(1)) * of(axis).unwrap_or(Dim::constant(0))
+                })
+            };
+            let (of_a, of_b, of_c) =
+                (|s: &Stride| s.a.clone(), |s: &Stride| s.b.clone(), |s: &Stride| s.c.clone());
+            let inner_k: Vec<&Stride> = k.iter().collect();
+            let mut inner_b = inner_k.clone();
+            inner_b.push(&n);
+            let access = |buffer, write, at, reach| Access {
+                buffer,
+                write,
+                at: Some(at),
+                reach,
+                extents: loops.clone(),
+            };
+            let mut accesses = vec![
+                access(a.0, false, map(&a.1, &of_a), reach(&inner_k, &of_a)),
+                access(b.0, false, map(&b.1, &of_b), reach(&inner_b, &of_b)),
+                access(out, true, map(&Dim::constant(0), &of_c), n.extent.clone()),
+            ];
+            if packed {
+                accesses[1].at = None;
+            }
+            let kernel =
+                Kernel::Contraction { batch, m, k, n, packed, partition: Partition::Rows, splits: 1 };
+            self.built.drafts.push(Draft {
+                kernel,
+                buffers: vec![a, b, (out, Dim::constant(0))],
+                accesses,
+                loops,
+                space: rows,
+                path: node.path.clone(),
+                span: node.span,
+                flops,
+            });
+            return;
+        }
+        let tiles = extents(&batch)
+            * extents(&m).ceil_div(&Dim::from(TILE_ROWS))
+            * n.extent.ceil_div(&Dim::from(PANEL));
+        let splits = splits(self.built.estimate(&tiles), self.built.estimate(&depth) / 256);
+        let space = Dim::constant(splits) * tiles;
+        let kernel = Kernel::Contraction {
+            batch,
+            m,
+            k,
+            n,
+            packed,
+            partition: Partition::Tiles,
+            splits: splits as u32,
+        };
+        self.split_kernel(node, id, kernel, vec![a, b], out, splits, space, flops);
+    }
+
+    /// A kernel over tiles whose sum may be cut into parts, and the nest that adds the parts up.
+    pub fn split_kernel(
+        &mut self,
+        node: &Node,
+        id: NodeId,
+        kernel: Kernel,
+        ins: Vec<(BufferId, Dim)>,
+        out: BufferId,
+        splits: i64,
+        space: Dim,
+        flops: Dim,
+    ) {
+        if splits <= 1 {
+            self.runtime_kernel(node, kernel, ins, vec![out], space, flops);
+            return;
+        }
+        let elements = node.ty.elements();
+        let parts =
+            self.buffer(id, node.ty.dtype, Dim::constant(splits) * elements.clone(), Storage::Unused);
+        self.runtime_kernel(node, kernel, ins, vec![parts], space, flops);
+        let from = [Dim::constant(splits), elements];
+        let stage = fold_leading(Reduction::Sum, node.ty.dtype, parts, out, &from);
+        self.nest(node, 0, vec![stage]);
+    }
+
+    /// Where an operand lies, with a stride for each of its axes.
+    fn operand(&self, id: NodeId) -> Result<Operand, Stop> {
+        let shape = &self.graph.node(id).ty.shape;
+        let (buffer, at) = self.reader(shape.clone()).locate(id, &identity(shape, 0))?;
+        let strides: Vec<Dim> = (0..shape.len()).map(|axis| at.coefficient(axis)).collect();
+        if !strides.iter().chain([&at.constant]).all(is_nonnegative) {
+            return Err(Stop::Need(id));
+        }
+        Ok(Operand { buffer, offset: at.constant, strides })
+    }
+
+    /// Packs B, given by its k and n axes, into panels.
+    fn pack(&mut self, id: NodeId, k: &Stride, n: &Stride, from: (BufferId, Dim)) -> (BufferId, Dim) {
+        let node = self.graph.node(id);
+        let panels = n.extent.ceil_div(&Dim::from(PANEL));
+        let elements = panels.clone() * k.extent.clone() * Dim::from(PANEL);
+        let to = self.buffer(id, DType::F32, elements.clone(), Storage::Unused);
+        let side = |s: &Stride| Stride { extent: s.extent.clone(), a: s.b.clone(), b: None, c: None };
+        let taps = Stride { extent: Dim::constant(1), a: Some(Dim::constant(0)), b: None, c: None };
+        let kernel = Kernel::Pack { taps, k: side(k), n: side(n) };
+        self.runtime_kernel(node, kernel, vec![from], vec![to], panels, elements);
+        (to, Dim::constant(0))
+    }
+
+    /// Copies an operand into the order batch, outer, inner, row-major, and sets its strides accordingly: a (`of_a`: outer is m,
+    /// inner is k) or b (outer is k, inner is n).
+    fn arrange(
+        &mut self,
+        id: NodeId,
+        batch: &mut [Stride],
+        outer: &mut [Stride],
+        inner: &mut [Stride],
+        from: (BufferId, Dim),
+        of_a: bool,
+    ) -> (BufferId, Dim) {
+        let node = self.graph.node(id);
+        let mut axes: Vec<&mut Stride> =
+            batch.iter_mut().chain(outer.iter_mut()).chain(inner.iter_mut()).collect();
+        let shape: Vec<Dim> = axes.iter().map(|s| s.extent.clone()).collect();
+        let mut load = Affine::constant(from.1);
+        for ((variable, axis), stride) in axes.iter_mut().enumerate().zip(super::affine::strides(&shape)) {
+            let slot = if of_a { &mut axis.a } else { &mut axis.b };
+            let old = slot.replace(stride).unwrap_or(Dim::constant(0));
+            load = load.add(&Affine::variable(variable).scale(&old));
+        }
+        let to = self.buffer(id, DType::F32, product(&shape), Storage::Unused);
+        let mut values = Values::default();
+        let value =
+            values.push(ValueOp::Load { buffer: from.0, at: load, when: None }, DType::F32);
+        let at = super::affine::flatten(&identity(&shape, 0), &shape);
+        let stage = Stage {
+            kept: shape,
+            values: values.list,
+            stores: vec![Store { buffer: to, at, value, accumulate: false, inner: false }],
+            ..Stage::default()
+        };
+        self.nest(node, 0, vec![stage]);
+        (to, Dim::constant(0))
+    }
+}
+
+/// Into how many parts to cut a sum so that there is work for all.
+pub fn splits(tiles: i64, most: i64) -> i64 {
+    if tiles >= TILES_WANTED { 1 } else { (TILES_WANTED / tiles.max(1)).min(most).max(1) }
+}
+
+fn unit_axis() -> Stride {
+    Stride { extent: Dim::constant(1), a: Some(Dim::constant(0)), b: None, c: Some(Dim::constant(0)) }
+}
+
+/// Drops axes of extent 1 and merges neighbours that are one axis in every operand.
+fn collapse(axes: Vec<Stride>) -> Vec<Stride> {
+    let mut merged: Vec<Stride> = Vec::new();
+    for axis in axes {
+        if axis.extent.is(1) {
+            continue;
+        }
+        let even = |outer: &Option<Dim>, inner: &Option<Dim>| match (outer, inner) {
+            (Some(outer), Some(inner)) => *outer == inner.clone() * axis.extent.clone(),
+            (None, None) => true,
+            _ => false,
+        };
+        match merged.last_mut() {
+            Some(last) if even(&last.a, &axis.a) && even(&last.b, &axis.b) && even(&last.c, &axis.c) => {
+                let extent = last.extent.clone() * axis.extent.clone();
+                *last = Stride { extent, ..axis };
+            }
+            _ => merged.push(axis),
+        }
+    }
+    merged
+}

@@ -1,0 +1,133 @@
+//! Convolutions and their gradients as kernels of the runtime.
+
+use super::affine::Affine;
+use super::build::{Build, product};
+use super::contract::splits;
+use super::{Access, BufferId, Draft, Kernel, PlanError, Stop, Storage, Stride};
+use crate::graph::op::{Conv, Op};
+use crate::graph::{DType, Dim, NodeId};
+use weft_runtime::program::{ConvolutionKind, PANEL, TILE_ROWS};
+
+impl Build<'_> {
+    pub fn convolution(&mut self, id: NodeId, out: BufferId, conv: &Conv) -> Result<(), Stop> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        if node.ty.dtype != DType::F32 {
+            return Err(PlanError::at(node, "convolutions run on f32 only").into());
+        }
+        let first = &graph.node(node.inputs[0]).ty.shape;
+        let second = &graph.node(node.inputs[1]).ty.shape;
+        let own = &node.ty.shape;
+        // x, w and y stand in other places for each of the three.
+        let (kind, x, w, y) = match &node.op {
+            Op::ConvData(_) => (ConvolutionKind::Data, own, second, first),
+            Op::ConvWeights(_) => (ConvolutionKind::Weights, first, own, second),
+            _ => (ConvolutionKind::Forward, first, second, own),
+        };
+        let r = conv.stride.len();
+        let one = || Dim::constant(1);
+        let two = |shape: &[Dim], from: usize| {
+            if r == 1 { [one(), shape[from].clone()] } else { [shape[from].clone(), shape[from + 1].clone()] }
+        };
+        let narrow = |values: &[usize], otherwise: u32| -> Result<[u32; 2], PlanError> {
+            let mut pair = [otherwise; 2];
+            for (slot, value) in pair[2 - r..].iter_mut().zip(values) {
+                *slot = u32::try_from(*value).map_err(|_| PlanError::at(node, "the stride is too large"))?;
+            }
+            Ok(pair)
+        };
+        let before = |i: usize| conv.padding[i].0.clone();
+        let padding = if r == 1 { [Dim::constant(0), before(0)] } else { [before(0), before(1)] };
+        let (input, output, kernel) = (two(x, 1), two(y, 1), two(w, 0));
+        let (ci, co, n) = (x[r + 1].clone(), y[r + 1].clone(), x[0].clone());
+        let taps = kernel[0].clone() * kernel[1].clone();
+        let deep = w[r].clone();
+        let flops = Dim::constant(2) * product(y) * taps.clone() * deep.clone();
+        let m = taps.clone() * deep.clone();
+        let tiles = m.ceil_div(&Dim::from(TILE_ROWS)) * co.ceil_div(&Dim::from(PANEL));
+        let parts = match kind {
+            ConvolutionKind::Weights => splits(self.built.estimate(&tiles), self.built.estimate(&n) / 4),
+            _ => 1,
+        };
+        let kernel = Kernel::Convolution {
+            kind,
+            n: n.clone(),
+            input: input.clone(),
+            output: output.clone(),
+            input_channels: ci.clone(),
+            output_channels: co.clone(),
+            kernel,
+            stride: narrow(&conv.stride, 1)?,
+            padding,
+            dilation: narrow(&conv.dilation, 1)?,
+            groups: Dim::from(conv.groups),
+            splits: parts as u32,
+        };
+        let left = self.contiguous(node.inputs[0])?;
+        let mut right = self.contiguous(node.inputs[1])?;
+        if kind == ConvolutionKind::Weights {
+            let space = Dim::constant(parts) * tiles;
+            self.split_kernel(node, id, kernel, vec![left, right], out, parts, space, flops);
+            return Ok(());
+        }
+        if kind == ConvolutionKind::Data && conv.groups == 1 {
+            right = self.pack_taps(id, &taps, &ci, &co, right);
+        }
+        let whole = product(&first[1..]);
+        let rows = if kind == ConvolutionKind::Data { &input[0] } else { &output[0] };
+        let row = product(&own[1..]).exact_div(rows).unwrap_or_else(|| product(&own[1..]));
+        let loops = vec![n.clone(), rows.clone()];
+        let image = |size: &Dim| Affine::variable(0).scale(size);
+        let access = |buffer, write, at, reach| Access { buffer, write, at, reach, extents: loops.clone() };
+        let accesses = vec![
+            access(
+                left.0,
+                false,
+                Some(image(&whole).add(&Affine::constant(left.1.clone()))),
+                whole.clone(),
+            ),
+            access(right.0, false, None, one()),
+            access(
+                out,
+                true,
+                Some(image(&(row.clone() * rows.clone())).add(&Affine::variable(1).scale(&row))),
+                row,
+            ),
+        ];
+        self.built.drafts.push(Draft {
+            kernel,
+            buffers: vec![left, right, (out, Dim::constant(0))],
+            accesses,
+            space: n * rows.clone(),
+            loops,
+            path: node.path.clone(),
+            span: node.span,
+            flops,
+        });
+        Ok(())
+    }
+
+    /// Weights `[taps, ci, co]` tap by tap as panels with k = co and n = ci.
+    fn pack_taps(
+        &mut self,
+        id: NodeId,
+        taps: &Dim,
+        ci: &Dim,
+        co: &Dim,
+        from: (BufferId, Dim),
+    ) -> (BufferId, Dim) {
+        let node = self.graph.node(id);
+        let panels = ci.ceil_div(&Dim::from(PANEL));
+        let space = taps.clone() * panels;
+        let elements = space.clone() * co.clone() * Dim::from(PANEL);
+        let to = self.buffer(id, DType::F32, elements.clone(), Storage::Unused);
+        let axis = |extent: &Dim, stride: Dim| Stride { extent: extent.clone(), a: Some(stride), b: None, c: None };
+        let kernel = Kernel::Pack {
+            taps: axis(taps, ci.clone() * co.clone()),
+            k: axis(co, Dim::constant(1)),
+            n: axis(ci, co.clone()),
+        };
+        self.runtime_kernel(node, kernel, vec![from], vec![to], space, elements);
+        (to, Dim::constant(0))
+    }
+}

@@ -1,0 +1,182 @@
+//! Buffers: updates in place, and who lives from when to when.
+
+use super::nest::{Nest, Stage, ValueOp};
+use super::schedule::{Order, root};
+use super::{BufferId, Built, Draft, Kernel, Plan, Segment, Storage};
+use crate::graph::{Dim, Entry, Variable};
+
+/// Lets each update write its variable in place when every other reader of the old value can run before; else adds a copy.
+pub fn place_updates(built: &mut Built, order: &mut Order) {
+    for (place, target) in built.updates.clone() {
+        let uses = built.updates.iter().filter(|(p, _)| *p == place).count();
+        let ordinary = built.buffers[place.index()].storage == Storage::Unused
+            && uses == 1
+            && built.inputs.iter().all(|i| i.4 != place)
+            && built.outputs.iter().all(|o| o.3 != place);
+        let touches = |draft: &Draft, buffer: BufferId, write: bool| {
+            draft.accesses.iter().any(|a| a.buffer == buffer && a.write == write)
+        };
+        let writers: Vec<usize> =
+            (0..built.drafts.len()).filter(|d| touches(&built.drafts[*d], place, true)).collect();
+        let readers: Vec<usize> =
+            (0..built.drafts.len()).filter(|d| touches(&built.drafts[*d], target, false)).collect();
+        if let ([writer], true) = (writers.as_slice(), ordinary) {
+            let free = readers.iter().all(|reader| {
+                if reader == writer {
+                    pointwise(&built.drafts[*writer], target, place)
+                } else {
+                    !order.reaches(*writer, *reader)
+                }
+            });
+            if free {
+                order.before[*writer].extend(readers.iter().copied().filter(|r| r != writer));
+                built.buffers[place.index()].storage = Storage::Alias(target);
+                continue;
+            }
+        }
+        let elements = built.buffers[place.index()].elements.clone();
+        let dtype = built.buffers[place.index()].dtype;
+        let mut draft = copy(elements, dtype, place, target, built);
+        super::normal::finish(&mut draft);
+        built.drafts.push(draft);
+        // It may only run after everyone who reads the old value.
+        order.before.push(readers.into_iter().chain(writers).collect());
+    }
+}
+
+fn copy(
+    elements: Dim,
+    dtype: crate::graph::DType,
+    from: BufferId,
+    to: BufferId,
+    built: &Built,
+) -> Draft {
+    let mut values = super::nest::Values::default();
+    let at = super::affine::Affine::variable(0);
+    let value = values.push(ValueOp::Load { buffer: from, at: at.clone(), when: None }, dtype);
+    let stage = Stage {
+        kept: vec![elements],
+        values: values.list,
+        stores: vec![super::nest::Store { buffer: to, at, value, accumulate: false, inner: false }],
+        ..Stage::default()
+    };
+    let writer = built.drafts.iter().find(|d| d.accesses.iter().any(|a| a.write && a.buffer == from));
+    Draft {
+        kernel: Kernel::Nest(Nest { space: 0, stages: vec![stage] }),
+        buffers: Vec::new(),
+        accesses: Vec::new(),
+        loops: Vec::new(),
+        space: Dim::constant(1),
+        path: writer.map_or_else(|| "".into(), |d| d.path.clone()),
+        span: writer.map_or_else(Default::default, |d| d.span),
+        flops: Dim::constant(0),
+    }
+}
+
+/// Whether a nest reads `from` only where, and only as, it writes `to`: each element before it is overwritten.
+fn pointwise(draft: &Draft, from: BufferId, to: BufferId) -> bool {
+    let Kernel::Nest(nest) = &draft.kernel else { return false };
+    let [stage] = nest.stages.as_slice() else { return false };
+    let Some(store) = stage.stores.iter().find(|s| s.buffer == to) else { return false };
+    // A load inside reduced loops would come back to an element after it was written, unless the store is there too.
+    let settled = stage.reduced.is_empty() || store.inner;
+    settled
+        && !store.accumulate
+        && stage.stores.iter().filter(|s| s.buffer == to).count() == 1
+        && stage.reads().filter(|(b, _)| *b == from).all(|(_, at)| at == Some(&store.at))
+}
+
+/// Lifetimes, reuse of the last reader's operand, and the finished plan.
+pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments: Vec<Segment>) -> Plan {
+    reuse(&mut built, &segments);
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; built.buffers.len()];
+    let mut touch = |buffer: BufferId, segment: usize| {
+        let life = lives[buffer.index()].get_or_insert((segment, segment));
+        *life = (life.0.min(segment), life.1.max(segment));
+    };
+    for (at, segment) in segments.iter().enumerate() {
+        for (buffer, _) in segment.launches.iter().flat_map(|l| &l.buffers) {
+            touch(root(&built, *buffer), at);
+        }
+    }
+    for input in &built.inputs {
+        touch(input.4, 0);
+    }
+    for output in &built.outputs {
+        touch(root(&built, output.3), segments.len().saturating_sub(1));
+    }
+    for (buffer, life) in built.buffers.iter_mut().zip(lives) {
+        if let (Storage::Unused, Some((first, last))) = (&buffer.storage, life) {
+            buffer.storage = Storage::Arena { first, last };
+        }
+    }
+    let mut symbols = Vec::new();
+    let mut note = |dim: &Dim| {
+        dim.symbols(&mut |s| {
+            if !symbols.contains(s) {
+                symbols.push(s.clone());
+            }
+        });
+    };
+    for input in &built.inputs {
+        input.2.iter().for_each(&mut note);
+    }
+    for (bound, _) in &entry.graph.bounds {
+        note(&Dim::symbol(bound.clone()));
+    }
+    for (guard, _, _) in &entry.graph.guards {
+        note(guard);
+    }
+    Plan {
+        name: entry.graph.name.clone(),
+        symbols,
+        inputs: built.inputs,
+        outputs: built.outputs,
+        guards: entry.graph.guards.clone(),
+        buffers: built.buffers,
+        segments,
+    }
+}
+
+/// Lets a nest that is the last reader of a buffer write its result over it, element by element: less memory, and lines that are
+/// in cache already.
+fn reuse(built: &mut Built, segments: &[Segment]) {
+    let launches: Vec<&super::Launch> = segments.iter().flat_map(|s| &s.launches).collect();
+    let uses = |buffer: BufferId| -> Vec<usize> {
+        (0..launches.len()).filter(|l| launches[*l].buffers.iter().any(|(b, _)| *b == buffer)).collect()
+    };
+    let ours = |built: &Built, buffer: BufferId| {
+        built.buffers[buffer.index()].storage == Storage::Unused
+            && built.inputs.iter().all(|i| i.4 != buffer)
+            && built.outputs.iter().all(|o| o.3 != buffer)
+    };
+    for (at, launch) in launches.iter().enumerate() {
+        let Kernel::Nest(nest) = &launch.kernel else { continue };
+        let [stage] = nest.stages.as_slice() else { continue };
+        if !stage.reduced.is_empty() {
+            continue;
+        }
+        for store in &stage.stores {
+            if !ours(built, store.buffer) || uses(store.buffer).first() != Some(&at) {
+                continue;
+            }
+            let found = stage.reads().map(|(b, _)| b).find(|&from| {
+                let (source, target) = (&built.buffers[from.index()], &built.buffers[store.buffer.index()]);
+                let base = root(built, from);
+                let last = (0..built.buffers.len() as u32)
+                    .map(BufferId)
+                    .filter(|b| root(built, *b) == base)
+                    .all(|b| uses(b).last().is_none_or(|l| *l <= at));
+                ours(built, base)
+                    && last
+                    && source.dtype.size() == target.dtype.size()
+                    && source.elements == target.elements
+                    && stage.stores.iter().all(|s| root(built, s.buffer) != base)
+                    && stage.reads().filter(|(b, _)| root(built, *b) == base).all(|(_, a)| a == Some(&store.at))
+            });
+            if let Some(from) = found {
+                built.buffers[store.buffer.index()].storage = Storage::Alias(from);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The final shape of each nest: loops of extent 1 go, loops that lie evenly in every access become one, and each stage gets the
+//! variable along which it is vectorised and the nest its index space.
+
+use super::affine::Affine;
+use super::nest::{How, Nest, Stage, ValueOp};
+use super::{Access, BufferId, Draft, Kernel};
+use crate::graph::Dim;
+
+/// Brings a nest into its final shape and says how it touches memory.
+pub fn finish(draft: &mut Draft) {
+    let Kernel::Nest(nest) = &mut draft.kernel else { return };
+    normalise(nest);
+    let Some(first) = nest.stages.first() else { return };
+    draft.loops = first.kept[..nest.space].to_vec();
+    draft.space = super::build::product(&draft.loops);
+    draft.buffers = buffers(nest).into_iter().map(|b| (b, Dim::constant(0))).collect();
+    draft.accesses = Vec::new();
+    draft.flops = Dim::constant(0);
+    for stage in &nest.stages {
+        let extents = stage.extents();
+        let operations = stage
+            .values
+            .iter()
+            .filter(|v| {
+                matches!(
+                    v.op,
+                    ValueOp::Unary(..)
+                        | ValueOp::Binary(..)
+                        | ValueOp::Compare(..)
+                        | ValueOp::Select(..)
+                        | ValueOp::Cast(_)
+                )
+            })
+            .count()
+            + stage.reductions.len();
+        draft.flops = draft.flops.clone() + super::build::product(&extents) * Dim::from(operations);
+        for (buffer, at) in stage.reads() {
+            draft.accesses.push(Access {
+                buffer,
+                write: false,
+                at: at.cloned(),
+                reach: Dim::constant(1),
+                extents: extents.clone(),
+            });
+        }
+        for store in &stage.stores {
+            draft.accesses.push(Access {
+                buffer: store.buffer,
+                write: true,
+                at: Some(store.at.clone()),
+                reach: Dim::constant(1),
+                extents: extents.clone(),
+            });
+        }
+    }
+}
+
+/// The buffers of a nest in the order of its function's pointers: as they first appear, loads before stores.
+pub fn buffers(nest: &Nest) -> Vec<BufferId> {
+    let mut list = Vec::new();
+    let all = nest.stages.iter().flat_map(|s| s.reads().map(|(b, _)| b));
+    for buffer in all.chain(nest.stages.iter().flat_map(|s| s.stores.iter().map(|s| s.buffer))) {
+        if !list.contains(&buffer) {
+            list.push(buffer);
+        }
+    }
+    list
+}
+
+fn normalise(nest: &mut Nest) {
+    let open = nest.stages.len() == 1;
+    let space = if open { usize::MAX } else { nest.space };
+    for stage in &mut nest.stages {
+        stage.tidy();
+    }
+    if !open {
+        let dropped =
+            nest.stages.first().map_or(0, |s| s.kept[..space].iter().filter(|e| e.is(1)).count());
+        nest.space -= dropped;
+    }
+    for stage in &mut nest.stages {
+        let fixed = if open { 0 } else { nest.space };
+        let units: Vec<usize> = (0..stage.kept.len() + stage.reduced.len())
+            .filter(|v| stage.extents()[*v].is(1))
+            .collect();
+        for variable in units.into_iter().rev() {
+            remove(stage, variable);
+        }
+        while let Some(variable) = mergeable(stage, fixed) {
+            merge(stage, variable);
+        }
+        stage.vector = vector(stage, fixed);
+        if open {
+            let kept = stage.kept.len();
+            nest.space = match stage.vector {
+                Some(v) if v < kept && kept > 1 => kept - 1,
+                _ => kept,
+            };
+        }
+    }
+}
+
+/// Replaces every map of a stage.
+fn remap(stage: &mut Stage, with: &dyn Fn(&Affine) -> Affine) {
+    for value in &mut stage.values {
+        value.op = value.op.map(&|v| v, with, &|r| r);
+    }
+    for store in &mut stage.stores {
+        store.at = with(&store.at);
+    }
+}
+
+/// Takes out a variable of extent 1.
+fn remove(stage: &mut Stage, variable: usize) {
+    if variable < stage.kept.len() {
+        stage.kept.remove(variable);
+    } else {
+        stage.reduced.remove(variable - stage.kept.len());
+    }
+    remap(stage, &|at| {
+        at.substitute(&|v| match v.cmp(&variable) {
+            std::cmp::Ordering::Less => Affine::variable(v),
+            std::cmp::Ordering::Equal => Affine::constant(0i64),
+            std::cmp::Ordering::Greater => Affine::variable(v - 1),
+        })
+    });
+}
+
+/// A variable that can be merged with the next one.
+fn mergeable(stage: &Stage, fixed: usize) -> Option<usize> {
+    let extents = stage.extents();
+    let kept = stage.kept.len();
+    (0..extents.len().saturating_sub(1)).find(|&v| {
+        let same_kind = v + 1 < kept && v >= fixed || v >= kept;
+        let even = |at: &Affine| at.coefficient(v) == at.coefficient(v + 1) * extents[v + 1].clone();
+        same_kind
+            && stage.values.iter().flat_map(|value| value.op.maps()).all(even)
+            && stage.stores.iter().all(|s| even(&s.at))
+    })
+}
+
+fn merge(stage: &mut Stage, variable: usize) {
+    let kept = stage.kept.len();
+    let loops = if variable < kept { &mut stage.kept } else { &mut stage.reduced };
+    let at = if variable < kept { variable } else { variable - kept };
+    let inner = loops.remove(at + 1);
+    loops[at] = loops[at].clone() * inner;
+    // The inner variable alone says where the merged one is: its coefficient is the merged one's.
+    remap(stage, &|map| {
+        map.substitute(&|v| match v {
+            v if v == variable => Affine::constant(0i64),
+            v if v > variable => Affine::variable(v - 1),
+            v => Affine::variable(v),
+        })
+    });
+}
+
+/// The last kept variable or the last reduced one: the one along which more accesses are even.
+fn vector(stage: &Stage, fixed: usize) -> Option<usize> {
+    let kept = stage.kept.len().checked_sub(1).filter(|v| *v >= fixed);
+    let reduced = (!stage.reduced.is_empty()).then(|| stage.kept.len() + stage.reduced.len() - 1);
+    let (Some(kept), Some(reduced)) = (kept, reduced) else { return kept.or(reduced) };
+    let score = |variable: usize| -> i64 {
+        let of = |at: &Affine| match at.coefficient(variable) {
+            c if c.is(0) => 0,
+            c if c.is(1) => 2,
+            _ => -2,
+        };
+        let loads = stage.values.iter().filter_map(|v| match &v.op {
+            ValueOp::Load { at, .. } | ValueOp::LoadIndexed { at, .. } => Some(of(at)),
+            ValueOp::Inside(tests) => {
+                Some(-4 * tests.iter().filter(|(a, _)| a.depends_on(variable)).count() as i64)
+            }
+            ValueOp::Random { index, .. } => Some(of(index) - 2),
+            _ => None,
+        });
+        let inner = stage.stores.iter().filter(|s| s.inner).map(|s| of(&s.at));
+        loads.chain(inner).sum()
+    };
+    let short = stage.kept[kept].as_constant().is_some_and(|e| e < 4);
+    let arg = stage.reductions.iter().any(|r| matches!(r.how, How::Arg { .. }));
+    let (by_kept, by_reduced) = (score(kept) + i64::from(arg), score(reduced));
+    Some(if by_kept > by_reduced || by_kept == by_reduced && !short { kept } else { reduced })
+}

@@ -1,0 +1,244 @@
+//! Nodes as scalar values at an index.
+//!
+//! [`Reader::read`] gives the value of a node's element: a load when the node has a buffer, else its operation on the values of its
+//! inputs at the indices that its views say.
+
+use super::affine::{self, Affine};
+use super::nest::{ValueId, ValueOp, Values};
+use super::select::Selection;
+use super::{BufferId, PlanError, Stop};
+use crate::graph::op::{Binary, Op};
+use crate::graph::{DType, Dim, Graph, NodeId};
+use std::collections::HashMap;
+
+/// Builds the values of one stage.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    pub graph: &'a Graph,
+    pub selection: &'a Selection,
+    /// The buffers of materialised nodes.
+    pub buffers: &'a [Option<BufferId>],
+    /// Extents of the stage's loops.
+    pub extents: Vec<Dim>,
+    pub values: Values,
+    /// True where the elements being read exist; loads are guarded by it.
+    guard: Option<ValueId>,
+    known: HashMap<(NodeId, Vec<Affine>, Option<ValueId>), ValueId>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(
+        graph: &'a Graph,
+        selection: &'a Selection,
+        buffers: &'a [Option<BufferId>],
+        extents: Vec<Dim>,
+    ) -> Reader<'a> {
+        let (values, known) = (Values::default(), HashMap::new());
+        Reader { graph, selection, buffers, extents, values, guard: None, known }
+    }
+
+    /// The element of `id` at `index`, from memory where it is there.
+    pub fn read(&mut self, id: NodeId, index: &[Affine]) -> Result<ValueId, Stop> {
+        let node = self.graph.node(id);
+        match self.buffers[id.index()] {
+            Some(buffer) => {
+                let at = affine::flatten(index, &node.ty.shape);
+                Ok(self.values.push(ValueOp::Load { buffer, at, when: self.guard }, node.ty.dtype))
+            }
+            None if self.selection.materialised[id.index()] => Err(Stop::Need(id)),
+            None => {
+                let key = (id, index.to_vec(), self.guard);
+                if let Some(value) = self.known.get(&key) {
+                    return Ok(*value);
+                }
+                let value = self.compute(id, index)?;
+                self.known.insert(key, value);
+                Ok(value)
+            }
+        }
+    }
+
+    /// The same, where the loads are only done when `guard` holds.
+    pub fn read_guarded(&mut self, id: NodeId, index: &[Affine], guard: ValueId) -> Result<ValueId, Stop> {
+        let outer = self.guard.replace(guard);
+        let value = self.read(id, index);
+        self.guard = outer;
+        value
+    }
+
+    /// The element of `id` at `index`, from the elements of its inputs.
+    pub fn compute(&mut self, id: NodeId, index: &[Affine]) -> Result<ValueId, Stop> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let dtype = node.ty.dtype;
+        let input = |place: usize| node.inputs[place];
+        let op = match &node.op {
+            Op::Constant(value) => return Ok(self.values.constant(*value, dtype)),
+            Op::DimValue(dim) => ValueOp::Dim(dim.clone()),
+            Op::Iota { axis } => ValueOp::Index(index[*axis].clone()),
+            Op::Unary(u) => ValueOp::Unary(*u, self.read(input(0), index)?),
+            Op::Binary(b) => ValueOp::Binary(*b, self.read(input(0), index)?, self.read(input(1), index)?),
+            Op::Compare(c) => ValueOp::Compare(*c, self.read(input(0), index)?, self.read(input(1), index)?),
+            Op::Select => ValueOp::Select(
+                self.read(input(0), index)?,
+                self.read(input(1), index)?,
+                self.read(input(2), index)?,
+            ),
+            Op::Cast => {
+                let value = self.read(input(0), index)?;
+                if self.values.list[value.index()].dtype == dtype {
+                    return Ok(value);
+                }
+                ValueOp::Cast(value)
+            }
+            Op::Input(_) | Op::Variable(_) | Op::Table(_) => return Err(Stop::Need(id)),
+            Op::Hold => return self.read(input(0), index),
+            Op::Reshape | Op::Transpose { .. } | Op::Broadcast { .. } | Op::Slice { .. } | Op::Window { .. } => {
+                let index = self.seen_through(id, index)?;
+                return match index {
+                    Through::Index(index) => self.read(input(0), &index),
+                    Through::Flat(buffer, at) => {
+                        Ok(self.values.push(ValueOp::Load { buffer, at, when: self.guard }, dtype))
+                    }
+                };
+            }
+            Op::Pad { amounts, value } => {
+                let from = &graph.node(input(0)).ty.shape;
+                let (mut inner, mut tests) = (Vec::new(), Vec::new());
+                for (axis, (before, after)) in amounts.iter().enumerate() {
+                    let at = index[axis].clone().add(&Affine::constant(Dim::constant(0) - before.clone()));
+                    if !(before.is(0) && after.is(0)) && !at.within(&from[axis], &self.extents) {
+                        tests.push((at.clone(), from[axis].clone()));
+                    }
+                    inner.push(at);
+                }
+                if tests.is_empty() {
+                    return self.read(input(0), &inner);
+                }
+                let inside = self.values.push(ValueOp::Inside(tests), DType::Bool);
+                let outer = self.guard;
+                let guard = match outer {
+                    Some(outer) => {
+                        self.values.push(ValueOp::Binary(Binary::And, outer, inside), DType::Bool)
+                    }
+                    None => inside,
+                };
+                self.guard = Some(guard);
+                let read = self.read(input(0), &inner);
+                self.guard = outer;
+                ValueOp::Select(inside, read?, self.values.constant(*value, dtype))
+            }
+            Op::Gather { axis } => {
+                let rank = graph.node(input(1)).ty.rank();
+                let at = self.read(input(1), &index[*axis..axis + rank])?;
+                let mut inner = index[..*axis].to_vec();
+                inner.push(Affine::constant(0i64));
+                inner.extend_from_slice(&index[axis + rank..]);
+                let shape = &graph.node(input(0)).ty.shape;
+                let (buffer, base) = self.locate(input(0), &inner)?;
+                let mut next = inner;
+                next[*axis] = Affine::constant(1i64);
+                let (_, after) = self.locate(input(0), &next)?;
+                ValueOp::LoadIndexed {
+                    buffer,
+                    stride: after.constant - base.constant.clone(),
+                    at: base,
+                    index: at,
+                    extent: shape[*axis].clone(),
+                    when: self.guard,
+                }
+            }
+            Op::Random { distribution, key } => {
+                let (buffer, _) = self.locate(input(0), &[Affine::constant(0i64)])?;
+                ValueOp::Random {
+                    buffer,
+                    distribution: *distribution,
+                    key: weft_runtime::kernels::random::key(key),
+                    index: affine::flatten(index, &node.ty.shape),
+                }
+            }
+            _ => return Err(Stop::Error(PlanError::at(node, "cannot be part of an expression"))),
+        };
+        Ok(self.values.push(op, dtype))
+    }
+
+    /// Where the element of `id` at `index` lies, looking through views; what is not there must be materialised.
+    pub fn locate(&self, id: NodeId, index: &[Affine]) -> Result<(BufferId, Affine), Stop> {
+        if let Some(buffer) = self.buffers[id.index()] {
+            return Ok((buffer, affine::flatten(index, &self.graph.node(id).ty.shape)));
+        }
+        if super::select::class(&self.graph.node(id).op) != super::select::Class::View {
+            return Err(Stop::Need(id));
+        }
+        match self.seen_through(id, index).map_err(|_| Stop::Need(id))? {
+            Through::Index(inner) => match self.locate(self.graph.node(id).inputs[0], &inner) {
+                // A view of something that cannot be located is copied itself, once.
+                Err(Stop::Need(_)) => Err(Stop::Need(id)),
+                found => found,
+            },
+            Through::Flat(buffer, at) => Ok((buffer, at)),
+        }
+    }
+
+    /// The index into a view's input.
+    fn seen_through(&self, id: NodeId, index: &[Affine]) -> Result<Through, Stop> {
+        let node = self.graph.node(id);
+        let from = node.inputs[0];
+        let shape = &self.graph.node(from).ty.shape;
+        Ok(Through::Index(match &node.op {
+            Op::Reshape => {
+                if let Some(buffer) = self.buffers[from.index()] {
+                    return Ok(Through::Flat(buffer, affine::flatten(index, &node.ty.shape)));
+                }
+                affine::reshape(index, &node.ty.shape, shape, &self.extents).ok_or(Stop::Need(from))?
+            }
+            Op::Transpose { permutation } => {
+                let mut inner = vec![Affine::constant(0i64); shape.len()];
+                for (to, from) in permutation.iter().enumerate() {
+                    inner[*from] = index[to].clone();
+                }
+                inner
+            }
+            Op::Broadcast { axes } => axes
+                .iter()
+                .zip(shape)
+                .map(|(to, extent)| if extent.is(1) { Affine::constant(0i64) } else { index[*to].clone() })
+                .collect(),
+            Op::Slice { axis, start, step } => {
+                let mut inner = index.to_vec();
+                inner[*axis] =
+                    inner[*axis].scale(&Dim::constant(*step)).add(&Affine::constant(start.clone()));
+                inner
+            }
+            Op::Window { axis, size, stride, dilation } => {
+                let spatial = size.len();
+                let mut inner = index[..*axis].to_vec();
+                for i in 0..spatial {
+                    let place = index[axis + i].scale(&Dim::from(stride[i]));
+                    inner.push(place.add(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
+                }
+                inner.extend_from_slice(&index[axis + 2 * spatial..]);
+                inner
+            }
+            _ => return Err(Stop::Need(id)),
+        }))
+    }
+}
+
+/// What a view shows.
+enum Through {
+    Index(Vec<Affine>),
+    /// The input's buffer itself: a reshape of contiguous data.
+    Flat(BufferId, Affine),
+}
+
+/// The identity map over a shape, from variable `first` on; axes of extent 1 need no variable.
+pub fn identity(shape: &[Dim], first: usize) -> Vec<Affine> {
+    shape
+        .iter()
+        .enumerate()
+        .map(|(axis, extent)| {
+            if extent.is(1) { Affine::constant(0i64) } else { Affine::variable(first + axis) }
+        })
+        .collect()
+}
