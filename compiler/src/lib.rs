@@ -8,3 +8,4 @@ pub mod grad;
 pub mod graph;
 pub mod passes;
 pub mod plan;
+pub mod stages;

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use weft_compiler::check::{self, Checked, Options};
-use weft_compiler::diagnostics::{self, Severity};
+use weft_compiler::diagnostics::{self, Color, Severity};
 
 /// A checked spec, and the folder that its relative paths start from.
 pub struct Spec {
@@ -53,20 +53,22 @@ pub fn sound(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Res
 
 /// Shows all diagnostics (as JSON lines on standard output, or for people on standard error); counts the errors.
 pub fn show(checked: &Checked, as_json: bool) -> usize {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let plain = !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some();
+    let color = if plain { Color::Never } else { Color::Always };
     for diagnostic in &checked.diagnostics {
         if as_json {
-            let place = checked.sources.place(diagnostic.primary.span);
+            let span = diagnostic.primary.span;
+            let (line, column) = checked.sources.position(span);
             output::json(&json!({
                 "severity": diagnostic.severity.name(),
                 "code": diagnostic.code,
                 "message": diagnostic.message,
-                "file": place.file,
-                "line": place.line,
-                "column": place.column,
+                "file": checked.sources.get(span.file).map(|s| s.name.as_str()),
+                "line": line,
+                "column": column,
             }));
         } else {
-            output::note(&diagnostics::render(diagnostic, &checked.sources, color));
+            output::note(&render::render(diagnostic, &checked.sources, color));
         }
     }
     checked.diagnostics.iter().filter(|d| d.severity == Severity::Error).count()

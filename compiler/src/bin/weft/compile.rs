@@ -1,0 +1,127 @@
+//! From a checked spec to a program, on as many threads as there are; and what all running commands share.
+
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::spec::Spec;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use weft_compiler::cpu::{Compilation, Target};
+use weft_compiler::graph::{Entry, Module};
+use weft_compiler::passes;
+use weft_compiler::plan::PlanError;
+use weft_compiler::stages;
+use weft_runtime::error::{Class, Error};
+use weft_runtime::execute::Session;
+use weft_runtime::pool::Pool;
+use weft_runtime::program::Program;
+use weft_runtime::train::Options;
+
+/// Which entries a command will run; the others are not compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Training,
+    Prediction,
+}
+
+/// Compiles the wanted entries of a spec.
+pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
+    let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
+    let keep = |entry: &Entry| {
+        let name = &entry.graph.name;
+        let predicted = module.predictions.iter().any(|p| p.entry == *name);
+        name == "init" || predicted == (wanted == Wanted::Prediction)
+    };
+    let entries: Vec<&Entry> = module.entries.iter().filter(|e| keep(e)).collect();
+    let threads = self::threads(threads);
+    let optimized = in_parallel(threads, entries.len(), |i| {
+        Ok(Entry { graph: passes::optimize(&entries[i].graph), inputs: entries[i].inputs.clone() })
+    });
+    let internal = |error: PlanError| {
+        let (line, _) = spec.checked.sources.position(error.span);
+        Failure::input(format!("line {line}: {error}"))
+    };
+    let module = Module { entries: optimized.map_err(internal)?, ..module.clone() };
+    let compilation = Compilation::new(&module, Target::default()).map_err(internal)?;
+    let code = in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job)).map_err(internal)?;
+    let mut program = compilation.finish(&module, code);
+    stages::locate(&mut program, &spec.checked.sources);
+    Ok(Arc::new(program))
+}
+
+/// `work(0) … work(count - 1)` on so many threads, results in order; the first error by number wins.
+fn in_parallel<T: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<T, PlanError> + Sync,
+) -> Result<Vec<T>, PlanError> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                return done;
+            }
+            done.push((i, work(i)));
+        }
+    };
+    let mut all = std::thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(some)).collect();
+        let mut all = some();
+        for helper in helpers {
+            match helper.join() {
+                Ok(done) => all.extend(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    });
+    all.sort_by_key(|(i, _)| *i);
+    all.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The number of threads to run on.
+pub fn threads(given: Option<u16>) -> usize {
+    given.map_or_else(Pool::default_threads, usize::from)
+}
+
+/// What the command line says of a run, for the runtime.
+pub fn run_options(args: &RunArgs, spec: &Spec) -> Options {
+    Options {
+        epochs: None,
+        batch: args.batch.map(|b| b as usize),
+        seed: args.seed,
+        data: args.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect(),
+        base: spec.folder.clone(),
+        threads: Some(threads(args.threads)),
+        out: None,
+        weights: None,
+    }
+}
+
+/// Fills the variables with fresh values.
+pub fn fresh_weights(session: &mut Session, seed: u64) -> Result<(), Error> {
+    use weft_runtime::program::InputSource;
+    use weft_runtime::tensor::{Tensor, TensorView};
+    let init = session.entry(weft_runtime::train::INIT)?;
+    let inputs: Vec<Tensor> = session.program().entries[init]
+        .inputs
+        .iter()
+        .map(|input| match input.source {
+            InputSource::Random => Tensor::from_i64(&[2], &[seed as i64, 0]),
+            InputSource::Epoch => Tensor::from_f32(&[], &[0.0]),
+            _ => Tensor::from_i64(&[], &[0]),
+        })
+        .collect();
+    let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
+    session.run(init, &views).map(|_| ())
+}
+
+/// The runtime's error as the command's.
+pub fn runtime_failure(error: Error) -> Failure {
+    match error.class() {
+        Class::Input => Failure::input(error.to_string()),
+        Class::Environment => Failure::environment(error.to_string()),
+    }
+}

@@ -1,0 +1,189 @@
+//! The whole way as functions: from a checked spec to a program, and the text of every stage on the way.
+//!
+//! `weft emit` prints what [`emit`] returns, and snapshot tests compare it. All of it is deterministic: nodes are named by their
+//! place and path, and nothing depends on the machine, on hash order or on time.
+
+use crate::check::Checked;
+use crate::cpu::{self, Compilation, Target};
+use crate::diagnostics::Sources;
+use crate::graph::{Entry, Module, export, text};
+use crate::plan::{self, PlanError};
+use crate::{graph, passes};
+use serde_json::json;
+use weft_grammar::FileId;
+use weft_runtime::program::{Place, Program};
+
+/// A door between two stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Ast,
+    Typed,
+    Graph,
+    Optimized,
+    Loops,
+    Clif,
+    Asm,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 7] =
+        [Stage::Ast, Stage::Typed, Stage::Graph, Stage::Optimized, Stage::Loops, Stage::Clif, Stage::Asm];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Ast => "ast",
+            Stage::Typed => "typed",
+            Stage::Graph => "graph",
+            Stage::Optimized => "optimized",
+            Stage::Loops => "loops",
+            Stage::Clif => "clif",
+            Stage::Asm => "asm",
+        }
+    }
+}
+
+/// How a stage is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+    /// Graph stages only.
+    Dot,
+    /// Graph stages only.
+    Svg,
+}
+
+/// Why a stage cannot be shown.
+#[derive(Clone, Debug)]
+pub enum EmitError {
+    /// The spec has errors; they are in its diagnostics.
+    Unsound,
+    /// There is no such entry, or the format does not fit the stage.
+    Request(String),
+    Plan(PlanError),
+}
+
+impl From<PlanError> for EmitError {
+    fn from(error: PlanError) -> EmitError {
+        EmitError::Plan(error)
+    }
+}
+
+/// The module with every graph optimised.
+pub fn optimized(module: &Module) -> Module {
+    let optimize = |entry: &Entry| Entry { graph: passes::optimize(&entry.graph), inputs: entry.inputs.clone() };
+    Module { entries: module.entries.iter().map(optimize).collect(), ..module.clone() }
+}
+
+/// A module all the way to a program, on this thread. A caller with threads uses [`Compilation`] on the [`optimized`] module.
+pub fn compile(module: &Module) -> Result<Program, PlanError> {
+    cpu::compile(&optimized(module), Target::default())
+}
+
+/// Fills in what only the sources know: the texts, and the line of every place.
+pub fn locate(program: &mut Program, sources: &Sources) {
+    program.sources = sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
+    let starts: Vec<Vec<u32>> = sources.files.iter().map(|f| line_starts(&f.text)).collect();
+    let fill = |place: &mut Place| {
+        let before = starts.get(place.file as usize).map(|s| s.partition_point(|start| *start <= place.start));
+        place.line = before.unwrap_or(0) as u32;
+    };
+    for entry in &mut program.entries {
+        entry.guards.iter_mut().for_each(|g| fill(&mut g.place));
+        entry.segments.iter_mut().flat_map(|s| &mut s.launches).for_each(|l| fill(&mut l.place));
+    }
+}
+
+fn line_starts(text: &str) -> Vec<u32> {
+    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1)).collect()
+}
+
+/// The full name of the entry that a short one means: `train` is the first training's first step, `predict` the first predict item;
+/// no name means the training, or the prediction where there is none.
+pub fn entry_name(module: &Module, name: Option<&str>) -> Result<String, EmitError> {
+    let train = || module.trainings.first().and_then(|t| t.steps.first()).cloned();
+    let predict = || module.predictions.first().map(|p| p.entry.clone());
+    let exact = |name: &str| module.entries.iter().find(|e| e.graph.name == name).map(|e| e.graph.name.clone());
+    let found = match name {
+        None => train().or_else(predict),
+        Some(name) => exact(name).or_else(|| match name {
+            "train" => train(),
+            "predict" => predict(),
+            _ => None,
+        }),
+    };
+    found.ok_or_else(|| {
+        let names: Vec<&str> = module.entries.iter().map(|e| e.graph.name.as_str()).collect();
+        let wanted = name.map_or(String::new(), |n| format!(" `{n}`"));
+        EmitError::Request(format!("the spec has no entry{wanted}; it has: {}", names.join(", ")))
+    })
+}
+
+/// A stage of a checked spec as text. `entry` chooses the schedule (see [`entry_name`]); `ast` and `typed` are of the whole spec.
+pub fn emit(checked: &Checked, stage: Stage, entry: Option<&str>, format: Format) -> Result<String, EmitError> {
+    if stage == Stage::Ast {
+        return syntax(checked, format);
+    }
+    let module = checked.module.as_ref().ok_or(EmitError::Unsound)?;
+    if stage == Stage::Typed {
+        let typed = checked.typed.as_ref().ok_or(EmitError::Unsound)?;
+        return match format {
+            Format::Text => Ok(typed.to_string()),
+            Format::Json => pretty(typed),
+            Format::Dot | Format::Svg => Err(unfit(stage, format)),
+        };
+    }
+    let name = entry_name(module, entry)?;
+    let entry = module.entries.iter().find(|e| e.graph.name == name).ok_or(EmitError::Unsound)?;
+    if stage == Stage::Graph {
+        return drawn(&entry.graph, format);
+    }
+    let graph = passes::optimize(&entry.graph);
+    if stage == Stage::Optimized {
+        return drawn(&graph, format);
+    }
+    let plan = plan::plan(&Entry { graph, inputs: entry.inputs.clone() }, &module.variables)?;
+    let text = match stage {
+        Stage::Loops => plan::text::print(&plan),
+        Stage::Clif => cpu::clif_text(&plan, Target::default())?,
+        _ => cpu::asm_text(&plan, Target::default())?,
+    };
+    match format {
+        Format::Text => Ok(text),
+        Format::Json => pretty(&json!({ "entry": name, "stage": stage.name(), "lines": text.lines().collect::<Vec<_>>() })),
+        Format::Dot | Format::Svg => Err(unfit(stage, format)),
+    }
+}
+
+/// The main file's tree: canonical text, or the tree itself.
+fn syntax(checked: &Checked, format: Format) -> Result<String, EmitError> {
+    let source = checked.sources.files.iter().find(|f| !f.std).ok_or(EmitError::Unsound)?;
+    let parsed = weft_grammar::parse(FileId(0), &source.text);
+    if !parsed.errors.is_empty() {
+        return Err(EmitError::Unsound);
+    }
+    match format {
+        Format::Text => Ok(weft_grammar::format::format(&parsed.file, &source.text)),
+        Format::Json => pretty(&parsed.file),
+        Format::Dot | Format::Svg => Err(unfit(Stage::Ast, format)),
+    }
+}
+
+fn drawn(graph: &graph::Graph, format: Format) -> Result<String, EmitError> {
+    Ok(match format {
+        Format::Text => text::print(graph),
+        Format::Json => export::json(graph),
+        Format::Dot => export::dot(graph),
+        Format::Svg => export::svg(graph),
+    })
+}
+
+fn pretty(value: &impl serde::Serialize) -> Result<String, EmitError> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| EmitError::Request(e.to_string()))?;
+    Ok(text + "\n")
+}
+
+fn unfit(stage: Stage, format: Format) -> EmitError {
+    let format = if format == Format::Dot { "dot" } else { "svg" };
+    EmitError::Request(format!("`{}` has no {format} form; only `graph` and `optimized` have", stage.name()))
+}
