@@ -240,7 +240,7 @@ impl Rows<'_> {
     }
 
     /// Axis `from` becomes the first; the others keep their order.
-    fn to_front(&mut self, x: NodeId, from: usize) -> Made {
+    fn lead_with(&mut self, x: NodeId, from: usize) -> Made {
         let rank = self.b.ty(x).rank();
         let order: Vec<usize> = std::iter::once(from).chain((0..rank).filter(|axis| *axis != from)).collect();
         self.b.transpose(x, &order)
@@ -259,7 +259,7 @@ impl Rows<'_> {
         let free_of_a = self.b.ty(a.id).rank() - batch.len() - sum.len();
         let place = batch.len() + if a.batched { 0 } else { free_of_a };
         let made = self.b.push(Op::Contract { batch: pairs, sum }, &[a.id, b.id], None)?;
-        self.to_front(made, place)
+        self.lead_with(made, place)
     }
 
     /// The rows' images become one batch of images.
@@ -291,7 +291,7 @@ impl Rows<'_> {
         }
         if !table.batched {
             let made = self.b.push(Op::Gather { axis }, &[table.id, indices.id], None)?;
-            return self.to_front(made, axis);
+            return self.lead_with(made, axis);
         }
         // Row b's table starts at b·extent of all tables, joined.
         let (joined, extent) = self.join(table.id, axis)?;
