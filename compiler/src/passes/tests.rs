@@ -11,8 +11,9 @@ use proptest::prelude::*;
 
 /// Runs a pass and then `dce`, and compares the text without its first line.
 fn check(pass: Pass, before: &str, after: &str) {
-    let graph = parse(before).unwrap();
-    let result = dce::run(&pass(&graph));
+    let mut result = parse(before).unwrap();
+    pass(&mut result);
+    dce::run(&mut result);
     verify(&result).unwrap();
     let text: Vec<String> = print(&result).lines().skip(1).map(String::from).collect();
     let expected: Vec<&str> = after.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
@@ -342,6 +343,7 @@ proptest! {
         let case = random::case(seed, Options { steps: 40, smooth: false });
         let optimized = optimize(&case.graph);
         prop_assert_eq!(verify(&optimized), Ok(()));
+        prop_assert_eq!(print(&optimize(&optimized)), print(&optimized));
         let values = values(&case);
         let (before, after) = (run(&case.graph, &case, &values), run(&optimized, &case, &values));
         if let Err(e) = same(&before, &after) {
