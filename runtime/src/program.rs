@@ -175,13 +175,13 @@ pub enum InputSource {
     Caller,
     /// A field of a data set's row, batched: index into [`Program::data`], field name.
     Field { data: usize, field: String },
-    /// i64[2]: the run's seed and the number of this batch since the start of training.
+    /// `i64[2]`: the run's seed and the number of this batch since the start of training.
     Random,
-    /// i64[]: steps done before this one (0 at the first).
+    /// `i64[]`: steps done before this one (0 at the first).
     Step,
-    /// f32[]: epochs done, with the fraction of the current one.
+    /// `f32[]`: epochs done, with the fraction of the current one.
     Epoch,
-    /// i64[]: steps that the whole training will take.
+    /// `i64[]`: steps that the whole training will take.
     TotalSteps,
 }
 
