@@ -2,14 +2,14 @@
 //!
 //! [`Bound`] is a kernel of a [`crate::program::Program`] with its dims resolved. It runs any range of its index space, in
 //! any order and on any thread, with the same bits. Contractions and convolutions share one micro-kernel, the register
-//! [`tile`]; [`math`] is the vector library that generated code calls; [`random`] holds the counter-based random numbers.
+//! `tile`; [`math`] is the vector library that generated code calls; [`random`] holds the counter-based random numbers.
 //!
 //! | file | idea |
 //! |---|---|
 //! | [`isa`] | the instruction set, chosen once |
-//! | [`vector`], [`tile`], [`block`] | a vector, a register tile, a block of tiles |
-//! | [`resolve`], [`runs`] | dims and strides as numbers, how k is cut |
-//! | [`contraction`], [`convolution`], [`depthwise`], [`narrow`], [`pack`], [`index`] | the kernels |
+//! | `vector`, `tile`, `block` | a vector, a register tile, a block of tiles |
+//! | `resolve`, `runs` | dims and strides as numbers, how k is cut |
+//! | `contraction`, `convolution`, `pack`, [`index`] | the kernels |
 //! | [`math`], [`random`] | functions of strips of elements |
 //! | [`peak`] | what this machine can do at best |
 
@@ -21,11 +21,9 @@
 mod block;
 mod contraction;
 mod convolution;
-mod depthwise;
 pub mod index;
 pub mod isa;
 pub mod math;
-mod narrow;
 mod pack;
 pub mod peak;
 pub mod random;

@@ -58,7 +58,7 @@ fn philox_key(state: [i64; 2], key: u64) -> [u32; 2] {
 /// Philox4x32-10 of one counter. The words live in the low halves of 64-bit ones, whose high halves are left to hold what
 /// they may: a widening multiplication reads low halves only, and so costs one instruction.
 #[inline(always)]
-fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+pub(super) fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter.map(u64::from);
     let [mut k0, mut k1] = key;
     let low = |word: u64| word & 0xFFFF_FFFF;

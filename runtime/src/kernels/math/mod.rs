@@ -1,6 +1,6 @@
 //! The vector math library: functions of strips of elements, which generated code calls through [`table`].
 //!
-//! f32 functions are branch-free [`functions`] that the compiler vectorises for each instruction set; f64 ones are plain
+//! f32 functions are branch-free `functions` that the compiler vectorises for each instruction set; f64 ones are plain
 //! loops over the standard library. An element's bits depend on its value alone: not on its place in a strip, and (up to
 //! the fused multiply-add, which a processor without one emulates slowly) not on the instruction set.
 

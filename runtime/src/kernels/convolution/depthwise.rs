@@ -1,8 +1,8 @@
 //! Depthwise convolutions (a group a channel): vectors over channels, a few at a time.
 
-use super::convolution::{Geometry, weight_tiles};
-use super::isa::versions;
-use super::vector::Vector;
+use super::geometry::Geometry;
+use crate::kernels::isa::versions;
+use crate::kernels::vector::Vector;
 use crate::program::{ConvolutionKind, PANEL, TILE_ROWS};
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ unsafe fn body<V: Vector>(
                 }
             }
             ConvolutionKind::Weights => {
-                let each = weight_tiles(g);
+                let each = g.weight_tiles();
                 let across = g.co.div_ceil(PANEL);
                 for index in begin..end {
                     let (split, tile) = (index / each, index % each);

@@ -5,11 +5,12 @@
 //! then gathers its taps' terms in order. A forward convolution has source x and target y (stride 1 only, since other strides
 //! would compute terms that nobody takes); a data gradient has source dy and target dx.
 
-use super::block::Block;
-use super::convolution::{Geometry, PIXELS};
-use super::isa::Level;
-use super::resolve::{self, Axis};
-use super::runs::Runs;
+use super::PIXELS;
+use super::geometry::Geometry;
+use crate::kernels::block::Block;
+use crate::kernels::isa::Level;
+use crate::kernels::resolve::{self, Axis};
+use crate::kernels::runs::Runs;
 use crate::program::{ConvolutionKind, PANEL};
 use std::ops::Range;
 
