@@ -2,7 +2,7 @@
 
 use super::{Checked, Options, check};
 use crate::diagnostics::{Color, render};
-use crate::graph::verify;
+use crate::graph::{text, verify_module};
 
 /// Checks a spec given as text.
 fn run(text: &str) -> Checked {
@@ -25,10 +25,8 @@ fn rendered(checked: &Checked) -> String {
 fn module(checked: &Checked) -> &crate::graph::Module {
     match &checked.module {
         Some(module) => {
-            for entry in &module.entries {
-                if let Err(error) = verify::verify(&entry.graph) {
-                    panic!("{}: {error:?}", entry.graph.name);
-                }
+            if let Err(errors) = verify_module(module) {
+                panic!("{}", errors.join("\n"));
             }
             module
         }
@@ -43,5 +41,6 @@ fn the_shipped_cnn_elaborates() {
     let module = module(&checked);
     let names: Vec<&str> = module.entries.iter().map(|e| e.graph.name.as_str()).collect();
     println!("{names:?}");
+    for e in &module.entries { println!("{}", text::print(&e.graph)); }
     println!("{}", checked.typed.as_ref().unwrap());
 }
