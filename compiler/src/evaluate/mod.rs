@@ -7,6 +7,11 @@
 //! Where the primitives leave a choice, this is it: integers wrap around at their width; an integer divided by 0 gives 0, and so does
 //! its remainder; a float cast to an integer saturates, and NaN becomes 0.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
+)]
+
 mod conv;
 mod elementwise;
 mod indexing;

@@ -24,7 +24,7 @@ pub fn normal(i: u64, state: [i64; 2], key: u64) -> f32 {
     // Shifted by one step into (0, 1], where the logarithm is finite.
     let radius = (-2.0 * (unit(lanes[pair]) + 2f32.powi(-24)).ln()).sqrt();
     let angle = 2.0 * std::f32::consts::PI * unit(lanes[pair + 1]);
-    radius * if i % 2 == 0 { angle.cos() } else { angle.sin() }
+    radius * if i.is_multiple_of(2) { angle.cos() } else { angle.sin() }
 }
 
 fn unit(bits: u32) -> f32 {

@@ -1,32 +1,16 @@
 //! The float types that a run can compute in.
 
 use crate::graph::DType;
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::Neg;
 
 /// What the evaluator needs of a float.
 pub trait Real:
-    Copy
-    + std::fmt::Debug
-    + PartialEq
-    + PartialOrd
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
-    + ndarray::ScalarOperand
-    + num_zero::Zero
-    + 'static
+    ndarray::LinalgScalar + std::fmt::Debug + PartialOrd + Neg<Output = Self> + ndarray::ScalarOperand
 {
     fn from_f64(value: f64) -> Self;
     fn to_f64(self) -> f64;
     /// Rounded to a float dtype that is narrower than the computation's own. In `f64`, where precision is the point, nothing is.
     fn narrow(self, dtype: DType) -> Self;
-}
-
-/// `ndarray::ArrayD::zeros` asks for this trait; the name is ours so that the dependency stays ndarray's.
-mod num_zero {
-    pub use ndarray::LinalgScalar as Zero;
 }
 
 impl Real for f64 {

@@ -7,6 +7,11 @@
 //! The gradient stops at `Hold`, at integers and bools (so at comparisons and indices too), at random elements and at the steps
 //! `sign`, `floor`, `ceil`, `round`, `floor_div`.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
+)]
+
 mod rules;
 mod tape;
 #[cfg(test)]

@@ -412,7 +412,8 @@ fn views_and_placements() {
         let op = Op::Slice { axis: 1, start: Dim::constant(start), step };
         check_view(&format!("slice {start} {step} {count}"), &[2, 7], op, Some(&[2, count as usize]));
     }
-    let windows: [(&[usize], usize, [Vec<usize>; 3]); 4] = [
+    type Windows<'a> = (&'a [usize], usize, [Vec<usize>; 3]);
+    let windows: [Windows<'_>; 4] = [
         (&[2, 7], 1, [vec![3], vec![1], vec![2]]),
         (&[7, 2], 0, [vec![3], vec![2], vec![1]]),
         (&[1, 5, 4, 2], 1, [vec![2, 3], vec![2, 1], vec![1, 1]]),

@@ -270,16 +270,18 @@ impl Sub for Dim {
 impl Mul for Dim {
     type Output = Dim;
     fn mul(self, other: Dim) -> Dim {
-        let mut product = Dim::constant(0);
+        let mut terms: BTreeMap<Monomial, i64> = BTreeMap::new();
         for (m1, c1) in &self.terms {
             for (m2, c2) in &other.terms {
                 let mut monomial = m1.clone();
                 monomial.extend(m2.iter().cloned());
                 monomial.sort();
-                product = product + Dim { terms: BTreeMap::from([(monomial, c1.saturating_mul(*c2))]) };
+                let sum = terms.entry(monomial).or_insert(0);
+                *sum = sum.saturating_add(c1.saturating_mul(*c2));
             }
         }
-        product
+        terms.retain(|_, coefficient| *coefficient != 0);
+        Dim { terms }
     }
 }
 

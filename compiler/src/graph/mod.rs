@@ -5,20 +5,32 @@
 //! the author wrote. Outputs are named nodes; updates say which variables get which new values when the entry has run (all reads
 //! of a variable see the old value). A [`Module`] is all of a spec's graphs with the variables that they share.
 //!
-//! Invariants, checked by [`verify`] after every pass in tests and debug builds:
+//! Invariants, checked by [`verify()`] after every pass in tests and debug builds:
 //! - inputs stand before their users; every type follows from the op's type rule ([`build`]);
 //! - every symbol of a shape is bound by an input's shape (or is an entry symbol of the caller);
 //! - `Input` and `Variable` names are known, each at most once per graph, with the declared types;
 //! - an update has its variable's type; each variable is updated at most once.
+//!
+//! Around it: [`build`] makes graphs, [`text`] prints them and reads them back, [`vectorize()`] batches a graph of one row, [`cost`]
+//! counts operations and bytes, [`export`] draws, [`random`] makes graphs for tests. [`crate::grad`] differentiates,
+//! [`crate::passes`] optimises, [`crate::evaluate`] runs.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
+)]
 
 pub mod build;
+pub mod cost;
 pub mod dim;
+pub mod export;
 pub mod op;
 #[doc(hidden)]
 pub mod random;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod vectorize;
 mod verify;
 
 use weft_grammar::Span;
@@ -27,6 +39,7 @@ pub use weft_runtime::program::DType;
 pub use build::{Builder, TypeError};
 pub use dim::{Dim, Symbol};
 pub use op::Op;
+pub use vectorize::{VectorizeError, vectorize};
 pub use verify::{known_symbols, verify, verify_module};
 
 /// A node's place in [`Graph::nodes`].

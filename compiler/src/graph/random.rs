@@ -44,7 +44,7 @@ impl Rng {
         Rng(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -53,12 +53,12 @@ impl Rng {
 
     /// Below `n`, which is at least 1.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
+        (self.bits() % n.max(1) as u64) as usize
     }
 
     /// In [-1, 1), a multiple of 2⁻¹⁶: exact in f32, and sums of a few stay exact.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 47) as f64 / 65536.0 - 1.0
+        (self.bits() >> 47) as f64 / 65536.0 - 1.0
     }
 
     pub fn chance(&mut self, one_in: usize) -> bool {

@@ -103,3 +103,51 @@ proptest! {
         prop_assert_eq!(print(&back), text);
     }
 }
+
+#[test]
+fn random_graphs_have_every_operation() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..400 {
+        let case = random::case(seed, Options { steps: 40, smooth: false });
+        seen.extend(case.graph.nodes.iter().map(|n| super::text::op_name(&n.op)));
+    }
+    let named = |list: Vec<&str>| list.into_iter().map(String::from).collect::<Vec<_>>();
+    let mut all = named(super::op::Unary::ALL.iter().map(|u| u.name()).collect());
+    all.extend(named(super::op::Binary::ALL.iter().map(|b| b.name()).collect()));
+    all.extend(named(super::op::Compare::ALL.iter().map(|c| c.name()).collect()));
+    all.extend(named(vec![
+        "input",
+        "constant",
+        "table",
+        "iota",
+        "dim",
+        "random",
+        "select",
+        "cast",
+        "hold",
+        "arg_max",
+        "arg_min",
+        "reduce_sum",
+        "reduce_max",
+        "reduce_min",
+        "reduce_prod",
+        "cumulative_sum",
+        "contract",
+        "conv",
+        "conv_data",
+        "conv_weights",
+        "gather",
+        "scatter_add",
+        "top_k",
+        "reshape",
+        "transpose",
+        "broadcast",
+        "slice",
+        "window",
+        "unwindow",
+        "pad",
+        "concat",
+    ]));
+    let missing: Vec<&String> = all.iter().filter(|name| !seen.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

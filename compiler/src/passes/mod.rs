@@ -7,6 +7,11 @@
 //!
 //! Gradients are taken before: `Hold` means nothing after, and goes.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
+)]
+
 pub mod cse;
 pub mod dce;
 pub mod fold;

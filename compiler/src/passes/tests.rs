@@ -342,6 +342,7 @@ proptest! {
         let case = random::case(seed, Options { steps: 40, smooth: false });
         let optimized = optimize(&case.graph);
         prop_assert_eq!(verify(&optimized), Ok(()));
+        prop_assert_eq!(print(&optimize(&optimized)), print(&optimized));
         let values = values(&case);
         let (before, after) = (run(&case.graph, &case, &values), run(&optimized, &case, &values));
         if let Err(e) = same(&before, &after) {
@@ -376,6 +377,34 @@ proptest! {
             let doubt = 1e-6 * (1.0 + expected.abs()) + (close - wide).abs() + 1e-9 * at(0.0).abs();
             let g = found[&given.name].to_f64()[i];
             prop_assert!((g - expected).abs() <= doubt, "{}[{}]: {} is {} by differences\n{}", given.name, i, g, expected, print(&case.graph));
+        }
+    }
+}
+
+#[test]
+fn time() {
+    for steps in [500, 2000] {
+        let case = random::case(5, Options { steps, smooth: true });
+        let t = std::time::Instant::now();
+        let g = with_gradients(&case).unwrap();
+        let t1 = t.elapsed();
+        let t = std::time::Instant::now();
+        let o = optimize(&g);
+        eprintln!(
+            "TIME {} nodes -> grad {} {:?} -> optimized {} {:?}",
+            case.graph.nodes.len(),
+            g.nodes.len(),
+            t1,
+            o.nodes.len(),
+            t.elapsed()
+        );
+        let mut h = g.clone();
+        for round in 0..5 {
+            for (name, pass) in super::PASSES {
+                let t = std::time::Instant::now();
+                h = pass(&h);
+                eprintln!("TIME {round} {name} {} {:?}", h.nodes.len(), t.elapsed());
+            }
         }
     }
 }
