@@ -452,7 +452,7 @@ impl Checker<'_> {
     pub(crate) fn note_instance(
         &mut self,
         path: &Rc<str>,
-        layer: String,
+        function: &Function,
         inputs: &[Value],
         output: &Value,
         span: Span,
@@ -465,7 +465,8 @@ impl Checker<'_> {
         let output = self.show_type(output).unwrap_or_default();
         let (line, _) = self.sources.position(self.user_span(span));
         self.instance_places.insert(path.clone(), order);
-        self.instances.push(typed::Instance { path: path.to_string(), layer, inputs, output, line, order });
+        let (layer, doc) = (Self::layer_text(function), Self::layer_doc(function));
+        self.instances.push(typed::Instance { path: path.to_string(), layer, doc, inputs, output, line, order });
     }
 
     /// The type of a value with tensors in it: `f32[n, 10]`, `(f32[n, 8], f32[n, 8])`.
@@ -485,8 +486,15 @@ impl Checker<'_> {
         }
     }
 
+    fn layer_doc(function: &Function) -> Option<String> {
+        match &function.kind {
+            FunctionKind::Item { item, .. } => item.doc.as_ref()?.lines().next().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// The name of the layer kind of an instance: `conv2d(filters = 32, kernel = 3)`.
-    pub(crate) fn layer_text(function: &Function) -> String {
+    fn layer_text(function: &Function) -> String {
         match &function.kind {
             FunctionKind::Lambda(_) => "fn".into(),
             _ => function.show(),
