@@ -22,6 +22,14 @@ impl Checker<'_> {
     ) -> Result {
         let function = self.expr(callee, scope);
         let function = match function {
+            Ok(value) if !matches!(value, Value::Function(_) | Value::Error) && self.grown(callee.span, span) => {
+                self.fail_hint(
+                    Code::NotCallable,
+                    span,
+                    format!("{} is applied to what stands on the next line", value.kind()),
+                    "white space means nothing: end the statement before a `(` with `;`",
+                )
+            }
             Ok(value) => self.function(&value, callee.span),
             Err(reported) => Err(reported),
         };
@@ -44,6 +52,12 @@ impl Checker<'_> {
         let values = self.arguments(arguments, params, scope);
         let function = function?;
         self.apply(&function, values?, span, name)
+    }
+
+    /// Does the call's `(` stand on a line below its callee?
+    fn grown(&self, callee: Span, call: Span) -> bool {
+        let between = Span { start: callee.end, ..call };
+        self.sources.text(between).split('(').next().is_some_and(|gap| gap.contains('\n'))
     }
 
     /// Evaluates arguments. A bare name that is an option of its parameter's `choice` is that option.
@@ -408,7 +422,7 @@ impl Checker<'_> {
         if item.owns()
             && let Some(instance) = &instance
         {
-            self.note_instance(&instance.path, Self::layer_text(function), &inputs, &value, span, order);
+            self.note_instance(&instance.path, function, &inputs, &value, span, order);
         }
         Ok(value)
     }
@@ -478,7 +492,7 @@ impl Checker<'_> {
         // A lambda without weights or layers is plain computation and would only lengthen the summary.
         let prefix = format!("{}.", instance.path);
         if self.instances.iter().any(|i| i.path.starts_with(&prefix)) {
-            self.note_instance(&instance.path, Self::layer_text(function), &inputs, &value, span, order);
+            self.note_instance(&instance.path, function, &inputs, &value, span, order);
         }
         Ok(value)
     }

@@ -11,7 +11,8 @@ use super::typed;
 use super::value::Value;
 use super::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
-use crate::graph::{DType, Dim, Graph, NodeId, TensorType};
+use crate::graph::{DType, Dim, Graph, NodeId, TensorType, vectorize};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DataClause, ExprKind, StatementKind};
@@ -49,11 +50,9 @@ const SOURCES: &[Source] = &[
 pub struct Row {
     /// Its place in the module.
     pub index: usize,
-    /// The body for one row; its inputs are the source's fields.
+    /// The body for one row; its inputs are the source's fields, its outputs those of the row after the body.
     graph: Graph,
     raw: Vec<Field>,
-    /// The fields after the body, with their nodes in `graph`.
-    fields: Vec<(Rc<str>, NodeId)>,
 }
 
 impl Checker<'_> {
@@ -82,14 +81,15 @@ impl Checker<'_> {
         context: Context,
     ) {
         let types = |ty: &TensorType| ty.to_string();
-        let graph = context.finish(|_| false).graph;
+        let mut graph = context.finish(|_| false).graph;
+        graph.outputs = fields.iter().map(|(name, node)| (name.to_string(), *node)).collect();
         self.typed.data.push(typed::DataSet {
             name: data.name.text.clone(),
             source: text,
             raw: set.fields.iter().map(|f| (f.name.clone(), types(&field_type(f)))).collect(),
             row: fields.iter().map(|(n, id)| (n.to_string(), types(&graph.node(*id).ty))).collect(),
         });
-        let row = Row { index: self.module.data.len(), graph, raw: set.fields.clone(), fields };
+        let row = Row { index: self.module.data.len(), graph, raw: set.fields.clone() };
         self.module.data.push(set);
         self.rows.insert(data.name.text.clone(), row);
     }
@@ -257,18 +257,23 @@ impl Checker<'_> {
 
     fn batch_row(&mut self, row: &Row, data: &str, batch: &Dim, span: Span) -> Result<Vec<(Rc<str>, Value)>> {
         self.place(span);
-        let mut inputs = Vec::new();
+        let mut inputs = BTreeMap::new();
         for field in &row.raw {
             let mut ty = field_type(field);
             ty.shape.insert(0, batch.clone());
             let source = InputSource::Field { data: row.index, field: field.name.clone() };
             let node = self.context.input(&format!("{data}.{}", field.name), ty, source);
-            inputs.push((field.name.clone(), self.built(node, span)?));
+            inputs.insert(field.name.clone(), self.built(node, span)?);
         }
-        let outputs: Vec<NodeId> = row.fields.iter().map(|(_, node)| *node).collect();
-        let nodes = super::batch::vectorize(&mut self.context.builder, &row.graph, batch, &inputs, &outputs);
-        let nodes = self.built(nodes, span)?;
-        Ok(row.fields.iter().zip(nodes).map(|((name, _), node)| (name.clone(), self.tensor(node))).collect())
+        match vectorize(&mut self.context.builder, &row.graph, batch, &inputs) {
+            Ok(nodes) => {
+                Ok(nodes.into_iter().map(|(name, node)| (Rc::from(name.as_str()), self.tensor(node))).collect())
+            }
+            Err(error) => {
+                let message = format!("this cannot be done for a batch of rows: {}", error.message);
+                self.fail(Code::BadRow, error.span, message)
+            }
+        }
     }
 
     pub(crate) fn data_index(&self, data: &str) -> Option<usize> {

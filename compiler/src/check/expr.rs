@@ -150,11 +150,14 @@ impl Checker<'_> {
         // `padding == same`: a bare name beside a choice is one of its options.
         if matches!(operator, BinaryOperator::Eq | BinaryOperator::Ne) {
             for (known, bare) in [(left, right), (right, left)] {
-                if let ExprKind::Name(option) = &bare.kind
-                    && scope.find(option).is_none()
-                    && let ExprKind::Name(name) = &known.kind
-                    && let Some((Value::Choice(chosen), _)) = scope.find(name)
-                {
+                let ExprKind::Name(option) = &bare.kind else { continue };
+                if scope.find(option).is_some() || !matches!(known.kind, ExprKind::Name(_)) {
+                    continue;
+                }
+                self.muted += 1;
+                let value = self.expr(known, scope);
+                self.muted -= 1;
+                if let Ok(Value::Choice(chosen)) = value {
                     return Ok(Value::Bool((*chosen == **option) == (operator == BinaryOperator::Eq)));
                 }
             }

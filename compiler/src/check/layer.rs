@@ -30,6 +30,8 @@ pub struct Frame {
     pub states: HashMap<String, String>,
     /// Is this the body of an optimizer?
     pub slots: Option<Slots>,
+    /// A first value: calls inside it add nothing to the path, so that the stream is that of the weight.
+    flat: bool,
 }
 
 /// The weight that an optimizer's body runs for.
@@ -52,6 +54,7 @@ impl Frame {
             weightless,
             states: HashMap::new(),
             slots: None,
+            flat: false,
         }
     }
 }
@@ -72,9 +75,11 @@ impl Checker<'_> {
             return path.clone();
         }
         let name = frame.name.clone();
-        let path = self.claim_in(height - 1, &name);
+        let flat = height.checked_sub(2).and_then(|i| self.frames.get(i)).is_some_and(|f| f.flat);
+        let path = if flat { self.path_of(height - 1) } else { self.claim_in(height - 1, &name) };
         if let Some(frame) = self.frames.get_mut(height - 1) {
             frame.path = Some(path.clone());
+            frame.flat = flat;
         }
         path
     }
@@ -259,14 +264,16 @@ impl Checker<'_> {
             }
             None => (self.claim(&name.text).to_string(), VariableKind::State),
         };
-        let ty = match ty {
-            Some(ty) => ty,
-            None => match self.by_path.get(&path).and_then(|i| self.variables.get(*i)) {
-                Some(declared) => declared.variable.ty.clone(),
-                None => self.first_type(&path, value, &first_scope)?,
-            },
+        let known = self.by_path.get(&path).and_then(|i| self.variables.get(*i)).map(|d| d.variable.ty.clone());
+        let node = match ty.or(known) {
+            Some(ty) => self.variable(&path, kind, &ty, false, false, name.span, Some((value, &first_scope)))?,
+            None => {
+                let ty = self.state_by_value(&path, kind, name.span, value, &first_scope)?;
+                self.place(name.span);
+                let node = self.context.read(&path, &ty);
+                self.built(node, name.span)?
+            }
         };
-        let node = self.variable(&path, kind, &ty, false, false, name.span, Some((value, &first_scope)))?;
         let tensor = self.tensor(node);
         if let Some(frame) = self.frame() {
             frame.states.insert(name.text.clone(), path);
@@ -275,21 +282,31 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// The type of a state's first value, for a state that states none.
-    fn first_type(&mut self, path: &str, value: &ast::Expr, scope: &Scope) -> Result<TensorType> {
-        let first = self.in_init(path, |checker| {
+    /// Declares a state that states no type: it takes that of its first value.
+    fn state_by_value(
+        &mut self,
+        path: &str,
+        kind: VariableKind,
+        span: Span,
+        value: &ast::Expr,
+        scope: &Scope,
+    ) -> Result<TensorType> {
+        let ty = self.in_init(path, |checker| {
             let first = checker.expr(value, scope)?;
             let tensor = checker.to_tensor(&first, DType::F32, value.span)?;
-            Ok(checker.tensor_type(tensor))
+            let ty = checker.tensor_type(tensor);
+            if let Some(dim) = ty.shape.iter().find(|d| d.as_constant().is_none()) {
+                let message = format!("the shape of a state must be constant, but `{dim}` is not");
+                return checker.fail(Code::DynamicWeight, value.span, message);
+            }
+            checker.context.update(path, tensor.node);
+            Ok(ty)
         })?;
-        match first.shape.iter().find(|d| d.as_constant().is_none()) {
-            None => Ok(first),
-            Some(dim) => self.fail(
-                Code::DynamicWeight,
-                value.span,
-                format!("the shape of a state must be constant, but `{dim}` is not"),
-            ),
-        }
+        let site = self.user_span(span);
+        let variable = Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable: false, span: site };
+        self.by_path.insert(path.to_owned(), self.variables.len());
+        self.variables.push(Declared { variable, decay: false, site });
+        Ok(ty)
     }
 
     /// `name <- value`
@@ -422,7 +439,7 @@ impl Checker<'_> {
     fn in_init<T>(&mut self, path: &str, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         std::mem::swap(&mut self.context, &mut self.init);
         let why = Rc::from("a first value");
-        self.frames.push(Frame::new(Some(Rc::from(path)), "init", Some(why)));
+        self.frames.push(Frame { flat: true, ..Frame::new(Some(Rc::from(path)), "init", Some(why)) });
         let result = work(self);
         self.frames.pop();
         std::mem::swap(&mut self.context, &mut self.init);
@@ -435,7 +452,7 @@ impl Checker<'_> {
     pub(crate) fn note_instance(
         &mut self,
         path: &Rc<str>,
-        layer: String,
+        function: &Function,
         inputs: &[Value],
         output: &Value,
         span: Span,
@@ -448,7 +465,8 @@ impl Checker<'_> {
         let output = self.show_type(output).unwrap_or_default();
         let (line, _) = self.sources.position(self.user_span(span));
         self.instance_places.insert(path.clone(), order);
-        self.instances.push(typed::Instance { path: path.to_string(), layer, inputs, output, line, order });
+        let (layer, doc) = (Self::layer_text(function), Self::layer_doc(function));
+        self.instances.push(typed::Instance { path: path.to_string(), layer, doc, inputs, output, line, order });
     }
 
     /// The type of a value with tensors in it: `f32[n, 10]`, `(f32[n, 8], f32[n, 8])`.
@@ -468,8 +486,15 @@ impl Checker<'_> {
         }
     }
 
+    fn layer_doc(function: &Function) -> Option<String> {
+        match &function.kind {
+            FunctionKind::Item { item, .. } => item.doc.as_ref()?.lines().next().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// The name of the layer kind of an instance: `conv2d(filters = 32, kernel = 3)`.
-    pub(crate) fn layer_text(function: &Function) -> String {
+    fn layer_text(function: &Function) -> String {
         match &function.kind {
             FunctionKind::Lambda(_) => "fn".into(),
             _ => function.show(),

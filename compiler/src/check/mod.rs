@@ -44,7 +44,6 @@
 //! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count.
 
 mod arith;
-mod batch;
 mod builtins;
 mod call;
 mod context;

@@ -47,7 +47,7 @@ pub enum ItemRef {
 pub enum Global {
     Value(Value),
     Metric(Rc<ast::Metric>, usize),
-    Data(Rc<ast::Data>),
+    Data,
 }
 
 impl Checker<'_> {
@@ -250,7 +250,7 @@ impl Checker<'_> {
             }
             ItemRef::Setting(setting) => Global::Value(self.setting(entry.home, setting, span)?),
             ItemRef::Metric(metric) => Global::Metric(metric.clone(), entry.home),
-            ItemRef::Data(data) => Global::Data(data.clone()),
+            ItemRef::Data(_) => Global::Data,
             ItemRef::Lost => return Err(super::Reported),
             _ => return self.fail(Code::UnknownName, span, format!("`{name}` is not a value")),
         })
@@ -283,7 +283,7 @@ impl Checker<'_> {
                 format!("`{name}` is a metric, not a value"),
                 "metrics stand after `measure` in a `train` block",
             ),
-            Some(Ok(Global::Data(_))) => self.fail_hint(
+            Some(Ok(Global::Data)) => self.fail_hint(
                 Code::WrongKind,
                 span,
                 format!("`{name}` is a data set, not a value"),

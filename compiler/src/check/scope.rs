@@ -97,9 +97,4 @@ impl Scope {
         }
         all
     }
-
-    /// The bindings of this level alone, in order.
-    pub fn own(&self) -> Vec<(Rc<str>, Value, Span)> {
-        self.0.names.borrow().iter().map(|n| (n.name.clone(), n.value.clone(), n.span)).collect()
-    }
 }

@@ -48,7 +48,14 @@ impl Checker<'_> {
     }
 
     fn setting_value(&mut self, setting: &ast::Setting, scope: &Scope, name: &str) -> Result {
-        let default = self.expr(&setting.value, scope)?;
+        let chosen = match (setting.ty.as_ref().map(|t| &t.kind), &setting.value.kind) {
+            (Some(ast::TypeKind::Choice(options)), ast::ExprKind::Name(n)) => options.iter().find(|o| o.text == *n),
+            _ => None,
+        };
+        let default = match chosen {
+            Some(option) => Value::Choice(Rc::from(option.text.as_str())),
+            None => self.expr(&setting.value, scope)?,
+        };
         let what = format!("the setting `{name}`");
         let default = match &setting.ty {
             Some(ty) => self.of_kind(ty, default, setting.value.span, &what)?,

@@ -2,7 +2,7 @@
 
 use super::{Checked, Options, check};
 use crate::diagnostics::{Color, render};
-use crate::graph::verify;
+use crate::graph::{Graph, Module, text, verify_module};
 
 /// Checks a spec given as text.
 fn run(text: &str) -> Checked {
@@ -21,14 +21,12 @@ fn rendered(checked: &Checked) -> String {
     checked.diagnostics.iter().map(|d| render(d, &checked.sources, Color::Never) + "\n").collect()
 }
 
-/// Every graph of a spec that must be right.
-fn module(checked: &Checked) -> &crate::graph::Module {
+/// The verified graphs of a spec that must be right.
+fn module(checked: &Checked) -> &Module {
     match &checked.module {
         Some(module) => {
-            for entry in &module.entries {
-                if let Err(error) = verify::verify(&entry.graph) {
-                    panic!("{}: {error:?}", entry.graph.name);
-                }
+            if let Err(errors) = verify_module(module) {
+                panic!("{}", errors.join("\n"));
             }
             module
         }
@@ -36,12 +34,41 @@ fn module(checked: &Checked) -> &crate::graph::Module {
     }
 }
 
+fn graph<'m>(module: &'m Module, name: &str) -> &'m Graph {
+    match module.entries.iter().find(|e| e.graph.name == name) {
+        Some(entry) => &entry.graph,
+        None => panic!("no entry {name}"),
+    }
+}
+
+const SPECS: &[(&str, &str)] = &[
+    ("mnist_cnn", include_str!("../../../specs/mnist_cnn.weft")),
+    ("mnist_mlp", include_str!("../../../specs/mnist_mlp.weft")),
+    ("autoencoder", include_str!("../../../specs/autoencoder.weft")),
+    ("cifar_cnn", include_str!("../../../specs/cifar_cnn.weft")),
+];
+
 #[test]
-fn the_shipped_cnn_elaborates() {
-    let text = include_str!("../../../specs/mnist_cnn.weft");
-    let checked = run(text);
-    let module = module(&checked);
-    let names: Vec<&str> = module.entries.iter().map(|e| e.graph.name.as_str()).collect();
-    println!("{names:?}");
-    println!("{}", checked.typed.as_ref().unwrap());
+fn the_shipped_specs_elaborate() {
+    for (name, text) in SPECS {
+        let checked = run(text);
+        assert_eq!(rendered(&checked), "", "{name}");
+        module(&checked);
+        println!("{}", checked.typed.as_ref().unwrap());
+    }
+}
+
+/// Every `Example:` of the standard library that is a pipe, under inputs of its kind.
+#[test]
+fn probe() {
+    let cases = std::env::var("WEFT_PROBE").unwrap_or_default();
+    if cases.is_empty() { return; }
+    let text = std::fs::read_to_string(&cases).unwrap();
+    let checked = run(&text);
+    println!("{}", rendered(&checked));
+    if let Some(m) = &checked.module {
+        verify_module(m).map_err(|e| e.join("\n")).unwrap();
+        for e in &m.entries { println!("{}", text::print(&e.graph)); }
+        println!("{}", checked.typed.as_ref().unwrap());
+    }
 }

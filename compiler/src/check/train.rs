@@ -255,7 +255,7 @@ impl Checker<'_> {
         }
         match self.global(plan.home, &plan.data.text, plan.data.span) {
             // It has errors of its own, which were reported.
-            Some(Ok(Global::Data(_))) | Some(Err(_)) => Err(Reported),
+            Some(Ok(Global::Data)) | Some(Err(_)) => Err(Reported),
             _ => {
                 let names: Vec<String> = self.items(plan.home, |item| match item {
                     ItemRef::Data(d) => Some(d.name.text.clone()),

@@ -25,6 +25,9 @@ pub struct Instance {
     pub path: String,
     /// `conv2d(filters = 64, kernel = 3)`
     pub layer: String,
+    /// The first line of the item's `///`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doc: Option<String>,
     /// Types of the tensor inputs.
     pub inputs: Vec<String>,
     pub output: String,
