@@ -230,8 +230,51 @@ impl Lower<'_, '_> {
             (ValueOp::Binary(op @ (Binary::Div | Binary::FloorDiv | Binary::Rem), ..), [x, y]) => {
                 self.divide(*op, dtype, *x, *y)
             }
+            (ValueOp::Binary(Binary::Pow, ..), [x, y]) => self.power(dtype, *x, *y)?,
             _ => return Err(unsupported(op, dtype)),
         })
+    }
+
+    /// An integer power by squaring. Negative powers, and those beyond 2³², are 0 except of 1 and -1.
+    fn power(&mut self, dtype: DType, x: ir::Value, y: ir::Value) -> Result<ir::Value> {
+        let x = self.cast(x, dtype, DType::I64)?;
+        let y = self.cast(y, dtype, DType::I64)?;
+        let limit = self.int(1 << 32);
+        let plain = self.b.ins().icmp(IntCC::UnsignedLessThan, y, limit);
+        let zero = self.int(0);
+        let exponent = self.b.ins().select(plain, y, zero);
+        let [result, base, left] = [(); 3].map(|()| self.b.declare_var(types::I64));
+        let one = self.int(1);
+        self.b.def_var(result, one);
+        self.b.def_var(base, x);
+        self.b.def_var(left, exponent);
+        let (head, body, after) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        self.b.ins().jump(head, &[]);
+        self.b.switch_to_block(head);
+        let rest = self.b.use_var(left);
+        self.b.ins().brif(rest, body, &[], after, &[]);
+        self.b.switch_to_block(body);
+        let (product, factor) = (self.b.use_var(result), self.b.use_var(base));
+        let multiplied = self.b.ins().imul(product, factor);
+        let odd = self.b.ins().band_imm_s(rest, 1);
+        let product = self.b.ins().select(odd, multiplied, product);
+        self.b.def_var(result, product);
+        let square = self.b.ins().imul(factor, factor);
+        self.b.def_var(base, square);
+        let rest = self.b.ins().ushr_imm_u(rest, 1);
+        self.b.def_var(left, rest);
+        self.b.ins().jump(head, &[]);
+        self.b.switch_to_block(after);
+        let power = self.b.use_var(result);
+        let odd = self.b.ins().band_imm_s(y, 1);
+        let twice = self.b.ins().iadd(odd, odd);
+        let alternating = self.b.ins().isub(one, twice);
+        let is_one = self.b.ins().icmp_imm_s(IntCC::Equal, x, 1);
+        let is_minus = self.b.ins().icmp_imm_s(IntCC::Equal, x, -1);
+        let special = self.b.ins().select(is_minus, alternating, zero);
+        let special = self.b.ins().select(is_one, one, special);
+        let whole = self.b.ins().select(plain, power, special);
+        self.cast(whole, DType::I64, dtype)
     }
 
     /// Integer division that never traps: by 0 it gives 0.

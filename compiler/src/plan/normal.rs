@@ -2,7 +2,7 @@
 //! variable along which it is vectorised and the nest its index space.
 
 use super::affine::Affine;
-use super::nest::{How, Nest, Stage, ValueOp};
+use super::nest::{How, Nest, Stage, ValueId, ValueOp, Values};
 use super::{Access, BufferId, Draft, Kernel};
 use crate::graph::Dim;
 
@@ -86,6 +86,9 @@ fn normalise(nest: &mut Nest) {
         for variable in units.into_iter().rev() {
             remove(stage, variable);
         }
+        if stage.reduced.is_empty() {
+            pass_through(stage);
+        }
         while let Some(variable) = mergeable(stage, fixed) {
             merge(stage, variable);
         }
@@ -108,6 +111,29 @@ fn remap(stage: &mut Stage, with: &dyn Fn(&Affine) -> Affine) {
     for store in &mut stage.stores {
         store.at = with(&store.at);
     }
+}
+
+/// Reductions over a single element are that element.
+fn pass_through(stage: &mut Stage) {
+    let reductions = std::mem::take(&mut stage.reductions);
+    let mut values = Values::default();
+    let mut places: Vec<ValueId> = Vec::with_capacity(stage.values.len());
+    for value in &stage.values {
+        let place = match value.op {
+            ValueOp::Reduced(place) => match reductions[place].how {
+                How::Fold(_) => places[reductions[place].of.index()],
+                How::Arg { .. } => values.constant(0.0, value.dtype),
+            },
+            _ => values.push(value.op.map(&|v| places[v.index()], &Affine::clone, &|r| r), value.dtype),
+        };
+        places.push(place);
+    }
+    for store in &mut stage.stores {
+        store.value = places[store.value.index()];
+        store.inner = false;
+    }
+    stage.values = values.list;
+    stage.tidy();
 }
 
 /// Takes out a variable of extent 1.

@@ -1,1 +1,294 @@
-//! The plan as text.
+//! The plan as text: buffers, then segments with their kernels as pseudo code. Deterministic, no machine facts.
+
+use super::nest::{How, Nest, Stage, ValueId, ValueOp};
+use super::{BufferId, Kernel, Launch, Plan, Storage, Stride};
+use crate::graph::Dim;
+use std::fmt::Write;
+
+/// The whole plan.
+pub fn print(plan: &Plan) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write(plan, &mut out);
+    out
+}
+
+fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let symbols: Vec<&str> = plan.symbols.iter().map(|s| &**s).collect();
+    writeln!(out, "plan {} ({})", plan.name, symbols.join(", "))?;
+    for (name, dtype, shape, _, buffer) in &plan.inputs {
+        writeln!(out, "input {name}: {}[{}] = {}", dtype.name(), join(shape), buffer_name(plan, *buffer))?;
+    }
+    for (name, dtype, shape, buffer) in &plan.outputs {
+        writeln!(out, "output {name}: {}[{}] = {}", dtype.name(), join(shape), buffer_name(plan, *buffer))?;
+    }
+    for (at, buffer) in plan.buffers.iter().enumerate() {
+        let storage = match &buffer.storage {
+            Storage::Arena { first, last } => format!("segments {first} to {last}"),
+            Storage::Variable(_) => "variable".to_string(),
+            Storage::Constant(bytes) => format!("constant of {} bytes", bytes.len()),
+            Storage::Alias(of) => format!("over {}", buffer_name(plan, *of)),
+            Storage::Unused => continue,
+        };
+        let id = BufferId(at as u32);
+        writeln!(out, "buffer {}: {}[{}], {storage}", buffer_name(plan, id), buffer.dtype.name(), buffer.elements)?;
+    }
+    for (at, segment) in plan.segments.iter().enumerate() {
+        writeln!(out, "\nsegment {at}: units {}, at least {} a task", segment.units, segment.grain)?;
+        for launch in &segment.launches {
+            write_launch(plan, launch, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// A node's buffer by its node, with its place when a node has several.
+fn buffer_name(plan: &Plan, id: BufferId) -> String {
+    let name = &plan.buffers[id.index()].name;
+    let twin = plan.buffers[..id.index()].iter().filter(|b| b.name == *name).count();
+    if twin == 0 { name.clone() } else { format!("{name}.{twin}") }
+}
+
+fn join(dims: &[Dim]) -> String {
+    dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Result {
+    let buffers: Vec<String> = launch
+        .buffers
+        .iter()
+        .map(|(b, offset)| {
+            let name = buffer_name(plan, *b);
+            if offset.is(0) { name } else { format!("{name} + {offset}") }
+        })
+        .collect();
+    let buffers = buffers.join(", ");
+    let axis = |s: &Stride| {
+        let mut text = s.extent.to_string();
+        for (name, stride) in [("a", &s.a), ("b", &s.b), ("c", &s.c)] {
+            if let Some(stride) = stride {
+                text += &format!(" {name}:{stride}");
+            }
+        }
+        format!("({text})")
+    };
+    let axes = |list: &[Stride]| list.iter().map(axis).collect::<String>();
+    let path = if launch.path.is_empty() { String::new() } else { format!("  // {}", launch.path) };
+    match &launch.kernel {
+        Kernel::Nest(nest) => {
+            writeln!(out, "  nest {} a unit{path}", launch.per_unit)?;
+            write_nest(plan, nest, out)
+        }
+        Kernel::Contraction { batch, m, k, n, packed, partition, splits } => {
+            let packed = if *packed { " packed" } else { "" };
+            let batch = if batch.is_empty() { String::new() } else { format!(" batch {}", axes(batch)) };
+            let splits = if *splits > 1 { format!(" in {splits} parts") } else { String::new() };
+            let partition = format!("{partition:?}").to_lowercase();
+            writeln!(
+                out,
+                "  contract{batch} m {} k {} n {}{packed} by {partition}{splits}: {buffers}{path}",
+                axes(m),
+                axes(k),
+                axis(n)
+            )
+        }
+        Kernel::Convolution {
+            kind,
+            n,
+            input,
+            output,
+            input_channels,
+            output_channels,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+            splits,
+        } => {
+            let kind = format!("{kind:?}").to_lowercase();
+            let splits = if *splits > 1 { format!(" in {splits} parts") } else { String::new() };
+            writeln!(
+                out,
+                "  convolution {kind} {n} x [{}]x{input_channels} -> [{}]x{output_channels} kernel [{}] \
+                 stride {stride:?} padding [{}] dilation {dilation:?} groups {groups}{splits}: {buffers}{path}",
+                join(input),
+                join(output),
+                join(kernel),
+                join(padding)
+            )
+        }
+        Kernel::Pack { taps, k, n } => {
+            writeln!(out, "  pack taps {} k {} n {}: {buffers}{path}", axis(taps), axis(k), axis(n))
+        }
+        Kernel::CumulativeSum { axis, inner, reverse, exclusive } => {
+            let reverse = if *reverse { " reverse" } else { "" };
+            let exclusive = if *exclusive { " exclusive" } else { "" };
+            writeln!(out, "  cumulative sum {axis} x {inner}{reverse}{exclusive}: {buffers}{path}")
+        }
+        Kernel::Gather { axis, count, inner } => {
+            writeln!(out, "  gather {count} of {axis} x {inner}: {buffers}{path}")
+        }
+        Kernel::ScatterAdd { axis, count, inner } => {
+            writeln!(out, "  scatter add {count} to {axis} x {inner}: {buffers}{path}")
+        }
+        Kernel::TopK { axis, k } => writeln!(out, "  top {k} of {axis}: {buffers}{path}"),
+    }
+}
+
+fn write_nest(plan: &Plan, nest: &Nest, out: &mut String) -> std::fmt::Result {
+    for (place, stage) in nest.stages.iter().enumerate() {
+        let mut depth = 2;
+        for (variable, extent) in stage.kept.iter().enumerate() {
+            if variable < nest.space && place > 0 {
+                depth += 1;
+                continue;
+            }
+            let how = if stage.vector == Some(variable) { "vector" } else { "for" };
+            let cut = if variable < nest.space { " cut" } else { "" };
+            writeln!(out, "{}{how} i{variable} < {extent}{cut}", "  ".repeat(depth))?;
+            depth += 1;
+        }
+        let inside = Printer { plan, stage };
+        if !stage.reduced.is_empty() {
+            for (at, reduce) in stage.reductions.iter().enumerate() {
+                let how = how(reduce.how);
+                writeln!(out, "{}r{at} = {how} {}", "  ".repeat(depth), inside.dtype(reduce.of))?;
+            }
+        }
+        let outer = depth;
+        for (at, extent) in stage.reduced.iter().enumerate() {
+            let variable = stage.kept.len() + at;
+            let how = if stage.vector == Some(variable) { "vector" } else { "for" };
+            writeln!(out, "{}{how} i{variable} < {extent}", "  ".repeat(depth))?;
+            depth += 1;
+        }
+        let shared = inside.shared();
+        let mut named = vec![false; stage.values.len()];
+        let needs = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
+            (0..stage.values.len()).filter(|v| shared[*v] && wanted(*v)).collect()
+        };
+        let late = inside.late();
+        for value in needs(&|v| !late[v]) {
+            named[value] = true;
+            writeln!(out, "{}v{value} = {}", "  ".repeat(depth), inside.expression(ValueId(value as u32), &named, true))?;
+        }
+        for store in stage.stores.iter().filter(|s| s.inner || stage.reduced.is_empty()) {
+            write_store(&inside, store, &named, depth, out)?;
+        }
+        for (at, reduce) in stage.reductions.iter().enumerate() {
+            let value = inside.expression(reduce.of, &named, false);
+            writeln!(out, "{}r{at} {}= {value}", "  ".repeat(depth), how(reduce.how))?;
+        }
+        if !stage.reduced.is_empty() {
+            for value in needs(&|v| late[v]) {
+                named[value] = true;
+                let expression = inside.expression(ValueId(value as u32), &named, true);
+                writeln!(out, "{}v{value} = {expression}", "  ".repeat(outer))?;
+            }
+            for store in stage.stores.iter().filter(|s| !s.inner) {
+                write_store(&inside, store, &named, outer, out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn how(how: How) -> &'static str {
+    match how {
+        How::Fold(reduction) => reduction.name(),
+        How::Arg { largest: true } => "arg max",
+        How::Arg { largest: false } => "arg min",
+    }
+}
+
+fn write_store(
+    inside: &Printer<'_>,
+    store: &super::nest::Store,
+    named: &[bool],
+    depth: usize,
+    out: &mut String,
+) -> std::fmt::Result {
+    let equals = if store.accumulate { "+=" } else { "=" };
+    let value = inside.expression(store.value, named, false);
+    let buffer = buffer_name(inside.plan, store.buffer);
+    writeln!(out, "{}{buffer}[{}] {equals} {value}", "  ".repeat(depth), store.at)
+}
+
+struct Printer<'a> {
+    plan: &'a Plan,
+    stage: &'a Stage,
+}
+
+impl Printer<'_> {
+    fn dtype(&self, id: ValueId) -> &'static str {
+        self.stage.value(id).dtype.name()
+    }
+
+    /// Values that are read more than once and are worth a name.
+    fn shared(&self) -> Vec<bool> {
+        let mut uses = vec![0; self.stage.values.len()];
+        let roots = self.stage.stores.iter().map(|s| s.value);
+        for id in roots.chain(self.stage.reductions.iter().map(|r| r.of)) {
+            uses[id.index()] += 1;
+        }
+        for value in &self.stage.values {
+            for operand in value.op.operands() {
+                uses[operand.index()] += 1;
+            }
+        }
+        let plain = |op: &ValueOp| {
+            matches!(op, ValueOp::Constant(_) | ValueOp::Dim(_) | ValueOp::Index(_) | ValueOp::Reduced(_))
+        };
+        self.stage.values.iter().zip(uses).map(|(v, count)| count > 1 && !plain(&v.op)).collect()
+    }
+
+    /// Values that follow from results of reductions.
+    fn late(&self) -> Vec<bool> {
+        let mut late = vec![false; self.stage.values.len()];
+        for (at, value) in self.stage.values.iter().enumerate() {
+            late[at] = matches!(value.op, ValueOp::Reduced(_))
+                || value.op.operands().iter().any(|o| late[o.index()]);
+        }
+        late
+    }
+
+    fn expression(&self, id: ValueId, named: &[bool], definition: bool) -> String {
+        if named[id.index()] && !definition {
+            return format!("v{}", id.0);
+        }
+        let value = self.stage.value(id);
+        let inner = |x: &ValueId| self.expression(*x, named, false);
+        let guarded = |text: String, when: &Option<ValueId>| match when {
+            Some(when) => format!("{text} if {}", inner(when)),
+            None => text,
+        };
+        match &value.op {
+            ValueOp::Constant(bits) => format!("{}", f64::from_bits(*bits)),
+            ValueOp::Dim(dim) => format!("{}({dim})", value.dtype.name()),
+            ValueOp::Index(at) => format!("{}({at})", value.dtype.name()),
+            ValueOp::Load { buffer, at, when } => {
+                guarded(format!("{}[{at}]", buffer_name(self.plan, *buffer)), when)
+            }
+            ValueOp::LoadIndexed { buffer, at, index, stride, extent, when } => {
+                let index = format!("clamp({}, {extent})", inner(index));
+                guarded(format!("{}[{at} + {stride}*{index}]", buffer_name(self.plan, *buffer)), when)
+            }
+            ValueOp::Unary(op, x) => format!("{}({})", op.name(), inner(x)),
+            ValueOp::Binary(op, x, y) => format!("{}({}, {})", op.name(), inner(x), inner(y)),
+            ValueOp::Compare(op, x, y) => format!("{}({}, {})", op.name(), inner(x), inner(y)),
+            ValueOp::Select(c, x, y) => format!("select({}, {}, {})", inner(c), inner(x), inner(y)),
+            ValueOp::Cast(x) => format!("{}({})", value.dtype.name(), inner(x)),
+            ValueOp::Inside(tests) => {
+                let tests: Vec<String> = tests.iter().map(|(at, limit)| format!("0 <= {at} < {limit}")).collect();
+                tests.join(" and ")
+            }
+            ValueOp::Random { buffer, distribution, key, index } => format!(
+                "random.{}(#{key:016x}, {}, {index})",
+                format!("{distribution:?}").to_lowercase(),
+                buffer_name(self.plan, *buffer)
+            ),
+            ValueOp::Reduced(place) => format!("r{place}"),
+        }
+    }
+}
