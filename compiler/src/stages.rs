@@ -4,7 +4,7 @@
 //! place and path, and nothing depends on the machine, on hash order or on time.
 
 use crate::check::Checked;
-use crate::cpu::{self, Compilation, Target};
+use crate::cpu::{self, Target};
 use crate::diagnostics::Sources;
 use crate::graph::{Entry, Module, export, text};
 use crate::plan::{self, PlanError};
@@ -75,7 +75,7 @@ pub fn optimized(module: &Module) -> Module {
     Module { entries: module.entries.iter().map(optimize).collect(), ..module.clone() }
 }
 
-/// A module all the way to a program, on this thread. A caller with threads uses [`Compilation`] on the [`optimized`] module.
+/// A module all the way to a program, on this thread. A caller with threads uses [`cpu::Compilation`] on the [`optimized`] module.
 pub fn compile(module: &Module) -> Result<Program, PlanError> {
     cpu::compile(&optimized(module), Target::default())
 }
@@ -145,8 +145,8 @@ pub fn emit(checked: &Checked, stage: Stage, entry: Option<&str>, format: Format
     let plan = plan::plan(&Entry { graph, inputs: entry.inputs.clone() }, &module.variables)?;
     let text = match stage {
         Stage::Loops => plan::text::print(&plan),
-        Stage::Clif => cpu::clif_text(&plan, Target::default())?,
-        _ => cpu::asm_text(&plan, Target::default())?,
+        Stage::Clif => cpu::clif_text(&plan, Target::default()).map_err(EmitError::Request)?,
+        _ => cpu::asm_text(&plan, Target::default()).map_err(EmitError::Request)?,
     };
     match format {
         Format::Text => Ok(text),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use weft_compiler::check::{self, Checked, Options};
-use weft_compiler::diagnostics;
+use weft_compiler::diagnostics::{self, Color};
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -27,5 +27,5 @@ pub fn check_file(path: &str, options: &Options) -> Checked {
 
 /// What was found, as a reader sees it.
 pub fn rendered(checked: &Checked) -> String {
-    checked.diagnostics.iter().map(|d| diagnostics::render(d, &checked.sources, false)).collect::<Vec<_>>().join("\n")
+    checked.diagnostics.iter().map(|d| diagnostics::render(d, &checked.sources, Color::Never)).collect::<Vec<_>>().join("\n")
 }

@@ -60,7 +60,7 @@ pub fn show(checked: &Checked, as_json: bool) -> usize {
             let span = diagnostic.primary.span;
             let (line, column) = checked.sources.position(span);
             output::json(&json!({
-                "severity": diagnostic.severity.name(),
+                "severity": diagnostic.severity,
                 "code": diagnostic.code,
                 "message": diagnostic.message,
                 "file": checked.sources.get(span.file).map(|s| s.name.as_str()),
@@ -68,7 +68,7 @@ pub fn show(checked: &Checked, as_json: bool) -> usize {
                 "column": column,
             }));
         } else {
-            output::note(&render::render(diagnostic, &checked.sources, color));
+            output::note(&diagnostics::render(diagnostic, &checked.sources, color));
         }
     }
     checked.diagnostics.iter().filter(|d| d.severity == Severity::Error).count()
