@@ -86,6 +86,9 @@ pub struct Options {
     pub batch: Option<usize>,
     pub epochs: Option<usize>,
     pub seed: Option<u64>,
+    /// Elaborates a model's own entry (`predict`) as a training step would apply it: with dropout, with the statistics of the
+    /// batch, and with the states that it changes. For tests of layers; a `predict` item never trains.
+    pub training: bool,
 }
 
 /// All that checking gives.

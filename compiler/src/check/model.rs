@@ -37,12 +37,13 @@ impl Checker<'_> {
     }
 
     fn model_entry(&mut self, home: usize, model: &Rc<Item>, name: &str) -> Result<Entry> {
-        let outer = self.enter(name, false);
+        let training = self.options.training;
+        let outer = self.enter(name, training);
         self.frames.push(Frame::new(Some(Rc::from("")), "model", None));
         let result = self.model_body(home, model);
         self.frames.pop();
         let context = self.leave(outer);
-        result.map(|()| context.finish(|_| false))
+        result.map(|()| context.finish(|_| training))
     }
 
     fn model_body(&mut self, home: usize, model: &Rc<Item>) -> Result<()> {
