@@ -212,6 +212,10 @@ impl Checker<'_> {
         for statement in &block.statements {
             value = self.statement(statement, scope);
             failed |= value.is_err();
+            // What an assertion rules out would only fail again below.
+            if failed && matches!(statement.kind, StatementKind::Assert { .. }) {
+                return Err(Reported);
+            }
         }
         if failed { Err(Reported) } else { value }
     }
@@ -370,22 +374,30 @@ impl Checker<'_> {
                 }
             },
         };
+        let before = self.frame().map(|f| f.claimed.clone()).unwrap_or_default();
+        let mut claimed = before.clone();
         for (turn, item) in items.iter().enumerate() {
             self.burn(over.span)?;
             if let Some(frame) = self.frame() {
                 frame.loops.push(turn);
+                frame.claimed.clone_from(&before);
             }
-            let height = self.frames.len();
             let inner = scope.inner();
             let result = match self.bind_pattern(pattern, item.clone(), over.span, &inner, false) {
                 Ok(()) => self.block(body, &inner).map(|_| ()),
                 Err(reported) => Err(reported),
             };
-            if let Some(frame) = self.frames.get_mut(height.saturating_sub(1)) {
+            if let Some(frame) = self.frame() {
                 frame.loops.pop();
+                claimed.extend(frame.claimed.drain());
             }
             // One turn's errors are enough.
-            result?;
+            if result.is_err() {
+                return result;
+            }
+        }
+        if let Some(frame) = self.frame() {
+            frame.claimed = claimed;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::value::{Argument, Function, FunctionKind, Instance, Value};
 use super::{Checker, Declared, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::graph::{DType, NodeId, TensorType, Variable};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast;
@@ -21,7 +21,8 @@ pub struct Frame {
     /// `None`: a `fn`, which claims its own name in the frame below once something in it needs a path.
     path: Option<Rc<str>>,
     name: Rc<str>,
-    counts: HashMap<String, u32>,
+    /// Names given so far. Each turn of a loop starts with those from before the loop.
+    pub claimed: HashSet<String>,
     /// The turns of the compile-time loops around the current statement.
     pub loops: Vec<usize>,
     /// Why no weight may be made here.
@@ -49,7 +50,7 @@ impl Frame {
         Frame {
             path,
             name: Rc::from(name),
-            counts: HashMap::new(),
+            claimed: HashSet::new(),
             loops: Vec::new(),
             weightless,
             states: HashMap::new(),
@@ -98,11 +99,11 @@ impl Checker<'_> {
         let base = self.path_of(height);
         let Some(frame) = height.checked_sub(1).and_then(|i| self.frames.get_mut(i)) else { return Rc::from(name) };
         let turns: String = frame.loops.iter().map(|i| format!(".{i}")).collect();
-        let count = frame.counts.entry(format!("{name}{turns}")).or_insert(0);
-        *count += 1;
+        let numbered = (1..).map(|i| if i == 1 { name.to_owned() } else { format!("{name}_{i}") });
+        let free = numbered.into_iter().find(|n| !frame.claimed.contains(n)).unwrap_or_default();
+        frame.claimed.insert(free.clone());
         let dot = if base.is_empty() { "" } else { "." };
-        let number = if *count == 1 { String::new() } else { format!("_{count}") };
-        Rc::from(format!("{base}{dot}{name}{number}{turns}"))
+        Rc::from(format!("{base}{dot}{free}{turns}"))
     }
 
     fn weightless(&self) -> Option<Rc<str>> {
@@ -305,7 +306,7 @@ impl Checker<'_> {
         let site = self.user_span(span);
         let variable = Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable: false, span: site };
         self.by_path.insert(path.to_owned(), self.variables.len());
-        self.variables.push(Declared { variable, decay: false, site });
+        self.variables.push(Declared { variable, decay: false, site, statement: span });
         Ok(ty)
     }
 
@@ -388,13 +389,19 @@ impl Checker<'_> {
                     .hint("one name is one instance; write a second layer, or `fresh`"),
                 ));
             }
+            Some(declared) if declared.statement != span => {
+                let (statement, message) = (declared.statement, format!("two weights have the path `{path}`"));
+                return Err(
+                    self.report(Diagnostic::error(Code::SharedClash, span, message).related(statement, "the other one"))
+                );
+            }
             Some(_) => {}
             None => {
                 let variable =
                     Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable, span: self.user_span(span) };
                 let site = self.user_span(span);
                 self.by_path.insert(path.to_owned(), self.variables.len());
-                self.variables.push(Declared { variable, decay, site });
+                self.variables.push(Declared { variable, decay, site, statement: span });
                 if let Some((value, scope)) = first {
                     self.first_value(path, ty, value, scope)?;
                 } else {

@@ -141,8 +141,10 @@ pub(crate) struct Declared {
     pub variable: Variable,
     /// `with decay = false`
     pub decay: bool,
-    /// The name of the `weight` statement and the user's call that led there.
+    /// The user's text that led to it first.
     pub site: Span,
+    /// The statement that declares it, be it in the library.
+    pub statement: Span,
 }
 
 pub(crate) struct Checker<'a> {

@@ -122,13 +122,23 @@ impl TypedSpec {
     }
 }
 
+/// Is the instance at `path` part of the one at `outer`?
+fn inside(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
+}
+
 impl fmt::Display for TypedSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.settings {
             writeln!(f, "setting {name} = {value}")?;
         }
+        let mut around: Vec<&str> = Vec::new();
         for instance in &self.instances {
-            let depth = instance.path.matches('.').count();
+            while around.last().is_some_and(|a| !inside(&instance.path, a)) {
+                around.pop();
+            }
+            let depth = around.len();
+            around.push(&instance.path);
             let inputs = instance.inputs.join(", ");
             writeln!(
                 f,
