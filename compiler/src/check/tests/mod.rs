@@ -2,7 +2,7 @@
 
 use super::{Checked, Options, check};
 use crate::diagnostics::{Color, render};
-use crate::graph::{Graph, Module, text, verify_module};
+use crate::graph::{Graph, Module, verify_module};
 
 /// Checks a spec given as text.
 fn run(text: &str) -> Checked {

@@ -61,7 +61,15 @@ fn a_model_is_one_instance() {
 #[test]
 fn what_dims_cannot_decide_is_guarded() {
     let checked = run("model M(x: f32[n, h], y: f32[n, w]) { x + y }");
-    insta::assert_snapshot!(print(graph(module(&checked), "predict")), @"");
+    insta::assert_snapshot!(print(graph(module(&checked), "predict")), @r#"
+    graph predict
+    guard h - w "`+` needs one shape, but an axis is h and w"
+    %0 = input "x" : f32[n, h]
+    %1 = input "y" : f32[n, w]
+    %2 = slice %1 {axis=1, start=0, step=1} : f32[n, h]  // M
+    %3 = add %0, %2 : f32[n, h]  // M
+    output "output" = %3
+    "#);
 }
 
 #[test]
@@ -93,7 +101,12 @@ fn a_weight_may_be_held_and_numbers_fill() {
     let checked = run(spec);
     let module = module(&checked);
     assert!(!module.variables[0].trainable);
-    insta::assert_snapshot!(print(graph(module, "init")), @"");
+    insta::assert_snapshot!(print(graph(module, "init")), @r#"
+    graph init
+    %0 = constant 2.0 : f32[]  // M.l.w
+    %1 = broadcast %0 {axes=[]} : f32[3]  // M.l.w
+    update "M.l.w" = %1
+    "#);
 }
 
 #[test]
