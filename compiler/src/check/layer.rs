@@ -97,7 +97,9 @@ impl Checker<'_> {
 
     fn claim_in(&mut self, height: usize, name: &str) -> Rc<str> {
         let base = self.path_of(height);
-        let Some(frame) = height.checked_sub(1).and_then(|i| self.frames.get_mut(i)) else { return Rc::from(name) };
+        let Some(frame) = height.checked_sub(1).and_then(|i| self.frames.get_mut(i)) else {
+            return Rc::from(name);
+        };
         let turns: String = frame.loops.iter().map(|i| format!(".{i}")).collect();
         let numbered = (1..).map(|i| if i == 1 { name.to_owned() } else { format!("{name}_{i}") });
         let free = numbered.into_iter().find(|n| !frame.claimed.contains(n)).unwrap_or_default();
@@ -170,9 +172,11 @@ impl Checker<'_> {
                 }
                 Ok(Value::list(fresh))
             }
-            other => {
-                self.fail(Code::BadFresh, span, format!("`fresh` needs a layer or a model, not {}", other.kind()))
-            }
+            other => self.fail(
+                Code::BadFresh,
+                span,
+                format!("`fresh` needs a layer or a model, not {}", other.kind()),
+            ),
         }
     }
 
@@ -265,9 +269,12 @@ impl Checker<'_> {
             }
             None => (self.claim(&name.text).to_string(), VariableKind::State),
         };
-        let known = self.by_path.get(&path).and_then(|i| self.variables.get(*i)).map(|d| d.variable.ty.clone());
+        let known =
+            self.by_path.get(&path).and_then(|i| self.variables.get(*i)).map(|d| d.variable.ty.clone());
         let node = match ty.or(known) {
-            Some(ty) => self.variable(&path, kind, &ty, false, false, name.span, Some((value, &first_scope)))?,
+            Some(ty) => {
+                self.variable(&path, kind, &ty, false, false, name.span, Some((value, &first_scope)))?
+            }
             None => {
                 let ty = self.state_by_value(&path, kind, name.span, value, &first_scope)?;
                 self.place(name.span);
@@ -318,9 +325,7 @@ impl Checker<'_> {
                 self.frames.last().map(|f| f.states.keys().cloned().collect()).unwrap_or_default();
             let hint = crate::diagnostics::did_you_mean(&target.text, names.iter().map(String::as_str));
             let message = format!("`{}` is no state of this body", target.text);
-            return Err(
-                self.report(Diagnostic::error(Code::BadUpdate, target.span, message).hint_if(hint))
-            );
+            return Err(self.report(Diagnostic::error(Code::BadUpdate, target.span, message).hint_if(hint)));
         };
         let new = self.expr(value, scope)?;
         let Some(declared) = self.by_path.get(&path).and_then(|i| self.variables.get(*i)) else {
@@ -330,8 +335,12 @@ impl Checker<'_> {
         let node = self.fitted(&new, &ty, value.span).map_err(|message| match message {
             None => Reported,
             Some(message) => self.report(
-                Diagnostic::error(Code::ResultMismatch, value.span, format!("`{}` is {ty}; {message}", target.text))
-                    .related(declared_at, "declared here"),
+                Diagnostic::error(
+                    Code::ResultMismatch,
+                    value.span,
+                    format!("`{}` is {ty}; {message}", target.text),
+                )
+                .related(declared_at, "declared here"),
             ),
         })?;
         self.context.update(&path, node);
@@ -390,15 +399,21 @@ impl Checker<'_> {
                 ));
             }
             Some(declared) if declared.statement != span => {
-                let (statement, message) = (declared.statement, format!("two weights have the path `{path}`"));
-                return Err(
-                    self.report(Diagnostic::error(Code::SharedClash, span, message).related(statement, "the other one"))
-                );
+                let (statement, message) =
+                    (declared.statement, format!("two weights have the path `{path}`"));
+                return Err(self.report(
+                    Diagnostic::error(Code::SharedClash, span, message).related(statement, "the other one"),
+                ));
             }
             Some(_) => {}
             None => {
-                let variable =
-                    Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable, span: self.user_span(span) };
+                let variable = Variable {
+                    path: path.to_owned(),
+                    kind,
+                    ty: ty.clone(),
+                    trainable,
+                    span: self.user_span(span),
+                };
                 let site = self.user_span(span);
                 self.by_path.insert(path.to_owned(), self.variables.len());
                 self.variables.push(Declared { variable, decay, site, statement: span });
@@ -435,9 +450,11 @@ impl Checker<'_> {
                     Ok(())
                 }
                 Err(None) => Err(Reported),
-                Err(Some(message)) => {
-                    checker.fail(Code::ResultMismatch, value.span, format!("the first value must be {ty}; {message}"))
-                }
+                Err(Some(message)) => checker.fail(
+                    Code::ResultMismatch,
+                    value.span,
+                    format!("the first value must be {ty}; {message}"),
+                ),
             }
         })
     }
@@ -473,7 +490,15 @@ impl Checker<'_> {
         let (line, _) = self.sources.position(self.user_span(span));
         self.instance_places.insert(path.clone(), order);
         let (layer, doc) = (Self::layer_text(function), Self::layer_doc(function));
-        self.instances.push(typed::Instance { path: path.to_string(), layer, doc, inputs, output, line, order });
+        self.instances.push(typed::Instance {
+            path: path.to_string(),
+            layer,
+            doc,
+            inputs,
+            output,
+            line,
+            order,
+        });
     }
 
     /// The type of a value with tensors in it: `f32[n, 10]`, `(f32[n, 8], f32[n, 8])`.

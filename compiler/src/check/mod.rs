@@ -173,6 +173,8 @@ pub(crate) struct Checker<'a> {
     module: Module,
     typed: TypedSpec,
     rows: BTreeMap<String, data::Row>,
+    /// What each stage of the pipes seen so far passed on, for the chain of shapes in messages.
+    stages: HashMap<Span, String>,
 }
 
 impl<'a> Checker<'a> {
@@ -205,6 +207,7 @@ impl<'a> Checker<'a> {
             module: Module::default(),
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
+            stages: HashMap::new(),
         }
     }
 
@@ -249,7 +252,10 @@ impl<'a> Checker<'a> {
         {
             let inner = ::std::mem::replace(
                 &mut diagnostic.primary,
-                crate::diagnostics::Label { span: site.span, text: format!("in this use of `{}`", site.name) },
+                crate::diagnostics::Label {
+                    span: site.span,
+                    text: format!("in this use of `{}`", site.name),
+                },
             );
             diagnostic.related.insert(0, inner);
         }

@@ -108,7 +108,9 @@ impl TypedSpec {
                 Some(Prediction {
                     name: p.name.clone(),
                     inputs: entry.inputs.iter().map(|(n, t, _)| (n.clone(), t.to_string())).collect(),
-                    outputs: outputs.map(|(n, id)| (n.clone(), entry.graph.node(*id).ty.to_string())).collect(),
+                    outputs: outputs
+                        .map(|(n, id)| (n.clone(), entry.graph.node(*id).ty.to_string()))
+                        .collect(),
                 })
             })
             .collect();
@@ -157,8 +159,19 @@ impl fmt::Display for TypedSpec {
                         VariableKind::State => "state",
                         VariableKind::Slot | VariableKind::Accumulator => continue,
                     };
-                    let held = if variable.kind == VariableKind::Weight && !variable.trainable { " held" } else { "" };
-                    writeln!(f, "{:indent$}{kind} {}: {}{held}", "", own.unwrap_or(""), variable.ty, indent = 4 * depth + 4)?;
+                    let held = if variable.kind == VariableKind::Weight && !variable.trainable {
+                        " held"
+                    } else {
+                        ""
+                    };
+                    writeln!(
+                        f,
+                        "{:indent$}{kind} {}: {}{held}",
+                        "",
+                        own.unwrap_or(""),
+                        variable.ty,
+                        indent = 4 * depth + 4
+                    )?;
                 }
             }
         }
@@ -166,11 +179,22 @@ impl fmt::Display for TypedSpec {
             fields.iter().map(|(n, t)| format!("{n}: {t}")).collect::<Vec<_>>().join(", ")
         };
         for data in &self.data {
-            writeln!(f, "data {} = {} : {{ {} }} -> {{ {} }}", data.name, data.source, list(&data.raw), list(&data.row))?;
+            writeln!(
+                f,
+                "data {} = {} : {{ {} }} -> {{ {} }}",
+                data.name,
+                data.source,
+                list(&data.raw),
+                list(&data.row)
+            )?;
         }
         for t in &self.trainings {
             writeln!(f, "train {} on {}", t.name, t.data)?;
-            writeln!(f, "    batch = {}, epochs = {}, seed = {}, shuffle = {}", t.batch, t.epochs, t.seed, t.shuffle)?;
+            writeln!(
+                f,
+                "    batch = {}, epochs = {}, seed = {}, shuffle = {}",
+                t.batch, t.epochs, t.seed, t.shuffle
+            )?;
             if let Some(norm) = t.clip_norm {
                 writeln!(f, "    clip_norm = {norm}")?;
             }

@@ -60,4 +60,3 @@ fn the_shipped_specs_elaborate() {
         module(&checked);
     }
 }
-

@@ -18,7 +18,8 @@ fn applications_are_independent_and_names_share() {
 
 #[test]
 fn fresh_instantiates_again() {
-    let spec = "model M(x: f32[n, 8]) { let d = dense(8, bias = false)\n let e = fresh d\n x |> d |> e |> fresh d }";
+    let spec =
+        "model M(x: f32[n, 8]) { let d = dense(8, bias = false)\n let e = fresh d\n x |> d |> e |> fresh d }";
     assert_eq!(paths(spec), ["M.d.weight", "M.e.weight", "M.dense.weight"]);
 }
 
@@ -74,7 +75,9 @@ fn what_dims_cannot_decide_is_guarded() {
 
 #[test]
 fn facts_decide() {
-    let spec = |fact: &str| format!("model M(x: f32[n, h]) {fact} {{ let y = reshape(x, [n, h / 2, 2])\n reshape(y, [n, h]) }}");
+    let spec = |fact: &str| {
+        format!("model M(x: f32[n, h]) {fact} {{ let y = reshape(x, [n, h / 2, 2])\n reshape(y, [n, h]) }}")
+    };
     let guards = |spec: &str| graph(module(&run(spec)), "predict").guards.len();
     assert_eq!(guards(&spec("where h % 4 == 0")), 1, "the fact itself is checked when dims bind");
     assert_eq!(guards(&spec("")), 3, "the division, and both reshapes");
@@ -90,7 +93,8 @@ fn optional_inputs_and_records() {
         }
         model M(x: f32[n, 8]) { let l1 = l\n let { y, z as w } = l1(x)\n let p = l1(y, mask = w > 0)\n { a = p.y, b = p.z } }";
     let checked = run(spec);
-    let outputs: Vec<&str> = graph(module(&checked), "predict").outputs.iter().map(|(n, _)| n.as_str()).collect();
+    let outputs: Vec<&str> =
+        graph(module(&checked), "predict").outputs.iter().map(|(n, _)| n.as_str()).collect();
     assert_eq!(outputs, ["a", "b"]);
 }
 
@@ -117,18 +121,18 @@ fn training_is_a_compile_time_bool_and_states_move_in_steps_only() {
         train { on digits as { image, label }\n minimize cross_entropy(M(image), label) using sgd(rate = cosine(0.1), momentum = 0.9) { rate *= 0.5 for *.bias } }";
     let checked = run(spec);
     let module = module(&checked);
-    let states: Vec<&str> = module
-        .variables
-        .iter()
-        .filter(|v| v.kind == VariableKind::State)
-        .map(|v| v.path.as_str())
-        .collect();
+    let states: Vec<&str> =
+        module.variables.iter().filter(|v| v.kind == VariableKind::State).map(|v| v.path.as_str()).collect();
     assert_eq!(states, ["M.batch_norm.moving_mean", "M.batch_norm.moving_variance"]);
     let updated = |entry: &str, path: &str| graph(module, entry).updates.iter().any(|(p, _)| p == path);
     for state in states {
-        assert!(updated("train.step", state) && !updated("train.evaluate", state) && !updated("predict", state));
+        assert!(
+            updated("train.step", state) && !updated("train.evaluate", state) && !updated("predict", state)
+        );
     }
-    assert!(updated("train.evaluate", "train/loss.sum") && updated("train.step", "M.dense.weight/sgd.velocity"));
+    assert!(
+        updated("train.evaluate", "train/loss.sum") && updated("train.step", "M.dense.weight/sgd.velocity")
+    );
     assert!(print(graph(module, "train.step")).contains("key=\"M.dropout.uniform\""));
     assert!(!print(graph(module, "train.evaluate")).contains("random"));
     let sources: Vec<InputSource> = module
@@ -168,7 +172,10 @@ fn steps_move_what_they_are_told() {
 #[test]
 fn used_files_share_their_items() {
     let mut loader = |name: &str| match name {
-        "specs/main.weft" => Ok("use \"lib/parts.weft\" { head as top, wide }\nmodel M(x: f32[n, 4]) { x |> top(wide) }".to_owned()),
+        "specs/main.weft" => {
+            Ok("use \"lib/parts.weft\" { head as top, wide }\nmodel M(x: f32[n, 4]) { x |> top(wide) }"
+                .to_owned())
+        }
         "specs/lib/parts.weft" => {
             Ok("setting wide = 6\nlayer head(k: int)(x: f32[n, d]) { x |> dense(k) }".to_owned())
         }
@@ -186,4 +193,56 @@ fn the_typed_spec_is_stable() {
     let typed = checked.typed.unwrap_or_default();
     assert_eq!(typed.parameters("Cnn"), 93_322);
     insta::assert_snapshot!(typed.to_string());
+}
+
+/// The whole contract at work: first values, steps and the report run on the reference evaluator, and the loss falls.
+#[test]
+fn a_training_learns_on_the_evaluator() {
+    use crate::evaluate::{Values, evaluate, random_state};
+    use crate::graph::DType;
+    type Value = crate::evaluate::Value<f64>;
+    let spec = "
+        model M(x: f32[n, 28, 28, 1]) { x |> max_pool2d(14) |> flatten |> dense(8) |> batch_norm |> relu |> dropout(0.1) |> dense(10) }
+        data digits = mnist() { image = f32(image) / 255 }
+        train {
+            on digits as { image, label }
+            epochs = 1
+            clip_norm = 5.0
+            let logits = M(image)
+            minimize cross_entropy(logits, label) using adam(rate = cosine(0.05, end = 0.01))
+            measure accuracy(logits, label)
+        }";
+    let checked = run(spec);
+    let module = module(&checked);
+    let mut variables: Values<f64> = Values::new();
+    let mut inputs: Values<f64> = Values::new();
+    inputs.insert("random".into(), random_state(1, 0));
+    variables.extend(evaluate(graph(module, "init"), &inputs, &variables).unwrap().updates);
+    assert_eq!(variables.len(), module.variables.len());
+    let image = |at: &[usize]| {
+        ((at[0] * 7 + at[1] / 14 * (at[0] % 3 + 1) * 90 + at[2] / 14 * (at[0] % 4) * 60) % 256) as f64
+    };
+    inputs.insert("digits.image".into(), Value::generate(DType::U8, &[12, 28, 28, 1], image));
+    inputs.insert("digits.label".into(), Value::generate(DType::I32, &[12], |at| (at[0] % 10) as f64));
+    inputs.insert("total".into(), Value::generate(DType::I64, &[], |_| 60.0));
+    let mut losses = Vec::new();
+    for step in 0..60 {
+        inputs.insert("step".into(), Value::generate(DType::I64, &[], |_| f64::from(step)));
+        inputs.insert("epoch".into(), Value::generate(DType::F32, &[], |_| 0.0));
+        inputs.insert("random".into(), random_state(1, i64::from(step)));
+        let needed = &module.entries.iter().find(|e| e.graph.name == "train.step").unwrap().inputs;
+        let given: Values<f64> = inputs
+            .iter()
+            .filter(|(n, _)| needed.iter().any(|i| i.0 == **n))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
+        let outcome = evaluate(graph(module, "train.step"), &given, &variables).unwrap();
+        losses.push(outcome.outputs["loss"].to_f64()[0]);
+        variables.extend(outcome.updates);
+    }
+    let report = evaluate(graph(module, "train.report"), &Values::new(), &variables).unwrap().outputs;
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!((report["loss"].to_f64()[0] - mean).abs() < 1e-9, "the figure is the mean of all batches");
+    assert!(losses[59] < 0.5 * losses[0], "{losses:?}");
+    assert!((0.0..=1.0).contains(&report["accuracy"].to_f64()[0]));
 }
