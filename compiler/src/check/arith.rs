@@ -66,7 +66,8 @@ impl Checker<'_> {
                     .related(left.1, l.kind())
                     .related(right.1, r.kind());
                 let functions = matches!(l, Value::Function(_)) || matches!(r, Value::Function(_));
-                let hint = functions.then(|| "apply it first, or write `fn(x) { … }` to join maps".to_owned());
+                let hint =
+                    functions.then(|| "apply it first, or write `fn(x) { … }` to join maps".to_owned());
                 Err(self.report(diagnostic.hint_if(hint)))
             }
         }
@@ -133,7 +134,13 @@ impl Checker<'_> {
             B::FloorDiv => Value::Float((a / b).floor()),
             B::Rem => Value::Float(a - b * (a / b).floor()),
             B::Pow => Value::Float(a.powf(b)),
-            _ => return self.fail(Code::BadArithmetic, span, format!("`{}` does not take floats", symbol(op))),
+            _ => {
+                return self.fail(
+                    Code::BadArithmetic,
+                    span,
+                    format!("`{}` does not take floats", symbol(op)),
+                );
+            }
         })
     }
 
@@ -160,7 +167,11 @@ impl Checker<'_> {
                     match rest.as_constant() {
                         Some(0) => {}
                         Some(_) => {
-                            return self.fail(Code::InexactDim, span, format!("`{a}` is not divisible by `{b}`"));
+                            return self.fail(
+                                Code::InexactDim,
+                                span,
+                                format!("`{a}` is not divisible by `{b}`"),
+                            );
                         }
                         None => {
                             let at = self.user_span(span);
@@ -172,7 +183,9 @@ impl Checker<'_> {
                 }
             },
             B::Pow => match b.as_constant().and_then(|b| u32::try_from(b).ok()) {
-                Some(power) if power <= 4 => (0..power).fold(Dim::constant(1), |product, _| product * a.clone()),
+                Some(power) if power <= 4 => {
+                    (0..power).fold(Dim::constant(1), |product, _| product * a.clone())
+                }
                 _ => return self.fail(Code::BadArithmetic, span, "a dim's power must be a constant up to 4"),
             },
             B::Lt | B::Le | B::Gt | B::Ge => {
@@ -205,8 +218,11 @@ impl Checker<'_> {
             Value::Int(i) if dtype != DType::Bool => Op::Constant(*i as f64),
             Value::Float(f) if dtype.is_float() => Op::Constant(*f),
             Value::Float(f) => {
-                let message =
-                    format!("{} is a fraction, but the tensor is {}", super::value::show_float(*f), dtype.name());
+                let message = format!(
+                    "{} is a fraction, but the tensor is {}",
+                    super::value::show_float(*f),
+                    dtype.name()
+                );
                 return self.fail_hint(Code::DTypeMismatch, span, message, "cast the tensor: `f32(x)`");
             }
             Value::Dim(d) if dtype != DType::Bool => Op::DimValue(d.clone()),
@@ -217,7 +233,11 @@ impl Checker<'_> {
                 return Err(Reported);
             }
             other => {
-                return self.fail(Code::WrongKind, span, format!("a tensor is needed here, not {}", other.kind()));
+                return self.fail(
+                    Code::WrongKind,
+                    span,
+                    format!("a tensor is needed here, not {}", other.kind()),
+                );
             }
         };
         let node = self.emit(op, &[], Some(scalar), span)?;
@@ -282,7 +302,9 @@ impl Checker<'_> {
         for back in 1..=rank {
             let mut found: Option<(Dim, usize)> = None;
             for (i, ty) in types.iter().enumerate() {
-                let Some(extent) = ty.rank().checked_sub(back).and_then(|axis| ty.shape.get(axis)) else { continue };
+                let Some(extent) = ty.rank().checked_sub(back).and_then(|axis| ty.shape.get(axis)) else {
+                    continue;
+                };
                 match &found {
                     None => found = Some((extent.clone(), i)),
                     Some((have, _)) if extent.is(1) && !have.is(1) => {}
@@ -293,7 +315,8 @@ impl Checker<'_> {
                             Decision::Equal => {}
                             Decision::Unknown => {
                                 let at = self.user_span(span);
-                                let message = format!("`{what}` needs one shape, but an axis is {have} and {extent}");
+                                let message =
+                                    format!("`{what}` needs one shape, but an axis is {have} and {extent}");
                                 self.context.guard(have.clone() - extent.clone(), message, at);
                             }
                             Decision::Differ => {
@@ -382,7 +405,11 @@ impl Checker<'_> {
         let b = self.to_tensor(&right.0, dtype, right.1)?;
         let (ta, tb) = (self.tensor_type(a), self.tensor_type(b));
         let (Some(last), Some(_)) = (ta.rank().checked_sub(1), tb.rank().checked_sub(1)) else {
-            return self.fail(Code::RankMismatch, span, format!("`@` needs axes to contract, not {ta} and {tb}"));
+            return self.fail(
+                Code::RankMismatch,
+                span,
+                format!("`@` needs axes to contract, not {ta} and {tb}"),
+            );
         };
         let row = tb.rank().saturating_sub(2);
         let (Some(inner_a), Some(inner_b)) = (ta.shape.get(last).cloned(), tb.shape.get(row).cloned()) else {
@@ -425,7 +452,9 @@ impl Checker<'_> {
         let mut pairs = Vec::new();
         if batches > 0 {
             for i in 0..batches {
-                let (Some(x), Some(y)) = (ta.shape.get(lead + i), tb.shape.get(i)) else { return Err(Reported) };
+                let (Some(x), Some(y)) = (ta.shape.get(lead + i), tb.shape.get(i)) else {
+                    return Err(Reported);
+                };
                 if self.context.decide(x, y) == Decision::Differ {
                     return Err(self.report(
                         Diagnostic::error(
@@ -481,7 +510,11 @@ impl Checker<'_> {
                 let x = value.as_float().ok_or(Reported)?;
                 let y = number(op, x);
                 if !y.is_finite() && x.is_finite() {
-                    return self.fail(Code::BadArithmetic, span, format!("`{}({})` is not a number", op.name(), value.show()));
+                    return self.fail(
+                        Code::BadArithmetic,
+                        span,
+                        format!("`{}({})` is not a number", op.name(), value.show()),
+                    );
                 }
                 Value::Float(y)
             }
@@ -499,7 +532,11 @@ impl Checker<'_> {
 
     pub(crate) fn limited_list(&mut self, values: Vec<Value>, span: Span) -> Result {
         if values.len() > super::builtins::MAX_LIST {
-            return self.fail(Code::TooLarge, span, format!("a list of {} elements is too long", values.len()));
+            return self.fail(
+                Code::TooLarge,
+                span,
+                format!("a list of {} elements is too long", values.len()),
+            );
         }
         Ok(Value::list(values))
     }
@@ -583,7 +620,12 @@ mod tests {
 
     #[test]
     fn erf_agrees_with_tables() {
-        for (x, y) in [(0.0, 0.0), (0.5, 0.520_499_877_813_046_5), (2.0, 0.995_322_265_018_952_7), (3.5, 0.999_999_256_901_627_7)] {
+        for (x, y) in [
+            (0.0, 0.0),
+            (0.5, 0.520_499_877_813_046_5),
+            (2.0, 0.995_322_265_018_952_7),
+            (3.5, 0.999_999_256_901_627_7),
+        ] {
             assert!((erf(x) - y).abs() < 1e-14 && (erf(-x) + y).abs() < 1e-14, "erf({x}) = {}", erf(x));
         }
     }

@@ -22,7 +22,9 @@ impl Checker<'_> {
     ) -> Result {
         let function = self.expr(callee, scope);
         let function = match function {
-            Ok(value) if !matches!(value, Value::Function(_) | Value::Error) && self.grown(callee.span, span) => {
+            Ok(value)
+                if !matches!(value, Value::Function(_) | Value::Error) && self.grown(callee.span, span) =>
+            {
                 self.fail_hint(
                     Code::NotCallable,
                     span,
@@ -76,7 +78,9 @@ impl Checker<'_> {
                 None => params.iter().skip(place).take(2).collect(),
             };
             match self.argument(&argument.value, &candidates, scope) {
-                Ok(value) => values.push(Argument { name: argument.name.clone(), value, span: argument.value.span }),
+                Ok(value) => {
+                    values.push(Argument { name: argument.name.clone(), value, span: argument.value.span })
+                }
                 Err(Reported) => failed = true,
             }
         }
@@ -94,7 +98,8 @@ impl Checker<'_> {
             if options.iter().any(|o| o.text == *name) && !matches!(local, Some((Value::Choice(_), _))) {
                 return Ok(Value::Choice(Rc::from(name.as_str())));
             }
-            let known = local.is_some() || self.global(scope.home(), name, expr.span).is_some() || name == "training";
+            let known =
+                local.is_some() || self.global(scope.home(), name, expr.span).is_some() || name == "training";
             if !options.is_empty() && !known {
                 let hint = did_you_mean(name, options.iter().map(|o| o.text.as_str()));
                 let list = options.iter().map(|o| format!("`{}`", o.text)).collect::<Vec<_>>().join(" or ");
@@ -138,7 +143,9 @@ impl Checker<'_> {
                 let instance = self.instance_for(function, name.map(|n| n.text.as_str()));
                 self.run_lambda(function, lambda, instance, arguments, span)
             }
-            FunctionKind::Item { item, given } => self.apply_item(function, item, given, arguments, span, name),
+            FunctionKind::Item { item, given } => {
+                self.apply_item(function, item, given, arguments, span, name)
+            }
         }
     }
 
@@ -162,7 +169,11 @@ impl Checker<'_> {
                 _ => arguments,
             };
             if waits(&callable.params, &arguments) {
-                return Ok(with(Given::Waiting(Rc::new(self.named(&callable.params, arguments, item.name())?))));
+                return Ok(with(Given::Waiting(Rc::new(self.named(
+                    &callable.params,
+                    arguments,
+                    item.name(),
+                )?))));
             }
             let instance = function.instance.clone();
             return self.run_item(function, item, None, instance, arguments, span);
@@ -170,7 +181,8 @@ impl Checker<'_> {
         let configuration = match given {
             Given::Configuration(bound) => bound.clone(),
             _ => {
-                let takes_tensors = |p: &Param| matches!(&p.ty, Some(t) if matches!(t.kind, TypeKind::Tensor { .. }));
+                let takes_tensors =
+                    |p: &Param| matches!(&p.ty, Some(t) if matches!(t.kind, TypeKind::Tensor { .. }));
                 let direct = callable.params.is_empty()
                     || (arguments.iter().any(|a| a.name.is_none() && a.value.is_tensor())
                         && !callable.params.iter().any(takes_tensors));
@@ -198,7 +210,12 @@ impl Checker<'_> {
     }
 
     /// Evaluates a configuration: given arguments, then defaults, which may read earlier parameters.
-    pub(crate) fn configure(&mut self, item: &Item, arguments: Vec<Argument>, span: Span) -> Result<Vec<Bound>> {
+    pub(crate) fn configure(
+        &mut self,
+        item: &Item,
+        arguments: Vec<Argument>,
+        span: Span,
+    ) -> Result<Vec<Bound>> {
         let (scope, callee) = (&Scope::of_file(item.home), item.name());
         let params = &item.callable.params;
         let slots = self.slots(params, arguments, callee)?;
@@ -233,7 +250,8 @@ impl Checker<'_> {
         if default && matches!(value, Value::None) {
             return Ok(Bound { value, span: at, default });
         }
-        let number = matches!(param.ty.as_ref().map(|t| &t.kind), Some(TypeKind::Kind(k)) if k.text == "float");
+        let number =
+            matches!(param.ty.as_ref().map(|t| &t.kind), Some(TypeKind::Kind(k)) if k.text == "float");
         if schedules && number && matches!(value, Value::Function(_)) {
             return Ok(Bound { value, span: at, default });
         }
@@ -263,14 +281,20 @@ impl Checker<'_> {
             (None, None) => {
                 let message = format!("`{callee}` needs `{}`", param.name.text);
                 Err(self.report(
-                    Diagnostic::error(Code::MissingArgument, span, message).related(param.span, "declared here"),
+                    Diagnostic::error(Code::MissingArgument, span, message)
+                        .related(param.span, "declared here"),
                 ))
             }
         }
     }
 
     /// One slot a parameter, in order.
-    fn slots(&mut self, params: &[Param], arguments: Vec<Argument>, callee: &str) -> Result<Vec<Option<Argument>>> {
+    fn slots(
+        &mut self,
+        params: &[Param],
+        arguments: Vec<Argument>,
+        callee: &str,
+    ) -> Result<Vec<Option<Argument>>> {
         let mut slots: Vec<Option<Argument>> = params.iter().map(|_| None).collect();
         let mut next = 0;
         let mut failed = false;
@@ -289,7 +313,8 @@ impl Checker<'_> {
                     let which = place.and_then(|p| params.get(p)).map_or("", |p| p.name.text.as_str());
                     let message = format!("`{which}` of `{callee}` is given twice");
                     self.report(
-                        Diagnostic::error(Code::ExtraArgument, argument.span, message).related(earlier, "first here"),
+                        Diagnostic::error(Code::ExtraArgument, argument.span, message)
+                            .related(earlier, "first here"),
                     );
                     failed = true;
                 }
@@ -306,7 +331,9 @@ impl Checker<'_> {
                         n => format!("{n} arguments"),
                     };
                     let message = format!("`{callee}` takes {count} here");
-                    self.report(Diagnostic::error(Code::ExtraArgument, argument.span, message).label("one too many"));
+                    self.report(
+                        Diagnostic::error(Code::ExtraArgument, argument.span, message).label("one too many"),
+                    );
                     failed = true;
                 }
             }
@@ -323,10 +350,14 @@ impl Checker<'_> {
                 place += 1;
                 match params.get(place) {
                     Some(param) => {
-                        argument.name = Some(ast::Name { text: param.name.text.clone(), span: argument.span });
+                        argument.name =
+                            Some(ast::Name { text: param.name.text.clone(), span: argument.span });
                     }
                     None => {
-                        let message = format!("`{callee}` takes {} arguments beside its first", params.len().saturating_sub(1));
+                        let message = format!(
+                            "`{callee}` takes {} arguments beside its first",
+                            params.len().saturating_sub(1)
+                        );
                         return self.fail(Code::ExtraArgument, argument.span, message);
                     }
                 }
@@ -459,7 +490,10 @@ impl Checker<'_> {
             }
             None => value,
         };
-        if callable.kind != CallableKind::Optimizer && matches!(value, Value::None) && !ends_in_none(&callable.body) {
+        if callable.kind != CallableKind::Optimizer
+            && matches!(value, Value::None)
+            && !ends_in_none(&callable.body)
+        {
             let message = format!("the body of `{}` has no value", item.name());
             return self.fail_hint(
                 Code::ResultMismatch,
@@ -564,7 +598,8 @@ pub fn waits(params: &[Param], arguments: &[Argument]) -> bool {
     let required = params.iter().filter(|p| p.default.is_none()).count();
     let provided = params.iter().enumerate().filter(|(i, p)| {
         p.default.is_none()
-            && (*i < positional || arguments.iter().any(|a| a.name.as_ref().is_some_and(|n| n.text == p.name.text)))
+            && (*i < positional
+                || arguments.iter().any(|a| a.name.as_ref().is_some_and(|n| n.text == p.name.text)))
     });
     let short = provided.count() < required;
     match first.ty.as_ref().map(|t| &t.kind) {

@@ -26,11 +26,18 @@ struct Source {
     fields: &'static [(&'static str, DType, &'static [usize])],
 }
 
-const IMAGE_28: &[(&str, DType, &[usize])] = &[("image", DType::U8, &[28, 28, 1]), ("label", DType::I32, &[])];
-const IMAGE_32: &[(&str, DType, &[usize])] = &[("image", DType::U8, &[32, 32, 3]), ("label", DType::I32, &[])];
+const IMAGE_28: &[(&str, DType, &[usize])] =
+    &[("image", DType::U8, &[28, 28, 1]), ("label", DType::I32, &[])];
+const IMAGE_32: &[(&str, DType, &[usize])] =
+    &[("image", DType::U8, &[32, 32, 3]), ("label", DType::I32, &[])];
 
 const SOURCES: &[Source] = &[
-    Source { name: "mnist", folder: "data/mnist", make: |folder| DataSource::Idx { folder }, fields: IMAGE_28 },
+    Source {
+        name: "mnist",
+        folder: "data/mnist",
+        make: |folder| DataSource::Idx { folder },
+        fields: IMAGE_28,
+    },
     Source {
         name: "fashion_mnist",
         folder: "data/fashion_mnist",
@@ -63,7 +70,11 @@ impl Checker<'_> {
         });
         for data in items {
             let outer = self.enter("row", false);
-            self.frames.push(Frame::new(Some(Rc::from(data.name.text.as_str())), "data", Some(Rc::from("a `data` item"))));
+            self.frames.push(Frame::new(
+                Some(Rc::from(data.name.text.as_str())),
+                "data",
+                Some(Rc::from("a `data` item")),
+            ));
             let result = self.data_item(home, &data);
             self.frames.pop();
             let context = self.leave(outer);
@@ -95,13 +106,21 @@ impl Checker<'_> {
     }
 
     #[allow(clippy::type_complexity)]
-    fn data_item(&mut self, home: usize, data: &ast::Data) -> Result<((DataSet, String), Vec<(Rc<str>, NodeId)>)> {
+    fn data_item(
+        &mut self,
+        home: usize,
+        data: &ast::Data,
+    ) -> Result<((DataSet, String), Vec<(Rc<str>, NodeId)>)> {
         let scope = Scope::of_file(home);
         let (source, folder) = self.source(&data.source, &scope)?;
         let raw: Vec<Field> = source
             .fields
             .iter()
-            .map(|(name, dtype, shape)| Field { name: (*name).to_owned(), dtype: *dtype, shape: shape.to_vec() })
+            .map(|(name, dtype, shape)| Field {
+                name: (*name).to_owned(),
+                dtype: *dtype,
+                shape: shape.to_vec(),
+            })
             .collect();
         let mut fields: Vec<Rc<str>> = Vec::new();
         let row = scope.inner();
@@ -118,7 +137,9 @@ impl Checker<'_> {
         for clause in &data.clauses {
             let result = match clause {
                 DataClause::Statement(statement) => self.row_statement(statement, &row, &mut fields),
-                DataClause::Split(arguments, span) => self.split(arguments, *span, &row, &mut validation, &mut test),
+                DataClause::Split(arguments, span) => {
+                    self.split(arguments, *span, &row, &mut validation, &mut test)
+                }
                 DataClause::Fit { name, span, .. } => self.later("fit", *span, &row, Some(name)),
                 DataClause::Augment(block) => self.later("augment", block.span, &row, None),
                 DataClause::Batch(block) => self.later("batch", block.span, &row, None),
@@ -145,13 +166,22 @@ impl Checker<'_> {
             };
             let ty = self.tensor_type(tensor);
             if ty.shape.iter().any(|d| d.as_constant().is_none()) {
-                return self.fail(Code::BadRow, at, format!("the field `{field}` must have a constant shape, not {ty}"));
+                return self.fail(
+                    Code::BadRow,
+                    at,
+                    format!("the field `{field}` must have a constant shape, not {ty}"),
+                );
             }
             nodes.push((field, tensor.node));
         }
         let text = format!("{}({folder:?})", source.name);
-        let set =
-            DataSet { name: data.name.text.clone(), source: (source.make)(folder), fields: raw, validation, test };
+        let set = DataSet {
+            name: data.name.text.clone(),
+            source: (source.make)(folder),
+            fields: raw,
+            validation,
+            test,
+        };
         Ok(((set, text), nodes))
     }
 
@@ -163,7 +193,12 @@ impl Checker<'_> {
     }
 
     /// `image = …` replaces or adds a field; everything else is an ordinary statement.
-    fn row_statement(&mut self, statement: &ast::Statement, row: &Scope, fields: &mut Vec<Rc<str>>) -> Result<()> {
+    fn row_statement(
+        &mut self,
+        statement: &ast::Statement,
+        row: &Scope,
+        fields: &mut Vec<Rc<str>>,
+    ) -> Result<()> {
         let StatementKind::Assign { target, value } = &statement.kind else {
             return self.statement(statement, row).map(|_| ());
         };
@@ -226,7 +261,9 @@ impl Checker<'_> {
         let Some(source) = SOURCES.iter().find(|s| s.name == name) else {
             let hint = did_you_mean(name, SOURCES.iter().map(|s| s.name));
             let message = format!("no data source is called `{}`", self.sources.text(callee.span));
-            return Err(self.report(Diagnostic::error(Code::UnknownSource, callee.span, message).hint_if(hint)));
+            return Err(
+                self.report(Diagnostic::error(Code::UnknownSource, callee.span, message).hint_if(hint))
+            );
         };
         let mut folder = source.folder.to_owned();
         for (place, argument) in arguments.iter().enumerate() {
@@ -266,9 +303,10 @@ impl Checker<'_> {
             inputs.insert(field.name.clone(), self.built(node, span)?);
         }
         match vectorize(&mut self.context.builder, &row.graph, batch, &inputs) {
-            Ok(nodes) => {
-                Ok(nodes.into_iter().map(|(name, node)| (Rc::from(name.as_str()), self.tensor(node))).collect())
-            }
+            Ok(nodes) => Ok(nodes
+                .into_iter()
+                .map(|(name, node)| (Rc::from(name.as_str()), self.tensor(node)))
+                .collect()),
             Err(error) => {
                 let message = format!("this cannot be done for a batch of rows: {}", error.message);
                 self.fail(Code::BadRow, error.span, message)

@@ -52,7 +52,9 @@ impl Checker<'_> {
                 };
                 self.unary(op, (value, operand.span), span)
             }
-            ExprKind::Binary { operator, left, right } => self.binary_expr(*operator, left, right, span, scope),
+            ExprKind::Binary { operator, left, right } => {
+                self.binary_expr(*operator, left, right, span, scope)
+            }
             ExprKind::Index { base, indices } => {
                 let value = self.expr(base, scope)?;
                 self.index(value, base.span, indices, span, scope)
@@ -199,8 +201,51 @@ impl Checker<'_> {
             let hint = called.then(|| "leave the first tensor out: the pipe passes it".to_owned());
             return Err(self.report(Diagnostic::error(Code::NotCallable, map.span, message).hint_if(hint)));
         };
+        if let Some(ty) = self.show_type(&input) {
+            self.stages.insert(value.span, ty);
+        }
         let argument = Argument { name: None, value: input, span: value.span };
-        self.apply(&function, vec![argument], map.span, name)
+        let before = self.diagnostics.len();
+        let result = self.apply(&function, vec![argument], map.span, name);
+        if result.is_err() {
+            self.explain_stages(before, value);
+        }
+        result
+    }
+
+    /// Adds the chain of shapes that led to a pipe's failing stage to the errors about shapes that it caused.
+    fn explain_stages(&mut self, before: usize, value: &Expr) {
+        const SHAPES: [Code; 5] = [
+            Code::ShapeMismatch,
+            Code::DimMismatch,
+            Code::RankMismatch,
+            Code::BadOperation,
+            Code::AssertionFailed,
+        ];
+        let mut chain = Vec::new();
+        let mut at = Some(value);
+        while let Some(expr) = at {
+            let (text, next) = match &expr.kind {
+                ExprKind::Pipe { value, map, .. } => (self.sources.text(map.span), Some(&**value)),
+                _ => (self.sources.text(expr.span), None),
+            };
+            let short = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            if let Some(ty) = self.stages.get(&expr.span) {
+                chain.push(format!("{ty}  after `{short}`"));
+            }
+            at = next.filter(|_| chain.len() < 8);
+        }
+        if chain.len() < 2 {
+            return;
+        }
+        chain.reverse();
+        let note = format!("how the shape came about:\n{}", chain.join("\n"));
+        for diagnostic in self.diagnostics.iter_mut().skip(before) {
+            let led = diagnostic.notes.iter().any(|n| n.starts_with("how the shape"));
+            if !led && SHAPES.iter().any(|c| c.id() == diagnostic.code) {
+                diagnostic.notes.push(note.clone());
+            }
+        }
     }
 
     // ---- blocks
@@ -212,6 +257,10 @@ impl Checker<'_> {
         for statement in &block.statements {
             value = self.statement(statement, scope);
             failed |= value.is_err();
+            // What an assertion rules out would only fail again below.
+            if failed && matches!(statement.kind, StatementKind::Assert { .. }) {
+                return Err(Reported);
+            }
         }
         if failed { Err(Reported) } else { value }
     }
@@ -366,26 +415,35 @@ impl Checker<'_> {
                     let hint = if matches!(other, Value::Int(_)) { "`range(n)` counts from 0" } else { "" };
                     let message = format!("`for` runs over a list, not {}", other.kind());
                     let hint = (!hint.is_empty()).then(|| hint.to_owned());
-                    return Err(self.report(Diagnostic::error(Code::NotCompileTime, over.span, message).hint_if(hint)));
+                    return Err(self
+                        .report(Diagnostic::error(Code::NotCompileTime, over.span, message).hint_if(hint)));
                 }
             },
         };
+        let before = self.frame().map(|f| f.claimed.clone()).unwrap_or_default();
+        let mut claimed = before.clone();
         for (turn, item) in items.iter().enumerate() {
             self.burn(over.span)?;
             if let Some(frame) = self.frame() {
                 frame.loops.push(turn);
+                frame.claimed.clone_from(&before);
             }
-            let height = self.frames.len();
             let inner = scope.inner();
             let result = match self.bind_pattern(pattern, item.clone(), over.span, &inner, false) {
                 Ok(()) => self.block(body, &inner).map(|_| ()),
                 Err(reported) => Err(reported),
             };
-            if let Some(frame) = self.frames.get_mut(height.saturating_sub(1)) {
+            if let Some(frame) = self.frame() {
                 frame.loops.pop();
+                claimed.extend(frame.claimed.drain());
             }
             // One turn's errors are enough.
-            result?;
+            if result.is_err() {
+                return result;
+            }
+        }
+        if let Some(frame) = self.frame() {
+            frame.claimed = claimed;
         }
         Ok(())
     }
@@ -410,7 +468,8 @@ impl Checker<'_> {
         let text = self.assertion_text(condition, message, scope);
         let source = self.sources.text(condition.span).to_owned();
         Err(self.report(
-            Diagnostic::error(Code::AssertionFailed, condition.span, text).label(format!("`{source}` is false")),
+            Diagnostic::error(Code::AssertionFailed, condition.span, text)
+                .label(format!("`{source}` is false")),
         ))
     }
 
@@ -452,7 +511,14 @@ impl Checker<'_> {
 
     // ---- indexing
 
-    fn index(&mut self, base: Value, base_span: Span, indices: &[ast::Index], span: Span, scope: &Scope) -> Result {
+    fn index(
+        &mut self,
+        base: Value,
+        base_span: Span,
+        indices: &[ast::Index],
+        span: Span,
+        scope: &Scope,
+    ) -> Result {
         match &base {
             Value::Tensor(tensor) => self.slice(*tensor, indices, span, scope),
             Value::Map(entries) => {
@@ -476,9 +542,7 @@ impl Checker<'_> {
                     let items = items.clone();
                     self.list_index(&items, list, indices, span, scope)
                 }
-                None => {
-                    self.fail(Code::WrongKind, base_span, format!("{} cannot be indexed", other.kind()))
-                }
+                None => self.fail(Code::WrongKind, base_span, format!("{} cannot be indexed", other.kind())),
             },
         }
     }
@@ -498,7 +562,9 @@ impl Checker<'_> {
                 let place = if i < 0 { i.saturating_add(length) } else { i };
                 match usize::try_from(place).ok().and_then(|p| items.get(p)) {
                     Some(value) => self.readable(value.clone(), span),
-                    None => self.fail(Code::BadIndex, at.span, format!("there is no element {i} of {length}")),
+                    None => {
+                        self.fail(Code::BadIndex, at.span, format!("there is no element {i} of {length}"))
+                    }
                 }
             }
             [ast::Index::Range { start, end, step, .. }] => {
@@ -541,9 +607,11 @@ impl Checker<'_> {
         match value {
             Value::Int(i) => Ok(*i),
             Value::Error => Err(Reported),
-            Value::Dim(d) => {
-                self.fail(Code::NotCompileTime, span, format!("`{d}` is known only when it runs; a constant is needed"))
-            }
+            Value::Dim(d) => self.fail(
+                Code::NotCompileTime,
+                span,
+                format!("`{d}` is known only when it runs; a constant is needed"),
+            ),
             other => self.fail(Code::WrongKind, span, format!("an int is needed here, not {}", other.kind())),
         }
     }

@@ -9,7 +9,7 @@ use super::value::{Argument, Function, FunctionKind, Instance, Value};
 use super::{Checker, Declared, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::graph::{DType, NodeId, TensorType, Variable};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast;
@@ -21,7 +21,8 @@ pub struct Frame {
     /// `None`: a `fn`, which claims its own name in the frame below once something in it needs a path.
     path: Option<Rc<str>>,
     name: Rc<str>,
-    counts: HashMap<String, u32>,
+    /// Names given so far. Each turn of a loop starts with those from before the loop.
+    pub claimed: HashSet<String>,
     /// The turns of the compile-time loops around the current statement.
     pub loops: Vec<usize>,
     /// Why no weight may be made here.
@@ -49,7 +50,7 @@ impl Frame {
         Frame {
             path,
             name: Rc::from(name),
-            counts: HashMap::new(),
+            claimed: HashSet::new(),
             loops: Vec::new(),
             weightless,
             states: HashMap::new(),
@@ -96,13 +97,15 @@ impl Checker<'_> {
 
     fn claim_in(&mut self, height: usize, name: &str) -> Rc<str> {
         let base = self.path_of(height);
-        let Some(frame) = height.checked_sub(1).and_then(|i| self.frames.get_mut(i)) else { return Rc::from(name) };
+        let Some(frame) = height.checked_sub(1).and_then(|i| self.frames.get_mut(i)) else {
+            return Rc::from(name);
+        };
         let turns: String = frame.loops.iter().map(|i| format!(".{i}")).collect();
-        let count = frame.counts.entry(format!("{name}{turns}")).or_insert(0);
-        *count += 1;
+        let numbered = (1..).map(|i| if i == 1 { name.to_owned() } else { format!("{name}_{i}") });
+        let free = numbered.into_iter().find(|n| !frame.claimed.contains(n)).unwrap_or_default();
+        frame.claimed.insert(free.clone());
         let dot = if base.is_empty() { "" } else { "." };
-        let number = if *count == 1 { String::new() } else { format!("_{count}") };
-        Rc::from(format!("{base}{dot}{name}{number}{turns}"))
+        Rc::from(format!("{base}{dot}{free}{turns}"))
     }
 
     fn weightless(&self) -> Option<Rc<str>> {
@@ -169,9 +172,11 @@ impl Checker<'_> {
                 }
                 Ok(Value::list(fresh))
             }
-            other => {
-                self.fail(Code::BadFresh, span, format!("`fresh` needs a layer or a model, not {}", other.kind()))
-            }
+            other => self.fail(
+                Code::BadFresh,
+                span,
+                format!("`fresh` needs a layer or a model, not {}", other.kind()),
+            ),
         }
     }
 
@@ -264,9 +269,12 @@ impl Checker<'_> {
             }
             None => (self.claim(&name.text).to_string(), VariableKind::State),
         };
-        let known = self.by_path.get(&path).and_then(|i| self.variables.get(*i)).map(|d| d.variable.ty.clone());
+        let known =
+            self.by_path.get(&path).and_then(|i| self.variables.get(*i)).map(|d| d.variable.ty.clone());
         let node = match ty.or(known) {
-            Some(ty) => self.variable(&path, kind, &ty, false, false, name.span, Some((value, &first_scope)))?,
+            Some(ty) => {
+                self.variable(&path, kind, &ty, false, false, name.span, Some((value, &first_scope)))?
+            }
             None => {
                 let ty = self.state_by_value(&path, kind, name.span, value, &first_scope)?;
                 self.place(name.span);
@@ -305,7 +313,7 @@ impl Checker<'_> {
         let site = self.user_span(span);
         let variable = Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable: false, span: site };
         self.by_path.insert(path.to_owned(), self.variables.len());
-        self.variables.push(Declared { variable, decay: false, site });
+        self.variables.push(Declared { variable, decay: false, site, statement: span });
         Ok(ty)
     }
 
@@ -317,9 +325,7 @@ impl Checker<'_> {
                 self.frames.last().map(|f| f.states.keys().cloned().collect()).unwrap_or_default();
             let hint = crate::diagnostics::did_you_mean(&target.text, names.iter().map(String::as_str));
             let message = format!("`{}` is no state of this body", target.text);
-            return Err(
-                self.report(Diagnostic::error(Code::BadUpdate, target.span, message).hint_if(hint))
-            );
+            return Err(self.report(Diagnostic::error(Code::BadUpdate, target.span, message).hint_if(hint)));
         };
         let new = self.expr(value, scope)?;
         let Some(declared) = self.by_path.get(&path).and_then(|i| self.variables.get(*i)) else {
@@ -329,8 +335,12 @@ impl Checker<'_> {
         let node = self.fitted(&new, &ty, value.span).map_err(|message| match message {
             None => Reported,
             Some(message) => self.report(
-                Diagnostic::error(Code::ResultMismatch, value.span, format!("`{}` is {ty}; {message}", target.text))
-                    .related(declared_at, "declared here"),
+                Diagnostic::error(
+                    Code::ResultMismatch,
+                    value.span,
+                    format!("`{}` is {ty}; {message}", target.text),
+                )
+                .related(declared_at, "declared here"),
             ),
         })?;
         self.context.update(&path, node);
@@ -388,13 +398,25 @@ impl Checker<'_> {
                     .hint("one name is one instance; write a second layer, or `fresh`"),
                 ));
             }
+            Some(declared) if declared.statement != span => {
+                let (statement, message) =
+                    (declared.statement, format!("two weights have the path `{path}`"));
+                return Err(self.report(
+                    Diagnostic::error(Code::SharedClash, span, message).related(statement, "the other one"),
+                ));
+            }
             Some(_) => {}
             None => {
-                let variable =
-                    Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable, span: self.user_span(span) };
+                let variable = Variable {
+                    path: path.to_owned(),
+                    kind,
+                    ty: ty.clone(),
+                    trainable,
+                    span: self.user_span(span),
+                };
                 let site = self.user_span(span);
                 self.by_path.insert(path.to_owned(), self.variables.len());
-                self.variables.push(Declared { variable, decay, site });
+                self.variables.push(Declared { variable, decay, site, statement: span });
                 if let Some((value, scope)) = first {
                     self.first_value(path, ty, value, scope)?;
                 } else {
@@ -428,9 +450,11 @@ impl Checker<'_> {
                     Ok(())
                 }
                 Err(None) => Err(Reported),
-                Err(Some(message)) => {
-                    checker.fail(Code::ResultMismatch, value.span, format!("the first value must be {ty}; {message}"))
-                }
+                Err(Some(message)) => checker.fail(
+                    Code::ResultMismatch,
+                    value.span,
+                    format!("the first value must be {ty}; {message}"),
+                ),
             }
         })
     }
@@ -466,7 +490,15 @@ impl Checker<'_> {
         let (line, _) = self.sources.position(self.user_span(span));
         self.instance_places.insert(path.clone(), order);
         let (layer, doc) = (Self::layer_text(function), Self::layer_doc(function));
-        self.instances.push(typed::Instance { path: path.to_string(), layer, doc, inputs, output, line, order });
+        self.instances.push(typed::Instance {
+            path: path.to_string(),
+            layer,
+            doc,
+            inputs,
+            output,
+            line,
+            order,
+        });
     }
 
     /// The type of a value with tensors in it: `f32[n, 10]`, `(f32[n, 8], f32[n, 8])`.

@@ -22,7 +22,13 @@ pub struct Measured {
 
 #[derive(Debug)]
 enum MeasuredKind {
-    Metric { metric: Rc<ast::Metric>, scope: Scope, span: Span, sums: Vec<(String, String, TensorType)>, failed: Vec<Span> },
+    Metric {
+        metric: Rc<ast::Metric>,
+        scope: Scope,
+        span: Span,
+        sums: Vec<(String, String, TensorType)>,
+        failed: Vec<Span>,
+    },
     /// The mean of a tensor.
     Mean { sum: String, count: String, span: Span },
 }
@@ -52,7 +58,8 @@ impl Checker<'_> {
                 None => {
                     let mut names = self.metric_names(scope.home());
                     names.extend(self.visible(scope).iter().map(|n| n.to_string()));
-                    let hint = did_you_mean(name, names.iter().map(String::as_str)).filter(|h| h.starts_with("did"));
+                    let hint =
+                        did_you_mean(name, names.iter().map(String::as_str)).filter(|h| h.starts_with("did"));
                     let message = format!("no metric is called `{name}`");
                     return Err(
                         self.report(Diagnostic::error(Code::UnknownName, callee.span, message).hint_if(hint))
@@ -97,17 +104,24 @@ impl Checker<'_> {
                 other => {
                     let hint = did_you_mean(other, ["higher", "lower"]);
                     let message = format!("a metric is better `higher` or `lower`, not `{other}`");
-                    return Err(self.report(Diagnostic::error(Code::WrongKind, better.span, message).hint_if(hint)));
+                    return Err(
+                        self.report(Diagnostic::error(Code::WrongKind, better.span, message).hint_if(hint))
+                    );
                 }
             },
         };
         self.calls.push(CallSite { span, name: Rc::from(callee) });
         let inner = Scope::of_file(home);
-        let result = self.bind_inputs(&metric.params, arguments, callee, span, &inner, &mut Signature::default());
+        let result =
+            self.bind_inputs(&metric.params, arguments, callee, span, &inner, &mut Signature::default());
         let result = result.and_then(|_| self.metric_parts(metric, &inner, &format!("{base}{name}")));
         self.calls.pop();
         let (sums, failed) = result?;
-        Ok(Measured { name, higher, kind: MeasuredKind::Metric { metric: metric.clone(), scope: inner, span, sums, failed } })
+        Ok(Measured {
+            name,
+            higher,
+            kind: MeasuredKind::Metric { metric: metric.clone(), scope: inner, span, sums, failed },
+        })
     }
 
     #[allow(clippy::type_complexity)]
@@ -142,7 +156,8 @@ impl Checker<'_> {
                             let tensor = self.to_tensor(&part, DType::F32, value.span)?;
                             let ty = self.tensor_type(tensor);
                             if ty.shape.iter().any(|d| d.as_constant().is_none()) {
-                                let message = format!("the sum `{}` must have a constant shape, not {ty}", name.text);
+                                let message =
+                                    format!("the sum `{}` must have a constant shape, not {ty}", name.text);
                                 return self.fail(Code::DynamicWeight, value.span, message);
                             }
                             ty
@@ -193,7 +208,12 @@ impl Checker<'_> {
     }
 
     /// Sum and count (f32 scalars) whose ratio is the mean of a tensor, weighted when there is a weight.
-    pub(crate) fn mean_parts(&mut self, value: Value, weight: Option<(Value, Span)>, span: Span) -> Result<(Value, Value)> {
+    pub(crate) fn mean_parts(
+        &mut self,
+        value: Value,
+        weight: Option<(Value, Span)>,
+        span: Span,
+    ) -> Result<(Value, Value)> {
         use crate::graph::op::Reduction;
         let mut tensor = self.to_tensor(&value, DType::F32, span)?;
         if self.tensor_type(tensor).dtype != DType::F32 {
@@ -298,7 +318,8 @@ impl Checker<'_> {
                     let done = self.statement(statement, &body);
                     self.muted -= usize::from(quiet);
                     if done.is_err()
-                        && let ast::StatementKind::Let { pattern: ast::Pattern::One(name), .. } = &statement.kind
+                        && let ast::StatementKind::Let { pattern: ast::Pattern::One(name), .. } =
+                            &statement.kind
                     {
                         body.bind(&name.text, Value::Elsewhere(Rc::from(name.text.as_str())), name.span);
                     }

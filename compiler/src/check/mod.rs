@@ -144,8 +144,10 @@ pub(crate) struct Declared {
     pub variable: Variable,
     /// `with decay = false`
     pub decay: bool,
-    /// The name of the `weight` statement and the user's call that led there.
+    /// The user's text that led to it first.
     pub site: Span,
+    /// The statement that declares it, be it in the library.
+    pub statement: Span,
 }
 
 pub(crate) struct Checker<'a> {
@@ -174,6 +176,8 @@ pub(crate) struct Checker<'a> {
     module: Module,
     typed: TypedSpec,
     rows: BTreeMap<String, data::Row>,
+    /// What each stage of the pipes seen so far passed on, for the chain of shapes in messages.
+    stages: HashMap<Span, String>,
 }
 
 impl<'a> Checker<'a> {
@@ -206,6 +210,7 @@ impl<'a> Checker<'a> {
             module: Module::default(),
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
+            stages: HashMap::new(),
         }
     }
 
@@ -250,7 +255,10 @@ impl<'a> Checker<'a> {
         {
             let inner = ::std::mem::replace(
                 &mut diagnostic.primary,
-                crate::diagnostics::Label { span: site.span, text: format!("in this use of `{}`", site.name) },
+                crate::diagnostics::Label {
+                    span: site.span,
+                    text: format!("in this use of `{}`", site.name),
+                },
             );
             diagnostic.related.insert(0, inner);
         }

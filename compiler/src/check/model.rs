@@ -19,7 +19,8 @@ impl Checker<'_> {
             ItemRef::Callable(item) if item.callable.kind == CallableKind::Model => Some(item.clone()),
             _ => None,
         });
-        let stated = self.items(home, |item| matches!(item, ItemRef::Predict(_) | ItemRef::Generate(_)).then_some(()));
+        let stated =
+            self.items(home, |item| matches!(item, ItemRef::Predict(_) | ItemRef::Generate(_)).then_some(()));
         let single = models.len() == 1;
         for model in models {
             // A model whose configuration must be given has no signature of its own.
@@ -50,7 +51,11 @@ impl Checker<'_> {
         let inputs = model.callable.inputs.as_deref().unwrap_or(&[]);
         let scope = Scope::of_file(home);
         // Configuration is in scope of the inputs' types.
-        for bound in self.configure(model, Vec::new(), model.callable.name.span)?.into_iter().zip(&model.callable.params) {
+        for bound in self
+            .configure(model, Vec::new(), model.callable.name.span)?
+            .into_iter()
+            .zip(&model.callable.params)
+        {
             scope.bind(&bound.1.name.text, bound.0.value, bound.0.span);
         }
         let arguments = self.own_inputs(inputs, &scope)?;

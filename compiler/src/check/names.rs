@@ -81,7 +81,9 @@ impl Checker<'_> {
             && edition.text != "2026"
         {
             let message = format!("edition {} is not known to this compiler", edition.text);
-            self.report(Diagnostic::warning(Code::UnknownEdition, edition.span, message).hint("write `edition 2026`"));
+            self.report(
+                Diagnostic::warning(Code::UnknownEdition, edition.span, message).hint("write `edition 2026`"),
+            );
         }
         let mut uses = Vec::new();
         for item in parsed.file.items {
@@ -162,8 +164,12 @@ impl Checker<'_> {
         if chain.contains(&full) {
             let circle = format!("{} → {full}", chain.join(" → "));
             self.report(
-                Diagnostic::error(Code::BadUse, path.span, format!("`{}` uses itself in a circle", path.value))
-                    .note(circle),
+                Diagnostic::error(
+                    Code::BadUse,
+                    path.span,
+                    format!("`{}` uses itself in a circle", path.value),
+                )
+                .note(circle),
             );
             return;
         }
@@ -258,7 +264,10 @@ impl Checker<'_> {
 
     /// The items of a file that `pick` takes, in order.
     pub(crate) fn items<T>(&self, home: usize, pick: impl Fn(&ItemRef) -> Option<T>) -> Vec<T> {
-        self.homes.get(home).map(|h| h.items.iter().filter_map(|(item, _, _)| pick(item)).collect()).unwrap_or_default()
+        self.homes
+            .get(home)
+            .map(|h| h.items.iter().filter_map(|(item, _, _)| pick(item)).collect())
+            .unwrap_or_default()
     }
 
     /// Is there a file-level setting of this name?
@@ -295,7 +304,8 @@ impl Checker<'_> {
                 let hint = did_you_mean(name, names.iter().map(|n| n.as_ref()));
                 let hint = hint.filter(|h| h.starts_with("did"));
                 Err(self.report(
-                    Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here")).hint_if(hint),
+                    Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
+                        .hint_if(hint),
                 ))
             }
         }
@@ -341,7 +351,10 @@ impl Checker<'_> {
         }
         if let Some(home) = self.homes.get(home) {
             names.extend(
-                home.names.iter().filter(|(_, e)| matches!(e.item, ItemRef::Metric(_))).map(|(n, _)| n.clone()),
+                home.names
+                    .iter()
+                    .filter(|(_, e)| matches!(e.item, ItemRef::Metric(_)))
+                    .map(|(n, _)| n.clone()),
             );
         }
         names

@@ -51,7 +51,12 @@ impl Checker<'_> {
             }
             _ => {
                 let message = format!("`using` needs an optimizer, not {}", value.kind());
-                return self.fail_hint(Code::BadOptimizer, using.span, message, "for example `using adam(rate = 1e-3)`");
+                return self.fail_hint(
+                    Code::BadOptimizer,
+                    using.span,
+                    message,
+                    "for example `using adam(rate = 1e-3)`",
+                );
             }
         };
         let shown = value.show();
@@ -62,7 +67,8 @@ impl Checker<'_> {
         let mut rules = Vec::new();
         for group in groups {
             let Some(place) = item.callable.params.iter().position(|p| p.name.text == group.key.text) else {
-                let hint = did_you_mean(&group.key.text, item.callable.params.iter().map(|p| p.name.text.as_str()));
+                let hint =
+                    did_you_mean(&group.key.text, item.callable.params.iter().map(|p| p.name.text.as_str()));
                 let message = format!("`{}` has no parameter `{}`", item.name(), group.key.text);
                 self.report(Diagnostic::error(Code::BadGroup, group.key.span, message).hint_if(hint));
                 continue;
@@ -207,7 +213,12 @@ impl Checker<'_> {
             rule.matched = true;
             if let Some(slot) = values.get_mut(rule.place) {
                 let new = if rule.multiply {
-                    self.binary(BinaryOperator::Mul, slot.clone(), (rule.value.clone(), rule.span), rule.span)?
+                    self.binary(
+                        BinaryOperator::Mul,
+                        slot.clone(),
+                        (rule.value.clone(), rule.span),
+                        rule.span,
+                    )?
                 } else {
                     rule.value.clone()
                 };
@@ -230,7 +241,9 @@ impl Checker<'_> {
 /// Does a path match a pattern, whole or from the part after a dot on? `*` stands for any run of characters.
 pub fn matches_path(pattern: &str, path: &str) -> bool {
     let starts = std::iter::once(0).chain(path.match_indices('.').map(|(i, _)| i + 1));
-    starts.into_iter().any(|start| path.get(start..).is_some_and(|rest| glob(pattern.as_bytes(), rest.as_bytes())))
+    starts
+        .into_iter()
+        .any(|start| path.get(start..).is_some_and(|rest| glob(pattern.as_bytes(), rest.as_bytes())))
 }
 
 fn glob(pattern: &[u8], text: &[u8]) -> bool {

@@ -48,8 +48,12 @@ impl Checker<'_> {
             _ => None,
         }) {
             self.report(
-                Diagnostic::error(Code::LaterEdition, generate.name.span, "`generate` comes in a later edition")
-                    .hint("a `predict` item can run one step of the model"),
+                Diagnostic::error(
+                    Code::LaterEdition,
+                    generate.name.span,
+                    "`generate` comes in a later edition",
+                )
+                .hint("a `predict` item can run one step of the model"),
             );
         }
     }
@@ -74,7 +78,9 @@ impl Checker<'_> {
                     let hint = did_you_mean(&name.text, fields.iter().map(|(f, _)| f.as_ref()));
                     let message = format!("the result has no field `{}`", name.text);
                     self.report(
-                        Diagnostic::error(Code::ResultMismatch, name.span, message).related(at, "the result").hint_if(hint),
+                        Diagnostic::error(Code::ResultMismatch, name.span, message)
+                            .related(at, "the result")
+                            .hint_if(hint),
                     );
                 }
             }
@@ -121,7 +127,8 @@ impl Checker<'_> {
         let path: Vec<&str> = load.target.parts.iter().map(|p| p.text.as_str()).collect();
         let path = path.join(".");
         let prefix = format!("{path}.");
-        let any = self.variables.iter().any(|v| v.variable.path.starts_with(&prefix) || v.variable.path == path);
+        let any =
+            self.variables.iter().any(|v| v.variable.path.starts_with(&prefix) || v.variable.path == path);
         if !any && self.error_count() == 0 {
             return self.fail(Code::BadLoad, load.target.span, format!("`{path}` has no weights"));
         }
@@ -130,7 +137,8 @@ impl Checker<'_> {
                 if !captures(&rule.from.value).contains(&capture) {
                     let message = format!("`{{{capture}}}` stands in the target but not in the file's name");
                     self.report(
-                        Diagnostic::error(Code::BadLoad, rule.to.span, message).related(rule.from.span, "the file's name"),
+                        Diagnostic::error(Code::BadLoad, rule.to.span, message)
+                            .related(rule.from.span, "the file's name"),
                     );
                 }
             }

@@ -49,7 +49,9 @@ impl Checker<'_> {
 
     fn setting_value(&mut self, setting: &ast::Setting, scope: &Scope, name: &str) -> Result {
         let chosen = match (setting.ty.as_ref().map(|t| &t.kind), &setting.value.kind) {
-            (Some(ast::TypeKind::Choice(options)), ast::ExprKind::Name(n)) => options.iter().find(|o| o.text == *n),
+            (Some(ast::TypeKind::Choice(options)), ast::ExprKind::Name(n)) => {
+                options.iter().find(|o| o.text == *n)
+            }
             _ => None,
         };
         let default = match chosen {
@@ -75,7 +77,8 @@ impl Checker<'_> {
             Some(value) => Ok(value),
             None => {
                 let kind = default.kind();
-                let message = format!("`--set {name}={text}`: the setting `{name}` is {kind} ({})", default.show());
+                let message =
+                    format!("`--set {name}={text}`: the setting `{name}` is {kind} ({})", default.show());
                 self.fail(Code::BadSetting, setting.value.span, message)
             }
         }
@@ -88,7 +91,9 @@ impl Checker<'_> {
         }
         Some(match default {
             Value::Int(_) => Value::Int(text.replace('_', "").parse().ok()?),
-            Value::Float(_) => Value::Float(text.replace('_', "").parse::<f64>().ok().filter(|f| f.is_finite())?),
+            Value::Float(_) => {
+                Value::Float(text.replace('_', "").parse::<f64>().ok().filter(|f| f.is_finite())?)
+            }
             Value::Bool(_) => Value::Bool(text.parse().ok()?),
             Value::Text(_) => Value::text(text),
             // Lists, tuples and maps are written as in a spec.
@@ -96,7 +101,9 @@ impl Checker<'_> {
                 let source = format!("setting value = {text}");
                 let file = self.sources.add("--set", source.as_str(), false);
                 let parsed = weft_grammar::parse(file, &source);
-                let [ast::Item { kind: ast::ItemKind::Setting(parsed_setting), .. }] = parsed.file.items.as_slice() else {
+                let [ast::Item { kind: ast::ItemKind::Setting(parsed_setting), .. }] =
+                    parsed.file.items.as_slice()
+                else {
                     return None;
                 };
                 if !parsed.errors.is_empty() {

@@ -39,12 +39,19 @@ impl Checker<'_> {
         if let ExprKind::Name(name) = &expr.kind
             && self.dim_name(name, expr.span, scope)?.is_none()
         {
-            let names: Vec<_> =
-                scope.names().into_iter().filter(|n| matches!(scope.find(n), Some((v, _)) if v.as_dim().is_some())).collect();
+            let names: Vec<_> = scope
+                .names()
+                .into_iter()
+                .filter(|n| matches!(scope.find(n), Some((v, _)) if v.as_dim().is_some()))
+                .collect();
             let hint = did_you_mean(name, names.iter().map(|n| n.as_ref()));
             return Err(self.report(
-                Diagnostic::error(Code::UnknownDim, expr.span, format!("no dim or setting is called `{name}` here"))
-                    .hint_if(hint.or(Some("dims bind in the types of inputs".into()))),
+                Diagnostic::error(
+                    Code::UnknownDim,
+                    expr.span,
+                    format!("no dim or setting is called `{name}` here"),
+                )
+                .hint_if(hint.or(Some("dims bind in the types of inputs".into()))),
             ));
         }
         let value = self.expr(expr, scope)?;
@@ -84,7 +91,13 @@ impl Checker<'_> {
     }
 
     /// Binds the free names of an input's type to the extents that the tensor has there.
-    fn bind_dims(&mut self, subject: Subject<'_>, actual: &TensorType, scope: &Scope, signature: &mut Signature) -> Result<()> {
+    fn bind_dims(
+        &mut self,
+        subject: Subject<'_>,
+        actual: &TensorType,
+        scope: &Scope,
+        signature: &mut Signature,
+    ) -> Result<()> {
         let Some((before, rest, after)) = self.aligned(subject, actual)? else { return Ok(()) };
         if let Some(rest) = rest
             && signature.rest.is_none()
@@ -141,7 +154,8 @@ impl Checker<'_> {
         let TypeKind::Tensor { dims: Some(dims), .. } = &subject.ty.kind else {
             return Ok(Some((Vec::new(), None, Vec::new())));
         };
-        let first: Vec<_> = exprs(dims.get(..front).unwrap_or(&[])).zip(actual.shape.iter().cloned()).collect();
+        let first: Vec<_> =
+            exprs(dims.get(..front).unwrap_or(&[])).zip(actual.shape.iter().cloned()).collect();
         let last: Vec<_> = exprs(dims.get(dims.len() - back..).unwrap_or(&[]))
             .zip(actual.shape.iter().skip(rank - back).cloned())
             .collect();
@@ -168,7 +182,16 @@ impl Checker<'_> {
                 Some(rest) if rest.len() == own.len() => {
                     for (want, have) in rest.iter().zip(&own) {
                         let axis = shape.len();
-                        shape.push(self.agree(subject, subject.ty.span, "...", want, have, &actual, axis, None)?);
+                        shape.push(self.agree(
+                            subject,
+                            subject.ty.span,
+                            "...",
+                            want,
+                            have,
+                            &actual,
+                            axis,
+                            None,
+                        )?);
                     }
                 }
                 Some(rest) => {
@@ -232,11 +255,14 @@ impl Checker<'_> {
                 let bound_at = bound_at.filter(|at| *at != subject.span);
                 let message = match bound_at {
                     Some(_) => format!("`{text}` is {want} here but {have} there"),
-                    None if want.to_string() == text => format!("axis {axis} must be {want}, but it is {have}"),
+                    None if want.to_string() == text => {
+                        format!("axis {axis} must be {want}, but it is {have}")
+                    }
                     None => format!("`{text}` is {want}, but axis {axis} is {have}"),
                 };
-                let mut diagnostic = Diagnostic::error(subject.code_for(Code::DimMismatch), subject.span, message)
-                    .label(format!("{have} here: axis {axis} of {actual}"));
+                let mut diagnostic =
+                    Diagnostic::error(subject.code_for(Code::DimMismatch), subject.span, message)
+                        .label(format!("{have} here: axis {axis} of {actual}"));
                 if let Some(at) = bound_at {
                     diagnostic = diagnostic.related(at, format!("`{text}` is {want} here"));
                 }
@@ -257,7 +283,8 @@ impl Checker<'_> {
                 Some(extent) if extent != want => *extent = want.clone(),
                 _ => continue,
             }
-            node = self.emit(Op::Slice { axis, start: Dim::constant(0), step: 1 }, &[node], Some(ty), span)?;
+            node =
+                self.emit(Op::Slice { axis, start: Dim::constant(0), step: 1 }, &[node], Some(ty), span)?;
         }
         Ok(self.context.tensor(node))
     }
@@ -280,7 +307,10 @@ impl Checker<'_> {
         }
         let known = ["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "i64", "bool", "float", "int", "any"];
         let hint = did_you_mean(text, known);
-        Err(self.report(Diagnostic::error(Code::UnknownName, span, format!("no element type is called `{text}`")).hint_if(hint)))
+        Err(self.report(
+            Diagnostic::error(Code::UnknownName, span, format!("no element type is called `{text}`"))
+                .hint_if(hint),
+        ))
     }
 
     /// Matches an input against its type, first half: kinds and element types are checked, and free dim names bind.
@@ -362,7 +392,8 @@ impl Checker<'_> {
             (ast::ResultType::One(ty), value) => self.check_one(ty, value, span, scope, signature, &what),
             (ast::ResultType::Tuple(types, at), Value::Tuple(values)) => {
                 if types.len() != values.len() {
-                    let message = format!("{what} has {} parts, but {} were given", types.len(), values.len());
+                    let message =
+                        format!("{what} has {} parts, but {} were given", types.len(), values.len());
                     return Err(self.report(
                         Diagnostic::error(Code::ResultMismatch, span, message).related(*at, "declared here"),
                     ));
@@ -399,7 +430,9 @@ impl Checker<'_> {
             (ast::ResultType::Tuple(_, at), other) | (ast::ResultType::Record(_, at), other) => {
                 let kind = if matches!(result, ast::ResultType::Tuple(..)) { "a tuple" } else { "a record" };
                 let message = format!("{what} is {kind}, but this is {}", other.kind());
-                Err(self.report(Diagnostic::error(Code::ResultMismatch, span, message).related(*at, "declared here")))
+                Err(self.report(
+                    Diagnostic::error(Code::ResultMismatch, span, message).related(*at, "declared here"),
+                ))
             }
         }
     }
@@ -464,13 +497,19 @@ impl Checker<'_> {
                     "list" => value.elements().is_some(),
                     "tuple" => matches!(value, Value::Tuple(_)),
                     "map" => matches!(value, Value::Map(_)),
-                    "schedule" => value.is_number() || matches!(value, Value::Function(_)) || value.is_tensor(),
+                    "schedule" => {
+                        value.is_number() || matches!(value, Value::Function(_)) || value.is_tensor()
+                    }
                     "any" => true,
                     other => {
                         let hint = did_you_mean(other, KINDS.iter().copied());
                         return Err(self.report(
-                            Diagnostic::error(Code::UnknownName, name.span, format!("no kind is called `{other}`"))
-                                .hint_if(hint),
+                            Diagnostic::error(
+                                Code::UnknownName,
+                                name.span,
+                                format!("no kind is called `{other}`"),
+                            )
+                            .hint_if(hint),
                         ));
                     }
                 };
@@ -527,7 +566,11 @@ impl Checker<'_> {
             match spec {
                 DimSpec::Expr(e) => shape.push(self.dim(e, scope)?),
                 DimSpec::Rest(span) => {
-                    return self.fail(Code::UnknownDim, *span, "`...` needs an input to tell what it stands for");
+                    return self.fail(
+                        Code::UnknownDim,
+                        *span,
+                        "`...` needs an input to tell what it stands for",
+                    );
                 }
             }
         }
@@ -537,7 +580,11 @@ impl Checker<'_> {
     /// The type of an entry's own input: names that are not settings are the entry's symbols.
     pub(crate) fn symbolic_type(&mut self, ty: &ast::Type, scope: &Scope) -> Result<TensorType> {
         let TypeKind::Tensor { dims, .. } = &ty.kind else {
-            return self.fail(Code::WrongKind, ty.span, "an input needs a tensor type, such as `f32[n, 28, 28, 1]`");
+            return self.fail(
+                Code::WrongKind,
+                ty.span,
+                "an input needs a tensor type, such as `f32[n, 28, 28, 1]`",
+            );
         };
         for spec in dims.iter().flatten() {
             if let DimSpec::Expr(expr) = spec
@@ -583,8 +630,12 @@ impl Checker<'_> {
 
     fn false_fact(&mut self, fact: &ast::Expr, text: &str, name: &str, at: Span) -> Result<()> {
         Err(self.report(
-            Diagnostic::error(Code::FactFails, at, format!("`{name}` needs `{text}`, which does not hold here"))
-                .related(fact.span, "stated here"),
+            Diagnostic::error(
+                Code::FactFails,
+                at,
+                format!("`{name}` needs `{text}`, which does not hold here"),
+            )
+            .related(fact.span, "stated here"),
         ))
     }
 

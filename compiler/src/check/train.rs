@@ -95,7 +95,8 @@ impl Checker<'_> {
     fn training(&mut self, home: usize, train: &ast::Train, name: String) -> Result<()> {
         let scope = Scope::of_file(home);
         let at = train.name.as_ref().map_or(Span { end: train.span.start + 5, ..train.span }, |n| n.span);
-        let mut keys = Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, clip_norm: None, clip_value: None };
+        let mut keys =
+            Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, clip_norm: None, clip_value: None };
         let mut seen: Vec<&ast::Name> = Vec::new();
         let (mut lets, mut measure, mut minimize) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut frozen, mut watches) = (Vec::new(), Vec::new(), Vec::new());
@@ -136,7 +137,12 @@ impl Checker<'_> {
         } else {
             if let Some(clause) = minimize.first() {
                 let message = "`minimize` stands beside `step` blocks";
-                return self.fail_hint(Code::IncompleteTrain, clause.span, message, "put it into a `step` of its own");
+                return self.fail_hint(
+                    Code::IncompleteTrain,
+                    clause.span,
+                    message,
+                    "put it into a `step` of its own",
+                );
             }
             // What is measured beside the steps is measured after the last of them.
             if let Some(last) = steps.last_mut() {
@@ -367,7 +373,10 @@ impl Checker<'_> {
     /// The words of a piece of the spec: what it could mention.
     fn words(&self, span: Span) -> HashSet<String> {
         let text = self.sources.text(span);
-        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).map(str::to_owned).collect()
+        text.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .filter(|w| !w.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The words of a step's clauses.
@@ -472,7 +481,8 @@ impl Checker<'_> {
         if !complete {
             return Err(Reported);
         }
-        let losses = losses.into_iter().map(|(name, sum, count, span)| (name, Reporting::Loss { sum, count, span }));
+        let losses =
+            losses.into_iter().map(|(name, sum, count, span)| (name, Reporting::Loss { sum, count, span }));
         let measured = measured.into_iter().map(|m| (m.name.clone(), Reporting::Measured(m)));
         Ok(losses.chain(measured).map(|(_, r)| r).collect())
     }
@@ -487,7 +497,9 @@ impl Checker<'_> {
                     let name = name.strip_suffix(".sum").unwrap_or(name).to_owned();
                     (name, false, self.ratio(sum, count, *span)?)
                 }
-                Reporting::Measured(measured) => (measured.name.clone(), measured.higher, self.figure(measured)?),
+                Reporting::Measured(measured) => {
+                    (measured.name.clone(), measured.higher, self.figure(measured)?)
+                }
             };
             let Value::Tensor(tensor) = value else { return Err(Reported) };
             self.context.output(name.clone(), tensor.node);
@@ -533,7 +545,12 @@ impl Checker<'_> {
         };
         let ty = self.tensor_type(tensor);
         if !ty.dtype.is_float() {
-            return self.fail_hint(Code::BadLoss, span, format!("a loss is a float tensor, not {ty}"), "cast it: `f32(…)`");
+            return self.fail_hint(
+                Code::BadLoss,
+                span,
+                format!("a loss is a float tensor, not {ty}"),
+                "cast it: `f32(…)`",
+            );
         }
         let (sum, count) = self.mean_parts(value, weight, span)?;
         let base = format!("{}/{figure}", plan.name);
@@ -578,7 +595,10 @@ impl Checker<'_> {
         }
         for names in over.iter().chain(frozen.iter().copied()) {
             let path = dotted(names);
-            let known = self.variables.iter().any(|v| v.variable.kind == VariableKind::Weight && under(&v.variable.path, &path));
+            let known = self
+                .variables
+                .iter()
+                .any(|v| v.variable.kind == VariableKind::Weight && under(&v.variable.path, &path));
             if !known {
                 let mut roots: Vec<String> = self
                     .variables
@@ -589,7 +609,9 @@ impl Checker<'_> {
                 roots.dedup();
                 let hint = did_you_mean(&path, roots.iter().map(String::as_str));
                 let message = format!("there are no weights under `{path}`");
-                return Err(self.report(Diagnostic::error(Code::NoSuchWeights, names.span, message).hint_if(hint)));
+                return Err(
+                    self.report(Diagnostic::error(Code::NoSuchWeights, names.span, message).hint_if(hint))
+                );
             }
         }
         let over: Vec<String> = over.iter().map(dotted).collect();
@@ -604,14 +626,19 @@ impl Checker<'_> {
                 continue;
             }
             let chosen = over.is_empty() || over.iter().any(|o| under(&variable.path, o));
-            if variable.trainable && chosen
+            if variable.trainable
+                && chosen
                 && let Some(node) = self.context.reads.get(&variable.path)
             {
                 weights.push((variable.path.clone(), *node));
             }
         }
         if weights.is_empty() {
-            return self.fail(Code::NothingToTrain, loss.span, "this loss depends on no weight that may move");
+            return self.fail(
+                Code::NothingToTrain,
+                loss.span,
+                "this loss depends on no weight that may move",
+            );
         }
         Ok(weights)
     }
@@ -656,7 +683,11 @@ impl Checker<'_> {
     }
 
     /// g · limit / max(norm, limit): unchanged while the norm is within the limit.
-    fn clip_norm(&mut self, all: &[NodeId], limit: f64) -> std::result::Result<Vec<NodeId>, crate::graph::TypeError> {
+    fn clip_norm(
+        &mut self,
+        all: &[NodeId],
+        limit: f64,
+    ) -> std::result::Result<Vec<NodeId>, crate::graph::TypeError> {
         let b = &mut self.context.builder;
         let mut total: Option<NodeId> = None;
         for &x in all {
@@ -698,14 +729,14 @@ impl Checker<'_> {
         if !["train", "validation"].contains(&split.text.as_str()) {
             let hint = did_you_mean(&split.text, ["train", "validation"]);
             let message = format!("`{}` is no split that is watched", split.text);
-            return Err(self.report(Diagnostic::error(Code::UnknownFigure, split.span, message).hint_if(hint)));
+            return Err(
+                self.report(Diagnostic::error(Code::UnknownFigure, split.span, message).hint_if(hint))
+            );
         }
         match figures.iter().find(|f| f.name == figure) {
-            Some(found) => Ok(Watch {
-                split: split.text.clone(),
-                figure,
-                higher_is_better: found.higher_is_better,
-            }),
+            Some(found) => {
+                Ok(Watch { split: split.text.clone(), figure, higher_is_better: found.higher_is_better })
+            }
             None => {
                 let hint = did_you_mean(&figure, figures.iter().map(|f| f.name.as_str()));
                 let message = format!("this training has no figure `{figure}`");
@@ -725,7 +756,11 @@ impl Checker<'_> {
         let watch = self.watch(by, figures)?;
         match usize::try_from(count).ok().filter(|c| *c >= 1) {
             Some(count) => Ok((count, watch)),
-            None => self.fail(Code::BadKeyValue, epochs.span, format!("the epochs to wait are 1 or more, not {count}")),
+            None => self.fail(
+                Code::BadKeyValue,
+                epochs.span,
+                format!("the epochs to wait are 1 or more, not {count}"),
+            ),
         }
     }
 }

@@ -108,7 +108,9 @@ impl TypedSpec {
                 Some(Prediction {
                     name: p.name.clone(),
                     inputs: entry.inputs.iter().map(|(n, t, _)| (n.clone(), t.to_string())).collect(),
-                    outputs: outputs.map(|(n, id)| (n.clone(), entry.graph.node(*id).ty.to_string())).collect(),
+                    outputs: outputs
+                        .map(|(n, id)| (n.clone(), entry.graph.node(*id).ty.to_string()))
+                        .collect(),
                 })
             })
             .collect();
@@ -122,13 +124,23 @@ impl TypedSpec {
     }
 }
 
+/// Is the instance at `path` part of the one at `outer`?
+fn inside(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
+}
+
 impl fmt::Display for TypedSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.settings {
             writeln!(f, "setting {name} = {value}")?;
         }
+        let mut around: Vec<&str> = Vec::new();
         for instance in &self.instances {
-            let depth = instance.path.matches('.').count();
+            while around.last().is_some_and(|a| !inside(&instance.path, a)) {
+                around.pop();
+            }
+            let depth = around.len();
+            around.push(&instance.path);
             let inputs = instance.inputs.join(", ");
             writeln!(
                 f,
@@ -147,8 +159,19 @@ impl fmt::Display for TypedSpec {
                         VariableKind::State => "state",
                         VariableKind::Slot | VariableKind::Accumulator => continue,
                     };
-                    let held = if variable.kind == VariableKind::Weight && !variable.trainable { " held" } else { "" };
-                    writeln!(f, "{:indent$}{kind} {}: {}{held}", "", own.unwrap_or(""), variable.ty, indent = 4 * depth + 4)?;
+                    let held = if variable.kind == VariableKind::Weight && !variable.trainable {
+                        " held"
+                    } else {
+                        ""
+                    };
+                    writeln!(
+                        f,
+                        "{:indent$}{kind} {}: {}{held}",
+                        "",
+                        own.unwrap_or(""),
+                        variable.ty,
+                        indent = 4 * depth + 4
+                    )?;
                 }
             }
         }
@@ -156,11 +179,22 @@ impl fmt::Display for TypedSpec {
             fields.iter().map(|(n, t)| format!("{n}: {t}")).collect::<Vec<_>>().join(", ")
         };
         for data in &self.data {
-            writeln!(f, "data {} = {} : {{ {} }} -> {{ {} }}", data.name, data.source, list(&data.raw), list(&data.row))?;
+            writeln!(
+                f,
+                "data {} = {} : {{ {} }} -> {{ {} }}",
+                data.name,
+                data.source,
+                list(&data.raw),
+                list(&data.row)
+            )?;
         }
         for t in &self.trainings {
             writeln!(f, "train {} on {}", t.name, t.data)?;
-            writeln!(f, "    batch = {}, epochs = {}, seed = {}, shuffle = {}", t.batch, t.epochs, t.seed, t.shuffle)?;
+            writeln!(
+                f,
+                "    batch = {}, epochs = {}, seed = {}, shuffle = {}",
+                t.batch, t.epochs, t.seed, t.shuffle
+            )?;
             if let Some(norm) = t.clip_norm {
                 writeln!(f, "    clip_norm = {norm}")?;
             }

@@ -59,11 +59,21 @@ pub struct Instance {
 pub enum FunctionKind {
     /// A `fn`, `layer`, `model` or `optimizer`. `given`: its configuration, one value a parameter; for a `fn` with one list that was
     /// called without its first tensor, the other arguments.
-    Item { item: Rc<Item>, given: Given },
+    Item {
+        item: Rc<Item>,
+        given: Given,
+    },
     Lambda(Rc<Lambda>),
-    Builtin { builtin: &'static Builtin, given: Vec<Argument> },
+    Builtin {
+        builtin: &'static Builtin,
+        given: Vec<Argument>,
+    },
     /// `repeat(count, inner)`
-    Repeat { count: i64, inner: Rc<Function>, span: Span },
+    Repeat {
+        count: i64,
+        inner: Rc<Function>,
+        span: Span,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -248,12 +258,16 @@ impl Value {
             Value::List(v) => format!("[{}]", join(v)),
             Value::Tuple(v) => format!("({})", join(v)),
             Value::Record(v) => {
-                let fields = v.iter().map(|(n, v)| format!("{n} = {}", v.show())).collect::<Vec<_>>().join(", ");
+                let fields =
+                    v.iter().map(|(n, v)| format!("{n} = {}", v.show())).collect::<Vec<_>>().join(", ");
                 format!("{{ {fields} }}")
             }
             Value::Map(v) => {
-                let entries =
-                    v.iter().map(|(k, v)| format!("{}: {}", k.show(), v.show())).collect::<Vec<_>>().join(", ");
+                let entries = v
+                    .iter()
+                    .map(|(k, v)| format!("{}: {}", k.show(), v.show()))
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 format!("map {{ {entries} }}")
             }
             Value::Tensor(_) => "tensor".into(),
@@ -331,7 +345,9 @@ impl Function {
                     .collect();
                 let _ = write!(text, "({})", stated.join(", "));
             }
-            FunctionKind::Item { given: Given::Waiting(arguments), .. } => show_arguments(arguments, &mut text),
+            FunctionKind::Item { given: Given::Waiting(arguments), .. } => {
+                show_arguments(arguments, &mut text)
+            }
             FunctionKind::Builtin { given, .. } => show_arguments(given, &mut text),
             FunctionKind::Repeat { count, inner, .. } => text = format!("repeat({count}, {})", inner.show()),
             _ => {}

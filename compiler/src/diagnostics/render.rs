@@ -18,9 +18,10 @@ pub fn render(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Strin
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group: Group<'_> = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code).elements(
-        snippets(diagnostic, sources),
-    );
+    let mut group: Group<'_> = level
+        .primary_title(diagnostic.message.as_str())
+        .id(diagnostic.code)
+        .elements(snippets(diagnostic, sources));
     for note in &diagnostic.notes {
         group = group.element(Level::NOTE.message(note.as_str()));
     }
@@ -35,7 +36,10 @@ pub fn render(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Strin
 }
 
 /// One snippet a file, the primary's first.
-fn snippets<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+fn snippets<'a>(
+    diagnostic: &'a Diagnostic,
+    sources: &'a Sources,
+) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
     let mut files: Vec<FileId> = vec![diagnostic.primary.span.file];
     for label in &diagnostic.related {
         if !files.contains(&label.span.file) {
@@ -47,7 +51,8 @@ fn snippets<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Snippet
         let Some(source) = sources.get(file) else { continue };
         let mut snippet = Snippet::source(source.text.as_str()).path(source.name.as_str());
         if diagnostic.primary.span.file == file {
-            snippet = snippet.annotation(annotation(AnnotationKind::Primary, &diagnostic.primary, &source.text));
+            snippet =
+                snippet.annotation(annotation(AnnotationKind::Primary, &diagnostic.primary, &source.text));
         }
         for label in diagnostic.related.iter().filter(|l| l.span.file == file) {
             snippet = snippet.annotation(annotation(AnnotationKind::Context, label, &source.text));

@@ -73,7 +73,8 @@ pub const TABLE: &[Builtin] = &[
             let shape = c.shape_list(&shape.value, shape.span)?;
             let axis = call.axis(c, "axis", 0, shape.len())?;
             let given = TensorType::new(ty.dtype, shape);
-            let node = c.emit(Op::ScatterAdd { axis }, &[updates.node, indices.node], Some(given), call.span)?;
+            let node =
+                c.emit(Op::ScatterAdd { axis }, &[updates.node, indices.node], Some(given), call.span)?;
             Ok(c.tensor(node))
         },
     },
@@ -84,7 +85,12 @@ fn index_tensor(c: &mut Checker<'_>, call: &Call<'_>) -> Result<Tensor> {
     let tensor = c.to_tensor(&argument.value, DType::I32, argument.span)?;
     let ty = c.tensor_type(tensor);
     if ty.dtype != DType::I32 {
-        return c.fail_hint(Code::DTypeMismatch, argument.span, format!("indices are i32, but this is {ty}"), "cast them: `i32(…)`");
+        return c.fail_hint(
+            Code::DTypeMismatch,
+            argument.span,
+            format!("indices are i32, but this is {ty}"),
+            "cast them: `i32(…)`",
+        );
     }
     Ok(tensor)
 }
@@ -98,7 +104,11 @@ fn contract(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
             let items = argument.value.elements().cloned().unwrap_or_default();
             for item in items.iter() {
                 let Some([i, j]) = item.elements().map(|v| v.as_slice()) else {
-                    return c.fail(Code::WrongKind, argument.span, format!("`{name}` is a list of pairs of axes"));
+                    return c.fail(
+                        Code::WrongKind,
+                        argument.span,
+                        format!("`{name}` is a list of pairs of axes"),
+                    );
                 };
                 let (i, j) = (c.value_int(i, argument.span)?, c.value_int(j, argument.span)?);
                 list.push((c.axis(i, ranks.0, argument.span)?, c.axis(j, ranks.1, argument.span)?));
@@ -121,7 +131,11 @@ struct Lettered {
 fn einsum(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let formula = call.need("formula")?;
     let Value::Text(text) = &formula.value else {
-        return c.fail(Code::WrongKind, formula.span, "the first argument of `einsum` is its formula, a text");
+        return c.fail(
+            Code::WrongKind,
+            formula.span,
+            "the first argument of `einsum` is its formula, a text",
+        );
     };
     let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let Some((left, right)) = compact.split_once("->") else {
@@ -129,8 +143,12 @@ fn einsum(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     };
     let terms: Vec<Vec<char>> = left.split(',').map(|t| t.chars().collect()).collect();
     let result: Vec<char> = right.chars().collect();
-    let unique = |letters: &[char]| letters.iter().enumerate().all(|(i, l)| !letters.iter().take(i).any(|m| m == l));
-    if terms.iter().any(|t| !unique(t)) || !unique(&result) || !compact.chars().all(|c| c.is_ascii_alphabetic() || ",->".contains(c)) {
+    let unique =
+        |letters: &[char]| letters.iter().enumerate().all(|(i, l)| !letters.iter().take(i).any(|m| m == l));
+    if terms.iter().any(|t| !unique(t))
+        || !unique(&result)
+        || !compact.chars().all(|c| c.is_ascii_alphabetic() || ",->".contains(c))
+    {
         return c.fail(Code::WrongKind, formula.span, "each letter stands once in a term of a formula");
     }
     if terms.len() != call.rest.len() {
@@ -147,7 +165,11 @@ fn einsum(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
         let ty = c.tensor_type(tensor);
         if ty.rank() != letters.len() {
             let term: String = letters.iter().collect();
-            return c.fail(Code::RankMismatch, argument.span, format!("`{term}` names {} axes, but this is {ty}", letters.len()));
+            return c.fail(
+                Code::RankMismatch,
+                argument.span,
+                format!("`{term}` names {} axes, but this is {ty}", letters.len()),
+            );
         }
         let mut shape = Vec::new();
         for (letter, extent) in letters.iter().zip(&ty.shape) {
@@ -188,13 +210,15 @@ fn einsum(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let mut left = operands.next().ok_or(Reported)?;
     let mut rest: Vec<Lettered> = operands.collect();
     loop {
-        let later = |letter: &char| result.contains(letter) || rest.iter().any(|o| o.letters.contains(letter));
+        let later =
+            |letter: &char| result.contains(letter) || rest.iter().any(|o| o.letters.contains(letter));
         left = summed(c, left, &later, call.span)?;
         if rest.is_empty() {
             break;
         }
         let right = rest.remove(0);
-        let later = |letter: &char| result.contains(letter) || rest.iter().any(|o| o.letters.contains(letter));
+        let later =
+            |letter: &char| result.contains(letter) || rest.iter().any(|o| o.letters.contains(letter));
         let right = {
             let with_left = |letter: &char| later(letter) || left.letters.contains(letter);
             summed(c, right, &with_left, call.span)?
@@ -210,7 +234,12 @@ fn einsum(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
 }
 
 /// Sums over the letters that nothing needs any more.
-fn summed(c: &mut Checker<'_>, operand: Lettered, needed: &dyn Fn(&char) -> bool, span: Span) -> Result<Lettered> {
+fn summed(
+    c: &mut Checker<'_>,
+    operand: Lettered,
+    needed: &dyn Fn(&char) -> bool,
+    span: Span,
+) -> Result<Lettered> {
     let axes: Vec<usize> =
         operand.letters.iter().enumerate().filter(|(_, l)| !needed(l)).map(|(i, _)| i).collect();
     if axes.is_empty() {
@@ -262,12 +291,24 @@ fn attributes(c: &mut Checker<'_>, call: &Call<'_>, spatial: usize) -> Result<Co
             None => vec![argument.value.clone(); spatial],
         };
         if items.len() != spatial {
-            return c.fail(Code::WrongKind, argument.span, format!("`padding` needs {spatial} entries, one a spatial axis"));
+            return c.fail(
+                Code::WrongKind,
+                argument.span,
+                format!("`padding` needs {spatial} entries, one a spatial axis"),
+            );
         }
         for (slot, item) in padding.iter_mut().zip(&items) {
             *slot = match item.elements().map(|v| v.as_slice()) {
-                Some([before, after]) => (c.value_dim(before, argument.span)?, c.value_dim(after, argument.span)?),
-                Some(_) => return c.fail(Code::WrongKind, argument.span, "a padding is a number or (before, after)"),
+                Some([before, after]) => {
+                    (c.value_dim(before, argument.span)?, c.value_dim(after, argument.span)?)
+                }
+                Some(_) => {
+                    return c.fail(
+                        Code::WrongKind,
+                        argument.span,
+                        "a padding is a number or (before, after)",
+                    );
+                }
                 None => {
                     let both = c.value_dim(item, argument.span)?;
                     (both.clone(), both)
@@ -282,7 +323,9 @@ fn attributes(c: &mut Checker<'_>, call: &Call<'_>, spatial: usize) -> Result<Co
 fn check_conv(c: &mut Checker<'_>, call: &Call<'_>, x: Tensor, w: Tensor, spatial: usize) -> Result<()> {
     let (tx, tw) = (c.tensor_type(x), c.tensor_type(w));
     if !(1..=2).contains(&spatial) || tx.rank() != spatial + 2 {
-        let message = format!("a convolution of {tx} with {tw} is not possible: 1 or 2 spatial axes are needed in both");
+        let message = format!(
+            "a convolution of {tx} with {tw} is not possible: 1 or 2 spatial axes are needed in both"
+        );
         return c.fail(Code::RankMismatch, call.span, message);
     }
     Ok(())

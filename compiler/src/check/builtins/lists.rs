@@ -21,7 +21,12 @@ pub const TABLE: &[Builtin] = &[
                     Some(items) => items.len(),
                     None => {
                         let message = format!("`len` takes a list, not {}", other.kind());
-                        return c.fail_hint(Code::WrongKind, span, message, "`shape(x)` gives a tensor's dims");
+                        return c.fail_hint(
+                            Code::WrongKind,
+                            span,
+                            message,
+                            "`shape(x)` gives a tensor's dims",
+                        );
                     }
                 },
             };
@@ -71,9 +76,12 @@ pub const TABLE: &[Builtin] = &[
                 Value::Int(_) | Value::Dim(_) => Ok(value),
                 Value::Bool(b) => Ok(Value::Int(i64::from(*b))),
                 Value::Float(f) if f.abs() < 9e15 => Ok(Value::Int(f.trunc() as i64)),
-                Value::Tensor(_) => {
-                    c.fail_hint(Code::NotCompileTime, span, "`int` is for compile-time numbers", "`i32(x)` casts a tensor")
-                }
+                Value::Tensor(_) => c.fail_hint(
+                    Code::NotCompileTime,
+                    span,
+                    "`int` is for compile-time numbers",
+                    "`i32(x)` casts a tensor",
+                ),
                 other => c.fail(Code::WrongKind, span, format!("`int` does not take {}", other.kind())),
             }
         },
@@ -88,7 +96,12 @@ pub const TABLE: &[Builtin] = &[
                 Some(f) => Ok(Value::Float(f)),
                 None => {
                     let hint = "`f32(x)` casts a tensor or a dim";
-                    c.fail_hint(Code::WrongKind, span, format!("`float` does not take {}", value.kind()), hint)
+                    c.fail_hint(
+                        Code::WrongKind,
+                        span,
+                        format!("`float` does not take {}", value.kind()),
+                        hint,
+                    )
                 }
             }
         },
@@ -176,11 +189,21 @@ pub fn larger(c: &mut Checker<'_>, numbers: &[(Value, Span)], largest: bool, spa
                 _ => match (have.as_float(), value.as_float()) {
                     (Some(a), Some(b)) if (a >= b) == largest => have,
                     (Some(_), Some(_)) => value.clone(),
-                    _ => return c.fail(Code::WrongKind, *at, format!("a number is needed here, not {}", value.kind())),
+                    _ => {
+                        return c.fail(
+                            Code::WrongKind,
+                            *at,
+                            format!("a number is needed here, not {}", value.kind()),
+                        );
+                    }
                 },
             },
             (None, other) => {
-                return c.fail(Code::WrongKind, *at, format!("a number or a tensor is needed here, not {}", other.kind()));
+                return c.fail(
+                    Code::WrongKind,
+                    *at,
+                    format!("a number or a tensor is needed here, not {}", other.kind()),
+                );
             }
         });
     }
@@ -200,7 +223,11 @@ fn gradient(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let mut wrt: Vec<NodeId> = Vec::new();
     for item in &list {
         if !item.is_tensor() {
-            return c.fail(Code::NoGradient, span, format!("a gradient is taken with respect to a tensor, not {}", item.kind()));
+            return c.fail(
+                Code::NoGradient,
+                span,
+                format!("a gradient is taken with respect to a tensor, not {}", item.kind()),
+            );
         }
         wrt.push(c.to_tensor(item, DType::F32, span)?.node);
     }

@@ -3,8 +3,8 @@
 //! One line of the table gives a builtin's signature (from which names, defaults and "did you mean" follow), its documentation, how a
 //! call that leaves out the first argument is told, and the code that runs it.
 
-mod lists;
 mod linear;
+mod lists;
 mod pointwise;
 mod reduce;
 mod views;
@@ -49,7 +49,8 @@ impl Builtin {
 
     /// Names and whether they have a default.
     fn params(&self) -> Vec<(&'static str, bool)> {
-        let inner = self.signature.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
+        let inner =
+            self.signature.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
         inner
             .split(", ")
             .filter(|p| !p.is_empty())
@@ -114,7 +115,8 @@ pub fn call(
             if argument.name.is_none() {
                 place += 1;
                 if let Some((name, _)) = params.get(place) {
-                    argument.name = Some(weft_grammar::ast::Name { text: (*name).to_owned(), span: argument.span });
+                    argument.name =
+                        Some(weft_grammar::ast::Name { text: (*name).to_owned(), span: argument.span });
                 }
             }
         }
@@ -148,7 +150,10 @@ fn left_out(builtin: &Builtin, params: &[(&'static str, bool)], arguments: &[Arg
     let positional = arguments.iter().filter(|a| a.name.is_none()).count();
     let Some(given) = arguments.iter().find(|a| a.name.is_none()) else { return true };
     match builtin.first {
-        First::Tensor => !matches!(given.value, Value::Tensor(_) | Value::Elsewhere(_) | Value::Error) && positional < params.len(),
+        First::Tensor => {
+            !matches!(given.value, Value::Tensor(_) | Value::Elsewhere(_) | Value::Error)
+                && positional < params.len()
+        }
         _ => {
             let required = params.iter().filter(|(_, default)| !default).count();
             let named = arguments.len() - positional;
@@ -174,9 +179,8 @@ fn slots<'b>(
                 let Some(place) = params.iter().position(|(n, _)| *n == name.text) else {
                     let message = format!("`{}` has no parameter `{}`", builtin.name(), name.text);
                     let hint = did_you_mean(&name.text, params.iter().map(|(n, _)| *n));
-                    return Err(
-                        checker.report(Diagnostic::error(Code::UnknownArgument, name.span, message).hint_if(hint))
-                    );
+                    return Err(checker
+                        .report(Diagnostic::error(Code::UnknownArgument, name.span, message).hint_if(hint)));
                 };
                 place
             }
@@ -254,7 +258,11 @@ impl Call<'_> {
                 None => checker.fail(
                     Code::WrongKind,
                     argument.span,
-                    format!("`{name}` of `{}` is a number, not {}", self.builtin.name(), argument.value.kind()),
+                    format!(
+                        "`{name}` of `{}` is a number, not {}",
+                        self.builtin.name(),
+                        argument.value.kind()
+                    ),
                 ),
             },
         }
@@ -302,7 +310,13 @@ impl Call<'_> {
     }
 
     /// A list of positive ints, one for each of `count` axes; a single int stands for all.
-    pub fn sizes(&self, checker: &mut Checker<'_>, name: &str, count: Option<usize>, default: usize) -> Result<Vec<usize>> {
+    pub fn sizes(
+        &self,
+        checker: &mut Checker<'_>,
+        name: &str,
+        count: Option<usize>,
+        default: usize,
+    ) -> Result<Vec<usize>> {
         let Some(argument) = self.get(name) else { return Ok(vec![default; count.unwrap_or(1)]) };
         let values = match argument.value.elements() {
             Some(list) => list.to_vec(),
@@ -323,7 +337,8 @@ impl Call<'_> {
             match usize::try_from(i).ok().filter(|i| (1..=1 << 24).contains(i)) {
                 Some(size) => sizes.push(size),
                 None => {
-                    let message = format!("`{name}` of `{}` must be at least 1, not {i}", self.builtin.name());
+                    let message =
+                        format!("`{name}` of `{}` must be at least 1, not {i}", self.builtin.name());
                     return checker.fail(Code::WrongKind, argument.span, message);
                 }
             }
@@ -349,7 +364,11 @@ impl Checker<'_> {
         let Some(items) = value.elements() else {
             return match value.as_dim() {
                 Some(_) => Ok(vec![self.value_dim(value, span)?]),
-                None => self.fail(Code::WrongKind, span, format!("a shape is a list of dims, not {}", value.kind())),
+                None => self.fail(
+                    Code::WrongKind,
+                    span,
+                    format!("a shape is a list of dims, not {}", value.kind()),
+                ),
             };
         };
         let items = items.clone();

@@ -127,12 +127,7 @@ const OTHERS: &[Builtin] = &[
         first: First::Number,
         run: |c, call| like(c, call, 1.0),
     },
-    Builtin {
-        signature: "iota(n)",
-        doc: "`0, 1, …, n - 1` as i32[n].",
-        first: First::Plain,
-        run: iota,
-    },
+    Builtin { signature: "iota(n)", doc: "`0, 1, …, n - 1` as i32[n].", first: First::Plain, run: iota },
     Builtin {
         signature: "arange(n)",
         doc: "The same as `iota`: `0, 1, …, n - 1` as i32[n].",
@@ -255,7 +250,11 @@ fn table(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let mut values = Vec::new();
     let flat = flatten(&argument.value, &shape, &mut values);
     if flat.is_none() || shape.is_empty() {
-        return c.fail(Code::WrongKind, argument.span, "`table` takes a list of numbers, or of lists of one length");
+        return c.fail(
+            Code::WrongKind,
+            argument.span,
+            "`table` takes a list of numbers, or of lists of one length",
+        );
     }
     let node = c.emit(Op::Table(values), &[], Some(TensorType::new(DType::F32, shape)), call.span)?;
     Ok(c.tensor(node))

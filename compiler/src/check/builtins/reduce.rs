@@ -77,7 +77,8 @@ pub const TABLE: &[Builtin] = &[
             let x = call.tensor(c, "x")?;
             let k = call.int(c, "k", 1)?;
             let last = c.tensor_type(x).shape.last().and_then(Dim::as_constant);
-            let Some(k) = usize::try_from(k).ok().filter(|k| *k >= 1 && last.is_none_or(|l| *k as i64 <= l)) else {
+            let Some(k) = usize::try_from(k).ok().filter(|k| *k >= 1 && last.is_none_or(|l| *k as i64 <= l))
+            else {
                 return c.fail(Code::BadIndex, call.span, format!("there are no {k} largest elements here"));
             };
             let values = c.emit(Op::TopK { k, indices: false }, &[x.node], None, call.span)?;
@@ -102,7 +103,14 @@ fn reduce(c: &mut Checker<'_>, call: &Call<'_>, reduction: Reduction) -> Result 
 }
 
 /// Puts the reduced axes back with extent 1.
-fn kept(c: &mut Checker<'_>, node: NodeId, shape: &[Dim], axes: &[usize], keep: bool, call: &Call<'_>) -> Result {
+fn kept(
+    c: &mut Checker<'_>,
+    node: NodeId,
+    shape: &[Dim],
+    axes: &[usize],
+    keep: bool,
+    call: &Call<'_>,
+) -> Result {
     if !keep {
         return Ok(c.tensor(node));
     }

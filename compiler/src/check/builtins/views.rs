@@ -59,7 +59,11 @@ pub const TABLE: &[Builtin] = &[
             let mut shape = ty.shape.clone();
             let extent = shape.remove(axis);
             if !extent.is(1) {
-                return c.fail(Code::ShapeMismatch, call.span, format!("axis {axis} of {ty} is {extent}, not 1"));
+                return c.fail(
+                    Code::ShapeMismatch,
+                    call.span,
+                    format!("axis {axis} of {ty} is {extent}, not 1"),
+                );
             }
             let node = reshaped(c, x, &shape, call.span)?;
             Ok(c.tensor(node.node))
@@ -88,7 +92,8 @@ pub const TABLE: &[Builtin] = &[
             let shape = call.need("shape")?;
             let shape = c.shape_list(&shape.value, shape.span)?;
             let given = TensorType::new(ty.dtype, shape);
-            let node = c.emit(Op::Unwindow { axis, size, stride, dilation }, &[x.node], Some(given), call.span)?;
+            let node =
+                c.emit(Op::Unwindow { axis, size, stride, dilation }, &[x.node], Some(given), call.span)?;
             Ok(c.tensor(node))
         },
     },
@@ -155,7 +160,10 @@ fn reshape(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
                 call.span,
                 format!("{ty} has {have} elements, but the new shape has {want}"),
             )
-            .related(dims.span, format!("[{}]", shape.iter().map(Dim::to_string).collect::<Vec<_>>().join(", "))),
+            .related(
+                dims.span,
+                format!("[{}]", shape.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ")),
+            ),
         )),
         decision => {
             if decision == Decision::Unknown {
@@ -255,7 +263,11 @@ fn parts(c: &mut Checker<'_>, call: &Call<'_>) -> Result<Vec<Tensor>> {
     let mut tensors = Vec::new();
     for item in items.iter() {
         if !item.is_tensor() {
-            return c.fail(Code::WrongKind, argument.span, format!("a tensor is needed here, not {}", item.kind()));
+            return c.fail(
+                Code::WrongKind,
+                argument.span,
+                format!("a tensor is needed here, not {}", item.kind()),
+            );
         }
         tensors.push(c.to_tensor(item, DType::F32, argument.span)?);
     }
@@ -283,7 +295,11 @@ fn joined(c: &mut Checker<'_>, parts: &[Tensor], axis: usize, span: Span) -> Res
                 Decision::Equal => {}
                 Decision::Unknown => {
                     let at = c.user_span(span);
-                    c.context.guard(want.clone() - slot.clone(), format!("{ty} is joined to {first} along axis {axis}"), at);
+                    c.context.guard(
+                        want.clone() - slot.clone(),
+                        format!("{ty} is joined to {first} along axis {axis}"),
+                        at,
+                    );
                 }
                 Decision::Differ => {
                     return Err(c.report(
@@ -317,34 +333,49 @@ fn split(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
         None => {
             let k = c.value_int(&parts.value, parts.span)?;
             if !(1..=4096).contains(&k) {
-                return c.fail(Code::WrongKind, parts.span, format!("a tensor cannot be split into {k} parts"));
+                return c.fail(
+                    Code::WrongKind,
+                    parts.span,
+                    format!("a tensor cannot be split into {k} parts"),
+                );
             }
             let simple = c.context.simplify(&extent);
-            let part = match (extent.exact_div(&Dim::constant(k)), simple.rem(&Dim::constant(k)).as_constant()) {
-                (Some(part), _) => part,
-                (None, Some(0)) => extent.floor_div(&Dim::constant(k)),
-                (None, Some(_)) => {
-                    return Err(c.report(
-                        Diagnostic::error(
-                            Code::InexactDim,
-                            call.span,
-                            format!("axis {axis} of {ty} is {extent}, which {k} equal parts do not divide"),
-                        )
-                        .related(parts.span, format!("{k} parts")),
-                    ));
-                }
-                (None, None) => {
-                    let at = c.user_span(call.span);
-                    c.context.guard(extent.rem(&Dim::constant(k)), format!("`{extent}` must be divisible by {k}"), at);
-                    extent.floor_div(&Dim::constant(k))
-                }
-            };
+            let part =
+                match (extent.exact_div(&Dim::constant(k)), simple.rem(&Dim::constant(k)).as_constant()) {
+                    (Some(part), _) => part,
+                    (None, Some(0)) => extent.floor_div(&Dim::constant(k)),
+                    (None, Some(_)) => {
+                        return Err(c.report(
+                            Diagnostic::error(
+                                Code::InexactDim,
+                                call.span,
+                                format!(
+                                    "axis {axis} of {ty} is {extent}, which {k} equal parts do not divide"
+                                ),
+                            )
+                            .related(parts.span, format!("{k} parts")),
+                        ));
+                    }
+                    (None, None) => {
+                        let at = c.user_span(call.span);
+                        c.context.guard(
+                            extent.rem(&Dim::constant(k)),
+                            format!("`{extent}` must be divisible by {k}"),
+                            at,
+                        );
+                        extent.floor_div(&Dim::constant(k))
+                    }
+                };
             (0..k).map(|_| part.clone()).collect()
         }
     };
     let total = sizes.iter().cloned().fold(Dim::constant(0), |a, b| a + b);
     if parts.value.elements().is_some() && c.context.decide(&total, &extent) == Decision::Differ {
-        return c.fail(Code::ShapeMismatch, parts.span, format!("the parts sum to {total}, but axis {axis} of {ty} is {extent}"));
+        return c.fail(
+            Code::ShapeMismatch,
+            parts.span,
+            format!("the parts sum to {total}, but axis {axis} of {ty} is {extent}"),
+        );
     }
     let mut start = Dim::constant(0);
     let mut pieces = Vec::new();
@@ -353,7 +384,8 @@ fn split(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
         if let Some(slot) = piece.shape.get_mut(axis) {
             *slot = size.clone();
         }
-        let node = c.emit(Op::Slice { axis, start: start.clone(), step: 1 }, &[x.node], Some(piece), call.span)?;
+        let node =
+            c.emit(Op::Slice { axis, start: start.clone(), step: 1 }, &[x.node], Some(piece), call.span)?;
         pieces.push(c.tensor(node));
         start = start + size;
     }
@@ -367,7 +399,11 @@ impl Checker<'_> {
         let rests = indices.iter().filter(|i| matches!(i, Index::Rest(_))).count();
         if rests > 1 || indices.len() - rests > rank {
             let ty = self.tensor_type(tensor);
-            return self.fail(Code::BadIndex, span, format!("{ty} takes at most {rank} indices and one `...`"));
+            return self.fail(
+                Code::BadIndex,
+                span,
+                format!("{ty} takes at most {rank} indices and one `...`"),
+            );
         }
         let skipped = rank - (indices.len() - rests);
         let mut axis = 0;
@@ -427,7 +463,11 @@ impl Checker<'_> {
         let outside = start.as_constant().is_some_and(|s| s < 0)
             || (extent.clone() - start.clone()).as_constant().is_some_and(|left| left < 1);
         if outside {
-            return self.fail(Code::BadIndex, span, format!("there is no element {place} on axis {axis} of {ty}"));
+            return self.fail(
+                Code::BadIndex,
+                span,
+                format!("there is no element {place} on axis {axis} of {ty}"),
+            );
         }
         if let Some(slot) = ty.shape.get_mut(axis) {
             *slot = Dim::constant(1);
