@@ -142,6 +142,8 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
 /// in cache already.
 fn reuse(built: &mut Built, segments: &[Segment]) {
     let launches: Vec<&super::Launch> = segments.iter().flat_map(|s| &s.launches).collect();
+    let segment_of: Vec<usize> =
+        segments.iter().enumerate().flat_map(|(at, s)| vec![at; s.launches.len()]).collect();
     let uses = |buffer: BufferId| -> Vec<usize> {
         (0..launches.len()).filter(|l| launches[*l].buffers.iter().any(|(b, _)| *b == buffer)).collect()
     };
@@ -163,12 +165,21 @@ fn reuse(built: &mut Built, segments: &[Segment]) {
             let found = stage.reads().map(|(b, _)| b).find(|&from| {
                 let (source, target) = (&built.buffers[from.index()], &built.buffers[store.buffer.index()]);
                 let base = root(built, from);
-                let last = (0..built.buffers.len() as u32)
+                let mut all: Vec<usize> = (0..built.buffers.len() as u32)
                     .map(BufferId)
                     .filter(|b| root(built, *b) == base)
-                    .all(|b| uses(b).last().is_none_or(|l| *l <= at));
+                    .flat_map(uses)
+                    .collect();
+                all.sort_unstable();
+                let last = all.last().is_none_or(|l| *l <= at);
+                // Kernels of one segment run side by side at different units. Where the buffer was written in this segment, all its
+                // readers here stay within their units (or they would not be in it); else none but this one may read it.
+                let here = segment_of[at];
+                let apart = all.first().is_some_and(|f| segment_of[*f] == here)
+                    || all.iter().all(|l| *l == at || segment_of[*l] != here);
                 ours(built, base)
                     && last
+                    && apart
                     && source.dtype.size() == target.dtype.size()
                     && source.elements == target.elements
                     && stage.stores.iter().all(|s| root(built, s.buffer) != base)

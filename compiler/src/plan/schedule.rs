@@ -132,6 +132,10 @@ impl Open {
         if self.units.is(1) {
             return small(built, draft).then(|| Dim::constant(1));
         }
+        // Few units would be few tasks for a kernel that has work for more.
+        if self.units.as_constant().is_some_and(|u| u < 8 && Some(u) != draft.space.as_constant()) {
+            return None;
+        }
         draft.loops.first()?.exact_div(&self.units)
     }
 
