@@ -120,7 +120,8 @@ fn interpret<T: Real>(
     inputs: &Tensors,
     variables: &mut Values<T>,
 ) -> BTreeMap<String, Vec<f64>> {
-    let entry = module.entries.iter().find(|e| e.graph.name == entry).unwrap_or_else(|| panic!("no `{entry}`"));
+    let entry =
+        module.entries.iter().find(|e| e.graph.name == entry).unwrap_or_else(|| panic!("no `{entry}`"));
     let inputs: Values<T> = inputs.iter().map(|(n, t)| (n.clone(), value(t))).collect();
     let outcome = evaluate::evaluate(&entry.graph, &inputs, variables).unwrap_or_else(|e| panic!("{e}"));
     variables.extend(outcome.updates);
@@ -136,9 +137,13 @@ fn zeros<T: Real>(module: &Module) -> Values<T> {
 }
 
 fn extents(ty: &weft_compiler::graph::TensorType) -> Vec<usize> {
-    ty.shape.iter().map(|d| d.as_constant().and_then(|c| usize::try_from(c).ok()).expect("constant")).collect()
+    ty.shape
+        .iter()
+        .map(|d| d.as_constant().and_then(|c| usize::try_from(c).ok()).expect("constant"))
+        .collect()
 }
 
 fn value<T: Real>(tensor: &Tensor) -> Value<T> {
-    Value::from_f64(tensor.dtype, &tensor.shape, &tensor.view().to_f64()).expect("the elements fill the shape")
+    Value::from_f64(tensor.dtype, &tensor.shape, &tensor.view().to_f64())
+        .expect("the elements fill the shape")
 }

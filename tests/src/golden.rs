@@ -11,6 +11,7 @@ pub struct Case {
     pub kind: Kind,
     pub files: Vec<String>,
     /// The largest absolute difference allowed, by tensor.
+    #[serde(default)]
     pub tolerance: BTreeMap<String, f64>,
     pub text: Option<String>,
     pub spec: Option<String>,
@@ -26,9 +27,9 @@ pub struct Case {
     pub epoch_steps: usize,
     #[serde(default)]
     pub total_steps: usize,
-    /// Figures by name.
+    /// Figures by name; or what is known of a first value.
     #[serde(default)]
-    pub expected: BTreeMap<String, f64>,
+    pub expected: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -37,6 +38,7 @@ pub enum Kind {
     Model,
     Train,
     Evaluate,
+    Initialise,
 }
 
 fn folder() -> std::path::PathBuf {
@@ -45,7 +47,8 @@ fn folder() -> std::path::PathBuf {
 
 /// All cases.
 pub fn cases() -> Vec<Case> {
-    let text = std::fs::read_to_string(folder().join("cases.json")).expect("tests/golden/cases.json is there");
+    let text =
+        std::fs::read_to_string(folder().join("cases.json")).expect("tests/golden/cases.json is there");
     serde_json::from_str(&text).expect("the manifest is sound")
 }
 
@@ -54,10 +57,16 @@ impl Case {
     pub fn tensors(&self) -> Tensors {
         let mut all = Tensors::new();
         for file in &self.files {
-            let weights = weft_runtime::io::weights::read(&folder().join(file)).unwrap_or_else(|e| panic!("{e}"));
+            let weights =
+                weft_runtime::io::weights::read(&folder().join(file)).unwrap_or_else(|e| panic!("{e}"));
             all.extend(weights.tensors);
         }
         all
+    }
+
+    /// A number that is expected.
+    pub fn expected(&self, name: &str) -> Option<f64> {
+        self.expected.get(name).and_then(serde_json::Value::as_f64)
     }
 
     /// The largest difference allowed for a tensor.

@@ -27,5 +27,10 @@ pub fn check_file(path: &str, options: &Options) -> Checked {
 
 /// What was found, as a reader sees it.
 pub fn rendered(checked: &Checked) -> String {
-    checked.diagnostics.iter().map(|d| diagnostics::render(d, &checked.sources, Color::Never)).collect::<Vec<_>>().join("\n")
+    checked
+        .diagnostics
+        .iter()
+        .map(|d| diagnostics::render(d, &checked.sources, Color::Never))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

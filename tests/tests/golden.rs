@@ -44,6 +44,11 @@ fn metrics_agree_with_scikit_learn() {
     run_all(Kind::Evaluate, evaluation);
 }
 
+#[test]
+fn first_values_have_their_distribution() {
+    run_all(Kind::Initialise, initialisation);
+}
+
 /// One application of `model Case`: result, gradients, new states.
 fn model(case: &Case, device: Device) -> Result<(), String> {
     let options = Options { training: case.training, ..Options::default() };
@@ -55,7 +60,8 @@ fn model(case: &Case, device: Device) -> Result<(), String> {
     let inputs: Tensors = tensors
         .iter()
         .filter_map(|(name, tensor)| {
-            let name = name.strip_prefix("input.").or(name.starts_with("cotangent.").then_some(name.as_str()))?;
+            let name =
+                name.strip_prefix("input.").or(name.starts_with("cotangent.").then_some(name.as_str()))?;
             Some((name.to_owned(), tensor.clone()))
         })
         .collect();
@@ -137,12 +143,60 @@ fn evaluation(case: &Case, device: Device) -> Result<(), String> {
         machine.run(&training.evaluate, &batch(&machine, &training.evaluate, case, &tensors, place, place));
     }
     let figures = machine.run(&training.report, &Tensors::new());
-    for (name, expected) in &case.expected {
+    for name in case.expected.keys() {
+        let expected = case.expected(name).ok_or("a figure is a number")?;
         let got = figures.get(name).ok_or_else(|| format!("there is no figure `{name}`"))?[0];
         let bound = case.tolerance(name);
         // Not `>`: a NaN must fail.
         if !((got - expected).abs() <= bound) {
             return Err(format!("{name} is {got}, not {expected} (± {bound:.1e})"));
+        }
+    }
+    Ok(())
+}
+
+/// A weight before any training.
+fn initialisation(case: &Case, device: Device) -> Result<(), String> {
+    let mut module = module(case, &Options::default())?;
+    module.entries.retain(|e| e.graph.name == "init");
+    let path = case.expected.get("path").and_then(|p| p.as_str()).ok_or("no path")?;
+    let mut machine = Machine::new(module, device);
+    machine.run("init", &scalars(case, 0));
+    let values = machine.get(path);
+    let shape: Vec<usize> = case.expected["shape"]
+        .as_array()
+        .ok_or("no shape")?
+        .iter()
+        .filter_map(|d| d.as_u64())
+        .map(|d| d as usize)
+        .collect();
+    if values.len() != shape.iter().product::<usize>() {
+        return Err(format!("{} elements, not {shape:?}", values.len()));
+    }
+    let (mean, deviation) =
+        (case.expected("mean").ok_or("no mean")?, case.expected("deviation").ok_or("no deviation")?);
+    let count = values.len() as f64;
+    let got_mean = values.iter().sum::<f64>() / count;
+    let got_deviation = (values.iter().map(|v| (v - got_mean).powi(2)).sum::<f64>() / count).sqrt();
+    // Both figures within 2% of the deviation; a constant exactly, up to rounding.
+    let allowed = 0.02 * deviation + 1e-6;
+    if !((got_mean - mean).abs() <= allowed && (got_deviation - deviation).abs() <= allowed) {
+        return Err(format!("mean {got_mean} and deviation {got_deviation}, not {mean} and {deviation}"));
+    }
+    if let Some(limit) = case.expected("limit")
+        && let Some(beyond) = values.iter().find(|v| (*v - mean).abs() > limit * (1.0 + 1e-6))
+    {
+        return Err(format!("{beyond} is more than {limit} from {mean}"));
+    }
+    if case.expected.get("orthogonal").and_then(|o| o.as_bool()) == Some(true) {
+        let (rows, columns) = (shape[0], shape[1]);
+        let row = |r: usize| &values[r * columns..(r + 1) * columns];
+        for (a, b) in (0..rows).flat_map(|a| (0..=a).map(move |b| (a, b))) {
+            let product: f64 = row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum();
+            let expected = f64::from(u8::from(a == b));
+            if !((product - expected).abs() <= 1e-4) {
+                return Err(format!("the product of rows {a} and {b} is {product}"));
+            }
         }
     }
     Ok(())
@@ -185,7 +239,14 @@ fn scalars(case: &Case, done: usize) -> Tensors {
 }
 
 /// One batch's fields under the names that the entry gives its inputs, and the scalars.
-fn batch(machine: &Machine, entry: &str, case: &Case, tensors: &Tensors, place: usize, done: usize) -> Tensors {
+fn batch(
+    machine: &Machine,
+    entry: &str,
+    case: &Case,
+    tensors: &Tensors,
+    place: usize,
+    done: usize,
+) -> Tensors {
     let entry = machine.module().entries.iter().find(|e| e.graph.name == entry).expect("the entry was kept");
     let scalars = scalars(case, done);
     let mut inputs = Tensors::new();

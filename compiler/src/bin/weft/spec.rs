@@ -35,6 +35,7 @@ pub fn read(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Resu
         batch: run.and_then(|r| r.batch).map(|b| b as usize),
         epochs: epochs.map(|e| e as usize),
         seed: run.and_then(|r| r.seed),
+        ..Options::default()
     };
     let checked = check::check(&file, &mut loader, &options);
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
