@@ -29,7 +29,7 @@ def save(file, tensors):
     """Keeps tensors (name → array) in `file`.safetensors; f64 becomes f32."""
     packed = {}
     for name, value in tensors.items():
-        value = np.ascontiguousarray(value)
+        value = np.array(value, order="C")
         packed[name] = value.astype(np.float32) if value.dtype == np.float64 else value
     path = FOLDER / f"{file}.safetensors"
     path.parent.mkdir(exist_ok=True)
