@@ -472,3 +472,19 @@ fn unreached_inputs_get_zeros_and_paths_get_a_mark() {
     // The adjoint of y itself is the seed.
     assert_eq!(b.ty(g[2]), b.ty(y));
 }
+
+#[test]
+fn a_seed_weighs_the_elements() {
+    let mut b = Builder::new("seed");
+    let ty = TensorType::new(DType::F32, [Dim::constant(2)]);
+    let x = b.input("x", ty.clone()).unwrap();
+    let y = b.binary(Binary::Mul, x, x).unwrap();
+    let seed = b.push(Op::Table(vec![1.0, 10.0]), &[], Some(ty)).unwrap();
+    let g = gradient(&mut b, y, Some(seed), &[x]).unwrap()[0];
+    b.graph.outputs = vec![("g".into(), g)];
+    let values = Values::from([("x".to_string(), Value::from_f64(DType::F32, &[2], &[3.0, 4.0]).unwrap())]);
+    let out = evaluate_with::<f64>(&b.graph, &values, &Values::new(), &Symbols::new()).unwrap().outputs;
+    assert_eq!(out["g"].to_f64(), [6.0, 80.0]);
+    let scalar = b.constant(1.0, DType::F32).unwrap();
+    assert!(gradient(&mut b, y, Some(scalar), &[x]).unwrap_err().message.contains("seed"));
+}

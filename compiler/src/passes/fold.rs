@@ -9,7 +9,7 @@ use crate::graph::{DType, Graph, Node, NodeId, Op};
 /// The most elements of a folded tensor.
 const LARGEST: i64 = 64;
 
-pub fn run(graph: &Graph) -> Graph {
+pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| {
         let constant = match &node.op {
             Op::DimValue(dim) => {

@@ -8,7 +8,7 @@
 use super::rewrite::{Rewritten, broadcast, is_elementwise, look, rewrite};
 use crate::graph::{Builder, Graph, Node, NodeId, Op, TensorType};
 
-pub fn run(graph: &Graph) -> Graph {
+pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| if is_elementwise(&node.op) { hoist(b, node) } else { Ok(None) })
 }
 

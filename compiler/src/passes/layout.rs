@@ -8,7 +8,7 @@ use super::rewrite::{Rewritten, look, rewrite};
 use crate::graph::op::Conv;
 use crate::graph::{Builder, Graph, Node, NodeId, Op, TensorType};
 
-pub fn run(graph: &Graph) -> Graph {
+pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| match (&node.op, node.inputs.as_slice()) {
         (Op::Conv(conv), &[x, w]) if is_pointwise(conv, b.ty(w)) => {
             let w = flat_weights(b, w)?;

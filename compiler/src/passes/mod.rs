@@ -1,6 +1,6 @@
 //! Optimisation, from graph to graph: what a compiler of tensors should do before it makes loops.
 //!
-//! Each pass is a function of one graph in one file, and does one kind of thing. They feed each other (moving a view past an
+//! Each pass is a function on one graph in one file, and does one kind of thing. They feed each other (moving a view past an
 //! operation lets two operations meet that simplify), so [`optimize`] runs them in turn until nothing changes. They keep values as
 //! IEEE arithmetic defines them, with three liberties that their docs name: the sign of a zero, the order of a sum, and one rounding
 //! where a power becomes products. Names of outputs, updates, guards and inputs stay.
@@ -26,7 +26,8 @@ pub mod views;
 
 use crate::graph::{Graph, verify};
 
-type Pass = fn(&Graph) -> Graph;
+/// Changes a graph and says whether it did.
+pub type Pass = fn(&mut Graph) -> bool;
 
 /// In the order in which a round runs them.
 pub const PASSES: &[(&str, Pass)] = &[
@@ -40,20 +41,23 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("dce", dce::run),
 ];
 
-/// No graph needs this many rounds; the bound is there so that two passes that disagree cannot hang the compiler.
+/// No graph needs this many runs of a pass; the bound is there so that two passes that disagree cannot hang the compiler.
 const MOST_ROUNDS: usize = 32;
 
-/// Runs all passes until the graph stays the same.
+/// Runs the passes in turn until each has found nothing to do since the last change.
 pub fn optimize(graph: &Graph) -> Graph {
     let sound = cfg!(debug_assertions) && verify(graph).is_ok();
     let mut graph = graph.clone();
-    for _ in 0..MOST_ROUNDS {
-        let before = graph.clone();
-        for (name, pass) in PASSES {
-            graph = pass(&graph);
-            debug_assert!(!sound || verify(&graph).is_ok(), "{name} broke the graph: {:?}", verify(&graph));
-        }
-        if graph == before {
+    let mut idle = 0;
+    for (name, pass) in PASSES.iter().cycle().take(MOST_ROUNDS * PASSES.len()) {
+        let changed = pass(&mut graph);
+        debug_assert!(
+            !(sound && changed) || verify(&graph).is_ok(),
+            "{name} broke the graph: {:?}",
+            verify(&graph)
+        );
+        idle = if changed { 0 } else { idle + 1 };
+        if idle == PASSES.len() {
             break;
         }
     }

@@ -7,7 +7,7 @@ use crate::graph::dim::Dim;
 use crate::graph::op::{Binary, Reduction};
 use crate::graph::{Builder, Graph, Node, NodeId, Op, TensorType};
 
-pub fn run(graph: &Graph) -> Graph {
+pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| match (&node.op, node.inputs.as_slice()) {
         (Op::Reduce { reduction, axes }, &[x]) => reduce(b, *reduction, axes, x, node),
         (Op::CumulativeSum { axis, exclusive: false, .. }, &[x]) if b.ty(x).shape[*axis].is(1) => Ok(Some(x)),

@@ -1,4 +1,4 @@
-//! What the passes are made of: a copy of a graph, node by node, in which a rule may put something else in a node's place.
+//! What the passes are made of: a graph built anew, node by node, where a rule may put something else in a node's place.
 
 use crate::graph::op::Op;
 use crate::graph::{Builder, Graph, Node, NodeId, TensorType, TypeError};
@@ -6,37 +6,39 @@ use crate::graph::{Builder, Graph, Node, NodeId, TensorType, TypeError};
 /// `Ok(None)` leaves the node as it is. A type error does too: a rule may try what does not fit.
 pub(super) type Rewritten = Result<Option<NodeId>, TypeError>;
 
-/// Copies the graph. For each node, its inputs already replaced, `rule` may append other nodes to the copy and say which one stands
-/// for it. They get the node's span and path. What is no longer read stays until `dce`.
-pub(super) fn rewrite(graph: &Graph, mut rule: impl FnMut(&mut Builder, &Node) -> Rewritten) -> Graph {
-    let mut b = Builder::new(graph.name.clone());
-    b.graph.guards.clone_from(&graph.guards);
-    b.graph.bounds.clone_from(&graph.bounds);
-    let mut map: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    for node in &graph.nodes {
-        let mut node = node.clone();
+/// Rebuilds the graph and says whether anything changed. For each node, its inputs already replaced, `rule` may append other nodes and
+/// say which one stands for it; they get the node's span and path. What is no longer read stays until `dce`.
+pub(super) fn rewrite(graph: &mut Graph, mut rule: impl FnMut(&mut Builder, &Node) -> Rewritten) -> bool {
+    let mut b = Builder::new("");
+    std::mem::swap(&mut b.graph, graph);
+    let nodes = std::mem::take(&mut b.graph.nodes);
+    b.graph.nodes.reserve(nodes.len());
+    let mut map: Vec<NodeId> = Vec::with_capacity(nodes.len());
+    let mut changed = false;
+    for mut node in nodes {
         for input in &mut node.inputs {
             *input = map.get(input.index()).copied().unwrap_or(*input);
         }
         b.span = node.span;
         b.path = node.path.clone();
         let before = b.graph.nodes.len();
-        let replaced = match rule(&mut b, &node) {
-            Ok(Some(id)) if b.ty(id) == &node.ty => id,
+        map.push(match rule(&mut b, &node) {
+            Ok(Some(id)) if b.ty(id) == &node.ty => {
+                changed = true;
+                id
+            }
             _ => {
                 b.graph.nodes.truncate(before);
                 b.graph.nodes.push(node);
                 NodeId(before as u32)
             }
-        };
-        map.push(replaced);
+        });
     }
-    let moved = |list: &[(String, NodeId)]| {
-        list.iter().map(|(name, id)| (name.clone(), map.get(id.index()).copied().unwrap_or(*id))).collect()
-    };
-    b.graph.outputs = moved(&graph.outputs);
-    b.graph.updates = moved(&graph.updates);
-    b.graph
+    for (_, id) in b.graph.outputs.iter_mut().chain(&mut b.graph.updates) {
+        *id = map.get(id.index()).copied().unwrap_or(*id);
+    }
+    *graph = b.graph;
+    changed
 }
 
 /// The operation of a node and its first input (the node itself if it has none).

@@ -7,7 +7,7 @@ use super::rewrite::{Rewritten, constant_value, look, rewrite};
 use crate::graph::op::{Binary, Unary};
 use crate::graph::{Builder, DType, Graph, Node, NodeId, Op};
 
-pub fn run(graph: &Graph) -> Graph {
+pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| match (&node.op, node.inputs.as_slice()) {
         (Op::Hold, [x]) => Ok(Some(*x)),
         (Op::Unary(op), [x]) => unary(b, *op, *x),

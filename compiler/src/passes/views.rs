@@ -6,7 +6,7 @@ use super::rewrite::{Rewritten, broadcast, look, rewrite};
 use crate::graph::dim::Dim;
 use crate::graph::{Builder, Graph, Node, NodeId, Op, TensorType};
 
-pub fn run(graph: &Graph) -> Graph {
+pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| {
         let Some(&x) = node.inputs.first() else { return Ok(None) };
         match &node.op {
