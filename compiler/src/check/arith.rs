@@ -211,7 +211,7 @@ impl Checker<'_> {
     // ---- tensors
 
     /// A value as a tensor: a number takes the dtype that is asked for.
-    pub(crate) fn to_tensor(&mut self, value: &Value, dtype: DType, span: Span) -> Result<Tensor> {
+    pub(crate) fn as_tensor(&mut self, value: &Value, dtype: DType, span: Span) -> Result<Tensor> {
         let scalar = TensorType::scalar(dtype);
         let op = match value {
             Value::Tensor(t) if t.graph == self.context.id => return Ok(*t),
@@ -282,7 +282,7 @@ impl Checker<'_> {
         let dtype = self.shared_dtype(operands, what, span)?;
         let mut tensors = Vec::new();
         for (value, at) in operands {
-            tensors.push(self.to_tensor(value, dtype, *at)?);
+            tensors.push(self.as_tensor(value, dtype, *at)?);
         }
         self.broadcast_tensors(&tensors, operands, what, span)
     }
@@ -401,8 +401,8 @@ impl Checker<'_> {
     /// those of `a`.
     fn matmul(&mut self, left: Operand, right: Operand, span: Span) -> Result {
         let dtype = self.shared_dtype(&[&left, &right], "@", span)?;
-        let a = self.to_tensor(&left.0, dtype, left.1)?;
-        let b = self.to_tensor(&right.0, dtype, right.1)?;
+        let a = self.as_tensor(&left.0, dtype, left.1)?;
+        let b = self.as_tensor(&right.0, dtype, right.1)?;
         let (ta, tb) = (self.tensor_type(a), self.tensor_type(b));
         let (Some(last), Some(_)) = (ta.rank().checked_sub(1), tb.rank().checked_sub(1)) else {
             return self.fail(
@@ -519,7 +519,7 @@ impl Checker<'_> {
                 Value::Float(y)
             }
             (op, Value::Dim(_)) if op != Unary::Not => {
-                let tensor = self.to_tensor(&value, DType::F32, at)?;
+                let tensor = self.as_tensor(&value, DType::F32, at)?;
                 let node = self.emit(Op::Unary(op), &[tensor.node], None, span)?;
                 self.tensor(node)
             }

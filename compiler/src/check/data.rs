@@ -155,7 +155,7 @@ impl Checker<'_> {
             let Some((value, at)) = row.find(&field) else { continue };
             let tensor = match value {
                 Value::Tensor(t) => t,
-                Value::Int(_) | Value::Float(_) => self.to_tensor(&value, DType::F32, at)?,
+                Value::Int(_) | Value::Float(_) => self.as_tensor(&value, DType::F32, at)?,
                 other => {
                     return self.fail(
                         Code::BadRow,

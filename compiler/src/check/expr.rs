@@ -204,7 +204,12 @@ impl Checker<'_> {
         if let Some(ty) = self.show_type(&input) {
             self.stages.insert(value.span, ty);
         }
-        let argument = Argument { name: None, value: input, span: value.span };
+        // In a chain, the stage before is what gave the tensor.
+        let span = match &value.kind {
+            ExprKind::Pipe { map, .. } => map.span,
+            _ => value.span,
+        };
+        let argument = Argument { name: None, value: input, span };
         let before = self.diagnostics.len();
         let result = self.apply(&function, vec![argument], map.span, name);
         if result.is_err() {
@@ -438,9 +443,7 @@ impl Checker<'_> {
                 claimed.extend(frame.claimed.drain());
             }
             // One turn's errors are enough.
-            if result.is_err() {
-                return result;
-            }
+            result?;
         }
         if let Some(frame) = self.frame() {
             frame.claimed = claimed;

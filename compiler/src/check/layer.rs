@@ -301,7 +301,7 @@ impl Checker<'_> {
     ) -> Result<TensorType> {
         let ty = self.in_init(path, |checker| {
             let first = checker.expr(value, scope)?;
-            let tensor = checker.to_tensor(&first, DType::F32, value.span)?;
+            let tensor = checker.as_tensor(&first, DType::F32, value.span)?;
             let ty = checker.tensor_type(tensor);
             if let Some(dim) = ty.shape.iter().find(|d| d.as_constant().is_none()) {
                 let message = format!("the shape of a state must be constant, but `{dim}` is not");
@@ -356,7 +356,7 @@ impl Checker<'_> {
         ty: &TensorType,
         span: Span,
     ) -> std::result::Result<NodeId, Option<String>> {
-        let tensor = self.to_tensor(value, ty.dtype, span).map_err(|_| None)?;
+        let tensor = self.as_tensor(value, ty.dtype, span).map_err(|_| None)?;
         let mut node = tensor.node;
         self.place(span);
         let has = self.context.builder.ty(node).clone();
@@ -439,7 +439,7 @@ impl Checker<'_> {
                 let argument = Argument { name: None, value: shape, span: value.span };
                 first = checker.apply(&f.clone(), vec![argument], value.span, None)?;
             }
-            let tensor = checker.to_tensor(&first, ty.dtype, value.span)?;
+            let tensor = checker.as_tensor(&first, ty.dtype, value.span)?;
             checker.place(value.span);
             let cast = checker.context.builder.cast(tensor.node, ty.dtype);
             let cast = checker.built(cast, value.span)?;

@@ -69,7 +69,7 @@ impl Checker<'_> {
             }
         }
         let value = self.expr(expr, scope)?;
-        let tensor = self.to_tensor(&value, DType::F32, expr.span)?;
+        let tensor = self.as_tensor(&value, DType::F32, expr.span)?;
         let default = match &callee.kind {
             ExprKind::Name(name) => name.as_str(),
             _ => "measure",
@@ -153,7 +153,7 @@ impl Checker<'_> {
                     let ty = match ty {
                         Some(ty) => self.constant_type(ty, &body, &name.text)?,
                         None => {
-                            let tensor = self.to_tensor(&part, DType::F32, value.span)?;
+                            let tensor = self.as_tensor(&part, DType::F32, value.span)?;
                             let ty = self.tensor_type(tensor);
                             if ty.shape.iter().any(|d| d.as_constant().is_none()) {
                                 let message =
@@ -202,7 +202,7 @@ impl Checker<'_> {
         };
         let old = self.tensor(old);
         let new = self.binary(BinaryOperator::Add, (old, span), (part, span), span)?;
-        let tensor = self.to_tensor(&new, ty.dtype, span)?;
+        let tensor = self.as_tensor(&new, ty.dtype, span)?;
         self.context.update(path, tensor.node);
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Checker<'_> {
         span: Span,
     ) -> Result<(Value, Value)> {
         use crate::graph::op::Reduction;
-        let mut tensor = self.to_tensor(&value, DType::F32, span)?;
+        let mut tensor = self.as_tensor(&value, DType::F32, span)?;
         if self.tensor_type(tensor).dtype != DType::F32 {
             self.place(span);
             let cast = self.context.builder.cast(tensor.node, DType::F32);
@@ -232,11 +232,11 @@ impl Checker<'_> {
         let (sum, count) = match weight {
             None => {
                 let sum = total(self, tensor.node)?;
-                let count = self.to_tensor(&Value::dim(ty.elements()), DType::F32, span)?;
+                let count = self.as_tensor(&Value::dim(ty.elements()), DType::F32, span)?;
                 (sum, count.node)
             }
             Some((weight, at)) => {
-                let mut weights = self.to_tensor(&weight, DType::F32, at)?;
+                let mut weights = self.as_tensor(&weight, DType::F32, at)?;
                 self.place(at);
                 let cast = self.context.builder.cast(weights.node, DType::F32);
                 let cast = self.built(cast, at)?;
@@ -247,8 +247,8 @@ impl Checker<'_> {
                 let (values, weights) = (self.tensor(*values), self.tensor(*weights));
                 let product =
                     self.binary(BinaryOperator::Mul, (values, span), (weights.clone(), at), span)?;
-                let product = self.to_tensor(&product, DType::F32, span)?;
-                let weights = self.to_tensor(&weights, DType::F32, at)?;
+                let product = self.as_tensor(&product, DType::F32, span)?;
+                let weights = self.as_tensor(&weights, DType::F32, at)?;
                 (total(self, product.node)?, total(self, weights.node)?)
             }
         };
@@ -304,7 +304,7 @@ impl Checker<'_> {
                 MetricStatement::Collect { .. } => {}
                 MetricStatement::Value(value) => {
                     let figure = self.expr(value, &body)?;
-                    let tensor = self.to_tensor(&figure, DType::F32, value.span)?;
+                    let tensor = self.as_tensor(&figure, DType::F32, value.span)?;
                     let ty = self.tensor_type(tensor);
                     if ty != TensorType::scalar(DType::F32) {
                         let message = format!("the value of a metric is an f32 scalar, but this is {ty}");

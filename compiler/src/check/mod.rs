@@ -127,7 +127,7 @@ pub(crate) type Result<T = Value> = ::std::result::Result<T, Reported>;
 
 /// No computation of the checker may be longer or deeper than this.
 const MAX_CALLS: usize = 48;
-const MAX_DEPTH: usize = 160;
+const MAX_DEPTH: usize = 400;
 const MAX_FUEL: u64 = 3_000_000;
 const MAX_DIAGNOSTICS: usize = 100;
 

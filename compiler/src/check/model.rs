@@ -120,7 +120,7 @@ impl Checker<'_> {
                 }
             }
             Value::Int(_) | Value::Float(_) | Value::Dim(_) => {
-                let tensor = self.to_tensor(value, crate::graph::DType::F32, span)?;
+                let tensor = self.as_tensor(value, crate::graph::DType::F32, span)?;
                 self.context.output(name, tensor.node);
             }
             other => {

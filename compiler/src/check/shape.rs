@@ -334,7 +334,7 @@ impl Checker<'_> {
                     "int" => DType::I32,
                     _ => DType::F32,
                 });
-                self.to_tensor(&value, concrete, span)?
+                self.as_tensor(&value, concrete, span)?
             }
             other => {
                 let message = format!("{what} is a tensor, not {}", other.kind());
@@ -453,7 +453,7 @@ impl Checker<'_> {
             // A fn of tensors may also be asked about numbers; its result is then one.
             Value::Int(_) | Value::Float(_) | Value::Dim(_) => {
                 let dtype = DType::from_name(&dtype.text).unwrap_or(DType::F32);
-                self.to_tensor(&value, dtype, span)?
+                self.as_tensor(&value, dtype, span)?
             }
             other => {
                 let message = format!("{what} is a tensor, but this is {}", other.kind());

@@ -234,24 +234,39 @@ impl Checker<'_> {
         };
         let positive = int.and_then(|i| usize::try_from(i).ok()).filter(|i| *i >= 1);
         let above = number.filter(|f| *f > 0.0);
-        let (ok, needed) = match name.text.as_str() {
-            "batch" => (positive.map(|b| keys.batch = b), "an int, 1 or more"),
-            "epochs" => (positive.map(|e| keys.epochs = e), "an int, 1 or more"),
-            "seed" => (int.map(|s| keys.seed = s), "an int, 0 or more"),
-            "shuffle" => (
-                match given {
-                    Value::Bool(b) => Some(keys.shuffle = b),
-                    _ => None,
-                },
-                "a bool",
-            ),
-            "clip_norm" => (above.map(|f| keys.clip_norm = Some(f)), "a number above 0"),
-            _ => (above.map(|f| keys.clip_value = Some(f)), "a number above 0"),
+        // The new value of the key, or what it must be.
+        let mut next = keys.clone();
+        let (fits, needed) = match name.text.as_str() {
+            "batch" => {
+                next.batch = positive.unwrap_or(1);
+                (positive.is_some(), "an int, 1 or more")
+            }
+            "epochs" => {
+                next.epochs = positive.unwrap_or(1);
+                (positive.is_some(), "an int, 1 or more")
+            }
+            "seed" => {
+                next.seed = int.unwrap_or(0);
+                (int.is_some(), "an int, 0 or more")
+            }
+            "shuffle" => {
+                next.shuffle = matches!(given, Value::Bool(true));
+                (matches!(given, Value::Bool(_)), "a bool")
+            }
+            "clip_norm" => {
+                next.clip_norm = above;
+                (above.is_some(), "a number above 0")
+            }
+            _ => {
+                next.clip_value = above;
+                (above.is_some(), "a number above 0")
+            }
         };
-        if ok.is_none() {
+        if !fits {
             let message = format!("`{}` is {needed}, not {} ({})", name.text, given.kind(), given.show());
             return self.fail(Code::BadKeyValue, value.span, message);
         }
+        *keys = next;
         Ok(())
     }
 
@@ -558,7 +573,7 @@ impl Checker<'_> {
         self.accumulate(&format!("{base}.sum"), &sum, &scalar, span)?;
         self.accumulate(&format!("{base}.count"), &count, &scalar, span)?;
         let mean = self.binary(BinaryOperator::Div, (sum, span), (count, span), span)?;
-        let mean = self.to_tensor(&mean, DType::F32, span)?;
+        let mean = self.as_tensor(&mean, DType::F32, span)?;
         Ok(Loss { figure, mean: mean.node, span })
     }
 

@@ -82,7 +82,7 @@ pub const TABLE: &[Builtin] = &[
 
 fn index_tensor(c: &mut Checker<'_>, call: &Call<'_>) -> Result<Tensor> {
     let argument = call.need("indices")?;
-    let tensor = c.to_tensor(&argument.value, DType::I32, argument.span)?;
+    let tensor = c.as_tensor(&argument.value, DType::I32, argument.span)?;
     let ty = c.tensor_type(tensor);
     if ty.dtype != DType::I32 {
         return c.fail_hint(
@@ -161,7 +161,7 @@ fn einsum(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let mut extents: Vec<(char, Dim, Span)> = Vec::new();
     let mut operands: Vec<Lettered> = Vec::new();
     for (letters, argument) in terms.into_iter().zip(&call.rest) {
-        let tensor = c.to_tensor(&argument.value, DType::F32, argument.span)?;
+        let tensor = c.as_tensor(&argument.value, DType::F32, argument.span)?;
         let ty = c.tensor_type(tensor);
         if ty.rank() != letters.len() {
             let term: String = letters.iter().collect();

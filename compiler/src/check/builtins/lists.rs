@@ -229,7 +229,7 @@ fn gradient(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
                 format!("a gradient is taken with respect to a tensor, not {}", item.kind()),
             );
         }
-        wrt.push(c.to_tensor(item, DType::F32, span)?.node);
+        wrt.push(c.as_tensor(item, DType::F32, span)?.node);
     }
     let nodes = c.gradients(y.node, &wrt, call.span)?;
     let mut values: Vec<Value> = nodes.into_iter().map(|n| c.tensor(n)).collect();

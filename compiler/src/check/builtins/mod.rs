@@ -271,7 +271,7 @@ impl Call<'_> {
     /// A tensor; a number becomes one.
     pub fn tensor(&self, checker: &mut Checker<'_>, name: &str) -> Result<super::value::Tensor> {
         let argument = self.need(name)?;
-        checker.to_tensor(&argument.value, DType::F32, argument.span)
+        checker.as_tensor(&argument.value, DType::F32, argument.span)
     }
 
     pub fn typed(&self, checker: &mut Checker<'_>, name: &str) -> Result<(super::value::Tensor, TensorType)> {

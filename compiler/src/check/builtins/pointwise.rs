@@ -164,9 +164,9 @@ fn cast(c: &mut Checker<'_>, call: &Call<'_>, dtype: DType) -> Result {
             let node = c.context.builder.cast(t.node, dtype);
             c.built(node, call.span)?
         }
-        Value::Float(f) if !dtype.is_float() => c.to_tensor(&Value::Int(f.trunc() as i64), dtype, span)?.node,
-        Value::Bool(b) => c.to_tensor(&Value::Int(i64::from(*b)), dtype, span)?.node,
-        other => c.to_tensor(other, dtype, span)?.node,
+        Value::Float(f) if !dtype.is_float() => c.as_tensor(&Value::Int(f.trunc() as i64), dtype, span)?.node,
+        Value::Bool(b) => c.as_tensor(&Value::Int(i64::from(*b)), dtype, span)?.node,
+        other => c.as_tensor(other, dtype, span)?.node,
     };
     Ok(c.tensor(node))
 }
@@ -187,14 +187,14 @@ fn choose(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     if let Value::Bool(b) = condition.0 {
         return Ok(if b { then.0 } else { otherwise.0 });
     }
-    let test = c.to_tensor(&condition.0, DType::Bool, condition.1)?;
+    let test = c.as_tensor(&condition.0, DType::Bool, condition.1)?;
     if c.tensor_type(test).dtype != DType::Bool {
         let message = format!("`where` needs a bool tensor, not {}", c.tensor_type(test));
         return c.fail_hint(Code::DTypeMismatch, condition.1, message, "compare it: `x != 0`");
     }
     let dtype = c.shared_dtype(&[&then, &otherwise], "where", call.span)?;
-    let a = c.to_tensor(&then.0, dtype, then.1)?;
-    let b = c.to_tensor(&otherwise.0, dtype, otherwise.1)?;
+    let a = c.as_tensor(&then.0, dtype, then.1)?;
+    let b = c.as_tensor(&otherwise.0, dtype, otherwise.1)?;
     let nodes = c.broadcast_tensors(&[test, a, b], &[&condition, &then, &otherwise], "where", call.span)?;
     let node = c.emit(Op::Select, &nodes, None, call.span)?;
     Ok(c.tensor(node))

@@ -269,7 +269,7 @@ fn parts(c: &mut Checker<'_>, call: &Call<'_>) -> Result<Vec<Tensor>> {
                 format!("a tensor is needed here, not {}", item.kind()),
             );
         }
-        tensors.push(c.to_tensor(item, DType::F32, argument.span)?);
+        tensors.push(c.as_tensor(item, DType::F32, argument.span)?);
     }
     Ok(tensors)
 }

@@ -80,6 +80,31 @@ proptest! {
             text.replace_range(start..end, &format!(" {} ", WORDS[word]));
         }
         let checked = run(&text);
-        prop_assert!(checked.module.is_some() == !checked.failed());
+        prop_assert_ne!(checked.module.is_some(), checked.failed());
     }
+}
+
+/// The deepest computation that the limits allow fits the stack of a test's thread.
+#[test]
+fn deep_specs_are_refused_in_time() {
+    let nested = format!(
+        "fn f(x: f32[n]) {{ {}f(x){} }}\nmodel M(x: f32[n]) {{ f(x) }}",
+        "-(1 + ".repeat(40),
+        ")".repeat(40)
+    );
+    assert!(run(&nested).failed());
+    let records = format!(
+        "fn f(x) {{ {}f(x){} }}\nsetting a = f(1)",
+        "[if true { ".repeat(12),
+        " } else { 1 }]".repeat(12)
+    );
+    assert!(run(&records).failed());
+    let blocks = format!(
+        "layer f(x) {{ let g = f\n {} x |> g {} }}\nmodel M(x: f32[n]) {{ f(x) }}",
+        "if true {".repeat(20),
+        "} else { x }".repeat(20)
+    );
+    assert!(run(&blocks).failed());
+    let sum = format!("setting a = 0{}", " + 1".repeat(300));
+    assert!(!run(&sum).failed());
 }
