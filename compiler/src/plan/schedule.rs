@@ -294,10 +294,17 @@ fn launch(built: &Built, draft: &Draft, units: &Dim) -> Launch {
         let buffer = &built.buffers[b.index()];
         sum + buffer.elements.clone() * Dim::from(buffer.dtype.size())
     });
+    // A kernel is only in a segment when the units divide its outermost loop.
+    let per_unit = match draft.loops.split_first() {
+        Some((first, inner)) if !units.is(1) => {
+            first.exact_div(units).unwrap_or_else(|| first.clone()) * super::build::product(inner)
+        }
+        _ => draft.space.clone(),
+    };
     Launch {
         kernel: draft.kernel.clone(),
         buffers: draft.buffers.clone(),
-        per_unit: draft.space.exact_div(units).unwrap_or_else(|| draft.space.clone()),
+        per_unit,
         path: draft.path.clone(),
         span: draft.span,
         flops: draft.flops.clone(),
