@@ -13,6 +13,8 @@ pub struct Case {
     /// The largest absolute difference allowed, by tensor.
     #[serde(default)]
     pub tolerance: BTreeMap<String, f64>,
+    /// What the language must be able to do first, when that comes later.
+    pub needs: Option<String>,
     pub text: Option<String>,
     pub spec: Option<String>,
     #[serde(default)]

@@ -1,6 +1,6 @@
 //! `weft bench`: how long a training step or a prediction takes, and how far that is from what the machine can do.
 //!
-//! The peaks are measured in the same run, right before and after the timed repeats. Batches differ from repeat to repeat, and a
+//! The peaks are measured in the same run, right around the timed repeats. Batches differ from repeat to repeat, and a
 //! training step is the whole of it: random numbers, forward, backward, clipping, optimizer, metrics.
 
 use crate::args::Bench;
@@ -45,11 +45,12 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         subject.run()?;
     }
     let fma = peak::fma_peak_gflops(threads);
-    let read = peak::read_bandwidth_gbs(threads);
     let times = subject.time(args.repeats as usize)?;
-    // Both peaks once more: a shared machine slows down and speeds up, and the better figure is the machine's.
+    // Before the bandwidth is measured, which takes a lot of memory itself.
+    let resident = peak_rss();
+    // Twice, because a shared machine slows down and speeds up: the better figure is the machine's.
     let fma = fma.max(peak::fma_peak_gflops(threads));
-    let read = read.max(peak::read_bandwidth_gbs(threads));
+    let read = peak::read_bandwidth_gbs(threads).max(peak::read_bandwidth_gbs(threads));
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let (median, p10, p90) = (at(0.5), at(0.1), at(0.9));
     let flops = subject.flops()?;
@@ -65,7 +66,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
             "median_ms": median, "p10_ms": p10, "p90_ms": p90,
             "flops": flops, "gflops": gflops,
             "fma_peak_gflops": fma, "fma_peak_share": gflops / fma, "read_bandwidth_gbs": read,
-            "planned_bytes": planned, "peak_rss_bytes": peak_rss(),
+            "planned_bytes": planned, "peak_rss_bytes": resident,
         }));
     } else {
         output::line(&format!(
@@ -84,7 +85,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         output::line(&format!(
             "  planned memory {}, peak resident {}",
             output::bytes(planned as u64),
-            output::bytes(peak_rss())
+            output::bytes(resident)
         ));
     }
     Ok(())
