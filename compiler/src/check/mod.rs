@@ -41,7 +41,12 @@
 //! **Losses** are per element: `minimize` takes the mean of all elements; a record `{ loss, weight }` gives the weighted mean. The figure is
 //! the mean over the epoch. `measure` takes a metric call, or any tensor expression, whose mean is reported.
 //!
-//! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count.
+//! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count. Entries: `NAME.step` (with
+//! `step` blocks `NAME.step.STEP`), `NAME.evaluate`, `NAME.report`; `NAME` is `train` unless the block is named. Accumulators are
+//! `NAME/loss.sum`, `NAME/METRIC.PART`. With several steps, figures are `STEP.loss`, and what is measured beside the steps is added in the
+//! last one. All losses and gradients of a step come before its updates. A step's loss is also its output, under the figure's name.
+//!
+//! **Statements** are not ended by a line: `let y = f(x)` before a line that starts with `(`, `[` or `-` needs a `;`.
 
 mod arith;
 mod builtins;
@@ -50,6 +55,7 @@ mod context;
 mod data;
 mod expr;
 mod layer;
+mod loss;
 mod metric;
 mod model;
 mod names;
