@@ -179,6 +179,8 @@ pub(crate) struct Checker<'a> {
     module: Module,
     typed: TypedSpec,
     rows: BTreeMap<String, data::Row>,
+    /// Some item could not be elaborated; its errors were reported.
+    incomplete: bool,
     /// What each stage of the pipes seen so far passed on, for the chain of shapes in messages.
     stages: HashMap<Span, String>,
 }
@@ -213,6 +215,7 @@ impl<'a> Checker<'a> {
             module: Module::default(),
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
+            incomplete: false,
             stages: HashMap::new(),
         }
     }
@@ -230,6 +233,10 @@ impl<'a> Checker<'a> {
     }
 
     fn finish(mut self, main: &str) -> Checked {
+        if self.incomplete && self.error_count() == 0 {
+            let message = "the checker gave up without saying why; this is a fault of the compiler";
+            self.report(Diagnostic::error(Code::BadOperation, Span::default(), message));
+        }
         self.diagnostics.sort_by_key(|d| (d.primary.span.file, d.primary.span.start, d.primary.span.end));
         let failed = self.diagnostics.iter().any(|d| d.severity == Severity::Error);
         let stem = main.rsplit(['/', '\\']).next().unwrap_or(main);

@@ -81,7 +81,7 @@ impl Checker<'_> {
                 continue;
             }
             names.push((name.clone(), at));
-            let _ = self.training(home, &train, name);
+            self.incomplete |= self.training(home, &train, name).is_err();
         }
     }
 
