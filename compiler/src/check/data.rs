@@ -78,6 +78,7 @@ impl Checker<'_> {
             let result = self.data_item(home, &data);
             self.frames.pop();
             let context = self.leave(outer);
+            self.incomplete |= result.is_err();
             if let Ok((source, fields)) = result {
                 self.add_row(&data, source, fields, context);
             }

@@ -41,7 +41,12 @@
 //! **Losses** are per element: `minimize` takes the mean of all elements; a record `{ loss, weight }` gives the weighted mean. The figure is
 //! the mean over the epoch. `measure` takes a metric call, or any tensor expression, whose mean is reported.
 //!
-//! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count.
+//! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count. Entries: `NAME.step` (with
+//! `step` blocks `NAME.step.STEP`), `NAME.evaluate`, `NAME.report`; `NAME` is `train` unless the block is named. Accumulators are
+//! `NAME/loss.sum`, `NAME/METRIC.PART`. With several steps, figures are `STEP.loss`, and what is measured beside the steps is added in the
+//! last one. All losses and gradients of a step come before its updates. A step's loss is also its output, under the figure's name.
+//!
+//! **Statements** are not ended by a line: `let y = f(x)` before a line that starts with `(`, `[` or `-` needs a `;`.
 
 mod arith;
 mod builtins;
@@ -50,6 +55,7 @@ mod context;
 mod data;
 mod expr;
 mod layer;
+mod loss;
 mod metric;
 mod model;
 mod names;
@@ -176,6 +182,8 @@ pub(crate) struct Checker<'a> {
     module: Module,
     typed: TypedSpec,
     rows: BTreeMap<String, data::Row>,
+    /// Some item could not be elaborated; its errors were reported.
+    incomplete: bool,
     /// What each stage of the pipes seen so far passed on, for the chain of shapes in messages.
     stages: HashMap<Span, String>,
 }
@@ -210,6 +218,7 @@ impl<'a> Checker<'a> {
             module: Module::default(),
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
+            incomplete: false,
             stages: HashMap::new(),
         }
     }
@@ -227,6 +236,10 @@ impl<'a> Checker<'a> {
     }
 
     fn finish(mut self, main: &str) -> Checked {
+        if self.incomplete && self.error_count() == 0 {
+            let message = "the checker gave up without saying why; this is a fault of the compiler";
+            self.report(Diagnostic::error(Code::BadOperation, Span::default(), message));
+        }
         self.diagnostics.sort_by_key(|d| (d.primary.span.file, d.primary.span.start, d.primary.span.end));
         let failed = self.diagnostics.iter().any(|d| d.severity == Severity::Error);
         let stem = main.rsplit(['/', '\\']).next().unwrap_or(main);

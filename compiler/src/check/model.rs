@@ -28,7 +28,10 @@ impl Checker<'_> {
                 continue;
             }
             let name = if single { "predict".to_owned() } else { format!("predict.{}", model.name()) };
-            let Ok(entry) = self.model_entry(home, &model, &name) else { continue };
+            let Ok(entry) = self.model_entry(home, &model, &name) else {
+                self.incomplete = true;
+                continue;
+            };
             if stated.is_empty() {
                 let prediction = if single { "predict".to_owned() } else { model.name().to_owned() };
                 self.module.entries.push(entry);

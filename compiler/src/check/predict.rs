@@ -38,6 +38,7 @@ impl Checker<'_> {
             let result = self.predict_body(home, &predict);
             self.frames.pop();
             let context = self.leave(outer);
+            self.incomplete |= result.is_err();
             if result.is_ok() {
                 self.module.entries.push(context.finish(|_| false));
                 self.module.predictions.push(Prediction { name: predict.name.text.clone(), entry: name });

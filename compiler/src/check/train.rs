@@ -5,6 +5,7 @@
 
 use super::context::Context;
 use super::layer::Frame;
+use super::loss::Loss;
 use super::metric::Measured;
 use super::names::{Global, ItemRef};
 use super::scope::Scope;
@@ -12,12 +13,11 @@ use super::typed;
 use super::value::Value;
 use super::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
-use crate::graph::op::{Binary, Op, Reduction, Unary};
-use crate::graph::{DType, Dim, NodeId, TensorType};
+use crate::graph::{Dim, NodeId};
 use std::collections::HashSet;
 use std::rc::Rc;
 use weft_grammar::Span;
-use weft_grammar::ast::{self, BinaryOperator, DottedName, TrainClause, TrainClauseKind};
+use weft_grammar::ast::{self, DottedName, TrainClause, TrainClauseKind};
 use weft_runtime::program::{Figure, Training, VariableKind, Watch};
 
 /// The keys of a `train` block.
@@ -55,13 +55,6 @@ struct Step<'t> {
     measure: Vec<&'t (Option<ast::Name>, ast::Expr)>,
 }
 
-/// A loss in an entry: what is differentiated.
-struct Loss {
-    figure: String,
-    mean: NodeId,
-    span: Span,
-}
-
 /// One figure of the report.
 enum Reporting {
     Loss { sum: String, count: String, span: Span },
@@ -88,7 +81,7 @@ impl Checker<'_> {
                 continue;
             }
             names.push((name.clone(), at));
-            let _ = self.training(home, &train, name);
+            self.incomplete |= self.training(home, &train, name).is_err();
         }
     }
 
@@ -418,7 +411,7 @@ impl Checker<'_> {
         let base = format!("{}/", plan.name);
         let mut complete = !failed;
         for clause in &step.minimize {
-            let loss = self.loss(plan, step, clause, &scope, &mut taken);
+            let loss = self.step_loss(plan, step, clause, &scope, &mut taken);
             complete &= loss.is_ok();
             losses.push((clause, loss));
         }
@@ -447,7 +440,7 @@ impl Checker<'_> {
             let weights = self.moved(&loss, over, &plan.frozen)?;
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
             let gradients = self.gradients(loss.mean, &nodes, loss.span)?;
-            let gradients = self.clipped(gradients, &plan.keys, loss.span)?;
+            let gradients = self.clipped(gradients, plan.keys.clip_value, plan.keys.clip_norm, loss.span)?;
             self.context.output(loss.figure, loss.mean);
             moves.push((optimizer, weights, gradients));
         }
@@ -457,6 +450,20 @@ impl Checker<'_> {
             moved.push((optimizer.shown, weights.len()));
         }
         if complete { Ok(moved) } else { Err(Reported) }
+    }
+
+    fn step_loss(
+        &mut self,
+        plan: &Plan<'_>,
+        step: &Step<'_>,
+        clause: &TrainClause,
+        scope: &Scope,
+        taken: &mut Vec<String>,
+    ) -> Result<Loss> {
+        match &clause.kind {
+            TrainClauseKind::Minimize { loss, .. } => self.loss(&plan.name, step.name, loss, scope, taken),
+            _ => Err(Reported),
+        }
     }
 
     fn evaluate_body(&mut self, plan: &Plan<'_>) -> Result<Vec<Reporting>> {
@@ -472,7 +479,7 @@ impl Checker<'_> {
             let scope = scope.inner();
             complete &= self.lets(&step.lets, &words, &scope).is_ok();
             for clause in &step.minimize {
-                match self.loss(plan, step, clause, &scope, &mut taken) {
+                match self.step_loss(plan, step, clause, &scope, &mut taken) {
                     Ok(loss) => {
                         let path = |part: &str| format!("{base}{}.{part}", loss.figure);
                         losses.push((loss.figure.clone(), path("sum"), path("count"), loss.span));
@@ -521,213 +528,6 @@ impl Checker<'_> {
             figures.push(Figure { name, higher_is_better: higher });
         }
         Ok(figures)
-    }
-
-    /// Elaborates a loss and adds its parts to the accumulators.
-    fn loss(
-        &mut self,
-        plan: &Plan<'_>,
-        step: &Step<'_>,
-        clause: &TrainClause,
-        scope: &Scope,
-        taken: &mut Vec<String>,
-    ) -> Result<Loss> {
-        let TrainClauseKind::Minimize { loss: expr, .. } = &clause.kind else { return Err(Reported) };
-        let figure = match step.name {
-            None => "loss".to_owned(),
-            Some(name) => format!("{}.loss", name.text),
-        };
-        let same = taken.iter().filter(|t| **t == figure || t.starts_with(&format!("{figure}_"))).count();
-        let figure = if same == 0 { figure } else { format!("{figure}_{}", same + 1) };
-        taken.push(figure.clone());
-        let span = expr.span;
-        let value = self.expr(expr, scope)?;
-        let (value, weight) = match &value {
-            Value::Record(fields) => {
-                let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
-                match (field("loss"), field("weight"), fields.len()) {
-                    (Some(loss), Some(weight), 2) => (loss, Some((weight, span))),
-                    _ => {
-                        let message = "a loss that is a record has the fields `loss` and `weight`";
-                        return self.fail(Code::BadLoss, span, message);
-                    }
-                }
-            }
-            _ => (value, None),
-        };
-        let Value::Tensor(tensor) = value else {
-            return self.fail(Code::BadLoss, span, format!("a loss is a tensor, not {}", value.kind()));
-        };
-        let ty = self.tensor_type(tensor);
-        if !ty.dtype.is_float() {
-            return self.fail_hint(
-                Code::BadLoss,
-                span,
-                format!("a loss is a float tensor, not {ty}"),
-                "cast it: `f32(…)`",
-            );
-        }
-        let (sum, count) = self.mean_parts(value, weight, span)?;
-        let base = format!("{}/{figure}", plan.name);
-        let scalar = TensorType::scalar(DType::F32);
-        self.accumulate(&format!("{base}.sum"), &sum, &scalar, span)?;
-        self.accumulate(&format!("{base}.count"), &count, &scalar, span)?;
-        let mean = self.binary(BinaryOperator::Div, (sum, span), (count, span), span)?;
-        let mean = self.as_tensor(&mean, DType::F32, span)?;
-        Ok(Loss { figure, mean: mean.node, span })
-    }
-
-    /// The weights that a loss moves: what it depends on, less what is held, frozen or not in `over`.
-    fn moved(
-        &mut self,
-        loss: &Loss,
-        over: &[DottedName],
-        frozen: &[&DottedName],
-    ) -> Result<Vec<(String, NodeId)>> {
-        let graph = &self.context.builder.graph;
-        let mut reached = vec![false; loss.mean.index() + 1];
-        if let Some(last) = reached.last_mut() {
-            *last = true;
-        }
-        let mut found = HashSet::new();
-        for index in (0..reached.len()).rev() {
-            if !reached.get(index).copied().unwrap_or(false) {
-                continue;
-            }
-            let Some(node) = graph.nodes.get(index) else { continue };
-            if let Op::Variable(path) = &node.op {
-                found.insert(path.clone());
-            }
-            // No gradient passes through `hold`.
-            if node.op == Op::Hold {
-                continue;
-            }
-            for input in &node.inputs {
-                if let Some(slot) = reached.get_mut(input.index()) {
-                    *slot = true;
-                }
-            }
-        }
-        for names in over.iter().chain(frozen.iter().copied()) {
-            let path = dotted(names);
-            let known = self
-                .variables
-                .iter()
-                .any(|v| v.variable.kind == VariableKind::Weight && under(&v.variable.path, &path));
-            if !known {
-                let mut roots: Vec<String> = self
-                    .variables
-                    .iter()
-                    .filter(|v| v.variable.kind == VariableKind::Weight)
-                    .filter_map(|v| v.variable.path.split('.').next().map(str::to_owned))
-                    .collect();
-                roots.dedup();
-                let hint = did_you_mean(&path, roots.iter().map(String::as_str));
-                let message = format!("there are no weights under `{path}`");
-                return Err(
-                    self.report(Diagnostic::error(Code::NoSuchWeights, names.span, message).hint_if(hint))
-                );
-            }
-        }
-        let over: Vec<String> = over.iter().map(dotted).collect();
-        let frozen: Vec<String> = frozen.iter().map(|n| dotted(n)).collect();
-        let mut weights = Vec::new();
-        for declared in &mut self.variables {
-            let variable = &mut declared.variable;
-            if variable.kind != VariableKind::Weight || !found.contains(&variable.path) {
-                continue;
-            }
-            if frozen.iter().any(|f| under(&variable.path, f)) {
-                continue;
-            }
-            let chosen = over.is_empty() || over.iter().any(|o| under(&variable.path, o));
-            if variable.trainable
-                && chosen
-                && let Some(node) = self.context.reads.get(&variable.path)
-            {
-                weights.push((variable.path.clone(), *node));
-            }
-        }
-        if weights.is_empty() {
-            return self.fail(
-                Code::NothingToTrain,
-                loss.span,
-                "this loss depends on no weight that may move",
-            );
-        }
-        Ok(weights)
-    }
-
-    pub(crate) fn gradients(&mut self, y: NodeId, wrt: &[NodeId], span: Span) -> Result<Vec<NodeId>> {
-        self.place(span);
-        match crate::grad::gradient(&mut self.context.builder, y, None, wrt) {
-            Ok(nodes) => Ok(nodes),
-            Err(error) => {
-                let mut diagnostic = Diagnostic::error(Code::NoGradient, error.span, error.message);
-                if error.span != span {
-                    diagnostic = diagnostic.related(span, "its gradient is needed here");
-                }
-                Err(self.report(diagnostic))
-            }
-        }
-    }
-
-    /// Clips by value, then by the norm of all gradients together.
-    fn clipped(&mut self, gradients: Vec<NodeId>, keys: &Keys, span: Span) -> Result<Vec<NodeId>> {
-        self.place(span);
-        let mut gradients = gradients;
-        if let Some(limit) = keys.clip_value {
-            for gradient in &mut gradients {
-                let result = self.clip_value(*gradient, limit);
-                *gradient = self.built(result, span)?;
-            }
-        }
-        if let Some(limit) = keys.clip_norm {
-            let result = self.clip_norm(&gradients, limit);
-            gradients = self.built(result, span)?;
-        }
-        Ok(gradients)
-    }
-
-    fn clip_value(&mut self, x: NodeId, limit: f64) -> std::result::Result<NodeId, crate::graph::TypeError> {
-        let b = &mut self.context.builder;
-        let ty = b.ty(x).clone();
-        let (high, low) = (b.full(limit, &ty)?, b.full(-limit, &ty)?);
-        let below = b.binary(Binary::Min, x, high)?;
-        b.binary(Binary::Max, below, low)
-    }
-
-    /// g · limit / max(norm, limit): unchanged while the norm is within the limit.
-    fn clip_norm(
-        &mut self,
-        all: &[NodeId],
-        limit: f64,
-    ) -> std::result::Result<Vec<NodeId>, crate::graph::TypeError> {
-        let b = &mut self.context.builder;
-        let mut total: Option<NodeId> = None;
-        for &x in all {
-            let x = b.cast(x, DType::F32)?;
-            let square = b.binary(Binary::Mul, x, x)?;
-            let axes: Vec<usize> = (0..b.ty(square).rank()).collect();
-            let sum = b.reduce(Reduction::Sum, square, &axes)?;
-            total = Some(match total {
-                None => sum,
-                Some(total) => b.binary(Binary::Add, total, sum)?,
-            });
-        }
-        let Some(total) = total else { return Ok(Vec::new()) };
-        let norm = b.unary(Unary::Sqrt, total)?;
-        let limit = b.constant(limit, DType::F32)?;
-        let larger = b.binary(Binary::Max, norm, limit)?;
-        let factor = b.binary(Binary::Div, limit, larger)?;
-        let mut clipped = Vec::new();
-        for &x in all {
-            let ty = b.ty(x).clone();
-            let factor = b.cast(factor, ty.dtype)?;
-            let factor = b.broadcast_to(factor, &ty.shape)?;
-            clipped.push(b.binary(Binary::Mul, x, factor)?);
-        }
-        Ok(clipped)
     }
 
     /// `validation.accuracy`
@@ -785,15 +585,6 @@ fn step_entry(training: &str, step: Option<&ast::Name>) -> String {
         None => format!("{training}.step"),
         Some(name) => format!("{training}.step.{}", name.text),
     }
-}
-
-fn dotted(name: &DottedName) -> String {
-    name.parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join(".")
-}
-
-/// Is `path` this instance or inside it?
-fn under(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn names_of(pattern: &ast::Pattern) -> Vec<String> {

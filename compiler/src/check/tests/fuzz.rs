@@ -81,6 +81,7 @@ proptest! {
         }
         let checked = run(&text);
         prop_assert_ne!(checked.module.is_some(), checked.failed());
+        prop_assert!(!checked.diagnostics.iter().any(|d| d.message.contains("fault of the compiler")), "{text}");
     }
 }
 
