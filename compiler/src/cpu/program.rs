@@ -21,7 +21,8 @@ pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) 
         functions.push(bytes.len() as u32);
         bytes.extend(function);
     }
-    let entries = compilation.plans.iter().enumerate().map(|(at, plan)| entry(plan, &compilation.functions[at]));
+    let entries =
+        compilation.plans.iter().enumerate().map(|(at, plan)| entry(plan, &compilation.functions[at]));
     Program {
         name: module.name.clone(),
         variables: module

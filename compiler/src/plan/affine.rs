@@ -221,15 +221,11 @@ mod tests {
         let extents = [n.clone(), d(7), d(5)];
         let v = Affine::variable;
         // [n, 7, 5] seen as [n, 35]: a merge.
-        let merged = reshape(&[v(0), v(1)], &[n.clone(), d(35)], &[n.clone(), d(7), d(5)], &[n.clone(), d(35)]);
+        let merged =
+            reshape(&[v(0), v(1)], &[n.clone(), d(35)], &[n.clone(), d(7), d(5)], &[n.clone(), d(35)]);
         assert_eq!(merged, None, "one variable over 35 does not split into 7 and 5");
-        let split = reshape(
-            &[v(0), v(1), v(2)],
-            &[n.clone(), d(7), d(5)],
-            &[n.clone(), d(35)],
-            &extents,
-        )
-        .unwrap();
+        let split =
+            reshape(&[v(0), v(1), v(2)], &[n.clone(), d(7), d(5)], &[n.clone(), d(35)], &extents).unwrap();
         assert_eq!(split[1].to_string(), "5*i1 + i2");
         // And back again: 5·i1 + i2 splits, because i2 < 5.
         let back = reshape(&split, &[n.clone(), d(35)], &[n, d(7), d(5)], &extents).unwrap();

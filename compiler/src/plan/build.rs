@@ -129,12 +129,7 @@ impl<'a> Build<'a> {
         self.places[id.index()].ok_or(Stop::Need(id))
     }
 
-    fn variable(
-        &mut self,
-        variables: &[Variable],
-        at: usize,
-        places: &mut [Option<BufferId>],
-    ) -> BufferId {
+    fn variable(&mut self, variables: &[Variable], at: usize, places: &mut [Option<BufferId>]) -> BufferId {
         if let Some(place) = places[at] {
             return place;
         }
@@ -196,8 +191,11 @@ impl<'a> Build<'a> {
                 let updates = self.contiguous(node.inputs[0])?;
                 let indices = self.contiguous(node.inputs[1])?;
                 let (outer, inner) = (product(&shape[..*axis]), product(&shape[axis + 1..]));
-                let kernel =
-                    Kernel::ScatterAdd { axis: shape[*axis].clone(), count: count.clone(), inner: inner.clone() };
+                let kernel = Kernel::ScatterAdd {
+                    axis: shape[*axis].clone(),
+                    count: count.clone(),
+                    inner: inner.clone(),
+                };
                 let space = outer.clone() * shape[*axis].clone();
                 let flops = outer * count * inner;
                 self.runtime_kernel(node, kernel, vec![updates, indices], vec![out], space, flops);
@@ -321,8 +319,7 @@ impl<'a> Build<'a> {
         let node = self.graph.node(id);
         let from = &self.graph.node(node.inputs[0]).ty.shape;
         let whole = axes.first() == Some(&0) && !from[0].is(1);
-        let others: Vec<usize> =
-            axes.iter().copied().filter(|a| *a != 0).collect();
+        let others: Vec<usize> = axes.iter().copied().filter(|a| *a != 0).collect();
         if whole && others.iter().any(|a| !from[*a].is(1)) {
             // First within each step of the leading axis, so that the work can be cut along it; then along it.
             let kept: Vec<Dim> =
@@ -362,8 +359,7 @@ impl<'a> Build<'a> {
         let mut extents = kept.clone();
         extents.push(block.clone());
         let mut reader = self.reader(extents);
-        let inside =
-            reader.values.push(ValueOp::Inside(vec![(row, from[0].clone())]), DType::Bool);
+        let inside = reader.values.push(ValueOp::Inside(vec![(row, from[0].clone())]), DType::Bool);
         let value = reader.read_guarded(node.inputs[0], &index, inside)?;
         let neutral = reader.values.constant(neutral(reduction, node.ty.dtype), node.ty.dtype);
         let of = reader.values.push(ValueOp::Select(inside, value, neutral), node.ty.dtype);
@@ -489,12 +485,8 @@ impl<'a> Build<'a> {
         place.extend_from_slice(&index[axis + 2 * spatial..]);
         let at = affine::flatten(&place, to);
         let store = Store { buffer: out, at, value, accumulate: !apart, inner: false };
-        let scatter = Stage {
-            kept: from.clone(),
-            values: reader.values.list,
-            stores: vec![store],
-            ..Stage::default()
-        };
+        let scatter =
+            Stage { kept: from.clone(), values: reader.values.list, stores: vec![store], ..Stage::default() };
         if apart && covered {
             self.nest(node, 0, vec![scatter]);
             return Ok(());
@@ -524,10 +516,16 @@ impl<'a> Build<'a> {
         let table = self.contiguous(node.inputs[0])?;
         let indices = self.contiguous(node.inputs[1])?;
         let (outer, inner) = (product(&shape[..axis]), product(&shape[axis + 1..]));
-        let kernel =
-            Kernel::Gather { axis: shape[axis].clone(), count: count.clone(), inner: inner.clone() };
+        let kernel = Kernel::Gather { axis: shape[axis].clone(), count: count.clone(), inner: inner.clone() };
         let space = outer.clone() * count.clone();
-        self.runtime_kernel(node, kernel, vec![table, indices], vec![out], space.clone(), space.clone() * inner.clone());
+        self.runtime_kernel(
+            node,
+            kernel,
+            vec![table, indices],
+            vec![out],
+            space.clone(),
+            space.clone() * inner.clone(),
+        );
         if let (true, Some(draft)) = (outer.is(1), self.built.drafts.last_mut()) {
             // One row of the result for each index: cut along with what reads it.
             let row = |offset: Dim, size: &Dim| {
@@ -587,18 +585,10 @@ impl<'a> Build<'a> {
         space: Dim,
         flops: Dim,
     ) {
-        let access = |buffer, write| Access {
-            buffer,
-            write,
-            at: None,
-            reach: Dim::constant(1),
-            extents: Vec::new(),
-        };
-        let accesses = ins
-            .iter()
-            .map(|(b, _)| access(*b, false))
-            .chain(outs.iter().map(|b| access(*b, true)))
-            .collect();
+        let access =
+            |buffer, write| Access { buffer, write, at: None, reach: Dim::constant(1), extents: Vec::new() };
+        let accesses =
+            ins.iter().map(|(b, _)| access(*b, false)).chain(outs.iter().map(|b| access(*b, true))).collect();
         let buffers = ins.into_iter().chain(outs.into_iter().map(|b| (b, Dim::constant(0)))).collect();
         self.built.drafts.push(Draft {
             kernel,
@@ -645,7 +635,13 @@ pub fn copy(node: &Node, from: BufferId, to: BufferId) -> Draft {
 }
 
 /// Folds the leading axis of a buffer of shape `from`.
-pub fn fold_leading(reduction: Reduction, dtype: DType, buffer: BufferId, out: BufferId, from: &[Dim]) -> Stage {
+pub fn fold_leading(
+    reduction: Reduction,
+    dtype: DType,
+    buffer: BufferId,
+    out: BufferId,
+    from: &[Dim],
+) -> Stage {
     let kept = from[1..].to_vec();
     let mut values = Values::default();
     let mut index = vec![Affine::variable(kept.len())];

@@ -93,7 +93,11 @@ impl<'a> Reader<'a> {
             }
             Op::Input(_) | Op::Variable(_) | Op::Table(_) => return Err(Stop::Need(id)),
             Op::Hold => return self.read(input(0), index),
-            Op::Reshape | Op::Transpose { .. } | Op::Broadcast { .. } | Op::Slice { .. } | Op::Window { .. } => {
+            Op::Reshape
+            | Op::Transpose { .. }
+            | Op::Broadcast { .. }
+            | Op::Slice { .. }
+            | Op::Window { .. } => {
                 let index = self.seen_through(id, index)?;
                 return match index {
                     Through::Index(index) => self.read(input(0), &index),
@@ -118,9 +122,7 @@ impl<'a> Reader<'a> {
                 let inside = self.values.push(ValueOp::Inside(tests), DType::Bool);
                 let outer = self.guard;
                 let guard = match outer {
-                    Some(outer) => {
-                        self.values.push(ValueOp::Binary(Binary::And, outer, inside), DType::Bool)
-                    }
+                    Some(outer) => self.values.push(ValueOp::Binary(Binary::And, outer, inside), DType::Bool),
                     None => inside,
                 };
                 self.guard = Some(guard);
@@ -237,8 +239,10 @@ pub fn identity(shape: &[Dim], first: usize) -> Vec<Affine> {
     shape
         .iter()
         .enumerate()
-        .map(|(axis, extent)| {
-            if extent.is(1) { Affine::constant(0i64) } else { Affine::variable(first + axis) }
-        })
+        .map(
+            |(axis, extent)| {
+                if extent.is(1) { Affine::constant(0i64) } else { Affine::variable(first + axis) }
+            },
+        )
         .collect()
 }
