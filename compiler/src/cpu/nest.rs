@@ -496,7 +496,7 @@ impl Lower<'_, '_> {
         let left = self.combine(how, dtype, lanes[0], lanes[1])?;
         let right = self.combine(how, dtype, lanes[2], lanes[3])?;
         let result = self.combine(how, dtype, left, right)?;
-        Ok(self.from_lane(result, dtype))
+        Ok(self.lane_to_scalar(result, dtype))
     }
 }
 

@@ -148,7 +148,7 @@ impl Dims {
 
 /// Bytes of text only: the caller, who has the sources, fills files and lines in.
 fn place(span: Span) -> Place {
-    Place { file: span.file.0 as u32, start: span.start, end: span.end, line: 0 }
+    Place { file: span.file.0, start: span.start, end: span.end, line: 0 }
 }
 
 fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {

@@ -46,7 +46,7 @@ impl Body<'_> {
     }
 
     /// A value of an earlier phase.
-    pub fn from_strip(&mut self, lower: &mut Lower<'_, '_>, id: ValueId) -> Result<Option<Held>> {
+    pub fn read_strip(&mut self, lower: &mut Lower<'_, '_>, id: ValueId) -> Result<Option<Held>> {
         let Some(strip) = &self.strip else { return Ok(None) };
         let Some(place) = strip.places[id.index()] else { return Ok(None) };
         if strip.is_here(id) {
@@ -59,7 +59,7 @@ impl Body<'_> {
         Ok(Some(match self.width() {
             Width::Scalar => {
                 let value = lower.b.ins().load(super::nest::lane_type(dtype), flags, address, 0);
-                Held::One(lower.from_lane(value, dtype))
+                Held::One(lower.lane_to_scalar(value, dtype))
             }
             Width::Vectors(parts) => {
                 let ty = vector_type(dtype);

@@ -200,7 +200,7 @@ impl<'a> Body<'a> {
         if let Some(held) = &self.memo[id.index()] {
             return Ok(held.clone());
         }
-        let held = match self.from_strip(lower, id)? {
+        let held = match self.read_strip(lower, id)? {
             Some(held) => held,
             None => self.compute(lower, id)?,
         };
@@ -400,7 +400,7 @@ impl Lower<'_, '_> {
     }
 
     /// A lane of a vector as a scalar.
-    pub fn from_lane(&mut self, value: ir::Value, dtype: DType) -> ir::Value {
+    pub fn lane_to_scalar(&mut self, value: ir::Value, dtype: DType) -> ir::Value {
         match dtype {
             DType::Bool => self.b.ins().icmp_imm_s(ir::condcodes::IntCC::NotEqual, value, 0),
             _ => value,
@@ -601,7 +601,7 @@ impl Lower<'_, '_> {
                         let by = self.b.ins().imul_imm_s(stride, (4 * part) as i64 + i64::from(lane));
                         let place = self.b.ins().iadd(address, by);
                         let element = self.b.ins().extractlane(value, lane);
-                        let mut element = self.from_lane(element, dtype);
+                        let mut element = self.lane_to_scalar(element, dtype);
                         if store.accumulate {
                             let old = self.b.ins().load(scalar_type(dtype)?, flags, place, 0);
                             element = self.add(old, element, dtype);

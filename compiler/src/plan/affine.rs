@@ -25,7 +25,7 @@ impl Affine {
         self.terms.iter().find(|(v, _)| *v == variable).map_or(Dim::constant(0), |(_, c)| c.clone())
     }
 
-    pub fn add(mut self, other: &Affine) -> Affine {
+    pub fn plus(mut self, other: &Affine) -> Affine {
         for (variable, coefficient) in &other.terms {
             self.add_term(*variable, coefficient.clone());
         }
@@ -60,7 +60,7 @@ impl Affine {
     pub fn substitute(&self, with: &dyn Fn(usize) -> Affine) -> Affine {
         let mut sum = Affine::constant(self.constant.clone());
         for (variable, coefficient) in &self.terms {
-            sum = sum.add(&with(*variable).scale(coefficient));
+            sum = sum.plus(&with(*variable).scale(coefficient));
         }
         sum
     }
@@ -160,7 +160,7 @@ pub fn strides(shape: &[Dim]) -> Vec<Dim> {
 /// The offset of an index into a row-major tensor.
 pub fn flatten(index: &[Affine], shape: &[Dim]) -> Affine {
     let strides = strides(shape);
-    index.iter().zip(&strides).fold(Affine::constant(0i64), |sum, (i, s)| sum.add(&i.scale(s)))
+    index.iter().zip(&strides).fold(Affine::constant(0i64), |sum, (i, s)| sum.plus(&i.scale(s)))
 }
 
 /// The index into `from` (row-major) of the element that stands at `index` of the reshaped `to`; `None` when it is not affine.

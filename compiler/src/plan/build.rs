@@ -82,7 +82,11 @@ pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Re
         let at = variable(variables, path)
             .ok_or_else(|| PlanError::at(node, format!("there is no variable `{path}`")))?;
         let target = build.variable(variables, at, &mut variable_places);
-        let place = build.place(*id)?;
+        let mut place = build.place(*id)?;
+        // Another variable's old value is read before any variable changes.
+        if matches!(build.built.buffers[place.index()].storage, Storage::Variable(_)) {
+            place = build.copy(*id, place, None);
+        }
         build.built.updates.push((place, target));
     }
     Ok(build.built)
@@ -243,7 +247,7 @@ impl<'a> Build<'a> {
                     let mut reader = self.reader(shape.clone());
                     let value = reader.read(*input, &index)?;
                     let mut at = index.clone();
-                    at[*axis] = at[*axis].clone().add(&Affine::constant(start.clone()));
+                    at[*axis] = at[*axis].clone().plus(&Affine::constant(start.clone()));
                     start = start + shape[*axis].clone();
                     let store = Store {
                         buffer: out,
@@ -353,7 +357,7 @@ impl<'a> Build<'a> {
         let mut kept = vec![Dim::constant(BLOCKS)];
         kept.extend_from_slice(&from[1..]);
         let partial = self.buffer(id, node.ty.dtype, product(&kept), Storage::Unused);
-        let row = Affine::variable(0).scale(&block).add(&Affine::variable(kept.len()));
+        let row = Affine::variable(0).scale(&block).plus(&Affine::variable(kept.len()));
         let mut index = vec![row.clone()];
         index.extend(identity(&from[1..], 1));
         let mut extents = kept.clone();
@@ -480,7 +484,7 @@ impl<'a> Build<'a> {
         let mut place = index[..axis].to_vec();
         for i in 0..spatial {
             let start = index[axis + i].scale(&Dim::from(stride[i]));
-            place.push(start.add(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
+            place.push(start.plus(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
         }
         place.extend_from_slice(&index[axis + 2 * spatial..]);
         let at = affine::flatten(&place, to);
@@ -529,7 +533,7 @@ impl<'a> Build<'a> {
         if let (true, Some(draft)) = (outer.is(1), self.built.drafts.last_mut()) {
             // One row of the result for each index: cut along with what reads it.
             let row = |offset: Dim, size: &Dim| {
-                Some(Affine::variable(0).scale(size).add(&Affine::constant(offset)))
+                Some(Affine::variable(0).scale(size).plus(&Affine::constant(offset)))
             };
             draft.accesses[1].at = row(draft.buffers[1].1.clone(), &Dim::constant(1));
             draft.accesses[2].at = row(Dim::constant(0), &inner);
@@ -553,7 +557,7 @@ impl<'a> Build<'a> {
         let access = |buffer, offset: &Dim, row: &Dim, write| Access {
             buffer,
             write,
-            at: Some(Affine::variable(0).scale(row).add(&Affine::constant(offset.clone()))),
+            at: Some(Affine::variable(0).scale(row).plus(&Affine::constant(offset.clone()))),
             reach: row.clone(),
             extents: vec![space.clone()],
         };

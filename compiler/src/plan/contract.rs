@@ -136,7 +136,7 @@ impl Build<'_> {
                 let mut at = Affine::constant(offset.clone());
                 for (variable, axis) in batch.iter().chain(&m).enumerate() {
                     if let Some(stride) = of(axis) {
-                        at = at.add(&Affine::variable(variable).scale(&stride));
+                        at = at.plus(&Affine::variable(variable).scale(&stride));
                     }
                 }
                 at
@@ -264,7 +264,7 @@ impl Build<'_> {
         for ((variable, axis), stride) in axes.iter_mut().enumerate().zip(super::affine::strides(&shape)) {
             let slot = if of_a { &mut axis.a } else { &mut axis.b };
             let old = slot.replace(stride).unwrap_or(Dim::constant(0));
-            load = load.add(&Affine::variable(variable).scale(&old));
+            load = load.plus(&Affine::variable(variable).scale(&old));
         }
         let to = self.buffer(id, DType::F32, product(&shape), Storage::Unused);
         let mut values = Values::default();

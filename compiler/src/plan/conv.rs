@@ -80,12 +80,12 @@ impl Build<'_> {
         let image = |size: &Dim| Affine::variable(0).scale(size);
         let access = |buffer, write, at, reach| Access { buffer, write, at, reach, extents: loops.clone() };
         let accesses = vec![
-            access(left.0, false, Some(image(&whole).add(&Affine::constant(left.1.clone()))), whole.clone()),
+            access(left.0, false, Some(image(&whole).plus(&Affine::constant(left.1.clone()))), whole.clone()),
             access(right.0, false, None, one()),
             access(
                 out,
                 true,
-                Some(image(&(row.clone() * rows.clone())).add(&Affine::variable(1).scale(&row))),
+                Some(image(&(row.clone() * rows.clone())).plus(&Affine::variable(1).scale(&row))),
                 row,
             ),
         ];

@@ -153,7 +153,8 @@ fn reuse(built: &mut Built, segments: &[Segment]) {
             continue;
         }
         for store in &stage.stores {
-            if !ours(built, store.buffer) || uses(store.buffer).first() != Some(&at) {
+            let fresh = built.buffers[store.buffer.index()].storage == Storage::Unused;
+            if !fresh || uses(store.buffer).first() != Some(&at) {
                 continue;
             }
             let found = stage.reads().map(|(b, _)| b).find(|&from| {

@@ -110,8 +110,9 @@ impl<'a> Reader<'a> {
                 let from = &graph.node(input(0)).ty.shape;
                 let (mut inner, mut tests) = (Vec::new(), Vec::new());
                 for (axis, (before, after)) in amounts.iter().enumerate() {
-                    let at = index[axis].clone().add(&Affine::constant(Dim::constant(0) - before.clone()));
-                    if !(before.is(0) && after.is(0)) && !at.within(&from[axis], &self.extents) {
+                    let at = index[axis].clone().plus(&Affine::constant(Dim::constant(0) - before.clone()));
+                    let untouched = before.is(0) && after.is(0);
+                    if !untouched && !at.within(&from[axis], &self.extents) {
                         tests.push((at.clone(), from[axis].clone()));
                     }
                     inner.push(at);
@@ -209,7 +210,7 @@ impl<'a> Reader<'a> {
             Op::Slice { axis, start, step } => {
                 let mut inner = index.to_vec();
                 inner[*axis] =
-                    inner[*axis].scale(&Dim::constant(*step)).add(&Affine::constant(start.clone()));
+                    inner[*axis].scale(&Dim::constant(*step)).plus(&Affine::constant(start.clone()));
                 inner
             }
             Op::Window { axis, size, stride, dilation } => {
@@ -217,7 +218,7 @@ impl<'a> Reader<'a> {
                 let mut inner = index[..*axis].to_vec();
                 for i in 0..spatial {
                     let place = index[axis + i].scale(&Dim::from(stride[i]));
-                    inner.push(place.add(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
+                    inner.push(place.plus(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
                 }
                 inner.extend_from_slice(&index[axis + 2 * spatial..]);
                 inner

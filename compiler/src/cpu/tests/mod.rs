@@ -1,5 +1,6 @@
 //! Programs against the reference evaluator: the same graphs, on one thread and on two.
 
+mod forms;
 mod models;
 
 use super::{Target, compile};
