@@ -66,7 +66,13 @@ impl Lower<'_, '_> {
     }
 
     /// Whether x is a better extreme than the best so far; a first NaN is.
-    pub fn better(&mut self, largest: bool, dtype: DType, x: ir::Value, best: ir::Value) -> Result<ir::Value> {
+    pub fn better(
+        &mut self,
+        largest: bool,
+        dtype: DType,
+        x: ir::Value,
+        best: ir::Value,
+    ) -> Result<ir::Value> {
         if !dtype.is_float() {
             let order = match (largest, dtype == DType::U8) {
                 (true, false) => IntCC::SignedGreaterThan,
@@ -347,9 +353,7 @@ impl Lower<'_, '_> {
             (ValueOp::Unary(Unary::Not, _), [x]) => self.b.ins().bnot(*x),
             (ValueOp::Binary(Binary::And, ..), [x, y]) => self.b.ins().band(*x, *y),
             (ValueOp::Binary(Binary::Or, ..), [x, y]) => self.b.ins().bor(*x, *y),
-            _ if dtype == DType::F32 => {
-                self.float(op, v, known)?.ok_or_else(|| unsupported(op, dtype))?
-            }
+            _ if dtype == DType::F32 => self.float(op, v, known)?.ok_or_else(|| unsupported(op, dtype))?,
             (ValueOp::Unary(Unary::Neg, _), [x]) => self.b.ins().ineg(*x),
             (ValueOp::Unary(Unary::Abs, _), [x]) => self.b.ins().iabs(*x),
             (ValueOp::Binary(Binary::Add, ..), [x, y]) => self.b.ins().iadd(*x, *y),

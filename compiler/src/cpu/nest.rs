@@ -4,8 +4,8 @@
 //! very same operations, so an element's bits do not depend on where a range begins. A reduction along the vector axis keeps
 //! 16 partial sums, element i going to sum i mod 16, and folds them in one fixed tree.
 
-use super::value::{Body, Held, Width};
 use super::Job;
+use super::value::{Body, Held, Width};
 use crate::graph::op::Reduction;
 use crate::graph::{DType, Dim};
 use crate::plan::affine::Affine;
@@ -138,8 +138,7 @@ impl Lower<'_, '_> {
         fit: i64,
         body: &mut dyn FnMut(&mut Self, ir::Value) -> Result<()>,
     ) -> Result<()> {
-        let (head, inside, after) =
-            (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let (head, inside, after) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let limit = if fit == 1 {
             hi
         } else {
@@ -306,18 +305,12 @@ impl Lower<'_, '_> {
     fn at_point(&mut self, stage: &Stage, body: &mut Body<'_>, width: Width) -> Result<()> {
         body.begin(width);
         if stage.reductions.is_empty() && stage.reduced.is_empty() {
-            for store in &stage.stores {
-                self.store(body, store)?;
-            }
-            return Ok(());
+            return self.stores(body, false);
         }
         let results = self.reduce_here(stage, body, width)?;
         body.begin(width);
         body.reduced = results;
-        for store in stage.stores.iter().filter(|s| !s.inner) {
-            self.store(body, store)?;
-        }
-        Ok(())
+        self.stores(body, false)
     }
 
     /// Walks the reduced loops with the results in registers.
@@ -331,9 +324,7 @@ impl Lower<'_, '_> {
         let unroll = steps.is_some_and(|s| s <= UNROLL);
         self.reduced_loops(stage, 0, unroll, &mut |lower| {
             body.begin(width);
-            for store in stage.stores.iter().filter(|s| s.inner) {
-                lower.store(body, store)?;
-            }
+            lower.stores(body, true)?;
             for fold in &folds {
                 fold.step(lower, stage, body, width)?;
             }
@@ -402,9 +393,7 @@ impl Lower<'_, '_> {
                 lower.steps(variable, hi, LANES, LANES, &mut |lower, at| {
                     lower.iv[axis] = Some(at);
                     body.begin(Width::Vectors(4));
-                    for store in stage.stores.iter().filter(|s| s.inner) {
-                        lower.store(&mut body, store)?;
-                    }
+                    lower.stores(&mut body, true)?;
                     for fold in &folds {
                         fold.step(lower, stage, &mut body, Width::Vectors(4))?;
                     }
@@ -418,9 +407,7 @@ impl Lower<'_, '_> {
                 lower.steps(variable, hi, 1, 1, &mut |lower, at| {
                     lower.iv[axis] = Some(at);
                     body.begin(Width::Scalar);
-                    for store in stage.stores.iter().filter(|s| s.inner) {
-                        lower.store(&mut body, store)?;
-                    }
+                    lower.stores(&mut body, true)?;
                     lower.fold_one(stage, &mut body, &lanes, at)
                 })?;
             }
@@ -433,10 +420,7 @@ impl Lower<'_, '_> {
         self.iv[axis] = None;
         body.begin(Width::Scalar);
         body.reduced = results;
-        for store in stage.stores.iter().filter(|s| !s.inner) {
-            self.store(&mut body, store)?;
-        }
-        Ok(())
+        self.stores(&mut body, false)
     }
 
     fn outer_reduced(
@@ -504,8 +488,7 @@ impl Lower<'_, '_> {
         let dtype = stage.value(of).dtype;
         let ty = vector_type(dtype);
         let flags = MemFlagsData::trusted();
-        let parts: Vec<ir::Value> =
-            (0..4).map(|p| self.b.ins().load(ty, flags, address, 16 * p)).collect();
+        let parts: Vec<ir::Value> = (0..4).map(|p| self.b.ins().load(ty, flags, address, 16 * p)).collect();
         let left = self.combine(how, dtype, parts[0], parts[1])?;
         let right = self.combine(how, dtype, parts[2], parts[3])?;
         let sum = self.combine(how, dtype, left, right)?;
@@ -513,7 +496,7 @@ impl Lower<'_, '_> {
         let left = self.combine(how, dtype, lanes[0], lanes[1])?;
         let right = self.combine(how, dtype, lanes[2], lanes[3])?;
         let result = self.combine(how, dtype, left, right)?;
-        Ok(self.from_lane(result, dtype))
+        Ok(self.lane_to_scalar(result, dtype))
     }
 }
 

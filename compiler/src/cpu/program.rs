@@ -21,7 +21,8 @@ pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) 
         functions.push(bytes.len() as u32);
         bytes.extend(function);
     }
-    let entries = compilation.plans.iter().enumerate().map(|(at, plan)| entry(plan, &compilation.functions[at]));
+    let entries =
+        compilation.plans.iter().enumerate().map(|(at, plan)| entry(plan, &compilation.functions[at]));
     Program {
         name: module.name.clone(),
         variables: module
@@ -147,7 +148,7 @@ impl Dims {
 
 /// Bytes of text only: the caller, who has the sources, fills files and lines in.
 fn place(span: Span) -> Place {
-    Place { file: span.file.0 as u32, start: span.start, end: span.end, line: 0 }
+    Place { file: span.file.0, start: span.start, end: span.end, line: 0 }
 }
 
 fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {

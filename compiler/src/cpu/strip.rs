@@ -9,9 +9,7 @@ use super::nest::{LANES, Lower, Result, vector_type};
 use super::value::{Body, Held, Width, function_of};
 use crate::graph::op::Distribution;
 use crate::plan::nest::{Stage, ValueId, ValueOp};
-use cranelift_codegen::ir::{
-    self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types,
-};
+use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types};
 use smallvec::SmallVec;
 use weft_runtime::kernels::math::MathFunction;
 
@@ -48,7 +46,7 @@ impl Body<'_> {
     }
 
     /// A value of an earlier phase.
-    pub fn from_strip(&mut self, lower: &mut Lower<'_, '_>, id: ValueId) -> Result<Option<Held>> {
+    pub fn read_strip(&mut self, lower: &mut Lower<'_, '_>, id: ValueId) -> Result<Option<Held>> {
         let Some(strip) = &self.strip else { return Ok(None) };
         let Some(place) = strip.places[id.index()] else { return Ok(None) };
         if strip.is_here(id) {
@@ -61,7 +59,7 @@ impl Body<'_> {
         Ok(Some(match self.width() {
             Width::Scalar => {
                 let value = lower.b.ins().load(super::nest::lane_type(dtype), flags, address, 0);
-                Held::One(lower.from_lane(value, dtype))
+                Held::One(lower.lane_to_scalar(value, dtype))
             }
             Width::Vectors(parts) => {
                 let ty = vector_type(dtype);
@@ -87,10 +85,8 @@ impl Body<'_> {
             called[at] = call || matches!(value.op, ValueOp::Random { .. });
             level[at] = highest + usize::from(called[at]);
             for operand in value.op.operands() {
-                let leaf = matches!(
-                    stage.value(operand).op,
-                    ValueOp::Load { when: None, .. } | ValueOp::Index(_)
-                );
+                let leaf =
+                    matches!(stage.value(operand).op, ValueOp::Load { when: None, .. } | ValueOp::Index(_));
                 // An argument of a call, or a value that a later phase reads and that is no plain load.
                 if self.varies(operand) && (call || level[operand.index()] < level[at] && !leaf) {
                     crosses[operand.index()] = true;
@@ -99,9 +95,7 @@ impl Body<'_> {
         }
         // The last phase stores and reduces.
         let last = level.iter().copied().max().unwrap_or(0);
-        for id in
-            stage.stores.iter().map(|s| s.value).chain(stage.reductions.iter().map(|r| r.of))
-        {
+        for id in stage.stores.iter().map(|s| s.value).chain(stage.reductions.iter().map(|r| r.of)) {
             let leaf = matches!(stage.value(id).op, ValueOp::Load { when: None, .. } | ValueOp::Index(_));
             if self.varies(id) && level[id.index()] < last && !leaf {
                 crosses[id.index()] = true;
@@ -124,11 +118,8 @@ impl Lower<'_, '_> {
         hi: ir::Value,
     ) -> Result<()> {
         self.strips(stage, body, lo, hi, &mut |lower, body, width, _| {
-            for store in &stage.stores {
-                lower.store(body, store)?;
-            }
             let _ = width;
-            Ok(())
+            lower.stores(body, false)
         })
     }
 
@@ -142,9 +133,7 @@ impl Lower<'_, '_> {
     ) -> Result<()> {
         let zero = self.int(0);
         self.strips(stage, body, zero, hi, &mut |lower, body, width, at| {
-            for store in stage.stores.iter().filter(|s| s.inner) {
-                lower.store(body, store)?;
-            }
+            lower.stores(body, true)?;
             match width {
                 // Strips start at multiples of 16, so the four vectors are the lanes in order.
                 Width::Vectors(4) => {

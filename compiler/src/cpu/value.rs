@@ -86,8 +86,7 @@ impl<'a> Body<'a> {
             }
             if let ValueOp::Reduced(place) = value.op {
                 inside[at] = true;
-                varies[at] =
-                    kept_axis && stage.reductions.get(place).is_some_and(|r| varies[r.of.index()]);
+                varies[at] = kept_axis && stage.reductions.get(place).is_some_and(|r| varies[r.of.index()]);
             }
         }
         for id in stage.stores.iter().map(|s| s.value).chain(stage.reductions.iter().map(|r| r.of)) {
@@ -132,7 +131,8 @@ impl<'a> Body<'a> {
         let values = self.stage.values.iter().enumerate().filter(|(at, _)| self.varies[*at]);
         let mut fits = values.map(|(_, value)| match &value.op {
             ValueOp::Load { when, .. } => {
-                (wide(value.dtype) || value.dtype == DType::U8) && when.is_none_or(|w| !self.varies[w.index()])
+                (wide(value.dtype) || value.dtype == DType::U8)
+                    && when.is_none_or(|w| !self.varies[w.index()])
             }
             ValueOp::LoadIndexed { index, when, .. } => {
                 wide(value.dtype)
@@ -156,7 +156,8 @@ impl<'a> Body<'a> {
             },
             ValueOp::Compare(_, x, _) => wide(self.stage.value(*x).dtype),
             ValueOp::Cast(x) => {
-                wide(value.dtype) && (wide(self.stage.value(*x).dtype) || self.stage.value(*x).dtype == DType::U8)
+                wide(value.dtype)
+                    && (wide(self.stage.value(*x).dtype) || self.stage.value(*x).dtype == DType::U8)
             }
             _ => wide(value.dtype),
         });
@@ -199,7 +200,7 @@ impl<'a> Body<'a> {
         if let Some(held) = &self.memo[id.index()] {
             return Ok(held.clone());
         }
-        let held = match self.from_strip(lower, id)? {
+        let held = match self.read_strip(lower, id)? {
             Some(held) => held,
             None => self.compute(lower, id)?,
         };
@@ -296,8 +297,7 @@ impl<'a> Body<'a> {
 
     /// Which operands are constants that are no NaN.
     fn known(&self, ids: &[ValueId]) -> SmallVec<[bool; 3]> {
-        let number =
-            |id: &ValueId| matches!(self.stage.value(*id).op, ValueOp::Constant(b) if !f64::from_bits(b).is_nan());
+        let number = |id: &ValueId| matches!(self.stage.value(*id).op, ValueOp::Constant(b) if !f64::from_bits(b).is_nan());
         ids.iter().map(number).collect()
     }
 
@@ -309,7 +309,9 @@ impl<'a> Body<'a> {
     fn fused(&mut self, lower: &mut Lower<'_, '_>, id: ValueId, wide: bool) -> Result<Option<Held>> {
         let stage = self.stage;
         let (op, x, y) = match stage.value(id).op {
-            ValueOp::Binary(op @ (Binary::Add | Binary::Sub), x, y) if stage.value(id).dtype == DType::F32 => {
+            ValueOp::Binary(op @ (Binary::Add | Binary::Sub), x, y)
+                if stage.value(id).dtype == DType::F32 =>
+            {
                 (op, x, y)
             }
             _ => return Ok(None),
@@ -398,7 +400,7 @@ impl Lower<'_, '_> {
     }
 
     /// A lane of a vector as a scalar.
-    pub fn from_lane(&mut self, value: ir::Value, dtype: DType) -> ir::Value {
+    pub fn lane_to_scalar(&mut self, value: ir::Value, dtype: DType) -> ir::Value {
         match dtype {
             DType::Bool => self.b.ins().icmp_imm_s(ir::condcodes::IntCC::NotEqual, value, 0),
             _ => value,
@@ -532,7 +534,25 @@ impl Lower<'_, '_> {
         self.b.ins().icmp(ir::condcodes::IntCC::NotEqual, words, zero)
     }
 
-    pub fn store(&mut self, body: &mut Body<'_>, store: &Store) -> Result<()> {
+    /// The stores inside (or after) the reduced loops. All that is read at this point is read before anything is written: a result may
+    /// lie over an operand.
+    pub fn stores(&mut self, body: &mut Body<'_>, inner: bool) -> Result<()> {
+        let stage = body.stage;
+        for store in stage.stores.iter().filter(|s| s.inner == inner) {
+            body.value(self, store.value)?;
+        }
+        if inner {
+            for reduce in &stage.reductions {
+                body.value(self, reduce.of)?;
+            }
+        }
+        for store in stage.stores.iter().filter(|s| s.inner == inner) {
+            self.store(body, store)?;
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, body: &mut Body<'_>, store: &Store) -> Result<()> {
         let held = body.value(self, store.value)?;
         let dtype = body.stage.value(store.value).dtype;
         let slot = store.buffer.index();
@@ -581,7 +601,7 @@ impl Lower<'_, '_> {
                         let by = self.b.ins().imul_imm_s(stride, (4 * part) as i64 + i64::from(lane));
                         let place = self.b.ins().iadd(address, by);
                         let element = self.b.ins().extractlane(value, lane);
-                        let mut element = self.from_lane(element, dtype);
+                        let mut element = self.lane_to_scalar(element, dtype);
                         if store.accumulate {
                             let old = self.b.ins().load(scalar_type(dtype)?, flags, place, 0);
                             element = self.add(old, element, dtype);
@@ -712,10 +732,7 @@ pub fn scalar_type(dtype: DType) -> Result<ir::Type> {
 }
 
 /// Orders for comparisons of signed and unsigned integers and of floats.
-pub fn conditions(
-    compare: Compare,
-    unsigned: bool,
-) -> (ir::condcodes::IntCC, ir::condcodes::FloatCC) {
+pub fn conditions(compare: Compare, unsigned: bool) -> (ir::condcodes::IntCC, ir::condcodes::FloatCC) {
     use ir::condcodes::{FloatCC, IntCC};
     match (compare, unsigned) {
         (Compare::Eq, _) => (IntCC::Equal, FloatCC::Equal),

@@ -25,7 +25,7 @@ impl Affine {
         self.terms.iter().find(|(v, _)| *v == variable).map_or(Dim::constant(0), |(_, c)| c.clone())
     }
 
-    pub fn add(mut self, other: &Affine) -> Affine {
+    pub fn plus(mut self, other: &Affine) -> Affine {
         for (variable, coefficient) in &other.terms {
             self.add_term(*variable, coefficient.clone());
         }
@@ -60,7 +60,7 @@ impl Affine {
     pub fn substitute(&self, with: &dyn Fn(usize) -> Affine) -> Affine {
         let mut sum = Affine::constant(self.constant.clone());
         for (variable, coefficient) in &self.terms {
-            sum = sum.add(&with(*variable).scale(coefficient));
+            sum = sum.plus(&with(*variable).scale(coefficient));
         }
         sum
     }
@@ -160,7 +160,7 @@ pub fn strides(shape: &[Dim]) -> Vec<Dim> {
 /// The offset of an index into a row-major tensor.
 pub fn flatten(index: &[Affine], shape: &[Dim]) -> Affine {
     let strides = strides(shape);
-    index.iter().zip(&strides).fold(Affine::constant(0i64), |sum, (i, s)| sum.add(&i.scale(s)))
+    index.iter().zip(&strides).fold(Affine::constant(0i64), |sum, (i, s)| sum.plus(&i.scale(s)))
 }
 
 /// The index into `from` (row-major) of the element that stands at `index` of the reshaped `to`; `None` when it is not affine.
@@ -221,15 +221,11 @@ mod tests {
         let extents = [n.clone(), d(7), d(5)];
         let v = Affine::variable;
         // [n, 7, 5] seen as [n, 35]: a merge.
-        let merged = reshape(&[v(0), v(1)], &[n.clone(), d(35)], &[n.clone(), d(7), d(5)], &[n.clone(), d(35)]);
+        let merged =
+            reshape(&[v(0), v(1)], &[n.clone(), d(35)], &[n.clone(), d(7), d(5)], &[n.clone(), d(35)]);
         assert_eq!(merged, None, "one variable over 35 does not split into 7 and 5");
-        let split = reshape(
-            &[v(0), v(1), v(2)],
-            &[n.clone(), d(7), d(5)],
-            &[n.clone(), d(35)],
-            &extents,
-        )
-        .unwrap();
+        let split =
+            reshape(&[v(0), v(1), v(2)], &[n.clone(), d(7), d(5)], &[n.clone(), d(35)], &extents).unwrap();
         assert_eq!(split[1].to_string(), "5*i1 + i2");
         // And back again: 5·i1 + i2 splits, because i2 < 5.
         let back = reshape(&split, &[n.clone(), d(35)], &[n, d(7), d(5)], &extents).unwrap();

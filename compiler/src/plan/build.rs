@@ -82,7 +82,11 @@ pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Re
         let at = variable(variables, path)
             .ok_or_else(|| PlanError::at(node, format!("there is no variable `{path}`")))?;
         let target = build.variable(variables, at, &mut variable_places);
-        let place = build.place(*id)?;
+        let mut place = build.place(*id)?;
+        // Another variable's old value is read before any variable changes.
+        if matches!(build.built.buffers[place.index()].storage, Storage::Variable(_)) {
+            place = build.copy(*id, place, None);
+        }
         build.built.updates.push((place, target));
     }
     Ok(build.built)
@@ -129,12 +133,7 @@ impl<'a> Build<'a> {
         self.places[id.index()].ok_or(Stop::Need(id))
     }
 
-    fn variable(
-        &mut self,
-        variables: &[Variable],
-        at: usize,
-        places: &mut [Option<BufferId>],
-    ) -> BufferId {
+    fn variable(&mut self, variables: &[Variable], at: usize, places: &mut [Option<BufferId>]) -> BufferId {
         if let Some(place) = places[at] {
             return place;
         }
@@ -196,8 +195,11 @@ impl<'a> Build<'a> {
                 let updates = self.contiguous(node.inputs[0])?;
                 let indices = self.contiguous(node.inputs[1])?;
                 let (outer, inner) = (product(&shape[..*axis]), product(&shape[axis + 1..]));
-                let kernel =
-                    Kernel::ScatterAdd { axis: shape[*axis].clone(), count: count.clone(), inner: inner.clone() };
+                let kernel = Kernel::ScatterAdd {
+                    axis: shape[*axis].clone(),
+                    count: count.clone(),
+                    inner: inner.clone(),
+                };
                 let space = outer.clone() * shape[*axis].clone();
                 let flops = outer * count * inner;
                 self.runtime_kernel(node, kernel, vec![updates, indices], vec![out], space, flops);
@@ -245,7 +247,7 @@ impl<'a> Build<'a> {
                     let mut reader = self.reader(shape.clone());
                     let value = reader.read(*input, &index)?;
                     let mut at = index.clone();
-                    at[*axis] = at[*axis].clone().add(&Affine::constant(start.clone()));
+                    at[*axis] = at[*axis].clone().plus(&Affine::constant(start.clone()));
                     start = start + shape[*axis].clone();
                     let store = Store {
                         buffer: out,
@@ -321,8 +323,7 @@ impl<'a> Build<'a> {
         let node = self.graph.node(id);
         let from = &self.graph.node(node.inputs[0]).ty.shape;
         let whole = axes.first() == Some(&0) && !from[0].is(1);
-        let others: Vec<usize> =
-            axes.iter().copied().filter(|a| *a != 0).collect();
+        let others: Vec<usize> = axes.iter().copied().filter(|a| *a != 0).collect();
         if whole && others.iter().any(|a| !from[*a].is(1)) {
             // First within each step of the leading axis, so that the work can be cut along it; then along it.
             let kept: Vec<Dim> =
@@ -356,14 +357,13 @@ impl<'a> Build<'a> {
         let mut kept = vec![Dim::constant(BLOCKS)];
         kept.extend_from_slice(&from[1..]);
         let partial = self.buffer(id, node.ty.dtype, product(&kept), Storage::Unused);
-        let row = Affine::variable(0).scale(&block).add(&Affine::variable(kept.len()));
+        let row = Affine::variable(0).scale(&block).plus(&Affine::variable(kept.len()));
         let mut index = vec![row.clone()];
         index.extend(identity(&from[1..], 1));
         let mut extents = kept.clone();
         extents.push(block.clone());
         let mut reader = self.reader(extents);
-        let inside =
-            reader.values.push(ValueOp::Inside(vec![(row, from[0].clone())]), DType::Bool);
+        let inside = reader.values.push(ValueOp::Inside(vec![(row, from[0].clone())]), DType::Bool);
         let value = reader.read_guarded(node.inputs[0], &index, inside)?;
         let neutral = reader.values.constant(neutral(reduction, node.ty.dtype), node.ty.dtype);
         let of = reader.values.push(ValueOp::Select(inside, value, neutral), node.ty.dtype);
@@ -484,17 +484,13 @@ impl<'a> Build<'a> {
         let mut place = index[..axis].to_vec();
         for i in 0..spatial {
             let start = index[axis + i].scale(&Dim::from(stride[i]));
-            place.push(start.add(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
+            place.push(start.plus(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
         }
         place.extend_from_slice(&index[axis + 2 * spatial..]);
         let at = affine::flatten(&place, to);
         let store = Store { buffer: out, at, value, accumulate: !apart, inner: false };
-        let scatter = Stage {
-            kept: from.clone(),
-            values: reader.values.list,
-            stores: vec![store],
-            ..Stage::default()
-        };
+        let scatter =
+            Stage { kept: from.clone(), values: reader.values.list, stores: vec![store], ..Stage::default() };
         if apart && covered {
             self.nest(node, 0, vec![scatter]);
             return Ok(());
@@ -524,14 +520,20 @@ impl<'a> Build<'a> {
         let table = self.contiguous(node.inputs[0])?;
         let indices = self.contiguous(node.inputs[1])?;
         let (outer, inner) = (product(&shape[..axis]), product(&shape[axis + 1..]));
-        let kernel =
-            Kernel::Gather { axis: shape[axis].clone(), count: count.clone(), inner: inner.clone() };
+        let kernel = Kernel::Gather { axis: shape[axis].clone(), count: count.clone(), inner: inner.clone() };
         let space = outer.clone() * count.clone();
-        self.runtime_kernel(node, kernel, vec![table, indices], vec![out], space.clone(), space.clone() * inner.clone());
+        self.runtime_kernel(
+            node,
+            kernel,
+            vec![table, indices],
+            vec![out],
+            space.clone(),
+            space.clone() * inner.clone(),
+        );
         if let (true, Some(draft)) = (outer.is(1), self.built.drafts.last_mut()) {
             // One row of the result for each index: cut along with what reads it.
             let row = |offset: Dim, size: &Dim| {
-                Some(Affine::variable(0).scale(size).add(&Affine::constant(offset)))
+                Some(Affine::variable(0).scale(size).plus(&Affine::constant(offset)))
             };
             draft.accesses[1].at = row(draft.buffers[1].1.clone(), &Dim::constant(1));
             draft.accesses[2].at = row(Dim::constant(0), &inner);
@@ -555,7 +557,7 @@ impl<'a> Build<'a> {
         let access = |buffer, offset: &Dim, row: &Dim, write| Access {
             buffer,
             write,
-            at: Some(Affine::variable(0).scale(row).add(&Affine::constant(offset.clone()))),
+            at: Some(Affine::variable(0).scale(row).plus(&Affine::constant(offset.clone()))),
             reach: row.clone(),
             extents: vec![space.clone()],
         };
@@ -587,18 +589,10 @@ impl<'a> Build<'a> {
         space: Dim,
         flops: Dim,
     ) {
-        let access = |buffer, write| Access {
-            buffer,
-            write,
-            at: None,
-            reach: Dim::constant(1),
-            extents: Vec::new(),
-        };
-        let accesses = ins
-            .iter()
-            .map(|(b, _)| access(*b, false))
-            .chain(outs.iter().map(|b| access(*b, true)))
-            .collect();
+        let access =
+            |buffer, write| Access { buffer, write, at: None, reach: Dim::constant(1), extents: Vec::new() };
+        let accesses =
+            ins.iter().map(|(b, _)| access(*b, false)).chain(outs.iter().map(|b| access(*b, true))).collect();
         let buffers = ins.into_iter().chain(outs.into_iter().map(|b| (b, Dim::constant(0)))).collect();
         self.built.drafts.push(Draft {
             kernel,
@@ -645,7 +639,13 @@ pub fn copy(node: &Node, from: BufferId, to: BufferId) -> Draft {
 }
 
 /// Folds the leading axis of a buffer of shape `from`.
-pub fn fold_leading(reduction: Reduction, dtype: DType, buffer: BufferId, out: BufferId, from: &[Dim]) -> Stage {
+pub fn fold_leading(
+    reduction: Reduction,
+    dtype: DType,
+    buffer: BufferId,
+    out: BufferId,
+    from: &[Dim],
+) -> Stage {
     let kept = from[1..].to_vec();
     let mut values = Values::default();
     let mut index = vec![Affine::variable(kept.len())];

@@ -123,20 +123,20 @@ impl Build<'_> {
         (a, b): ((BufferId, Dim), (BufferId, Dim)),
         packed: bool,
     ) {
-        let extents =
-            |axes: &[Stride]| product(&axes.iter().map(|s| s.extent.clone()).collect::<Vec<_>>());
+        let extents = |axes: &[Stride]| product(&axes.iter().map(|s| s.extent.clone()).collect::<Vec<_>>());
         let rows = extents(&batch) * extents(&m);
         let depth = extents(&k);
         let leading = batch.iter().chain(&m).next().map(|s| s.extent.clone());
         let flops = Dim::constant(2) * rows.clone() * n.extent.clone() * depth.clone();
-        let by_rows = leading.is_some_and(|e| e.as_constant().is_none()) || self.built.estimate(&rows) >= 1024;
+        let by_rows =
+            leading.is_some_and(|e| e.as_constant().is_none()) || self.built.estimate(&rows) >= 1024;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
             let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {
                 let mut at = Affine::constant(offset.clone());
                 for (variable, axis) in batch.iter().chain(&m).enumerate() {
                     if let Some(stride) = of(axis) {
-                        at = at.add(&Affine::variable(variable).scale(&stride));
+                        at = at.plus(&Affine::variable(variable).scale(&stride));
                     }
                 }
                 at
@@ -214,8 +214,7 @@ impl Build<'_> {
             return;
         }
         let elements = node.ty.elements();
-        let parts =
-            self.buffer(id, node.ty.dtype, Dim::constant(splits) * elements.clone(), Storage::Unused);
+        let parts = self.buffer(id, node.ty.dtype, Dim::constant(splits) * elements.clone(), Storage::Unused);
         self.runtime_kernel(node, kernel, ins, vec![parts], space, flops);
         let from = [Dim::constant(splits), elements];
         let stage = fold_leading(Reduction::Sum, node.ty.dtype, parts, out, &from);
@@ -265,12 +264,11 @@ impl Build<'_> {
         for ((variable, axis), stride) in axes.iter_mut().enumerate().zip(super::affine::strides(&shape)) {
             let slot = if of_a { &mut axis.a } else { &mut axis.b };
             let old = slot.replace(stride).unwrap_or(Dim::constant(0));
-            load = load.add(&Affine::variable(variable).scale(&old));
+            load = load.plus(&Affine::variable(variable).scale(&old));
         }
         let to = self.buffer(id, DType::F32, product(&shape), Storage::Unused);
         let mut values = Values::default();
-        let value =
-            values.push(ValueOp::Load { buffer: from.0, at: load, when: None }, DType::F32);
+        let value = values.push(ValueOp::Load { buffer: from.0, at: load, when: None }, DType::F32);
         let at = super::affine::flatten(&identity(&shape, 0), &shape);
         let stage = Stage {
             kept: shape,

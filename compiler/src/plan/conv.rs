@@ -80,17 +80,12 @@ impl Build<'_> {
         let image = |size: &Dim| Affine::variable(0).scale(size);
         let access = |buffer, write, at, reach| Access { buffer, write, at, reach, extents: loops.clone() };
         let accesses = vec![
-            access(
-                left.0,
-                false,
-                Some(image(&whole).add(&Affine::constant(left.1.clone()))),
-                whole.clone(),
-            ),
+            access(left.0, false, Some(image(&whole).plus(&Affine::constant(left.1.clone()))), whole.clone()),
             access(right.0, false, None, one()),
             access(
                 out,
                 true,
-                Some(image(&(row.clone() * rows.clone())).add(&Affine::variable(1).scale(&row))),
+                Some(image(&(row.clone() * rows.clone())).plus(&Affine::variable(1).scale(&row))),
                 row,
             ),
         ];
@@ -121,7 +116,8 @@ impl Build<'_> {
         let space = taps.clone() * panels;
         let elements = space.clone() * co.clone() * Dim::from(PANEL);
         let to = self.buffer(id, DType::F32, elements.clone(), Storage::Unused);
-        let axis = |extent: &Dim, stride: Dim| Stride { extent: extent.clone(), a: Some(stride), b: None, c: None };
+        let axis =
+            |extent: &Dim, stride: Dim| Stride { extent: extent.clone(), a: Some(stride), b: None, c: None };
         let kernel = Kernel::Pack {
             taps: axis(taps, ci.clone() * co.clone()),
             k: axis(co, Dim::constant(1)),

@@ -81,7 +81,11 @@ impl Web {
                 }
                 _ => {
                     for access in &draft.accesses {
-                        if access.write { writes.insert(access.buffer) } else { reads.insert(access.buffer) };
+                        if access.write {
+                            writes.insert(access.buffer)
+                        } else {
+                            reads.insert(access.buffer)
+                        };
                     }
                 }
             }
@@ -120,7 +124,12 @@ impl Web {
     /// Whether a way leads from one kernel to another through a third.
     fn between(&self, early: usize, late: usize) -> bool {
         let next = |at: usize| {
-            self.writes[at].iter().filter_map(|b| self.readers.get(b)).flatten().copied().filter(move |n| *n != at)
+            self.writes[at]
+                .iter()
+                .filter_map(|b| self.readers.get(b))
+                .flatten()
+                .copied()
+                .filter(move |n| *n != at)
         };
         let mut open: Vec<usize> = next(early).filter(|n| *n != late).collect();
         let mut seen: BTreeSet<usize> = open.iter().copied().collect();
@@ -218,6 +227,11 @@ fn into_late(built: &Built, a: &Stage, b: &Stage, shared: &[BufferId]) -> Option
         _ => true,
     };
     if !leads && built.estimate(&product(&a.kept)) > 64 {
+        return None;
+    }
+    // Random elements are drawn in strips, in order.
+    let draws = a.values.iter().any(|v| matches!(v.op, ValueOp::Random { .. }));
+    if draws && at != affine::flatten(&super::values::identity(&extents, 0), &extents) {
         return None;
     }
     if !b.reduced.is_empty() && has_calls(a) {
@@ -354,9 +368,8 @@ fn join(
         places_a.push(values.push(op, value.dtype));
     }
     let first = a.reductions.len();
-    let stored = |buffer: BufferId| {
-        a.stores.iter().find(|s| s.buffer == buffer).map(|s| places_a[s.value.index()])
-    };
+    let stored =
+        |buffer: BufferId| a.stores.iter().find(|s| s.buffer == buffer).map(|s| places_a[s.value.index()]);
     let mut places_b: Vec<ValueId> = Vec::new();
     for value in &b.values {
         let place = match forward(&value.op).and_then(stored) {

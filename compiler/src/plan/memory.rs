@@ -44,13 +44,7 @@ pub fn place_updates(built: &mut Built, order: &mut Order) {
     }
 }
 
-fn copy(
-    elements: Dim,
-    dtype: crate::graph::DType,
-    from: BufferId,
-    to: BufferId,
-    built: &Built,
-) -> Draft {
+fn copy(elements: Dim, dtype: crate::graph::DType, from: BufferId, to: BufferId, built: &Built) -> Draft {
     let mut values = super::nest::Values::default();
     let at = super::affine::Affine::variable(0);
     let value = values.push(ValueOp::Load { buffer: from, at: at.clone(), when: None }, dtype);
@@ -159,7 +153,8 @@ fn reuse(built: &mut Built, segments: &[Segment]) {
             continue;
         }
         for store in &stage.stores {
-            if !ours(built, store.buffer) || uses(store.buffer).first() != Some(&at) {
+            let fresh = built.buffers[store.buffer.index()].storage == Storage::Unused;
+            if !fresh || uses(store.buffer).first() != Some(&at) {
                 continue;
             }
             let found = stage.reads().map(|(b, _)| b).find(|&from| {
@@ -183,7 +178,10 @@ fn reuse(built: &mut Built, segments: &[Segment]) {
                     && source.dtype.size() == target.dtype.size()
                     && source.elements == target.elements
                     && stage.stores.iter().all(|s| root(built, s.buffer) != base)
-                    && stage.reads().filter(|(b, _)| root(built, *b) == base).all(|(_, a)| a == Some(&store.at))
+                    && stage
+                        .reads()
+                        .filter(|(b, _)| root(built, *b) == base)
+                        .all(|(_, a)| a == Some(&store.at))
             });
             if let Some(from) = found {
                 built.buffers[store.buffer.index()].storage = Storage::Alias(from);

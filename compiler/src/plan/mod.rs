@@ -103,7 +103,10 @@ pub struct Buffer {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Storage {
     /// Live from the first to the last of these segments.
-    Arena { first: usize, last: usize },
+    Arena {
+        first: usize,
+        last: usize,
+    },
     /// Index into the module's variables.
     Variable(usize),
     Constant(Vec<u8>),
@@ -233,8 +236,12 @@ pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
             Ok(built) => break built,
             Err(Stop::Error(error)) => return Err(error),
             // Each round materialises one node more, so this ends.
-            Err(Stop::Need(id)) if !selection.materialised[id.index()] => selection.materialised[id.index()] = true,
-            Err(Stop::Need(id)) => return Err(PlanError::at(entry.graph.node(id), "cannot be read as it is")),
+            Err(Stop::Need(id)) if !selection.materialised[id.index()] => {
+                selection.materialised[id.index()] = true
+            }
+            Err(Stop::Need(id)) => {
+                return Err(PlanError::at(entry.graph.node(id), "cannot be read as it is"));
+            }
         }
     };
     fuse::fuse(&mut built);

@@ -74,15 +74,13 @@ fn normalise(nest: &mut Nest) {
         stage.tidy();
     }
     if !open {
-        let dropped =
-            nest.stages.first().map_or(0, |s| s.kept[..space].iter().filter(|e| e.is(1)).count());
+        let dropped = nest.stages.first().map_or(0, |s| s.kept[..space].iter().filter(|e| e.is(1)).count());
         nest.space -= dropped;
     }
     for stage in &mut nest.stages {
         let fixed = if open { 0 } else { nest.space };
-        let units: Vec<usize> = (0..stage.kept.len() + stage.reduced.len())
-            .filter(|v| stage.extents()[*v].is(1))
-            .collect();
+        let units: Vec<usize> =
+            (0..stage.kept.len() + stage.reduced.len()).filter(|v| stage.extents()[*v].is(1)).collect();
         for variable in units.into_iter().rev() {
             remove(stage, variable);
         }

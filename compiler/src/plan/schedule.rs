@@ -176,9 +176,8 @@ impl Open {
         if let Kernel::Contraction { batch, m, k, n, partition: Partition::Rows, .. } = &draft.kernel {
             let rows: i64 =
                 batch.iter().chain(m).map(|s| built.estimate(&s.extent).max(1)).product::<i64>().max(1);
-            let weights: i64 = k.iter().map(|s| built.estimate(&s.extent)).product::<i64>()
-                * built.estimate(&n.extent)
-                * 4;
+            let weights: i64 =
+                k.iter().map(|s| built.estimate(&s.extent)).product::<i64>() * built.estimate(&n.extent) * 4;
             // Small weights stay in cache from one task to the next.
             if weights > CACHE / 8 && batch.is_empty() {
                 least = (ROWS * units / rows).max(1);
@@ -204,11 +203,8 @@ impl Open {
 
     fn close(self, built: &Built) -> Segment {
         let units = built.estimate(&self.units).max(1);
-        let work: i64 = self
-            .members
-            .iter()
-            .map(|at| self.work(built, &built.drafts[*at]))
-            .fold(0, i64::saturating_add);
+        let work: i64 =
+            self.members.iter().map(|at| self.work(built, &built.drafts[*at])).fold(0, i64::saturating_add);
         // A task worth starting, within what fits the cache; never so few tasks that cores idle.
         let worth = (2 * SMALL).saturating_mul(units).checked_div(work.max(1)).unwrap_or(units).max(1);
         let bytes: i64 =
@@ -229,10 +225,7 @@ fn total_elements(built: &Built, draft: &Draft) -> i64 {
     let mut buffers: Vec<BufferId> = draft.accesses.iter().map(|a| a.buffer).collect();
     buffers.sort();
     buffers.dedup();
-    buffers
-        .iter()
-        .map(|b| built.estimate(&built.buffers[b.index()].elements))
-        .fold(0, i64::saturating_add)
+    buffers.iter().map(|b| built.estimate(&built.buffers[b.index()].elements)).fold(0, i64::saturating_add)
 }
 
 /// Bytes that one unit of a kernel touches.

@@ -76,13 +76,9 @@ pub fn class(op: &Op) -> Class {
         Op::Reshape | Op::Transpose { .. } | Op::Broadcast { .. } | Op::Slice { .. } | Op::Window { .. } => {
             Class::View
         }
-        Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Cast
-        | Op::Hold
-        | Op::Pad { .. } => Class::Point,
+        Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Hold | Op::Pad { .. } => {
+            Class::Point
+        }
         _ => Class::Kernel,
     }
 }

@@ -31,7 +31,13 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             Storage::Unused => continue,
         };
         let id = BufferId(at as u32);
-        writeln!(out, "buffer {}: {}[{}], {storage}", buffer_name(plan, id), buffer.dtype.name(), buffer.elements)?;
+        writeln!(
+            out,
+            "buffer {}: {}[{}], {storage}",
+            buffer_name(plan, id),
+            buffer.dtype.name(),
+            buffer.elements
+        )?;
     }
     for (at, segment) in plan.segments.iter().enumerate() {
         writeln!(out, "\nsegment {at}: units {}, at least {} a task", segment.units, segment.grain)?;
@@ -171,7 +177,12 @@ fn write_nest(plan: &Plan, nest: &Nest, out: &mut String) -> std::fmt::Result {
         let late = inside.late();
         for value in needs(&|v| !late[v]) {
             named[value] = true;
-            writeln!(out, "{}v{value} = {}", "  ".repeat(depth), inside.expression(ValueId(value as u32), &named, true))?;
+            writeln!(
+                out,
+                "{}v{value} = {}",
+                "  ".repeat(depth),
+                inside.expression(ValueId(value as u32), &named, true)
+            )?;
         }
         for store in stage.stores.iter().filter(|s| s.inner || stage.reduced.is_empty()) {
             write_store(&inside, store, &named, depth, out)?;
@@ -280,7 +291,8 @@ impl Printer<'_> {
             ValueOp::Select(c, x, y) => format!("select({}, {}, {})", inner(c), inner(x), inner(y)),
             ValueOp::Cast(x) => format!("{}({})", value.dtype.name(), inner(x)),
             ValueOp::Inside(tests) => {
-                let tests: Vec<String> = tests.iter().map(|(at, limit)| format!("0 <= {at} < {limit}")).collect();
+                let tests: Vec<String> =
+                    tests.iter().map(|(at, limit)| format!("0 <= {at} < {limit}")).collect();
                 tests.join(" and ")
             }
             ValueOp::Random { buffer, distribution, key, index } => format!(

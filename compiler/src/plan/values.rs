@@ -93,7 +93,11 @@ impl<'a> Reader<'a> {
             }
             Op::Input(_) | Op::Variable(_) | Op::Table(_) => return Err(Stop::Need(id)),
             Op::Hold => return self.read(input(0), index),
-            Op::Reshape | Op::Transpose { .. } | Op::Broadcast { .. } | Op::Slice { .. } | Op::Window { .. } => {
+            Op::Reshape
+            | Op::Transpose { .. }
+            | Op::Broadcast { .. }
+            | Op::Slice { .. }
+            | Op::Window { .. } => {
                 let index = self.seen_through(id, index)?;
                 return match index {
                     Through::Index(index) => self.read(input(0), &index),
@@ -106,8 +110,9 @@ impl<'a> Reader<'a> {
                 let from = &graph.node(input(0)).ty.shape;
                 let (mut inner, mut tests) = (Vec::new(), Vec::new());
                 for (axis, (before, after)) in amounts.iter().enumerate() {
-                    let at = index[axis].clone().add(&Affine::constant(Dim::constant(0) - before.clone()));
-                    if !(before.is(0) && after.is(0)) && !at.within(&from[axis], &self.extents) {
+                    let at = index[axis].clone().plus(&Affine::constant(Dim::constant(0) - before.clone()));
+                    let untouched = before.is(0) && after.is(0);
+                    if !untouched && !at.within(&from[axis], &self.extents) {
                         tests.push((at.clone(), from[axis].clone()));
                     }
                     inner.push(at);
@@ -118,9 +123,7 @@ impl<'a> Reader<'a> {
                 let inside = self.values.push(ValueOp::Inside(tests), DType::Bool);
                 let outer = self.guard;
                 let guard = match outer {
-                    Some(outer) => {
-                        self.values.push(ValueOp::Binary(Binary::And, outer, inside), DType::Bool)
-                    }
+                    Some(outer) => self.values.push(ValueOp::Binary(Binary::And, outer, inside), DType::Bool),
                     None => inside,
                 };
                 self.guard = Some(guard);
@@ -207,7 +210,7 @@ impl<'a> Reader<'a> {
             Op::Slice { axis, start, step } => {
                 let mut inner = index.to_vec();
                 inner[*axis] =
-                    inner[*axis].scale(&Dim::constant(*step)).add(&Affine::constant(start.clone()));
+                    inner[*axis].scale(&Dim::constant(*step)).plus(&Affine::constant(start.clone()));
                 inner
             }
             Op::Window { axis, size, stride, dilation } => {
@@ -215,7 +218,7 @@ impl<'a> Reader<'a> {
                 let mut inner = index[..*axis].to_vec();
                 for i in 0..spatial {
                     let place = index[axis + i].scale(&Dim::from(stride[i]));
-                    inner.push(place.add(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
+                    inner.push(place.plus(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
                 }
                 inner.extend_from_slice(&index[axis + 2 * spatial..]);
                 inner
@@ -237,8 +240,10 @@ pub fn identity(shape: &[Dim], first: usize) -> Vec<Affine> {
     shape
         .iter()
         .enumerate()
-        .map(|(axis, extent)| {
-            if extent.is(1) { Affine::constant(0i64) } else { Affine::variable(first + axis) }
-        })
+        .map(
+            |(axis, extent)| {
+                if extent.is(1) { Affine::constant(0i64) } else { Affine::variable(first + axis) }
+            },
+        )
         .collect()
 }

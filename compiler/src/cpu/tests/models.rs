@@ -40,7 +40,8 @@ impl Net {
         let inputs = self.b.ty(x).shape[3].as_constant().unwrap_or(1) as usize;
         let w = self.weight(&format!("{path}.weight"), &[kernel, kernel, inputs, channels], 0.1)?;
         let none = || (Dim::constant(0), Dim::constant(0));
-        let conv = Conv { stride: vec![1, 1], padding: vec![none(), none()], dilation: vec![1, 1], groups: 1 };
+        let conv =
+            Conv { stride: vec![1, 1], padding: vec![none(), none()], dilation: vec![1, 1], groups: 1 };
         let y = self.b.push(Op::Conv(conv), &[x, w], None)?;
         self.biased(y, path)
     }
@@ -60,8 +61,7 @@ impl Net {
     }
 
     fn pool(&mut self, x: NodeId) -> Made {
-        let window =
-            Op::Window { axis: 1, size: vec![2, 2], stride: vec![2, 2], dilation: vec![1, 1] };
+        let window = Op::Window { axis: 1, size: vec![2, 2], stride: vec![2, 2], dilation: vec![1, 1] };
         let windows = self.b.push(window, &[x], None)?;
         self.b.reduce(Reduction::Max, windows, &[3, 4])
     }
@@ -180,7 +180,11 @@ fn training(size: i64, wide: usize) -> Result<(Graph, Vec<(Variable, Given)>), T
     let shape = net.b.ty(logits).shape.clone();
     let logs = net.log_softmax(logits)?;
     let classes = net.b.push(Op::Iota { axis: 1 }, &[], Some(TensorType::new(DType::I32, shape.clone())))?;
-    let labels = net.b.push(Op::Broadcast { axes: vec![0] }, &[label], Some(TensorType::new(DType::I32, shape.clone())))?;
+    let labels = net.b.push(
+        Op::Broadcast { axes: vec![0] },
+        &[label],
+        Some(TensorType::new(DType::I32, shape.clone())),
+    )?;
     let hit = net.b.compare(Compare::Eq, classes, labels)?;
     let zero = net.b.full(0.0, &TensorType::new(DType::F32, shape.clone()))?;
     let picked = net.b.select(hit, logs, zero)?;
