@@ -28,6 +28,7 @@ use std::collections::HashMap;
 use weft_runtime::program::Program;
 
 pub use isa::Target;
+pub use program::locate;
 
 /// One function to compile: a nest whose buffers are slots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

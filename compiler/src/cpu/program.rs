@@ -146,7 +146,25 @@ impl Dims {
     }
 }
 
-/// Bytes of text only: the caller, who has the sources, fills files and lines in.
+/// Gives a program its sources, by file, and every place its line.
+pub fn locate(program: &mut Program, sources: Vec<(String, String)>) {
+    let breaks: Vec<Vec<u32>> = sources
+        .iter()
+        .map(|(_, text)| text.bytes().zip(0..).filter(|(byte, _)| *byte == b'\n').map(|(_, at)| at).collect())
+        .collect();
+    let line = |place: &mut Place| {
+        if let Some(breaks) = breaks.get(place.file as usize) {
+            place.line = 1 + breaks.partition_point(|at| *at < place.start) as u32;
+        }
+    };
+    for entry in &mut program.entries {
+        entry.guards.iter_mut().for_each(|guard| line(&mut guard.place));
+        entry.segments.iter_mut().flat_map(|s| &mut s.launches).for_each(|launch| line(&mut launch.place));
+    }
+    program.sources = sources;
+}
+
+/// Bytes of text only: lines come with the sources, by [`locate`].
 fn place(span: Span) -> Place {
     Place { file: span.file.0, start: span.start, end: span.end, line: 0 }
 }

@@ -173,6 +173,7 @@ fn reuse(built: &mut Built, segments: &[Segment]) {
                 let apart = all.first().is_some_and(|f| segment_of[*f] == here)
                     || all.iter().all(|l| *l == at || segment_of[*l] != here);
                 ours(built, base)
+                    && built.outputs.iter().all(|o| root(built, o.3) != base)
                     && last
                     && apart
                     && source.dtype.size() == target.dtype.size()
