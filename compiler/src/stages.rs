@@ -5,13 +5,12 @@
 
 use crate::check::Checked;
 use crate::cpu::{self, Target};
-use crate::diagnostics::Sources;
 use crate::graph::{Entry, Module, export, text};
 use crate::plan::{self, PlanError};
 use crate::{graph, passes};
 use serde_json::json;
 use weft_grammar::FileId;
-use weft_runtime::program::{Place, Program};
+use weft_runtime::program::Program;
 
 /// A door between two stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,24 +77,6 @@ pub fn optimized(module: &Module) -> Module {
 /// A module all the way to a program, on this thread. A caller with threads uses [`cpu::Compilation`] on the [`optimized`] module.
 pub fn compile(module: &Module) -> Result<Program, PlanError> {
     cpu::compile(&optimized(module), Target::default())
-}
-
-/// Fills in what only the sources know: the texts, and the line of every place.
-pub fn locate(program: &mut Program, sources: &Sources) {
-    program.sources = sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
-    let starts: Vec<Vec<u32>> = sources.files.iter().map(|f| line_starts(&f.text)).collect();
-    let fill = |place: &mut Place| {
-        let before = starts.get(place.file as usize).map(|s| s.partition_point(|start| *start <= place.start));
-        place.line = before.unwrap_or(0) as u32;
-    };
-    for entry in &mut program.entries {
-        entry.guards.iter_mut().for_each(|g| fill(&mut g.place));
-        entry.segments.iter_mut().flat_map(|s| &mut s.launches).for_each(|l| fill(&mut l.place));
-    }
-}
-
-fn line_starts(text: &str) -> Vec<u32> {
-    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1)).collect()
 }
 
 /// The full name of the entry that a short one means: `train` is the first training's first step, `predict` the first predict item;

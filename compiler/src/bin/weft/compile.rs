@@ -6,11 +6,10 @@ use crate::spec::Spec;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use weft_compiler::cpu::{Compilation, Target};
+use weft_compiler::cpu::{self, Compilation, Target};
 use weft_compiler::graph::{Entry, Module};
 use weft_compiler::passes;
 use weft_compiler::plan::PlanError;
-use weft_compiler::stages;
 use weft_runtime::error::{Class, Error};
 use weft_runtime::execute::Session;
 use weft_runtime::pool::Pool;
@@ -45,7 +44,8 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
     let compilation = Compilation::new(&module, Target::default()).map_err(internal)?;
     let code = in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job)).map_err(internal)?;
     let mut program = compilation.finish(&module, code);
-    stages::locate(&mut program, &spec.checked.sources);
+    let sources = spec.checked.sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
+    cpu::locate(&mut program, sources);
     Ok(Arc::new(program))
 }
 
