@@ -353,8 +353,10 @@ impl Trainer {
             return Err(self.wrong("the test part is for the end; watch train or validation".into()));
         }
         if self.parts.get(split).is_empty() {
-            let message =
-                format!("`{}.{}` is watched, but the data has no such part", watch.split, watch.figure);
+            let message = format!(
+                "`{0}.{1}` is watched, but the data has no {0} part; `split {0} = 0.1` in its `data` item holds one out",
+                watch.split, watch.figure
+            );
             return Err(self.wrong(message));
         }
         let names: Vec<String> = self.training().figures.iter().map(|figure| figure.name.clone()).collect();
