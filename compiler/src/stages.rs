@@ -70,7 +70,8 @@ impl From<PlanError> for EmitError {
 
 /// The module with every graph optimised.
 pub fn optimized(module: &Module) -> Module {
-    let optimize = |entry: &Entry| Entry { graph: passes::optimize(&entry.graph), inputs: entry.inputs.clone() };
+    let optimize =
+        |entry: &Entry| Entry { graph: passes::optimize(&entry.graph), inputs: entry.inputs.clone() };
     Module { entries: module.entries.iter().map(optimize).collect(), ..module.clone() }
 }
 
@@ -84,7 +85,8 @@ pub fn compile(module: &Module) -> Result<Program, PlanError> {
 pub fn entry_name(module: &Module, name: Option<&str>) -> Result<String, EmitError> {
     let train = || module.trainings.first().and_then(|t| t.steps.first()).cloned();
     let predict = || module.predictions.first().map(|p| p.entry.clone());
-    let exact = |name: &str| module.entries.iter().find(|e| e.graph.name == name).map(|e| e.graph.name.clone());
+    let exact =
+        |name: &str| module.entries.iter().find(|e| e.graph.name == name).map(|e| e.graph.name.clone());
     let found = match name {
         None => train().or_else(predict),
         Some(name) => exact(name).or_else(|| match name {
@@ -101,7 +103,12 @@ pub fn entry_name(module: &Module, name: Option<&str>) -> Result<String, EmitErr
 }
 
 /// A stage of a checked spec as text. `entry` chooses the schedule (see [`entry_name`]); `ast` and `typed` are of the whole spec.
-pub fn emit(checked: &Checked, stage: Stage, entry: Option<&str>, format: Format) -> Result<String, EmitError> {
+pub fn emit(
+    checked: &Checked,
+    stage: Stage,
+    entry: Option<&str>,
+    format: Format,
+) -> Result<String, EmitError> {
     if stage == Stage::Ast {
         return syntax(checked, format);
     }
@@ -131,7 +138,9 @@ pub fn emit(checked: &Checked, stage: Stage, entry: Option<&str>, format: Format
     };
     match format {
         Format::Text => Ok(text),
-        Format::Json => pretty(&json!({ "entry": name, "stage": stage.name(), "lines": text.lines().collect::<Vec<_>>() })),
+        Format::Json => pretty(
+            &json!({ "entry": name, "stage": stage.name(), "lines": text.lines().collect::<Vec<_>>() }),
+        ),
         Format::Dot | Format::Svg => Err(unfit(stage, format)),
     }
 }

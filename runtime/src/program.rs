@@ -267,27 +267,51 @@ pub struct BufferSlice {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Kernel {
     /// Generated code: see [`NestFunction`]. `dims` are passed by value in this order.
-    Nest { function: u32, dims: Vec<DimIndex> },
+    Nest {
+        function: u32,
+        dims: Vec<DimIndex>,
+    },
     Contraction(Contraction),
     Convolution(Convolution),
     /// Packs the B of a contraction into panels.
     Pack(Pack),
     /// Buffers: x, out. Inclusive or exclusive cumulative sum over the middle of `outer × axis × inner`; index space: outer.
-    CumulativeSum { axis: DimIndex, inner: DimIndex, reverse: bool, exclusive: bool },
+    CumulativeSum {
+        axis: DimIndex,
+        inner: DimIndex,
+        reverse: bool,
+        exclusive: bool,
+    },
     /// Buffers: table, indices (i32), out. `out[o, i, :] = table[o, indices[i], :]`; index space: outer × count.
-    Gather { axis: DimIndex, count: DimIndex, inner: DimIndex },
+    Gather {
+        axis: DimIndex,
+        count: DimIndex,
+        inner: DimIndex,
+    },
     /// Buffers: updates, indices (i32), out. `out[o, indices[i], :] += updates[o, i, :]` from zero; index space: the
     /// destination rows (outer × axis), each of which one task owns.
-    ScatterAdd { axis: DimIndex, count: DimIndex, inner: DimIndex },
+    ScatterAdd {
+        axis: DimIndex,
+        count: DimIndex,
+        inner: DimIndex,
+    },
     /// Buffers: x, values, indices (i32). The k largest of each row, in falling order, ties by lowest index; index space: rows.
-    TopK { axis: DimIndex, k: DimIndex },
+    TopK {
+        axis: DimIndex,
+        k: DimIndex,
+    },
 }
 
 /// `fn(buffers, dims, table, begin, end)`: generated code for the range `begin..end` of its index space.
 /// `buffers`: base pointers in the order of [`Launch::buffers`]; `dims`: values in the order of [`Kernel::Nest::dims`];
 /// `table`: the function pointers of [`crate::kernels::math::table`].
-pub type NestFunction =
-    unsafe extern "C" fn(buffers: *const *mut u8, dims: *const i64, table: *const *const (), begin: i64, end: i64);
+pub type NestFunction = unsafe extern "C" fn(
+    buffers: *const *mut u8,
+    dims: *const i64,
+    table: *const *const (),
+    begin: i64,
+    end: i64,
+);
 
 /// One axis of a contraction: its extent and its stride, in elements, in each operand that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -27,11 +27,13 @@ impl Device {
 pub type Tensors = BTreeMap<String, Tensor>;
 
 /// A module on a device, with its variables.
+#[derive(Debug)]
 pub struct Machine {
     module: Module,
     state: State,
 }
 
+#[derive(Debug)]
 enum State {
     Evaluator64(Values<f64>),
     Evaluator32(Values<f32>),

@@ -152,12 +152,16 @@ fn evaluation(case: &Case, device: Device) -> Result<(), String> {
         let expected = case.expected(name).ok_or("a figure is a number")?;
         let got = figures.get(name).ok_or_else(|| format!("there is no figure `{name}`"))?[0];
         let bound = case.tolerance(name);
-        // Not `>`: a NaN must fail.
-        if !((got - expected).abs() <= bound) {
+        if !near(got, expected, bound) {
             return Err(format!("{name} is {got}, not {expected} (± {bound:.1e})"));
         }
     }
     Ok(())
+}
+
+/// A NaN is near nothing.
+fn near(got: f64, expected: f64, bound: f64) -> bool {
+    (got - expected).abs() <= bound
 }
 
 /// A weight before any training.
@@ -185,7 +189,7 @@ fn initialisation(case: &Case, device: Device) -> Result<(), String> {
     let got_deviation = (values.iter().map(|v| (v - got_mean).powi(2)).sum::<f64>() / count).sqrt();
     // Both figures within 2% of the deviation; a constant exactly, up to rounding.
     let allowed = 0.02 * deviation + 1e-6;
-    if !((got_mean - mean).abs() <= allowed && (got_deviation - deviation).abs() <= allowed) {
+    if !near(got_mean, mean, allowed) || !near(got_deviation, deviation, allowed) {
         return Err(format!("mean {got_mean} and deviation {got_deviation}, not {mean} and {deviation}"));
     }
     if let Some(limit) = case.expected("limit")
@@ -199,7 +203,7 @@ fn initialisation(case: &Case, device: Device) -> Result<(), String> {
         for (a, b) in (0..rows).flat_map(|a| (0..=a).map(move |b| (a, b))) {
             let product: f64 = row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum();
             let expected = f64::from(u8::from(a == b));
-            if !((product - expected).abs() <= 1e-4) {
+            if !near(product, expected, 1e-4) {
                 return Err(format!("the product of rows {a} and {b} is {product}"));
             }
         }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
 #[command(name = "weft", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 fine, 1 the input is wrong, 2 wrong usage, 3 the environment failed.\n\n\
-    Start with:  weft train specs/mnist_cnn.weft")]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 the input is wrong, 2 wrong usage, 3 the environment failed.\n\n\
+    Start with:  weft train specs/mnist_cnn.weft"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -125,8 +125,10 @@ impl Subject {
         }
         drop(source);
         if batches.is_empty() {
-            return Err(Failure::input(format!("the data has fewer than {batch} rows, so there is no whole batch to time"))
-                .help("choose a smaller batch with --batch N"));
+            return Err(Failure::input(format!(
+                "the data has fewer than {batch} rows, so there is no whole batch to time"
+            ))
+            .help("choose a smaller batch with --batch N"));
         }
         Ok(Subject { work: Work::Training { trainer: Box::new(trainer), batches }, batch, next: 0 })
     }
@@ -138,14 +140,19 @@ impl Subject {
             None => program.predictions.first(),
         };
         let chosen = chosen.ok_or_else(|| {
-            Failure::usage(format!("the spec has no `{}`; its predict items: {}", args.entry, names.join(", ")))
+            Failure::usage(format!(
+                "the spec has no `{}`; its predict items: {}",
+                args.entry,
+                names.join(", ")
+            ))
         })?;
         let mut session = Session::new(program.clone(), threads).map_err(compile::runtime_failure)?;
         compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1)).map_err(compile::runtime_failure)?;
         let entry = session.entry(&chosen.entry).map_err(compile::runtime_failure)?;
         let batch = args.run.batch.unwrap_or(1) as usize;
         let description = &program.entries[entry];
-        let inputs = (0..BATCHES as u64).map(|b| random_inputs(description, batch, b)).collect::<Result<_, _>>()?;
+        let inputs =
+            (0..BATCHES as u64).map(|b| random_inputs(description, batch, b)).collect::<Result<_, _>>()?;
         Ok(Subject { work: Work::Prediction { session: Box::new(session), entry, inputs }, batch, next: 0 })
     }
 
@@ -155,7 +162,8 @@ impl Subject {
         let done = match &mut self.work {
             Work::Training { trainer, batches } => trainer.step(&batches[turn % batches.len()], turn),
             Work::Prediction { session, entry, inputs } => {
-                let views: Vec<TensorView<'_>> = inputs[turn % inputs.len()].iter().map(Tensor::view).collect();
+                let views: Vec<TensorView<'_>> =
+                    inputs[turn % inputs.len()].iter().map(Tensor::view).collect();
                 session.run(*entry, &views).map(|_| ())
             }
         };
@@ -244,7 +252,8 @@ impl Subject {
                     trainer.profile_step(batch, turn, &mut add).map_err(compile::runtime_failure)?;
                 }
                 Work::Prediction { session, entry, inputs } => {
-                    let views: Vec<TensorView<'_>> = inputs[turn % inputs.len()].iter().map(Tensor::view).collect();
+                    let views: Vec<TensorView<'_>> =
+                        inputs[turn % inputs.len()].iter().map(Tensor::view).collect();
                     add(session.run_profiled(*entry, &views).map_err(compile::runtime_failure)?);
                 }
             }
@@ -323,7 +332,10 @@ fn show_profile(as_json: bool, rows: &[KernelRow], fma: f64, read: f64) {
             ]
         })
         .collect();
-    output::write(&output::table(&["µs", "share", "GFLOP/s", "GB/s", "floor", "line", "kind", "computes"], &cells));
+    output::write(&output::table(
+        &["µs", "share", "GFLOP/s", "GB/s", "floor", "line", "kind", "computes"],
+        &cells,
+    ));
     output::line(&format!("{total:.1} µs in kernels; a floor of 1.0x is the machine's own limit\n"));
 }
 

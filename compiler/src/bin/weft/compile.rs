@@ -42,7 +42,8 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
     };
     let module = Module { entries: optimized.map_err(internal)?, ..module.clone() };
     let compilation = Compilation::new(&module, Target::default()).map_err(internal)?;
-    let code = in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job)).map_err(internal)?;
+    let code =
+        in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job)).map_err(internal)?;
     let mut program = compilation.finish(&module, code);
     let sources = spec.checked.sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
     cpu::locate(&mut program, sources);

@@ -22,7 +22,11 @@ pub fn run(args: &Emit) -> Result<(), Failure> {
         (FormatArg::Svg, _) => Format::Svg,
     };
     // The tree needs a spec that can be read, everything else one that is right.
-    let spec = if stage == Stage::Ast { spec::read(&args.spec, None, None)? } else { spec::sound(&args.spec, None, None)? };
+    let spec = if stage == Stage::Ast {
+        spec::read(&args.spec, None, None)?
+    } else {
+        spec::sound(&args.spec, None, None)?
+    };
     match stages::emit(&spec.checked, stage, args.entry.as_deref(), format) {
         Ok(text) => {
             output::write(&text);

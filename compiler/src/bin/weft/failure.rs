@@ -50,9 +50,9 @@ impl Failure {
     pub fn reading(path: &std::path::Path, error: &std::io::Error) -> Failure {
         let message = format!("cannot read {}: {}", path.display(), plain(error));
         match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidData => {
-                Failure::input(message)
-            }
+            std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::IsADirectory
+            | std::io::ErrorKind::InvalidData => Failure::input(message),
             _ => Failure::environment(message),
         }
     }

@@ -79,7 +79,10 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let numeric: Vec<bool> = (0..count)
         .map(|c| {
             !rows.is_empty()
-                && rows.iter().filter_map(|r| r.get(c)).all(|s| s.is_empty() || s.starts_with(|d: char| d.is_ascii_digit() || d == '-'))
+                && rows
+                    .iter()
+                    .filter_map(|r| r.get(c))
+                    .all(|s| s.is_empty() || s.starts_with(|d: char| d.is_ascii_digit() || d == '-'))
         })
         .collect();
     let mut out = String::new();

@@ -26,9 +26,12 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
     let inputs = read_inputs(entry, &args.inputs)?;
     let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
     let outputs = session.run(index, &views).map_err(compile::runtime_failure)?;
-    let results: Vec<(String, Tensor)> = outputs.iter().map(|(name, view)| (name.to_owned(), view.to_owned())).collect();
+    let results: Vec<(String, Tensor)> =
+        outputs.iter().map(|(name, view)| (name.to_owned(), view.to_owned())).collect();
     if let Some(path) = &args.output {
-        let Some((_, first)) = results.first() else { return Err(Failure::input("the predict item has no result")) };
+        let Some((_, first)) = results.first() else {
+            return Err(Failure::input("the predict item has no result"));
+        };
         npy::write(path, first.view()).map_err(compile::runtime_failure)?;
         return Ok(());
     }
@@ -46,10 +49,9 @@ fn prediction<'a>(program: &'a Program, name: Option<&str>) -> Result<&'a Predic
     let names = || program.predictions.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(", ");
     match (name, program.predictions.as_slice()) {
         (_, []) => Err(Failure::input("the spec has no model to predict with")),
-        (Some(name), all) => all
-            .iter()
-            .find(|p| p.name == name)
-            .ok_or_else(|| Failure::usage(format!("the spec has no predict item `{name}`; it has: {}", names()))),
+        (Some(name), all) => all.iter().find(|p| p.name == name).ok_or_else(|| {
+            Failure::usage(format!("the spec has no predict item `{name}`; it has: {}", names()))
+        }),
         (None, [only]) => Ok(only),
         (None, _) => Err(Failure::usage(format!("the spec has several predict items: {}", names()))
             .help("choose one with --predict NAME")),
@@ -86,7 +88,10 @@ fn read_input(entry: &Entry, input: &Input, file: &Path) -> Result<Tensor, Failu
             let channels = match input.shape.last().map(|d| &entry.dims[d.0 as usize]) {
                 Some(DimExpr::Constant(c @ (1 | 3 | 4))) if input.shape.len() >= 3 => *c as usize,
                 _ => {
-                    return Err(Failure::input(format!("the input `{}` is no image, so a .png does not fit", input.name)));
+                    return Err(Failure::input(format!(
+                        "the input `{}` is no image, so a .png does not fit",
+                        input.name
+                    )));
                 }
             };
             png::read(file, channels).map_err(compile::runtime_failure)?
@@ -156,7 +161,8 @@ fn text(results: &[(String, Tensor)]) -> String {
     let rows = results.iter().map(|(_, t)| t.shape.first().copied().unwrap_or(1)).max().unwrap_or(0);
     let mut out = String::new();
     for row in 0..rows.min(SHOWN) {
-        let cells: Vec<String> = results.iter().map(|(name, tensor)| format!("{name} {}", cell(tensor, row))).collect();
+        let cells: Vec<String> =
+            results.iter().map(|(name, tensor)| format!("{name} {}", cell(tensor, row))).collect();
         out += &format!("{}\n", cells.join("  "));
     }
     if rows > SHOWN {
@@ -180,7 +186,8 @@ fn cell(tensor: &Tensor, row: usize) -> String {
         Some([single]) => number(single),
         Some(many) => {
             let shown: Vec<String> = many.iter().take(WIDTH).map(number).collect();
-            let rest = if many.len() > WIDTH { format!(", … {} in all", many.len()) } else { String::new() };
+            let rest =
+                if many.len() > WIDTH { format!(", … {} in all", many.len()) } else { String::new() };
             format!("[{}{rest}]", shown.join(", "))
         }
         None => "-".to_owned(),

@@ -17,7 +17,8 @@ pub fn run(args: &Summary) -> Result<(), Failure> {
     let batch = args.batch as usize;
     let program = compile::program(&spec, Wanted::Prediction, None)?;
     let prediction = program.predictions.first().ok_or_else(|| {
-        Failure::input("the spec has no model to summarise").help("declare one: `model Net(x: f32[n, 8]) { … }`")
+        Failure::input("the spec has no model to summarise")
+            .help("declare one: `model Net(x: f32[n, 8]) { … }`")
     })?;
     let mut session = Session::new(program.clone(), 1).map_err(compile::runtime_failure)?;
     let index = session.entry(&prediction.entry).map_err(compile::runtime_failure)?;
@@ -71,7 +72,10 @@ pub fn run(args: &Summary) -> Result<(), Failure> {
         output::bytes(planned as u64)
     ));
     if let Some(training) = training {
-        output::line(&format!("a training step at batch {batch} takes {} of planned memory", output::bytes(training as u64)));
+        output::line(&format!(
+            "a training step at batch {batch} takes {} of planned memory",
+            output::bytes(training as u64)
+        ));
     }
     Ok(())
 }
@@ -79,7 +83,8 @@ pub fn run(args: &Summary) -> Result<(), Failure> {
 /// FLOPs and bytes of the kernels that compute a layer or something inside it. A fused kernel counts where its last node stands.
 fn work_under(entry: &Entry, dims: &[i64], path: &str) -> (i64, i64) {
     let launches = entry.segments.iter().flat_map(|s| &s.launches);
-    let inside = |p: &str| p.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '\'']));
+    let inside =
+        |p: &str| p.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '\'']));
     launches.filter(|l| inside(&l.path)).fold((0, 0), |(flops, bytes), l| {
         (flops + dims[l.flops.0 as usize], bytes + dims[l.bytes.0 as usize])
     })
@@ -95,7 +100,8 @@ fn training_memory(
     let program = compile::program(spec, Wanted::Training, None)?;
     let mut session = Session::new(program.clone(), 1).map_err(compile::runtime_failure)?;
     let index = session.entry(&name).map_err(compile::runtime_failure)?;
-    let symbols: Vec<(&str, usize)> = program.entries[index].symbols.iter().map(|s| (s.as_str(), batch)).collect();
+    let symbols: Vec<(&str, usize)> =
+        program.entries[index].symbols.iter().map(|s| (s.as_str(), batch)).collect();
     session.reserve(index, &symbols).map_err(compile::runtime_failure)?;
     Ok(Some(session.planned_bytes(index)))
 }

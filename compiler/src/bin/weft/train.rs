@@ -22,7 +22,8 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         ..compile::run_options(&args.run, &spec)
     };
     let mut progress = Progress::new(args.spec.json);
-    let summary = train::train(program, training, &options, &mut progress).map_err(compile::runtime_failure)?;
+    let summary =
+        train::train(program, training, &options, &mut progress).map_err(compile::runtime_failure)?;
     if args.spec.json {
         let ending = match summary.ending {
             Ending::Finished => "finished",
@@ -64,11 +65,9 @@ pub fn block(program: &Program, name: Option<&str>) -> Result<usize, Failure> {
     match (name, program.trainings.len()) {
         (_, 0) => Err(Failure::input("the spec has no `train` block, so there is nothing to train")
             .help("add one: `train { on … as { … }  minimize … using adam() }`")),
-        (Some(name), _) => program
-            .trainings
-            .iter()
-            .position(|t| t.name == name)
-            .ok_or_else(|| Failure::usage(format!("the spec has no train block `{name}`; it has: {}", names()))),
+        (Some(name), _) => program.trainings.iter().position(|t| t.name == name).ok_or_else(|| {
+            Failure::usage(format!("the spec has no train block `{name}`; it has: {}", names()))
+        }),
         (None, 1) => Ok(0),
         (None, _) => Err(Failure::usage(format!("the spec has several train blocks: {}", names()))
             .help("choose one with --train NAME")),
