@@ -1,0 +1,328 @@
+//! One program, every device: what the evaluator says, the CPU says too, and on any number of threads to the last bit.
+
+use std::collections::BTreeMap;
+use weft_compiler::check::Options;
+use weft_compiler::evaluate::{self, Value, Values};
+use weft_compiler::grad;
+use weft_compiler::graph::random::{self, Case};
+use weft_compiler::graph::{Builder, Entry, Graph, Module, NodeId, Op};
+use weft_runtime::program::{DType, InputSource, VariableKind};
+use weft_runtime::tensor::Tensor;
+use weft_tests::device::{Device, Machine, Tensors};
+use weft_tests::specs;
+
+/// Named results of a device, as f64 (which holds every f32 exactly).
+type Results = BTreeMap<String, Vec<f64>>;
+
+/// A graph as the only entry of a module, its inputs given by the caller.
+fn alone(graph: Graph) -> Module {
+    let inputs = graph
+        .ids()
+        .filter_map(|id| match &graph.node(id).op {
+            Op::Input(name) => Some((name.clone(), graph.node(id).ty.clone(), InputSource::Caller)),
+            _ => None,
+        })
+        .collect();
+    Module { name: graph.name.clone(), entries: vec![Entry { graph, inputs }], ..Module::default() }
+}
+
+/// The case's inputs.
+fn given(case: &Case) -> Tensors {
+    let tensor = |given: &random::Given| {
+        let data = match given.dtype {
+            DType::F32 => given.values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
+            DType::I32 => given.values.iter().flat_map(|v| (*v as i32).to_le_bytes()).collect(),
+            DType::I64 => given.values.iter().flat_map(|v| (*v as i64).to_le_bytes()).collect(),
+            other => panic!("`{}` is {other:?}", given.name),
+        };
+        Tensor { dtype: given.dtype, shape: given.shape.clone(), data }
+    };
+    case.inputs.iter().map(|g| (g.name.clone(), tensor(g))).collect()
+}
+
+/// The graph with the gradients of its float outputs with respect to its float inputs as further outputs.
+fn with_gradients(graph: &Graph) -> Graph {
+    let mut b = Builder { graph: graph.clone(), span: Default::default(), path: "".into() };
+    let inputs: Vec<(String, NodeId)> = graph
+        .ids()
+        .filter_map(|id| match &graph.node(id).op {
+            Op::Input(name) if graph.node(id).ty.dtype.is_float() => Some((name.clone(), id)),
+            _ => None,
+        })
+        .collect();
+    let wrt: Vec<NodeId> = inputs.iter().map(|(_, id)| *id).collect();
+    for (place, (_, y)) in
+        graph.outputs.iter().enumerate().filter(|(_, (_, y))| graph.node(*y).ty.dtype.is_float())
+    {
+        let gradients = grad::gradient(&mut b, *y, None, &wrt).expect("every primitive has a rule");
+        let named = inputs.iter().zip(gradients).map(|((name, _), g)| (format!("{name}'{place}"), g));
+        b.graph.outputs.extend(named);
+    }
+    b.graph
+}
+
+/// Whether the evaluator met an index out of range, which the CPU refuses.
+fn strays(graph: &Graph, inputs: &Tensors) -> bool {
+    let values: Values<f32> = inputs
+        .iter()
+        .map(|(name, t)| {
+            let value = Value::from_f64(t.dtype, &t.shape, &t.view().to_f64());
+            (name.clone(), value.expect("the elements fill the shape"))
+        })
+        .collect();
+    let outcome = evaluate::evaluate(graph, &values, &Values::new()).expect("the graph is well typed");
+    !outcome.out_of_range.is_empty()
+}
+
+fn run_on(device: Device, module: &Module, inputs: &Tensors) -> Results {
+    Machine::new(module.clone(), device).run(&module.entries[0].graph.name, inputs)
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().filter(|v| v.is_finite()).fold(0.0, |m, v| m.max(v.abs()))
+}
+
+/// The largest difference, infinite where only one of both is finite.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).fold(0.0, |worst: f64, (x, y)| match x == y || (x.is_nan() && y.is_nan()) {
+        true => worst,
+        false if (x - y).is_nan() => f64::INFINITY,
+        false => worst.max((x - y).abs()),
+    })
+}
+
+/// Equal to the last bit; a NaN equals a NaN.
+fn same_bits(a: &Results, b: &Results) -> Result<(), String> {
+    for (name, values) in a {
+        let other = &b[name];
+        if distance(values, other) > 0.0 {
+            return Err(format!("`{name}` differs between thread counts"));
+        }
+    }
+    Ok(())
+}
+
+/// All devices on one case. The evaluator in f64 is right; f32 may be off by what rounding does to this graph, and the CPU by a
+/// few times as much, since it sums in another order.
+fn check(graph: Graph, inputs: &Tensors) -> Result<(), String> {
+    let module = alone(graph);
+    let [exact, rounded, one, two] = Device::ALL.map(|device| run_on(device, &module, inputs));
+    same_bits(&one, &two)?;
+    for (name, wanted) in &exact {
+        let bound = 2e-5 * largest(wanted).max(1.0) + 8.0 * distance(wanted, &rounded[name]);
+        let off = distance(wanted, &one[name]);
+        // Not `>`: a NaN must fail.
+        if !(off <= bound) {
+            return Err(format!("`{name}` is off by {off:.1e}, more than {bound:.1e}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn smooth_random_graphs_and_their_gradients_agree_on_all_devices() {
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for seed in 5000..5060 {
+        let case = random::case(seed, random::Options { steps: 14, smooth: true });
+        let (graph, inputs) = (with_gradients(&case.graph), given(&case));
+        if strays(&graph, &inputs) {
+            continue;
+        }
+        count += 1;
+        failures.extend(check(graph, &inputs).err().map(|why| format!("seed {seed}: {why}")));
+    }
+    assert!(count > 40, "only {count} cases were left");
+    assert!(failures.is_empty(), "{} of {count} fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// With jumps (comparisons, roundings, arg-max), where a rounding can decide: the devices of one precision are compared.
+#[test]
+fn rough_random_graphs_agree_in_f32() {
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for seed in 6000..6160 {
+        let case = random::case(seed, random::Options { steps: 24, smooth: false });
+        let inputs = given(&case);
+        if strays(&case.graph, &inputs) {
+            continue;
+        }
+        count += 1;
+        let module = alone(case.graph);
+        let [wanted, one, two] =
+            [Device::Evaluator32, Device::Cpu(1), Device::Cpu(2)].map(|d| run_on(d, &module, &inputs));
+        let mut outcome = same_bits(&one, &two);
+        for (name, wanted) in &wanted {
+            let (off, bound) = (distance(wanted, &one[name]), 2e-5 * largest(wanted).max(1.0));
+            if !(off <= bound) {
+                outcome = outcome.and(Err(format!("`{name}` is off by {off:.1e}, more than {bound:.1e}")));
+            }
+        }
+        failures.extend(outcome.err().map(|why| format!("seed {seed}: {why}")));
+    }
+    assert!(count > 60, "only {count} cases were left");
+    assert!(failures.is_empty(), "{} of {count} fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// The scalars that the runtime gives a step.
+fn scalar(source: &InputSource, done: usize) -> Tensor {
+    match source {
+        InputSource::Random => Tensor::from_i64(&[2], &[1, done as i64]),
+        InputSource::Epoch => Tensor::from_f32(&[], &[done as f32 / 10.0]),
+        InputSource::TotalSteps => Tensor::from_i64(&[], &[10]),
+        _ => Tensor::from_i64(&[], &[done as i64]),
+    }
+}
+
+/// Inputs of an entry for so many rows: bytes of a fixed pattern, and labels from 0 to 9.
+fn batch(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
+    let entry = module.entries.iter().find(|e| e.graph.name == entry).expect("the entry is there");
+    let mut rng = random::Rng::new(100 + done as u64);
+    entry
+        .inputs
+        .iter()
+        .map(|(name, ty, source)| {
+            let InputSource::Field { .. } = source else { return (name.clone(), scalar(source, done)) };
+            let shape: Vec<usize> =
+                ty.shape.iter().map(|d| d.as_constant().map_or(rows, |c| c as usize)).collect();
+            let count = shape.iter().product::<usize>();
+            let tensor = match ty.dtype {
+                DType::U8 => {
+                    Tensor::from_u8(&shape, &(0..count).map(|_| rng.below(256) as u8).collect::<Vec<_>>())
+                }
+                DType::I32 => {
+                    Tensor::from_i32(&shape, &(0..count).map(|_| rng.below(10) as i32).collect::<Vec<_>>())
+                }
+                other => panic!("`{name}` is {other:?}"),
+            };
+            (name.clone(), tensor)
+        })
+        .collect()
+}
+
+/// What three steps at three batch sizes leave: figures after each, and all variables at the end.
+fn train(module: &Module, device: Device) -> (Results, Results) {
+    let training = &module.trainings[0];
+    let mut machine = Machine::new(module.clone(), device);
+    machine.run("init", &batch(module, "init", 0, 0));
+    let mut figures = Results::new();
+    for (done, rows) in [7, 64, 1].into_iter().enumerate() {
+        machine.reset();
+        for step in &training.steps {
+            machine.run(step, &batch(module, step, rows, done));
+        }
+        for (name, value) in machine.run(&training.report, &Tensors::new()) {
+            figures.entry(name).or_default().extend(value);
+        }
+    }
+    // The evaluation of other rows with the weights of the end.
+    machine.reset();
+    machine.run(&training.evaluate, &batch(module, &training.evaluate, 33, 3));
+    for (name, value) in machine.run(&training.report, &Tensors::new()) {
+        figures.entry(name).or_default().extend(value);
+    }
+    let variables = module.variables.iter().map(|v| (v.path.clone(), machine.get(&v.path))).collect();
+    (figures, variables)
+}
+
+/// One spec: three steps of one program at three batch sizes, on the evaluator and on the CPU.
+fn spec_agrees(path: &str, settings: &[(&str, &str)]) {
+    let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let checked = specs::check_file(path, &Options { settings, ..Options::default() });
+    let shown = specs::rendered(&checked);
+    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+    let (figures, variables) = train(&module, Device::Evaluator32);
+    let (one, one_variables) = train(&module, Device::Cpu(1));
+    let (two, two_variables) = train(&module, Device::Cpu(2));
+    same_bits(&one, &two)
+        .and(same_bits(&one_variables, &two_variables))
+        .unwrap_or_else(|why| panic!("{path}: {why}"));
+    for (name, wanted) in &figures {
+        let off = distance(wanted, &one[name]);
+        assert!(
+            off <= 1e-4 * largest(wanted).max(1.0),
+            "{path}: `{name}` is {:?}, not {wanted:?}",
+            one[name]
+        );
+    }
+    for variable in module.variables.iter().filter(|v| v.kind != VariableKind::Accumulator) {
+        let (wanted, got) = (&variables[&variable.path], &one_variables[&variable.path]);
+        assert!(wanted.iter().all(|v| v.is_finite()), "{path}: {} is not finite", variable.path);
+        let mean = wanted.iter().zip(got).map(|(a, b)| (a - b).abs()).sum::<f64>() / wanted.len() as f64;
+        let (worst, scale) = (distance(wanted, got), largest(wanted));
+        match variable.kind {
+            // Adam divides a gradient by its own size, so where it is nothing but rounding, a single weight may go either way.
+            VariableKind::Weight => assert!(
+                mean <= 2e-5 && worst <= 1e-2,
+                "{path}: {} is off by {mean:.1e} in the mean, {worst:.1e} at worst",
+                variable.path
+            ),
+            _ => assert!(
+                worst <= 2e-3 * scale + 1e-9,
+                "{path}: {} is off by {worst:.1e} at worst, with elements up to {scale:.1e}",
+                variable.path
+            ),
+        }
+    }
+}
+
+#[test]
+fn mnist_mlp_agrees() {
+    spec_agrees("specs/mnist_mlp.weft", &[("units", "24")]);
+}
+
+#[test]
+fn mnist_cnn_agrees() {
+    spec_agrees("specs/mnist_cnn.weft", &[("width", "5")]);
+}
+
+#[test]
+fn autoencoder_agrees() {
+    spec_agrees("specs/autoencoder.weft", &[("units", "17"), ("code", "6")]);
+}
+
+#[test]
+fn cifar_cnn_agrees() {
+    spec_agrees("specs/cifar_cnn.weft", &[("width", "2")]);
+}
+
+/// Everything random in one model, as training would run it. Dividing by nothing, the bits themselves are seen.
+const DRAWS: &str = "
+edition 2026
+
+model Draws(x: f32[n, 64]) {
+    { dropped = x |> dropout(0.25), again = x |> dropout(0.25), uniforms = x * uniform(shape(x)), normals = x + normal(shape(x)) }
+}
+";
+
+#[test]
+fn random_numbers_are_the_same_everywhere() {
+    let checked = specs::check_text(DRAWS, &Options { training: true, ..Options::default() });
+    let shown = specs::rendered(&checked);
+    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+    let rows = 50;
+    let draw = |device: Device, state: [i64; 2]| {
+        let inputs = Tensors::from([
+            ("x".to_owned(), Tensor::from_f32(&[rows, 64], &vec![1.0; rows * 64])),
+            ("random".to_owned(), Tensor::from_i64(&[2], &state)),
+        ]);
+        Machine::new(module.clone(), device).run("predict", &inputs)
+    };
+    let all = Device::ALL.map(|device| draw(device, [1, 0]));
+    let exact = &all[0];
+    for (other, device) in all.iter().zip(Device::ALL).skip(1) {
+        for name in ["dropped", "again", "uniforms"] {
+            // A scale of 4/3 is rounded in f32, a uniform number is not.
+            assert!(distance(&exact[name], &other[name]) <= 1e-7, "`{name}` on {device:?}");
+            let zeros = |r: &Results| r[name].iter().map(|v| *v == 0.0).collect::<Vec<_>>();
+            assert_eq!(zeros(exact), zeros(other), "`{name}` on {device:?}");
+        }
+        assert!(distance(&exact["normals"], &other["normals"]) <= 1e-5, "`normals` on {device:?}");
+    }
+    let kept = exact["dropped"].iter().filter(|v| **v != 0.0).count() as f64 / (rows * 64) as f64;
+    // 3,200 draws deviate by 0.0077.
+    assert!((kept - 0.75).abs() < 0.04, "{kept} of all elements are kept");
+    assert_ne!(exact["dropped"], exact["again"], "two dropouts of one model draw alike");
+    for state in [[2, 0], [1, 1]] {
+        assert_ne!(exact["dropped"], draw(Device::Cpu(1), state)["dropped"], "seed and batch decide nothing");
+    }
+}

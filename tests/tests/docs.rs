@@ -1,0 +1,84 @@
+//! What the documents show is true: specs in them check without errors, and the README opens with the two commands.
+
+use std::path::PathBuf;
+use weft_compiler::check::Options;
+use weft_tests::specs::{check_text, rendered, root};
+
+/// A fenced block of a document.
+struct Block {
+    /// What stands after the fence: `weft`, `sh`, `weft,ignore`, or nothing.
+    info: String,
+    /// The line of its fence, from 1.
+    line: usize,
+    text: String,
+}
+
+/// The fenced blocks of a document, in order.
+fn blocks(document: &str) -> Vec<Block> {
+    let (mut all, mut open): (Vec<Block>, Option<Block>) = (Vec::new(), None);
+    for (number, line) in (1..).zip(document.lines()) {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(info), None) => {
+                open = Some(Block { info: info.trim().to_owned(), line: number, text: String::new() });
+            }
+            (Some(_), Some(_)) => all.extend(open.take()),
+            (None, Some(block)) => block.text += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "the block of line {} is never closed", open.map_or(0, |b| b.line));
+    all
+}
+
+/// The documents that users read: the root's, those in `docs/`, and the grammar's.
+fn documents() -> Vec<(PathBuf, String)> {
+    let root = root();
+    let mut paths =
+        vec![root.join("README.md"), root.join("ARCHITECTURE.md"), root.join("grammar/README.md")];
+    paths.push(root.join("specs/std/README.md"));
+    let docs = std::fs::read_dir(root.join("docs")).into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.extend(docs.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    paths.sort();
+    paths
+        .into_iter()
+        .filter_map(|path| std::fs::read_to_string(&path).ok().map(|text| (path, text)))
+        .collect()
+}
+
+#[test]
+fn every_spec_in_the_documents_checks() {
+    let mut wrong = Vec::new();
+    for (path, text) in documents() {
+        for block in blocks(&text).iter().filter(|b| b.info == "weft") {
+            let checked = check_text(&block.text, &Options::default());
+            if checked.failed() {
+                wrong.push(format!(
+                    "{}, block of line {}:\n{}",
+                    path.display(),
+                    block.line,
+                    rendered(&checked)
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_readme_opens_with_the_two_commands() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("there is a README");
+    let commands: Vec<String> = blocks(&readme)
+        .into_iter()
+        .filter(|b| b.info == "sh")
+        .map(|b| b.text.trim().to_owned())
+        .take(2)
+        .collect();
+    assert_eq!(commands, ["cargo run --release -- train specs/mnist_cnn.weft", "cargo test"]);
+}
+
+#[test]
+fn blocks_are_found() {
+    let found = blocks("text\n```sh\na\n```\n\n  ```weft,ignore\nb\n\nc\n  ```\n");
+    let seen: Vec<(&str, usize, &str)> = found.iter().map(|b| (&*b.info, b.line, &*b.text)).collect();
+    assert_eq!(seen, [("sh", 2, "a\n"), ("weft,ignore", 6, "b\n\nc\n")]);
+}
