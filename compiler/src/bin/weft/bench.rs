@@ -34,14 +34,18 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         Wanted::Training
     };
     let spec = spec::sound(&args.spec, Some(&args.run), None)?;
+    let before = Instant::now();
     let program = compile::program(&spec, wanted, args.run.threads)?;
+    let compile_ms = before.elapsed().as_secs_f64() * 1e3;
     let threads = compile::threads(args.run.threads);
     let mut subject = if wanted == Wanted::Training {
         Subject::training(args, &spec, program)?
     } else {
         Subject::prediction(args, program, threads)?
     };
-    for _ in 0..WARM_UP {
+    subject.run()?;
+    let first_run_ms = crate::START.get().map_or(0.0, |start| start.elapsed().as_secs_f64() * 1e3);
+    for _ in 1..WARM_UP {
         subject.run()?;
     }
     let fma = peak::fma_peak_gflops(threads);
@@ -67,6 +71,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
             "flops": flops, "gflops": gflops,
             "fma_peak_gflops": fma, "fma_peak_share": gflops / fma, "read_bandwidth_gbs": read,
             "planned_bytes": planned, "peak_rss_bytes": resident,
+            "compile_ms": compile_ms, "first_run_ms": first_run_ms,
         }));
     } else {
         output::line(&format!(
@@ -86,6 +91,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
             "  planned memory {}, peak resident {}",
             output::bytes(planned as u64),
             output::bytes(resident)
+        ));
+        output::line(&format!(
+            "  compiled in {compile_ms:.0} ms; the first run was done {first_run_ms:.0} ms after the start of the process"
         ));
     }
     Ok(())

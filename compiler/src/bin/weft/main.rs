@@ -17,8 +17,14 @@ mod train;
 use args::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// When the process began, as near as it can tell.
+static START: OnceLock<Instant> = OnceLock::new();
 
 fn main() -> ExitCode {
+    START.get_or_init(Instant::now);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -91,7 +91,7 @@ impl Observer for Progress {
                 if let Form::Json = self.form {
                     output::json(&json!({
                         "event": "epoch", "epoch": epoch, "seconds": seconds, "samples_per_second": rate,
-                        "train": train, "validation": validation, "best": best,
+                        "train": figures_json(Some(train)), "validation": figures_json(*validation), "best": best,
                     }));
                 } else {
                     let mut text = format!("epoch {epoch:>3}  {}", row(train));
@@ -140,5 +140,8 @@ pub fn row(figures: &Figures) -> String {
 
 /// An absent part of the data as `null`.
 pub fn figures_json(figures: Option<&Figures>) -> Value {
-    figures.map_or(Value::Null, |f| json!(f))
+    // Through their shortest text, so that 0.983f32 is written as 0.983.
+    let number = |value: f32| json!(value.to_string().parse::<f64>().ok());
+    let map = |f: &Figures| f.0.iter().map(|(name, value)| (name.clone(), number(*value))).collect();
+    figures.map_or(Value::Null, |f| Value::Object(map(f)))
 }
