@@ -1,0 +1,91 @@
+//! Snapshots of every stage, for every spec in `specs/`: what a change of the compiler does to real programs is seen in review.
+//!
+//! After a change that is meant: `INSTA_UPDATE=always cargo test -p weft-tests --test stages`, then read the difference.
+//! The code generator's own stages are long, so they are taken of one very small spec only.
+
+use std::path::Path;
+use weft_compiler::check::Options;
+use weft_compiler::stages::{self, Format, Stage};
+use weft_tests::specs;
+
+/// A stage of a spec of the repository, as text.
+fn emit(path: &str, stage: Stage, entry: Option<&str>) -> String {
+    let once = || {
+        let checked = specs::check_file(path, &Options::default());
+        assert!(checked.diagnostics.is_empty(), "{}", specs::rendered(&checked));
+        stages::emit(&checked, stage, entry, Format::Text)
+            .unwrap_or_else(|e| panic!("{path}, {}: {e:?}", stage.name()))
+    };
+    let text = once();
+    assert!(text == once(), "{path}: {} differs from one time to the next", stage.name());
+    text
+}
+
+/// The path from the root of a spec in `specs/`.
+fn named(path: &Path) -> String {
+    let name = path.file_name().and_then(|n| n.to_str()).expect("a spec's name is text");
+    format!("specs/{name}")
+}
+
+/// Snapshots of one stage of every spec; of each entry, where the stage is of one entry.
+macro_rules! snapshots {
+    ($stage:expr) => {
+        insta::glob!("../../specs", "*.weft", |path| {
+            insta::assert_snapshot!($stage.name(), emit(&named(path), $stage, None));
+        })
+    };
+    ($stage:expr, $($entry:literal),*) => {
+        insta::glob!("../../specs", "*.weft", |path| {
+            $(
+                let name = format!("{}_{}", $stage.name(), $entry);
+                insta::assert_snapshot!(name, emit(&named(path), $stage, Some($entry)));
+            )*
+        })
+    };
+}
+
+#[test]
+fn ast() {
+    snapshots!(Stage::Ast);
+}
+
+#[test]
+fn typed() {
+    snapshots!(Stage::Typed);
+}
+
+#[test]
+fn graph() {
+    snapshots!(Stage::Graph, "train", "predict");
+}
+
+#[test]
+fn optimized() {
+    snapshots!(Stage::Optimized, "train", "predict");
+}
+
+#[test]
+fn loops() {
+    snapshots!(Stage::Loops, "train", "predict");
+}
+
+/// The other entries are short, and one spec's show them.
+#[test]
+fn small_entries() {
+    for entry in ["init", "train.evaluate", "train.report"] {
+        for stage in [Stage::Optimized, Stage::Loops] {
+            let name = format!("{}_{entry}@mnist_mlp.weft", stage.name());
+            insta::assert_snapshot!(name, emit("specs/mnist_mlp.weft", stage, Some(entry)));
+        }
+    }
+}
+
+/// The default target of this architecture is the same on every machine.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn code() {
+    for stage in [Stage::Loops, Stage::Clif, Stage::Asm] {
+        let text = emit("tests/specs/small.weft", stage, Some("predict"));
+        insta::assert_snapshot!(format!("{}_predict@small.weft", stage.name()), text);
+    }
+}
