@@ -11,10 +11,15 @@ const SIDE: usize = 28;
 
 /// A digit set as idx files with all three parts.
 pub fn digits(folder: &Path) {
+    digits_of(folder, SIDE);
+}
+
+/// The same with images of another size, of which only the first pixels are kept.
+pub fn digits_of(folder: &Path, side: usize) {
     for (part, rows) in [("train", TRAIN_ROWS), ("validation", VALIDATION_ROWS), ("t10k", TEST_ROWS)] {
-        let images: Vec<u8> = (0..rows).flat_map(digit).collect();
+        let images: Vec<u8> = (0..rows).flat_map(|row| digit(row).into_iter().take(side * side)).collect();
         let labels: Vec<u8> = (0..rows).map(label).collect();
-        let extents = [rows, SIDE, SIDE];
+        let extents = [rows, side, side];
         write(folder, &format!("{part}-images-idx3-ubyte"), &idx(&extents, &images));
         write(folder, &format!("{part}-labels-idx1-ubyte"), &idx(&extents[..1], &labels));
     }

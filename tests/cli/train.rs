@@ -1,9 +1,10 @@
 //! `weft train` and `weft eval` on small data sets.
 
 use crate::files;
-use crate::harness::{Run, fine, folder, has_numbers, text, weft, write};
+use crate::harness::{Run, command, fine, folder, has_numbers, text, weft, write};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 /// What a training of the perceptron left, for all tests that need trained weights.
@@ -216,6 +217,68 @@ fn damaged_data_is_named() {
     std::fs::write(&labels, &bytes[..100]).expect("it can be written");
     let data = format!("digits={}", text(&digits));
     weft(&train(&data, &folder("bad_digits_out"), &[])).fails(1, &["train-labels-idx1-ubyte"]);
+}
+
+#[test]
+fn images_of_another_size_are_explained() {
+    let digits = folder("other_digits");
+    files::digits_of(&digits, 20);
+    let data = format!("digits={}", text(&digits));
+    let says = ["`digits.image` is u8[20, 20, 1] in these files, but the spec says u8[28, 28, 1]"];
+    weft(&train(&data, &folder("other_digits_out"), &[])).fails(1, &says);
+}
+
+/// Starts a training that takes too long, and gives it once its first epoch is over, with the rest of its output.
+#[cfg(unix)]
+fn endless(out: &Path) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
+    use std::io::BufRead;
+    let data = trained().data();
+    let args = train(&data, out, &["--json", "--epochs", "20000"]);
+    let mut child =
+        command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("weft starts");
+    let output = child.stdout.take().expect("it was asked for");
+    let mut lines = std::io::BufReader::new(output).lines().map(|l| l.expect("the output is text"));
+    let first = lines.find(|l| l.contains("\"epoch\":1"));
+    assert!(first.is_some(), "the training ended without an epoch");
+    (child, lines)
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_ends_a_training_with_its_weights_saved() {
+    let out = folder("train_interrupted");
+    let (child, lines) = endless(&out);
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill starts").success());
+    let last = lines.last().expect("it says how it ended");
+    let end: Value = serde_json::from_str(&last).expect("the last line is an object");
+    assert_eq!((&end["event"], &end["ending"]), (&Value::from("end"), &Value::from("interrupted")), "{end}");
+    assert!(end["epochs"].as_u64() >= Some(1), "{end}");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    let last = text(&out.join("last.safetensors")).to_owned();
+    let data = trained().data();
+    fine(&["eval", MLP, "--set", NARROW, "--data", &data, "--weights", &last]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_training_whose_reader_leaves_ends_quietly() {
+    let (child, lines) = endless(&folder("train_unread"));
+    drop(lines);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn weights_go_to_runs_when_nothing_else_is_said() {
+    let here = folder("train_default");
+    let spec = crate::harness::root().join(MLP);
+    let data = trained().data();
+    let args = ["train", text(&spec), "--set", NARROW, "--data", &data, "--epochs", "1", "--json"];
+    let output = command(&args).current_dir(&here).output().expect("weft starts");
+    assert!(output.status.success(), "{output:?}");
+    assert!(here.join("runs/mnist_mlp/best.safetensors").is_file());
 }
 
 #[test]
