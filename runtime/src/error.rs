@@ -53,13 +53,13 @@ pub enum Error {
     Training { training: String, message: String },
     #[error("the loss is {value} after batch {batch} of epoch {epoch}; what was saved before is kept")]
     NonFinite { value: f32, epoch: usize, batch: usize },
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {}", path.display(), plain(.source))]
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("this program was compiled for another machine: {0}")]
     Target(String),
-    #[error("cannot get {bytes} bytes of memory: {source}")]
+    #[error("cannot get {bytes} bytes of memory: {}", plain(.source))]
     Memory { bytes: usize, source: io::Error },
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread: {}", plain(.0))]
     Thread(io::Error),
 }
 
@@ -125,5 +125,16 @@ mod tests {
         assert_eq!(file(io::ErrorKind::StorageFull), Class::Environment);
         assert_eq!(file(io::ErrorKind::PermissionDenied), Class::Environment);
         assert_eq!(Error::Unsound(String::new()).class(), Class::Input);
+    }
+}
+
+/// The system's words without its error number, to stand inside a sentence: `no space left on device`.
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! Why a command ended early, and the exit code that says so to scripts.
 
 use std::fmt;
+use weft_runtime::error::plain;
 
 /// The exit codes of `weft`, fixed for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,16 +66,5 @@ impl fmt::Display for Failure {
             write!(f, "\n  help: {help}")?;
         }
         Ok(())
-    }
-}
-
-/// The system's words without its error number.
-pub fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
     }
 }

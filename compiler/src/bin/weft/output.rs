@@ -25,7 +25,7 @@ fn leave(error: &io::Error) -> ! {
         std::process::exit(0);
     }
     // Standard error is all that is left to say it on; if that is gone too, the exit code still says it.
-    let _ = writeln!(io::stderr(), "error: cannot write the output: {}", crate::failure::plain(error));
+    let _ = writeln!(io::stderr(), "error: cannot write the output: {}", weft_runtime::error::plain(error));
     std::process::exit(crate::failure::Class::Environment as i32);
 }
 

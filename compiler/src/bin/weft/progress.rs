@@ -77,7 +77,7 @@ impl Observer for Progress {
                     bar.inc(1);
                     if let Some(figures) = figures {
                         let rate = self.rows_done as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
-                        bar.set_message(format!("{}  {}/s", row(figures), output::scaled(rate, "samples ")));
+                        bar.set_message(format!("{}  {}", row(figures), output::scaled(rate, "samples/s")));
                     }
                 }
             }
@@ -98,7 +98,7 @@ impl Observer for Progress {
                     if let Some(validation) = validation {
                         text += &format!("  | validation  {}", row(validation));
                     }
-                    text += &format!("  | {seconds:.1} s, {}/s", output::scaled(rate, "samples "));
+                    text += &format!("  | {seconds:.1} s, {}", output::scaled(rate, "samples/s"));
                     if *best {
                         text += "  *";
                     }
