@@ -15,7 +15,7 @@
 mod conv;
 mod elementwise;
 mod indexing;
-pub mod random;
+
 mod real;
 mod reduce;
 #[cfg(test)]
@@ -26,6 +26,7 @@ use crate::graph::dim::Dim;
 use crate::graph::op::{Distribution, Op};
 use crate::graph::{DType, Graph, Node, TensorType};
 use std::collections::BTreeMap;
+use weft_runtime::kernels::random;
 
 pub use real::Real;
 pub use value::Value;
