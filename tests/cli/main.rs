@@ -3,6 +3,9 @@
 //! These tests start the real `weft`, so they lie with the compiler's package. What a command computes is tested elsewhere; here it
 //! is that the right thing happens for what is typed.
 
+// The purity of the compiler's library is no rule for tests of its command.
+#![allow(clippy::disallowed_methods)]
+
 mod bench;
 mod check;
 mod emit;
