@@ -104,6 +104,17 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
         .map(|(_, candidate)| candidate)
 }
 
+/// The system's words without its error number, to stand inside a sentence: `no space left on device`.
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,16 +136,5 @@ mod tests {
         assert_eq!(file(io::ErrorKind::StorageFull), Class::Environment);
         assert_eq!(file(io::ErrorKind::PermissionDenied), Class::Environment);
         assert_eq!(Error::Unsound(String::new()).class(), Class::Input);
-    }
-}
-
-/// The system's words without its error number, to stand inside a sentence: `no space left on device`.
-pub fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
     }
 }

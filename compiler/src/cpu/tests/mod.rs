@@ -170,19 +170,6 @@ fn random_graphs_agree_when_fused() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-#[test]
-#[ignore = "a look at one seed, by hand"]
-fn one_seed() {
-    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
-    let steps = std::env::var("STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(16);
-    let case = random::case(seed, Options { steps, smooth: false });
-    println!("{}", crate::graph::text::print(&case.graph));
-    let plans = super::Compilation::new(&module(&case.graph, Vec::new()), Target::Host).expect("plans").plans;
-    println!("{}", crate::plan::text::print(&plans[0]));
-    println!("{:?}", check_case(&case));
-    println!("{:?}", check_case(&bare(&case)));
-}
-
 /// A weight of small, fixed values.
 fn variable(path: &str, shape: &[usize], kind: VariableKind, dtype: DType, scale: f64) -> (Variable, Given) {
     let ty = crate::graph::TensorType::new(
@@ -193,59 +180,4 @@ fn variable(path: &str, shape: &[usize], kind: VariableKind, dtype: DType, scale
     let values = (0..shape.iter().product()).map(|_| scale * rng.unit()).collect();
     let variable = Variable { path: path.into(), kind, ty, trainable: true, span: Default::default() };
     (variable, Given { name: path.into(), dtype, shape: shape.to_vec(), values })
-}
-
-/// Prints the best time of a run and its slowest launches.
-fn measure(
-    module: &Module,
-    program: Arc<weft_runtime::program::Program>,
-    given: &[Given],
-    variables: &[Given],
-    threads: usize,
-) {
-    let mut session = Session::new(program.clone(), threads).expect("a session");
-    for variable in variables {
-        let at = module.variables.iter().position(|v| v.path == variable.name).expect("a variable");
-        let value = tensor(variable.dtype, &variable.shape, &variable.values);
-        session.variable_bytes_mut(at).copy_from_slice(&value.data);
-    }
-    let tensors: Vec<Tensor> = module.entries[0]
-        .inputs
-        .iter()
-        .map(|(name, ..)| given.iter().find(|g| g.name == *name).expect("given"))
-        .map(|g| tensor(g.dtype, &g.shape, &g.values))
-        .collect();
-    let views: Vec<_> = tensors.iter().map(Tensor::view).collect();
-    let mut best = f64::INFINITY;
-    for _ in 0..30 {
-        let start = std::time::Instant::now();
-        session.run(0, &views).expect("runs");
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    println!("  {threads} threads: {:.3} ms, arena {} KB", best * 1e3, session.planned_bytes(0) / 1024);
-    if threads == 1 {
-        let mut times: Vec<(String, u64, i64, i64)> = Vec::new();
-        for _ in 0..10 {
-            let profile = session.run_profiled(0, &views).expect("runs");
-            for (at, time) in profile.launches.iter().enumerate() {
-                let kind = format!("{:?}", time.launch.kernel);
-                let kind: String = kind.chars().take_while(|c| c.is_alphanumeric()).collect();
-                let name = format!("{kind} {}", time.launch.path);
-                if times.len() <= at {
-                    times.push((name, time.nanoseconds, time.flops, time.bytes));
-                } else {
-                    times[at].1 = times[at].1.min(time.nanoseconds);
-                }
-            }
-        }
-        times.sort_by_key(|t| std::cmp::Reverse(t.1));
-        for (name, ns, flops, bytes) in times.iter().take(18) {
-            println!(
-                "    {:8.1} us  {:6.1} GFLOP/s {:6.1} GB/s  {name}",
-                *ns as f64 / 1e3,
-                *flops as f64 / *ns as f64,
-                *bytes as f64 / *ns as f64
-            );
-        }
-    }
 }

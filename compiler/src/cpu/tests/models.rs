@@ -1,12 +1,9 @@
 //! Whole models: a convolutional network's training step and its inference.
 
-use super::{Given, check, module, random, run_program, variable};
-use crate::cpu::{Compilation, Target};
+use super::{Given, check, random, variable};
 use crate::grad::gradient;
 use crate::graph::op::{Binary, Compare, Conv, Distribution, Op, Reduction, Unary};
 use crate::graph::{Builder, DType, Dim, Graph, NodeId, TensorType, TypeError, Variable};
-use std::sync::Arc;
-use std::time::Instant;
 use weft_runtime::program::VariableKind;
 
 type Made = Result<NodeId, TypeError>;
@@ -251,39 +248,4 @@ fn inference_agrees_at_several_batch_sizes() {
     for n in [1, 2, 9] {
         check(&graph, &batch(n, 18), &variables).unwrap_or_else(|e| panic!("{n} rows: {e}"));
     }
-}
-
-#[test]
-#[ignore = "a measurement: run with --release --nocapture"]
-fn how_fast() {
-    let mut show = String::new();
-    for (name, build, n) in [
-        ("training", training as fn(i64, usize) -> Result<_, TypeError>, 128),
-        ("inference", inference, 128),
-        ("inference", inference, 1),
-    ] {
-        let (graph, variables) = build(28, 8).expect("builds");
-        let graph = crate::passes::optimize(&graph);
-        let module = module(&graph, variables.iter().map(|v| v.0.clone()).collect());
-        let start = Instant::now();
-        let compilation = Compilation::new(&module, Target::Host).expect("plans");
-        let planned = start.elapsed();
-        if std::env::var("SHOW").is_ok() {
-            show += &crate::plan::text::print(&compilation.plans[0]);
-        }
-        let start = Instant::now();
-        let code: Vec<_> =
-            (0..compilation.jobs.len()).map(|job| compilation.compile(job).expect("compiles")).collect();
-        let jobs = compilation.jobs.len();
-        let bytes: usize = code.iter().map(Vec::len).sum();
-        let program = Arc::new(compilation.finish(&module, code));
-        println!("{name} {n}: plan {planned:?}, {jobs} functions of {bytes} bytes in {:?}", start.elapsed());
-        let values: Vec<Given> = variables.iter().map(|v| v.1.clone()).collect();
-        for threads in [1, 2] {
-            let given = batch(n, 28);
-            let _ = run_program(&module, program.clone(), &given, &values, threads);
-            super::measure(&module, program.clone(), &given, &values, threads);
-        }
-    }
-    println!("{show}");
 }
