@@ -58,6 +58,8 @@ fn a_training_learns_and_tells_scripts() {
     let end = run.last_object();
     assert_eq!((&end["event"], &end["epochs"]), (&Value::from("end"), &Value::from(4)), "{run}");
     has_numbers(&end, &["seconds"]);
+    let last = run.out.lines().last().unwrap_or_default();
+    assert!(last.starts_with("{\"event\":\"end\",\"epochs\":4,\"seconds\":"), "{last}");
     for part in ["train", "validation", "test"] {
         has_numbers(&end[part], &["loss", "accuracy"]);
     }
