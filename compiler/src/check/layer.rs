@@ -321,6 +321,9 @@ impl Checker<'_> {
     pub(crate) fn update(&mut self, target: &ast::Name, value: &ast::Expr, scope: &Scope) -> Result<()> {
         let path = self.frames.last().and_then(|f| f.states.get(&target.text)).cloned();
         let Some(path) = path else {
+            if matches!(scope.find(&target.text), Some((Value::Error, _))) {
+                return Err(Reported);
+            }
             let names: Vec<String> =
                 self.frames.last().map(|f| f.states.keys().cloned().collect()).unwrap_or_default();
             let hint = crate::diagnostics::did_you_mean(&target.text, names.iter().map(String::as_str));

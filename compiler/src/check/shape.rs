@@ -548,6 +548,10 @@ impl Checker<'_> {
                 }
                 return Err(self.report(diagnostic));
             }
+            if dim.is(0) {
+                let message = format!("`{name}` would be {concrete}, which holds nothing: axis {axis} is 0");
+                return self.fail(Code::InexactDim, ty.span, message);
+            }
         }
         if concrete.elements().as_constant().is_none_or(|n| n > 1 << 40) {
             return self.fail(Code::TooLarge, ty.span, format!("`{name}` would be {concrete}"));

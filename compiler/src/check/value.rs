@@ -280,6 +280,8 @@ impl Value {
 
 /// A float as a literal that reads back as a float.
 pub fn show_float(f: f64) -> String {
+    // Twelve digits: what arithmetic leaves behind them (0.2 + 0.1) is of no interest to a reader.
+    let f = format!("{f:.11e}").parse().unwrap_or(f);
     if f != 0.0 && (f.abs() >= 1e16 || f.abs() < 1e-4) { format!("{f:e}") } else { format!("{f:?}") }
 }
 

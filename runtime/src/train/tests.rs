@@ -365,7 +365,7 @@ fn mistakes_are_found_before_the_first_step() {
             p.data[0].validation = 0.0;
             p.trainings[0].keep_best = Some(watch("loss"));
         })
-        .contains("`validation.loss` is watched, but the data has no such part")
+        .contains("`validation.loss` is watched, but the data has no validation part")
     );
     assert!(message(&|p, _| p.trainings[0].steps[0] = "step".into()).contains("no entry is named `step`"));
     assert!(

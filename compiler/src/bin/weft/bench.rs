@@ -149,9 +149,9 @@ impl Subject {
         };
         let chosen = chosen.ok_or_else(|| {
             Failure::usage(format!(
-                "the spec has no `{}`; its predict items: {}",
+                "the spec has no `{}`; it has {}",
                 args.entry,
-                names.join(", ")
+                if names.is_empty() { "nothing to predict with".to_owned() } else { names.join(", ") }
             ))
         })?;
         let mut session = Session::new(program.clone(), threads).map_err(compile::runtime_failure)?;

@@ -67,6 +67,7 @@ pub fn show(checked: &Checked, as_json: bool) -> usize {
                 "file": checked.sources.get(span.file).map(|s| s.name.as_str()),
                 "line": line,
                 "column": column,
+                "help": diagnostic.hint,
             }));
         } else {
             output::note(&diagnostics::render(diagnostic, &checked.sources, color));

@@ -50,8 +50,9 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         }
         let saved: Vec<String> = summary.saved.iter().map(|p: &PathBuf| p.display().to_string()).collect();
         output::line(&format!(
-            "{} epochs in {:.1} s; weights in {}",
+            "{} epoch{} in {:.1} s; weights in {}",
             summary.epochs,
+            if summary.epochs == 1 { "" } else { "s" },
             summary.seconds,
             saved.join(", ")
         ));
