@@ -265,6 +265,6 @@ fn convolution(
         padding: [d.add(padding), d.add(padding)],
         dilation: [1; 2],
         groups: d.add(groups),
-        splits: 1,
+        splits: d.add(1),
     }
 }

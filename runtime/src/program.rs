@@ -226,6 +226,9 @@ pub enum Storage {
     Constant(Vec<u8>),
     /// The same storage as another buffer (in-place update, reshape), from its start.
     Alias(BufferIndex),
+    /// Memory of the thread that runs a task, which stays in its cache: only the task's units are there. One segment alone uses
+    /// it, each unit its own share of the elements: those from `unit · elements / units` on.
+    Local,
 }
 
 /// Launches that run chunk by chunk with no barrier between them.
@@ -303,7 +306,7 @@ pub enum Kernel {
 }
 
 /// `fn(buffers, dims, table, begin, end)`: generated code for the range `begin..end` of its index space.
-/// `buffers`: base pointers in the order of [`Launch::buffers`]; `dims`: values in the order of [`Kernel::Nest::dims`];
+/// `buffers`: base pointers in the order of [`Launch::buffers`] (those of local buffers lie before the range's own part); `dims`: values in the order of [`Kernel::Nest::dims`];
 /// `table`: the function pointers of [`crate::kernels::math::table`].
 pub type NestFunction = unsafe extern "C" fn(
     buffers: *const *mut u8,
@@ -393,7 +396,8 @@ pub struct Convolution {
     pub padding: [DimIndex; 2],
     pub dilation: [u32; 2],
     pub groups: DimIndex,
-    pub splits: u32,
+    /// Parts that the batch is cut into for a weight gradient: `dw` has a leading axis of this extent.
+    pub splits: DimIndex,
 }
 
 /// Machine code: relocation-free functions, one after another.

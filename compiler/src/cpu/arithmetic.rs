@@ -82,12 +82,11 @@ impl Lower<'_, '_> {
             };
             return Ok(self.b.ins().icmp(order, x, best));
         }
-        let order = if largest { FloatCC::GreaterThan } else { FloatCC::LessThan };
+        // Beyond the best or a NaN, unless the best is a NaN already.
+        let order = if largest { FloatCC::UnorderedOrGreaterThan } else { FloatCC::UnorderedOrLessThan };
         let beyond = self.b.ins().fcmp(order, x, best);
-        let nan = self.b.ins().fcmp(FloatCC::Unordered, x, x);
         let number = self.b.ins().fcmp(FloatCC::Ordered, best, best);
-        let first = self.b.ins().band(nan, number);
-        Ok(self.b.ins().bor(beyond, first))
+        Ok(self.b.ins().band(beyond, number))
     }
 
     /// `condition ? x : y`, lane by lane for vectors.
@@ -374,6 +373,14 @@ impl Lower<'_, '_> {
             (a, b) if a == b => x,
             (DType::I32 | DType::U8, DType::F32) => self.b.ins().fcvt_from_sint(types::F32X4, x),
             (DType::U8, DType::I32) => x,
+            (DType::F32, DType::U8) => {
+                let whole = self.b.ins().fcvt_to_sint_sat(types::I32X4, x);
+                let low = zero(self);
+                let high = self.b.ins().iconst(types::I32, 255);
+                let high = self.b.ins().splat(types::I32X4, high);
+                let whole = self.b.ins().smax(whole, low);
+                self.b.ins().smin(whole, high)
+            }
             (DType::I32 | DType::U8, DType::Bool) => {
                 let zero = zero(self);
                 self.b.ins().icmp(IntCC::NotEqual, x, zero)

@@ -9,7 +9,7 @@ use super::value::{Body, Held, Width};
 use crate::graph::op::Reduction;
 use crate::graph::{DType, Dim};
 use crate::plan::affine::Affine;
-use crate::plan::nest::{How, Stage, ValueId};
+use crate::plan::nest::{How, Reduce, Stage, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
@@ -317,47 +317,57 @@ impl Lower<'_, '_> {
     fn reduce_here(&mut self, stage: &Stage, body: &mut Body<'_>, width: Width) -> Result<Vec<Held>> {
         let mut folds = Vec::new();
         for reduce in &stage.reductions {
-            folds.push(Fold::new(self, stage, body, reduce.how, reduce.of, width)?);
+            folds.push(match twin(stage, reduce) {
+                Some(_) => None,
+                None => Some(Fold::new(self, stage, body, reduce.how, reduce.of, width)?),
+            });
         }
-        let steps: Option<i64> =
-            stage.reduced.iter().map(Dim::as_constant).try_fold(1i64, |a, e| Some(a.saturating_mul(e?)));
-        let unroll = steps.is_some_and(|s| s <= UNROLL);
-        self.reduced_loops(stage, 0, unroll, &mut |lower| {
+        self.reduced_loops(stage, 0, &mut |lower| {
             body.begin(width);
             lower.stores(body, true)?;
-            for fold in &folds {
+            for fold in folds.iter().flatten() {
                 fold.step(lower, stage, body, width)?;
             }
             Ok(())
         })?;
-        Ok(folds.iter().map(|f| f.result(self)).collect())
+        let mut results = Vec::new();
+        for (reduce, fold) in stage.reductions.iter().zip(&folds) {
+            let other = twin(stage, reduce).and_then(|twin| folds[twin].as_ref());
+            results.push(match (fold, other) {
+                (Some(fold), _) => fold.result(self),
+                (None, Some(other)) => other.extreme(self),
+                (None, None) => return Err("a reduction has no fold".into()),
+            });
+        }
+        Ok(results)
     }
 
+    /// The reduced loops from `from` on. Those that make few steps together are unrolled.
     fn reduced_loops(
         &mut self,
         stage: &Stage,
         from: usize,
-        unroll: bool,
         body: &mut dyn FnMut(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let place = stage.kept.len() + from;
-        match stage.reduced.get(from) {
-            None => body(self),
-            Some(extent) if unroll => {
-                for step in 0..extent.as_constant().unwrap_or(0) {
-                    self.iv[place] = Some(self.int(step));
-                    self.reduced_loops(stage, from + 1, unroll, body)?;
-                }
-                Ok(())
+        let Some((extent, inner)) = stage.reduced.get(from..).and_then(<[Dim]>::split_first) else {
+            return body(self);
+        };
+        let steps = inner
+            .iter()
+            .try_fold(extent.as_constant(), |a, e| Some(Some(a?.saturating_mul(e.as_constant()?))));
+        if steps.flatten().is_some_and(|s| s <= UNROLL) {
+            for step in 0..extent.as_constant().unwrap_or(0) {
+                self.iv[place] = Some(self.int(step));
+                self.reduced_loops(stage, from + 1, body)?;
             }
-            Some(extent) => {
-                let extent = self.dim(extent)?;
-                self.for_each(extent, &mut |lower, iv| {
-                    lower.iv[place] = Some(iv);
-                    lower.reduced_loops(stage, from + 1, unroll, body)
-                })
-            }
+            return Ok(());
         }
+        let extent = self.dim(extent)?;
+        self.for_each(extent, &mut |lower, iv| {
+            lower.iv[place] = Some(iv);
+            lower.reduced_loops(stage, from + 1, body)
+        })
     }
 
     /// One point of the kept loops with the vector axis, if any, among the reduced ones.
@@ -509,6 +519,16 @@ pub fn vector_type(dtype: DType) -> ir::Type {
     if dtype == DType::F32 { types::F32X4 } else { types::I32X4 }
 }
 
+/// The arg-reduction of the same value that finds this reduction's result on its way.
+fn twin(stage: &Stage, reduce: &Reduce) -> Option<usize> {
+    let largest = match reduce.how {
+        How::Fold(Reduction::Max) => true,
+        How::Fold(Reduction::Min) => false,
+        _ => return None,
+    };
+    stage.reductions.iter().position(|r| *r == Reduce { how: How::Arg { largest }, of: reduce.of })
+}
+
 /// A reduction in registers.
 struct Fold {
     how: How,
@@ -619,7 +639,15 @@ impl Fold {
     }
 
     fn result(&self, lower: &mut Lower<'_, '_>) -> Held {
-        let variables = if self.place.is_empty() { &self.best } else { &self.place };
+        Fold::held(lower, if self.place.is_empty() { &self.best } else { &self.place })
+    }
+
+    /// The best element itself, of an arg-reduction too.
+    fn extreme(&self, lower: &mut Lower<'_, '_>) -> Held {
+        Fold::held(lower, &self.best)
+    }
+
+    fn held(lower: &mut Lower<'_, '_>, variables: &[Variable]) -> Held {
         let values: Vec<ir::Value> = variables.iter().map(|v| lower.b.use_var(*v)).collect();
         match values.as_slice() {
             [one] if !lower.b.func.dfg.value_type(*one).is_vector() => Held::One(*one),

@@ -196,6 +196,7 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
                 plan::Storage::Variable(at) => Storage::Variable(*at as u32),
                 plan::Storage::Constant(bytes) => Storage::Constant(bytes.clone()),
                 plan::Storage::Alias(of) => Storage::Alias(index(*of)),
+                plan::Storage::Local => Storage::Local,
                 plan::Storage::Unused => Storage::Arena { first: 0, last: 0 },
             },
         })
@@ -312,7 +313,7 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
             padding: dims.pair(padding),
             dilation: *dilation,
             groups: dims.dim(groups),
-            splits: *splits,
+            splits: dims.dim(splits),
         }),
         plan::Kernel::Pack { taps, k, n } => {
             Kernel::Pack(Pack { taps: dims.stride(taps), k: dims.stride(k), n: dims.stride(n) })

@@ -17,6 +17,7 @@ pub mod dce;
 pub mod fold;
 pub mod hoist;
 pub mod layout;
+pub mod pooling;
 pub mod reductions;
 mod rewrite;
 pub mod simplify;
@@ -34,6 +35,7 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("views", views::run),
     ("simplify", simplify::run),
     ("reductions", reductions::run),
+    ("pooling", pooling::run),
     ("layout", layout::run),
     ("hoist", hoist::run),
     ("fold", fold::run),

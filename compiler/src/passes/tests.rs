@@ -3,10 +3,10 @@
 use super::{Pass, cse, dce, fold, hoist, layout, optimize, reductions, simplify, views};
 use crate::evaluate::{Symbols, Value, Values, evaluate_with};
 use crate::grad::gradient;
-use crate::graph::op::{Op, Reduction};
+use crate::graph::op::{Binary, Compare, Op, Reduction};
 use crate::graph::random::{self, Case, Options};
 use crate::graph::text::{parse, print};
-use crate::graph::{Builder, Graph, NodeId, verify};
+use crate::graph::{Builder, DType, Dim, Graph, NodeId, TensorType, verify};
 use proptest::prelude::*;
 
 /// Runs a pass and then `dce`, and compares the text without its first line.
@@ -276,6 +276,45 @@ fn contractions_take_transpositions_and_broadcasts_in() {
 fn values(case: &Case) -> Values<f64> {
     let value = |given: &random::Given| Value::from_f64(given.dtype, &given.shape, &given.values).unwrap();
     case.inputs.iter().map(|given| (given.name.clone(), value(given))).collect()
+}
+
+/// Max pooling of a relu of values with ties, negative windows and a NaN: outputs and gradients before and after.
+#[test]
+fn relu_moves_behind_max_pooling_with_its_gradient() {
+    for (size, stride) in [(2, 2), (3, 2)] {
+        let mut b = Builder::new("pool");
+        let shape = [2usize, 5, 5, 3];
+        let x = b.input("x", TensorType::new(DType::F64, shape.map(Dim::from).to_vec())).unwrap();
+        let bias = b.input("bias", TensorType::new(DType::F64, vec![Dim::from(3usize)])).unwrap();
+        let ty = b.ty(x).clone();
+        let (zero, spread) = (b.full(0.0, &ty).unwrap(), b.broadcast_to(bias, &ty.shape).unwrap());
+        let y = b.binary(Binary::Add, x, spread).unwrap();
+        let below = b.compare(Compare::Le, y, zero).unwrap();
+        let y = b.select(below, zero, y).unwrap();
+        let window =
+            Op::Window { axis: 1, size: vec![size; 2], stride: vec![stride; 2], dilation: vec![1; 2] };
+        let windows = b.push(window, &[y], None).unwrap();
+        let y = b.reduce(Reduction::Max, windows, &[3, 4]).unwrap();
+        let squares = b.binary(Binary::Mul, y, y).unwrap();
+        let loss = b.reduce(Reduction::Sum, squares, &[0, 1, 2, 3]).unwrap();
+        let gradients = gradient(&mut b, loss, None, &[x, bias]).unwrap();
+        b.graph.outputs = vec![("y".into(), y), ("dx".into(), gradients[0]), ("db".into(), gradients[1])];
+        let mut given: Vec<f64> = (0..150).map(|i| f64::from(i * i % 11 - 7)).collect();
+        given[17] = f64::NAN;
+        let value = |shape: &[usize], of: &[f64]| Value::from_f64(DType::F64, shape, of).unwrap();
+        let values = Values::from([
+            ("x".to_string(), value(&shape, &given)),
+            ("bias".to_string(), value(&[3], &[0.5, -1.0, 0.0])),
+        ]);
+        let results = |graph: &Graph| {
+            evaluate_with(graph, &values, &Values::new(), &Symbols::new()).unwrap().outputs
+        };
+        let optimized = optimize(&b.graph);
+        assert_eq!(same(&results(&b.graph), &results(&optimized)), Ok(()));
+        // Nothing of the input's size is masked any more.
+        let full = optimized.nodes.iter().filter(|n| n.op == Op::Select && n.ty.shape == ty.shape);
+        assert_eq!(full.count(), 0, "{}", print(&optimized));
+    }
 }
 
 fn run(graph: &Graph, case: &Case, values: &Values<f64>) -> Values<f64> {

@@ -34,6 +34,7 @@ pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Re
             inputs: Vec::new(),
             outputs: Vec::new(),
             updates: Vec::new(),
+            owned: Vec::new(),
             sizes: graph.bounds.clone(),
         },
     };
@@ -495,17 +496,31 @@ impl<'a> Build<'a> {
             self.nest(node, 0, vec![scatter]);
             return Ok(());
         }
-        let mut values = Values::default();
-        let zero = values.constant(0.0, node.ty.dtype);
-        let at = affine::flatten(&identity(to, 0), to);
-        let fill = Stage {
-            kept: to.clone(),
-            values: values.list,
-            stores: vec![Store { buffer: out, at, value: zero, accumulate: false, inner: false }],
-            ..Stage::default()
-        };
-        // The two stages run for each step of the axes before the windows.
-        let mut stages = vec![fill, scatter];
+        // Windows that touch one another leave only a margin bare; else zeros come first everywhere.
+        let side_by_side = apart && (0..spatial).all(|i| size[i] == stride[i]);
+        let mut stages = Vec::new();
+        for i in 0..if side_by_side { spatial } else { 1 } {
+            let (mut extents, mut index) = (to.clone(), identity(to, 0));
+            if side_by_side {
+                let covered = from[axis + i].clone() * Dim::from(size[i]);
+                extents[axis + i] = to[axis + i].clone() - covered.clone();
+                index[axis + i] = index[axis + i].clone().plus(&Affine::constant(covered));
+            }
+            if extents[axis + i].is(0) {
+                continue;
+            }
+            let mut values = Values::default();
+            let value = values.constant(0.0, node.ty.dtype);
+            let at = affine::flatten(&index, to);
+            stages.push(Stage {
+                kept: extents,
+                values: values.list,
+                stores: vec![Store { buffer: out, at, value, accumulate: false, inner: false }],
+                ..Stage::default()
+            });
+        }
+        // All stages run for each step of the axes before the windows.
+        stages.push(scatter);
         stages.iter_mut().for_each(Stage::tidy);
         let draft = Draft::nest(node, Nest { space: axis, stages });
         self.built.drafts.push(draft);

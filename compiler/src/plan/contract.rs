@@ -194,31 +194,26 @@ impl Build<'_> {
             partition: Partition::Tiles,
             splits: splits as u32,
         };
-        self.split_kernel(node, id, kernel, vec![a, b], out, splits, space, flops);
+        let place = self.parts(node, id, out, &Dim::constant(splits));
+        self.runtime_kernel(node, kernel, vec![a, b], vec![place], space, flops);
+        self.add_parts(node, place, out, &Dim::constant(splits));
     }
 
-    /// A kernel over tiles whose sum may be cut into parts, and the nest that adds the parts up.
-    pub fn split_kernel(
-        &mut self,
-        node: &Node,
-        id: NodeId,
-        kernel: Kernel,
-        ins: Vec<(BufferId, Dim)>,
-        out: BufferId,
-        splits: i64,
-        space: Dim,
-        flops: Dim,
-    ) {
-        if splits <= 1 {
-            self.runtime_kernel(node, kernel, ins, vec![out], space, flops);
-            return;
+    /// Where a kernel writes whose sum is cut into parts: `out` itself when there is but one.
+    pub fn parts(&mut self, node: &Node, id: NodeId, out: BufferId, splits: &Dim) -> BufferId {
+        if splits.is(1) {
+            return out;
         }
-        let elements = node.ty.elements();
-        let parts = self.buffer(id, node.ty.dtype, Dim::constant(splits) * elements.clone(), Storage::Unused);
-        self.runtime_kernel(node, kernel, ins, vec![parts], space, flops);
-        let from = [Dim::constant(splits), elements];
-        let stage = fold_leading(Reduction::Sum, node.ty.dtype, parts, out, &from);
-        self.nest(node, 0, vec![stage]);
+        self.buffer(id, node.ty.dtype, splits.clone() * node.ty.elements(), Storage::Unused)
+    }
+
+    /// The nest that adds the parts up, if there are any.
+    pub fn add_parts(&mut self, node: &Node, parts: BufferId, out: BufferId, splits: &Dim) {
+        if parts != out {
+            let from = [splits.clone(), node.ty.elements()];
+            let stage = fold_leading(Reduction::Sum, node.ty.dtype, parts, out, &from);
+            self.nest(node, 0, vec![stage]);
+        }
     }
 
     /// Where an operand lies, with a stride for each of its axes.

@@ -8,6 +8,9 @@ use crate::graph::op::{Conv, Op};
 use crate::graph::{DType, Dim, NodeId};
 use weft_runtime::program::{ConvolutionKind, PANEL, TILE_ROWS};
 
+/// A weight gradient is summed image by image when an image of dy has so many times its elements.
+const IMAGE_SHARE: i64 = 16;
+
 impl Build<'_> {
     pub fn convolution(&mut self, id: NodeId, out: BufferId, conv: &Conv) -> Result<(), Stop> {
         let graph = self.graph;
@@ -45,9 +48,17 @@ impl Build<'_> {
         let flops = Dim::constant(2) * product(y) * taps.clone() * deep.clone();
         let m = taps.clone() * deep.clone();
         let tiles = m.ceil_div(&Dim::from(TILE_ROWS)) * co.ceil_div(&Dim::from(PANEL));
+        // A small gradient of large images is summed image by image, while these are in cache; else the output's tiles are the
+        // tasks, and few tiles are cut into parts.
+        let small =
+            self.built.estimate(&product(own)) * IMAGE_SHARE <= self.built.estimate(&product(&y[1..]));
+        let by_image = kind == ConvolutionKind::Weights && small;
         let parts = match kind {
-            ConvolutionKind::Weights => splits(self.built.estimate(&tiles), self.built.estimate(&n) / 4),
-            _ => 1,
+            _ if by_image => n.clone(),
+            ConvolutionKind::Weights => {
+                Dim::constant(splits(self.built.estimate(&tiles), self.built.estimate(&n) / 4))
+            }
+            _ => one(),
         };
         let kernel = Kernel::Convolution {
             kind,
@@ -61,13 +72,31 @@ impl Build<'_> {
             padding,
             dilation: narrow(&conv.dilation, 1)?,
             groups: Dim::from(conv.groups),
-            splits: parts as u32,
+            splits: parts.clone(),
         };
         let left = self.contiguous(node.inputs[0])?;
         let mut right = self.contiguous(node.inputs[1])?;
         if kind == ConvolutionKind::Weights {
-            let space = Dim::constant(parts) * tiles;
-            self.split_kernel(node, id, kernel, vec![left, right], out, parts, space, flops);
+            let place = self.parts(node, id, out, &parts);
+            let (a, b) = ((left.1.clone(), product(&x[1..])), (right.1.clone(), product(&y[1..])));
+            self.runtime_kernel(
+                node,
+                kernel,
+                vec![left, right],
+                vec![place],
+                parts.clone() * tiles.clone(),
+                flops,
+            );
+            if let (true, Some(draft)) = (by_image, self.built.drafts.last_mut()) {
+                let shares = [a, b, (Dim::constant(0), product(own))];
+                for (access, (offset, share)) in draft.accesses.iter_mut().zip(shares) {
+                    let at = Affine::variable(0).scale(&share).plus(&Affine::constant(offset));
+                    (access.at, access.reach, access.extents) =
+                        (Some(at), share, vec![n.clone(), tiles.clone()]);
+                }
+                draft.loops = vec![n, tiles];
+            }
+            self.add_parts(node, place, out, &parts);
             return Ok(());
         }
         if kind == ConvolutionKind::Data && conv.groups == 1 {

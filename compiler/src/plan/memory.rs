@@ -4,6 +4,7 @@ use super::nest::{Nest, Stage, ValueOp};
 use super::schedule::{Order, root};
 use super::{BufferId, Built, Draft, Kernel, Plan, Segment, Storage};
 use crate::graph::{Dim, Entry, Variable};
+use std::collections::BTreeSet;
 
 /// Lets each update write its variable in place when every other reader of the old value can run before; else adds a copy.
 pub fn place_updates(built: &mut Built, order: &mut Order) {
@@ -72,9 +73,10 @@ fn pointwise(draft: &Draft, from: BufferId, to: BufferId) -> bool {
     let Kernel::Nest(nest) = &draft.kernel else { return false };
     let [stage] = nest.stages.as_slice() else { return false };
     let Some(store) = stage.stores.iter().find(|s| s.buffer == to) else { return false };
-    // A load inside reduced loops would come back to an element after it was written, unless the store is there too.
-    let settled = stage.reduced.is_empty() || store.inner;
-    settled
+    let extents = stage.extents();
+    // At each point of the loops all loads come before the stores, and no other point has the same element.
+    let apart = super::merge::never_again(&store.at, if store.inner { &extents } else { &stage.kept });
+    apart
         && !store.accumulate
         && stage.stores.iter().filter(|s| s.buffer == to).count() == 1
         && stage.reads().filter(|(b, _)| *b == from).all(|(_, at)| at == Some(&store.at))
@@ -99,9 +101,22 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
     for output in &built.outputs {
         touch(root(&built, output.3), segments.len().saturating_sub(1));
     }
-    for (buffer, life) in built.buffers.iter_mut().zip(lives) {
+    let lasting: Vec<BufferId> =
+        built.inputs.iter().map(|i| i.4).chain(built.outputs.iter().map(|o| root(&built, o.3))).collect();
+    let mut unowned = BTreeSet::new();
+    for (segment, owned) in segments.iter().zip(&built.owned) {
+        for (buffer, _) in segment.launches.iter().flat_map(|l| &l.buffers) {
+            if !owned.contains(buffer) {
+                unowned.insert(root(&built, *buffer));
+            }
+        }
+    }
+    for (at, life) in lives.into_iter().enumerate() {
+        let id = BufferId(at as u32);
+        let buffer = &mut built.buffers[at];
         if let (Storage::Unused, Some((first, last))) = (&buffer.storage, life) {
-            buffer.storage = Storage::Arena { first, last };
+            let local = first == last && !unowned.contains(&id) && !lasting.contains(&id);
+            buffer.storage = if local { Storage::Local } else { Storage::Arena { first, last } };
         }
     }
     let mut symbols = Vec::new();

@@ -7,11 +7,12 @@
 //!    their users.
 //! 2. [`build`] makes one kernel per materialised node: a loop nest ([`values`] turns nodes into scalar values at an index), or a
 //!    runtime kernel ([`contract`], [`conv`]).
-//! 3. [`fuse`] merges loop nests: a producer with consumers that read it point by point, siblings that read the same, maps that
+//! 3. [`fuse`] merges loop nests ([`merge`] says how two become one): a producer with consumers that read it point by point, siblings that read the same, maps that
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
 //!    barrier, so what one kernel writes is in cache when the next one reads it.
-//! 5. [`memory`] gives each buffer its lifetime, and lets updates and last readers write in place.
+//! 5. [`memory`] gives each buffer its lifetime, lets updates and last readers write in place, and keeps what one segment alone
+//!    uses in the memory of its threads.
 
 pub mod affine;
 mod build;
@@ -20,6 +21,7 @@ mod contract;
 mod conv;
 mod fuse;
 mod memory;
+mod merge;
 pub mod nest;
 mod normal;
 mod schedule;
@@ -30,6 +32,7 @@ mod values;
 use crate::graph::{DType, Dim, Entry, Node, NodeId, Symbol, Variable};
 use affine::Affine;
 use nest::Nest;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use weft_grammar::Span;
 use weft_runtime::program::{ConvolutionKind, InputSource, Partition};
@@ -112,6 +115,8 @@ pub enum Storage {
     Constant(Vec<u8>),
     /// The storage of another buffer.
     Alias(BufferId),
+    /// Only the units of one task at a time, in memory of its thread.
+    Local,
     /// No kernel uses it any more.
     Unused,
 }
@@ -170,7 +175,7 @@ pub enum Kernel {
         padding: [Dim; 2],
         dilation: [u32; 2],
         groups: Dim,
-        splits: u32,
+        splits: Dim,
     },
     Pack {
         taps: Stride,
@@ -258,6 +263,8 @@ struct Built {
     outputs: Vec<(String, DType, Vec<Dim>, BufferId)>,
     /// New values of variables: the buffer that holds one, the variable's own.
     updates: Vec<(BufferId, BufferId)>,
+    /// By segment: storage of which each unit touches its own share alone.
+    owned: Vec<BTreeSet<BufferId>>,
     /// Likely values of symbols, for costs alone.
     sizes: Vec<(Symbol, i64)>,
 }

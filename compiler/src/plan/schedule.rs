@@ -16,7 +16,7 @@ use weft_runtime::program::Partition;
 /// Less work than this (in elements or FLOPs) is not worth a second thread.
 const SMALL: i64 = 16 << 10;
 /// What a task should touch at most, so that it stays in a core's cache.
-const CACHE: i64 = 768 << 10;
+const CACHE: i64 = 512 << 10;
 /// Rows that a dense layer should see at once.
 const ROWS: i64 = 16;
 
@@ -111,7 +111,9 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
                 }
             }
         }
+        let owned = open.owned();
         segments.push(open.close(built));
+        built.owned.push(owned);
     }
     segments
 }
@@ -183,7 +185,7 @@ impl Open {
                 least = (ROWS * units / rows).max(1);
             }
         }
-        (least, (CACHE / share_bytes(built, draft, units).max(1)).max(1))
+        (least, (CACHE / share_bytes(built, [draft], units).max(1)).max(1))
     }
 
     fn add(&mut self, built: &Built, at: usize) {
@@ -201,14 +203,25 @@ impl Open {
         self.members.push(at);
     }
 
+    /// The storage that could be cut up among the units.
+    fn owned(&self) -> BTreeSet<BufferId> {
+        if self.units.is(1) {
+            return BTreeSet::new();
+        }
+        self.touched
+            .iter()
+            .filter(|(_, (written, own))| *written && *own)
+            .map(|(buffer, _)| *buffer)
+            .collect()
+    }
+
     fn close(self, built: &Built) -> Segment {
         let units = built.estimate(&self.units).max(1);
         let work: i64 =
             self.members.iter().map(|at| self.work(built, &built.drafts[*at])).fold(0, i64::saturating_add);
         // A task worth starting, within what fits the cache; never so few tasks that cores idle.
         let worth = (2 * SMALL).saturating_mul(units).checked_div(work.max(1)).unwrap_or(units).max(1);
-        let bytes: i64 =
-            self.members.iter().map(|at| share_bytes(built, &built.drafts[*at], units)).max().unwrap_or(1);
+        let bytes = share_bytes(built, self.members.iter().map(|at| &built.drafts[*at]), units);
         let fitting = (CACHE / bytes.max(1)).max(1).min((units / 16).max(1));
         let grain = fitting.max(worth).max(self.least);
         let launches = self.members.iter().map(|at| launch(built, &built.drafts[*at], &self.units)).collect();
@@ -228,10 +241,10 @@ fn total_elements(built: &Built, draft: &Draft) -> i64 {
     buffers.iter().map(|b| built.estimate(&built.buffers[b.index()].elements)).fold(0, i64::saturating_add)
 }
 
-/// Bytes that one unit of a kernel touches.
-fn share_bytes(built: &Built, draft: &Draft, units: i64) -> i64 {
-    let mut buffers: Vec<BufferId> =
-        draft.accesses.iter().filter(|a| a.at.is_some()).map(|a| a.buffer).collect();
+/// Bytes that one unit of some kernels touches, all together.
+fn share_bytes<'a>(built: &Built, drafts: impl IntoIterator<Item = &'a Draft>, units: i64) -> i64 {
+    let accesses = drafts.into_iter().flat_map(|draft| &draft.accesses);
+    let mut buffers: Vec<BufferId> = accesses.filter(|a| a.at.is_some()).map(|a| a.buffer).collect();
     buffers.sort();
     buffers.dedup();
     let bytes = |b: &BufferId| {

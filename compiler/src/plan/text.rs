@@ -28,6 +28,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             Storage::Variable(_) => "variable".to_string(),
             Storage::Constant(bytes) => format!("constant of {} bytes", bytes.len()),
             Storage::Alias(of) => format!("over {}", buffer_name(plan, *of)),
+            Storage::Local => "local".to_string(),
             Storage::Unused => continue,
         };
         let id = BufferId(at as u32);
@@ -113,7 +114,7 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
             splits,
         } => {
             let kind = format!("{kind:?}").to_lowercase();
-            let splits = if *splits > 1 { format!(" in {splits} parts") } else { String::new() };
+            let splits = if !splits.is(1) { format!(" in {splits} parts") } else { String::new() };
             writeln!(
                 out,
                 "  convolution {kind} {n} x [{}]x{input_channels} -> [{}]x{output_channels} kernel [{}] \

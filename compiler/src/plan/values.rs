@@ -72,25 +72,11 @@ impl<'a> Reader<'a> {
         let node = graph.node(id);
         let dtype = node.ty.dtype;
         let input = |place: usize| node.inputs[place];
+        if let Some(value) = self.elementwise(id, &|reader, x| reader.read(x, index))? {
+            return Ok(value);
+        }
         let op = match &node.op {
-            Op::Constant(value) => return Ok(self.values.constant(*value, dtype)),
-            Op::DimValue(dim) => ValueOp::Dim(dim.clone()),
             Op::Iota { axis } => ValueOp::Index(index[*axis].clone()),
-            Op::Unary(u) => ValueOp::Unary(*u, self.read(input(0), index)?),
-            Op::Binary(b) => ValueOp::Binary(*b, self.read(input(0), index)?, self.read(input(1), index)?),
-            Op::Compare(c) => ValueOp::Compare(*c, self.read(input(0), index)?, self.read(input(1), index)?),
-            Op::Select => ValueOp::Select(
-                self.read(input(0), index)?,
-                self.read(input(1), index)?,
-                self.read(input(2), index)?,
-            ),
-            Op::Cast => {
-                let value = self.read(input(0), index)?;
-                if self.values.list[value.index()].dtype == dtype {
-                    return Ok(value);
-                }
-                ValueOp::Cast(value)
-            }
             Op::Input(_) | Op::Variable(_) | Op::Table(_) => return Err(Stop::Need(id)),
             Op::Hold => return self.read(input(0), index),
             Op::Reshape
@@ -98,12 +84,15 @@ impl<'a> Reader<'a> {
             | Op::Broadcast { .. }
             | Op::Slice { .. }
             | Op::Window { .. } => {
-                let index = self.seen_through(id, index)?;
-                return match index {
-                    Through::Index(index) => self.read(input(0), &index),
-                    Through::Flat(buffer, at) => {
+                return match self.seen_through(id, index) {
+                    Ok(Through::Index(index)) => self.read(input(0), &index),
+                    Ok(Through::Flat(buffer, at)) => {
                         Ok(self.values.push(ValueOp::Load { buffer, at, when: self.guard }, dtype))
                     }
+                    Err(Stop::Need(_)) if node.op == Op::Reshape => {
+                        self.flat(input(0), &affine::flatten(index, &node.ty.shape))
+                    }
+                    Err(stop) => Err(stop),
                 };
             }
             Op::Pad { amounts, value } => {
@@ -163,6 +152,57 @@ impl<'a> Reader<'a> {
             _ => return Err(Stop::Error(PlanError::at(node, "cannot be part of an expression"))),
         };
         Ok(self.values.push(op, dtype))
+    }
+
+    /// The value of an operation that goes element by element (or is the same everywhere), given how to read its inputs.
+    fn elementwise(
+        &mut self,
+        id: NodeId,
+        read: &dyn Fn(&mut Self, NodeId) -> Result<ValueId, Stop>,
+    ) -> Result<Option<ValueId>, Stop> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let dtype = node.ty.dtype;
+        let mut operand = |place: usize| read(self, node.inputs[place]);
+        let op = match &node.op {
+            Op::Constant(value) => return Ok(Some(self.values.constant(*value, dtype))),
+            Op::DimValue(dim) => ValueOp::Dim(dim.clone()),
+            Op::Unary(u) => ValueOp::Unary(*u, operand(0)?),
+            Op::Binary(b) => ValueOp::Binary(*b, operand(0)?, operand(1)?),
+            Op::Compare(c) => ValueOp::Compare(*c, operand(0)?, operand(1)?),
+            Op::Select => ValueOp::Select(operand(0)?, operand(1)?, operand(2)?),
+            Op::Cast => {
+                let value = operand(0)?;
+                if self.values.list[value.index()].dtype == dtype {
+                    return Ok(Some(value));
+                }
+                ValueOp::Cast(value)
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(self.values.push(op, dtype)))
+    }
+
+    /// The element of `id` at a row-major place that is no index into its axes: elementwise operations do not care.
+    fn flat(&mut self, id: NodeId, at: &Affine) -> Result<ValueId, Stop> {
+        let node = self.graph.node(id);
+        if let Some(buffer) = self.buffers[id.index()] {
+            let load = ValueOp::Load { buffer, at: at.clone(), when: self.guard };
+            return Ok(self.values.push(load, node.ty.dtype));
+        }
+        if self.selection.materialised[id.index()] {
+            return Err(Stop::Need(id));
+        }
+        if let Some(value) = self.elementwise(id, &|reader, x| reader.flat(x, at))? {
+            return Ok(value);
+        }
+        match (&node.op, node.inputs.as_slice()) {
+            (Op::Reshape | Op::Hold, &[x]) => self.flat(x, at),
+            (Op::Broadcast { .. }, &[x]) if self.graph.node(x).ty.elements().is(1) => {
+                self.read(x, &vec![Affine::constant(0i64); self.graph.node(x).ty.rank()])
+            }
+            _ => Err(Stop::Need(id)),
+        }
     }
 
     /// Where the element of `id` at `index` lies, looking through views; what is not there must be materialised.

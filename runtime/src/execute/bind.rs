@@ -1,5 +1,6 @@
 //! Binding: an entry at given dims becomes a flat list of calls with all pointers and ranges resolved.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
@@ -94,6 +95,17 @@ struct Call {
     kernel: BoundKernel,
     per_unit: usize,
     pointers: Range<usize>,
+    locals: Range<usize>,
+}
+
+/// A pointer of a call that leads into the memory of the thread that runs it.
+#[derive(Debug)]
+struct Local {
+    /// Which of the call's pointers.
+    place: usize,
+    /// Bytes from the start of that memory to the task's first unit, and from one unit to the next.
+    start: usize,
+    unit: usize,
 }
 
 #[derive(Debug)]
@@ -126,6 +138,10 @@ pub struct BoundEntry {
     sections: Vec<Section>,
     calls: Vec<Call>,
     pointers: Vec<*mut u8>,
+    locals: Vec<Local>,
+    /// Where in a thread's memory, behind the kernels' scratch, a call's pointers are put together, and where local buffers lie.
+    table_start: usize,
+    local_start: usize,
     /// The functions that generated code may call.
     table: *const *const (),
     /// Values that generated code takes, back to back.
@@ -175,6 +191,9 @@ impl BoundEntry {
             sections: Vec::with_capacity(entry.segments.len()),
             calls: Vec::new(),
             pointers: Vec::new(),
+            locals: Vec::new(),
+            table_start: 0,
+            local_start: 0,
             table: kernels::math::table().as_ptr(),
             values: Vec::new(),
             errors: Vec::new(),
@@ -202,16 +221,20 @@ impl BoundEntry {
             bound.outputs.push(port(&output.name, &output.shape, output.buffer.0 as usize)?);
         }
 
+        let (mut longest_table, mut local_bytes) = (0, 0);
         for segment in &entry.segments {
             let units = size(segment.units, "the extent of a segment")?;
             let grain = size(segment.grain, "the grain of a segment")?.max(1);
+            let tasks = (units / grain).clamp(1, MAX_TASKS);
             let first_call = bound.calls.len();
+            let mut room =
+                LocalRoom { units, most: units.div_ceil(tasks), starts: BTreeMap::new(), bytes: 0 };
             for launch in &segment.launches {
                 let per_unit = size(launch.per_unit, "the share of a unit")?;
                 if units.checked_mul(per_unit).is_none_or(|extent| i64::try_from(extent).is_err()) {
                     return Err(format!("`{}` has too large an index space", launch.path));
                 }
-                let first_pointer = bound.pointers.len();
+                let (first_pointer, first_local) = (bound.pointers.len(), bound.locals.len());
                 for slice in &launch.buffers {
                     let buffer = slice.buffer.0 as usize;
                     let offset = match slice.offset {
@@ -224,8 +247,15 @@ impl BoundEntry {
                     if offset > bytes {
                         return Err(format!("`{}` starts outside of buffer {buffer}", launch.path));
                     }
+                    let root = layout.roots[buffer];
+                    if let Storage::Local = entry.buffers[root].storage {
+                        let (start, unit) = room.place(root, buffer_bytes(&entry.buffers[root], &dims))?;
+                        let place = bound.pointers.len() - first_pointer;
+                        bound.locals.push(Local { place, start: start + offset, unit });
+                    }
                     bound.pointers.push(pointer.wrapping_add(offset));
                 }
+                longest_table = longest_table.max(bound.pointers.len() - first_pointer);
                 let kernel = match &launch.kernel {
                     Kernel::Nest { function, dims: passed } => {
                         let first = bound.values.len();
@@ -252,14 +282,19 @@ impl BoundEntry {
                         BoundKernel::Native(Box::new(native))
                     }
                 };
-                bound.calls.push(Call { kernel, per_unit, pointers: first_pointer..bound.pointers.len() });
+                bound.calls.push(Call {
+                    kernel,
+                    per_unit,
+                    pointers: first_pointer..bound.pointers.len(),
+                    locals: first_local..bound.locals.len(),
+                });
             }
-            bound.sections.push(Section {
-                units,
-                tasks: (units / grain).clamp(1, MAX_TASKS),
-                calls: first_call..bound.calls.len(),
-            });
+            local_bytes = room.bytes.max(local_bytes);
+            bound.sections.push(Section { units, tasks, calls: first_call..bound.calls.len() });
         }
+        bound.table_start = memory::align(bound.scratch_bytes);
+        bound.local_start = bound.table_start + memory::align(longest_table * size_of::<*mut u8>());
+        bound.scratch_bytes = bound.local_start.saturating_add(local_bytes);
         bound.errors.resize_with(bound.calls.len(), AtomicU32::default);
         bound.dims = dims;
         Ok(bound)
@@ -306,11 +341,25 @@ impl BoundEntry {
     #[inline]
     fn call(&self, index: usize, begin: usize, end: usize, scratch: Scratch, thread: usize) {
         let call = &self.calls[index];
+        let own = scratch.pointer.wrapping_add(thread * scratch.stride);
+        let mut pointers = &self.pointers[call.pointers.clone()];
+        if !call.locals.is_empty() {
+            let table = own.wrapping_add(self.table_start).cast::<*mut u8>();
+            // SAFETY: the thread's own memory has room for the longest table; nothing else uses it during the call.
+            pointers = unsafe {
+                table.copy_from_nonoverlapping(pointers.as_ptr(), pointers.len());
+                for local in &self.locals[call.locals.clone()] {
+                    // Kernels count units from the segment's first one; those before the task's are not there, and not touched.
+                    let first = own.wrapping_add(self.local_start + local.start);
+                    *table.add(local.place) = first.wrapping_sub(begin * local.unit);
+                }
+                std::slice::from_raw_parts(table, pointers.len())
+            };
+        }
         let (begin, end) = (begin * call.per_unit, end * call.per_unit);
         if begin == end {
             return;
         }
-        let pointers = &self.pointers[call.pointers.clone()];
         match &call.kernel {
             BoundKernel::Nest { function, dims } => {
                 let dims = self.values[dims.clone()].as_ptr();
@@ -319,10 +368,9 @@ impl BoundEntry {
                 unsafe { function(pointers.as_ptr(), dims, self.table, begin as i64, end as i64) }
             }
             BoundKernel::Native(kernel) => {
-                let scratch = scratch.pointer.wrapping_add(thread * scratch.stride);
                 // SAFETY: the kernel was bound to these dims, its buffers hold what the program says they hold, the range
                 // lies in its index space and no other thread runs it; scratch is this thread's own and large enough.
-                unsafe { kernel.run(pointers, begin, end, scratch, &self.errors[index]) }
+                unsafe { kernel.run(pointers, begin, end, own, &self.errors[index]) }
             }
         }
     }
@@ -337,6 +385,32 @@ impl BoundEntry {
             }
         }
         found
+    }
+}
+
+/// Where the local buffers of a segment lie in a thread's memory.
+#[derive(Debug)]
+struct LocalRoom {
+    /// Units of the segment, and those of its longest task.
+    units: usize,
+    most: usize,
+    /// By root: its start and the bytes of a unit.
+    starts: BTreeMap<usize, (usize, usize)>,
+    bytes: usize,
+}
+
+impl LocalRoom {
+    /// The start of a buffer of so many bytes in all, and the bytes of a unit.
+    fn place(&mut self, root: usize, bytes: Option<usize>) -> Result<(usize, usize), String> {
+        if let Some(found) = self.starts.get(&root) {
+            return Ok(*found);
+        }
+        let bytes = bytes.filter(|bytes| self.units == 0 || bytes % self.units == 0);
+        let unit = bytes.ok_or_else(|| format!("buffer {root} has no equal shares"))? / self.units.max(1);
+        let place = (self.bytes, unit);
+        self.bytes = self.bytes.saturating_add(memory::align(unit.saturating_mul(self.most)));
+        self.starts.insert(root, place);
+        Ok(place)
     }
 }
 

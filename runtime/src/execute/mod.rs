@@ -299,6 +299,7 @@ impl Session {
                 Storage::Constant(bytes) => {
                     (state.constants.pointer().wrapping_add(state.constant_offsets[index]), bytes.len())
                 }
+                Storage::Local => (std::ptr::null_mut(), state.sizes[index]),
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
             .collect();

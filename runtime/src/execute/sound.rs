@@ -3,7 +3,7 @@
 //! A program may come from a file, so this is not an assertion. What generated code and kernels do with their pointers cannot
 //! be checked here; that is the compiler's plan verifier's duty.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::program::{
@@ -107,6 +107,22 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
             _ => {}
         }
     }
+    let local = |buffer: usize| {
+        root(entry, buffer).filter(|root| matches!(entry.buffers[*root].storage, Storage::Local))
+    };
+    let mut users: HashMap<usize, usize> = HashMap::new();
+    for (index, segment) in entry.segments.iter().enumerate() {
+        for slice in segment.launches.iter().flat_map(|launch| &launch.buffers) {
+            if let Some(root) = local(slice.buffer.0 as usize)
+                && *users.entry(root).or_insert(index) != index
+            {
+                return Err(format!("buffer {root} is local to more than one segment"));
+            }
+        }
+    }
+    if let Some(output) = entry.outputs.iter().find(|output| local(output.buffer.0 as usize).is_some()) {
+        return Err(format!("output `{}` is local to a task", output.name));
+    }
     for input in &entry.inputs {
         let buffer = &entry.buffers[input.buffer.0 as usize];
         if !matches!(buffer.storage, Storage::Arena { .. }) {
@@ -159,9 +175,10 @@ fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
                 kernel,
                 padding,
                 groups,
+                splits,
                 ..
             } = convolution;
-            dims.extend([n, input_channels, output_channels, groups]);
+            dims.extend([n, input_channels, output_channels, groups, splits]);
             dims.extend(input.iter().chain(output).chain(kernel).chain(padding));
         }
         Kernel::Pack(Pack { taps, k, n }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),

@@ -92,7 +92,7 @@ impl Bound {
                     let (x, out) = (buffers[0].cast::<f32>().cast_const(), buffers[1].cast::<f32>());
                     for outer in begin..end {
                         let at = outer * self.axis * self.inner;
-                        self.cumulative_sum(x.add(at), out.add(at), reverse, exclusive);
+                        self.cumulative_sum(x.wrapping_add(at), out.wrapping_add(at), reverse, exclusive);
                     }
                 }
                 Form::Gather => {
@@ -100,7 +100,7 @@ impl Bound {
                     let indices = std::slice::from_raw_parts(buffers[1].cast::<i32>(), self.count);
                     for index in begin..end {
                         let (outer, i) = (index / self.count, index % self.count);
-                        let target = out.add(index * self.inner);
+                        let target = out.wrapping_add(index * self.inner);
                         match self.clamp(indices[i], errors) {
                             Some(row) => {
                                 let source = table.add((outer * self.axis + row) * self.inner);
@@ -113,7 +113,7 @@ impl Bound {
                 Form::ScatterAdd => {
                     let (updates, out) = (buffers[0].cast::<f32>().cast_const(), buffers[2].cast::<f32>());
                     let indices = std::slice::from_raw_parts(buffers[1].cast::<i32>(), self.count);
-                    out.add(begin * self.inner).write_bytes(0, (end - begin) * self.inner);
+                    out.wrapping_add(begin * self.inner).write_bytes(0, (end - begin) * self.inner);
                     let mut at = begin;
                     while at < end {
                         let (outer, first) = (at / self.axis, at % self.axis);
@@ -122,8 +122,8 @@ impl Bound {
                             let Some(row) = self.clamp(index, errors).filter(|row| rows.contains(row)) else {
                                 continue;
                             };
-                            let source = updates.add((outer * self.count + i) * self.inner);
-                            let target = out.add((outer * self.axis + row) * self.inner);
+                            let source = updates.wrapping_add((outer * self.count + i) * self.inner);
+                            let target = out.wrapping_add((outer * self.axis + row) * self.inner);
                             for j in 0..self.inner {
                                 *target.add(j) += *source.add(j);
                             }
@@ -133,9 +133,9 @@ impl Bound {
                 }
                 Form::TopK => {
                     for row in begin..end {
-                        let x = buffers[0].cast::<f32>().add(row * self.axis);
-                        let values = buffers[1].cast::<f32>().add(row * self.count);
-                        let indices = buffers[2].cast::<i32>().add(row * self.count);
+                        let x = buffers[0].cast::<f32>().wrapping_add(row * self.axis);
+                        let values = buffers[1].cast::<f32>().wrapping_add(row * self.count);
+                        let indices = buffers[2].cast::<i32>().wrapping_add(row * self.count);
                         self.top_k(
                             std::slice::from_raw_parts(x, self.axis),
                             std::slice::from_raw_parts_mut(values, self.count),

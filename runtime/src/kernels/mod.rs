@@ -111,7 +111,8 @@ impl Bound {
     /// An index out of range is clamped and sets [`index::INDEX_OUT_OF_RANGE`] in `errors`.
     ///
     /// # Safety
-    /// `buffers` are the kernel's, in the order of its doc, and as large as its dims say; outputs don't overlap inputs;
+    /// `buffers` are the kernel's, in the order of its doc, and as large as its dims say, or at least there where the range touches
+    /// them (their starts may lie outside of their memory); outputs don't overlap inputs;
     /// `scratch` is this thread's, with at least [`Bound::scratch_bytes`]; no other thread runs an overlapping range.
     pub unsafe fn run(
         &self,

@@ -126,7 +126,7 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
         let masks: [V::Mask; NV] =
             std::array::from_fn(|v| V::mask(tile.columns.saturating_sub(v * V::LANES)));
         let rows: [*const f32; MR] =
-            std::array::from_fn(|r| tile.a.offset(*tile.a_rows.add(if ADJACENT { 0 } else { r })));
+            std::array::from_fn(|r| tile.a.wrapping_offset(*tile.a_rows.add(if ADJACENT { 0 } else { r })));
         let mut sums = [[V::zero(); NV]; MR];
         for s in 0..tile.segment_count {
             let segment = *tile.segments.add(s);
@@ -153,7 +153,7 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
             }
         }
         for r in 0..MR {
-            let c = tile.c.offset(*tile.c_rows.add(r));
+            let c = tile.c.wrapping_offset(*tile.c_rows.add(r));
             for v in 0..NV {
                 let target = c.wrapping_add(v * V::LANES);
                 let sum =

@@ -46,7 +46,7 @@ impl Data {
         let row = g.input[1] * g.ci;
         // SAFETY: scratch is as large as `scratch_bytes` says; the range's rows of dx are this call's own.
         let (tables, packed) = unsafe {
-            dx.add(range.start * row).write_bytes(0, range.len() * row);
+            dx.wrapping_add(range.start * row).write_bytes(0, range.len() * row);
             let tables = scratch.cast::<isize>();
             (std::slice::from_raw_parts_mut(tables, 2 * PIXELS), tables.add(2 * PIXELS).cast::<f32>())
         };

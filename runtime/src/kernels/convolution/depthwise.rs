@@ -53,7 +53,7 @@ unsafe fn body<V: Vector>(
                 for index in begin..end {
                     let (split, tile) = (index / each, index % each);
                     let images = g.n * split / depthwise.splits..g.n * (split + 1) / depthwise.splits;
-                    let out = out.add(split * g.taps() * g.co);
+                    let out = out.wrapping_add(split * g.taps() * g.co);
                     let (down, first) = (tile / across * TILE_ROWS, tile % across * PANEL);
                     for tap in down..(down + TILE_ROWS).min(g.taps()) {
                         weight_tap::<V>(g, a, b, out, images.clone(), tap, first, PANEL.min(g.co - first));
@@ -103,11 +103,11 @@ unsafe fn forward_row<V: Vector>(g: &Geometry, x: *const f32, w: *const f32, y: 
                 for ky in down.clone() {
                     let line = (image * g.input[0] + g.source(0, oy, ky)) * g.input[1];
                     for kx in across.clone() {
-                        let pixel = x.add((line + g.source(1, ox, kx)) * g.ci + first);
+                        let pixel = x.wrapping_add((line + g.source(1, ox, kx)) * g.ci + first);
                         accumulate(&mut sums, &masks, pixel, w.add((ky * g.kernel[1] + kx) * g.ci + first));
                     }
                 }
-                let target = y.add((row * g.output[1] + ox) * g.ci + first);
+                let target = y.wrapping_add((row * g.output[1] + ox) * g.ci + first);
                 for v in 0..VECTORS {
                     sums[v].store(target.wrapping_add(v * V::LANES), masks[v]);
                 }
@@ -131,11 +131,11 @@ unsafe fn data_row<V: Vector>(g: &Geometry, dy: *const f32, w: *const f32, dx: *
                     let line = (image * g.output[0] + oy) * g.output[1];
                     for kx in 0..g.kernel[1] {
                         let Some(ox) = g.target(1, ix, kx) else { continue };
-                        let pixel = dy.add((line + ox) * g.ci + first);
+                        let pixel = dy.wrapping_add((line + ox) * g.ci + first);
                         accumulate(&mut sums, &masks, pixel, w.add((ky * g.kernel[1] + kx) * g.ci + first));
                     }
                 }
-                let target = dx.add((row * g.input[1] + ix) * g.ci + first);
+                let target = dx.wrapping_add((row * g.input[1] + ix) * g.ci + first);
                 for v in 0..VECTORS {
                     sums[v].store(target.wrapping_add(v * V::LANES), masks[v]);
                 }
@@ -176,7 +176,7 @@ unsafe fn weight_tap<V: Vector>(
                     let (image, oy) = (images.start + row / down.len(), down.start + row % down.len());
                     let source = (image * g.input[0] + g.source(0, oy, ky)) * g.input[1] + left;
                     let target = (image * g.output[0] + oy) * g.output[1] + across.start;
-                    (x.add(source * g.ci + start), dy.add(target * g.ci + start))
+                    (x.wrapping_add(source * g.ci + start), dy.wrapping_add(target * g.ci + start))
                 });
                 for i in 0..across.len() {
                     for (sum, (x, dy)) in sums.iter_mut().zip(lines) {
@@ -192,7 +192,7 @@ unsafe fn weight_tap<V: Vector>(
                 }
                 row += count;
             }
-            let target = dw.add(tap * g.ci + start);
+            let target = dw.wrapping_add(tap * g.ci + start);
             for v in 0..2 {
                 totals[v].store(target.wrapping_add(v * V::LANES), masks[v]);
             }

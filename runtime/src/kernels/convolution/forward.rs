@@ -164,7 +164,7 @@ impl Forward {
                     let target = strip.add(at * self.row);
                     match (oy * g.stride[0] + i).checked_sub(g.padding[0]) {
                         Some(iy) if iy < ih && !inside.is_empty() => {
-                            let source = x.add((image * ih + iy) * iw * g.ci);
+                            let source = x.wrapping_add((image * ih + iy) * iw * g.ci);
                             target.write_bytes(0, inside.start * g.ci);
                             let copied = target.add(inside.start * g.ci);
                             copied.copy_from_nonoverlapping(source, inside.len() * g.ci);

@@ -49,7 +49,7 @@ enum Form {
 impl Bound {
     pub fn bind(kernel: &Convolution, dims: &[i64], level: Level) -> Result<Bound, String> {
         let geometry = Geometry::resolve(kernel, dims)?;
-        let splits = kernel.splits.max(1) as usize;
+        let splits = super::resolve::extent(kernel.splits, dims)?.max(1);
         let depthwise = geometry.groups == geometry.ci && geometry.ci == geometry.co && geometry.ci > 1;
         let form = if depthwise {
             Form::Depthwise(Depthwise { kind: kernel.kind, splits })

@@ -92,13 +92,13 @@ fn case(s: Shape, splits: usize, cuts: &[usize]) -> bool {
         input_channels: d.add(ci),
         output_channels: d.add(co),
         groups: d.add(groups),
-        splits: 1,
+        splits: d.add(1),
     };
     check(&Kernel::Convolution(convolution.clone()), &d, &[&x, &w], &y, None, cuts);
     convolution.kind = ConvolutionKind::Data;
     check(&Kernel::Convolution(convolution.clone()), &d, &[&dy, &panels], &dx, None, cuts);
     convolution.kind = ConvolutionKind::Weights;
-    convolution.splits = splits as u32;
+    convolution.splits = d.add(splits);
     check(&Kernel::Convolution(convolution), &d, &[&x, &dy], &dw, None, cuts);
     true
 }
