@@ -4,10 +4,13 @@
 
 use super::rewrite::rewrite;
 use crate::evaluate::{Real, Symbols, Value, Values, evaluate_nodes};
-use crate::graph::{DType, Graph, Node, NodeId, Op};
+use crate::graph::{Builder, DType, Graph, Node, NodeId, Op, TypeError};
 
 /// The most elements of a folded tensor.
 const LARGEST: i64 = 64;
+
+/// The most elements of a table that only counts.
+const LARGEST_COUNT: i64 = 1024;
 
 pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| {
@@ -23,6 +26,13 @@ pub fn run(graph: &mut Graph) -> bool {
             | Op::Random { .. } => None,
             // These are as good as what they would become.
             Op::Broadcast { .. } => None,
+            Op::Gather { axis } => {
+                let [table, indices] = node.inputs[..] else { return Ok(None) };
+                return match counted(b, table)? {
+                    Some(table) => b.push(Op::Gather { axis: *axis }, &[table, indices], None).map(Some),
+                    None => Ok(None),
+                };
+            }
             _ => {
                 let inputs: Vec<&Node> = node.inputs.iter().map(|id| b.graph.node(*id)).collect();
                 compute(node, &inputs)
@@ -30,6 +40,25 @@ pub fn run(graph: &mut Graph) -> bool {
         };
         constant.map(|op| b.push(op, &[], Some(node.ty.clone()))).transpose()
     })
+}
+
+/// The numbers 0, 1, 2 … that a gather reads, as a table: what is gathered from lies in memory, and this way it lies there from the
+/// start instead of being written anew in each run.
+fn counted(b: &mut Builder, table: NodeId) -> Result<Option<NodeId>, TypeError> {
+    let node = b.graph.node(table);
+    let counts = |n: &Node| matches!(n.op, Op::Iota { .. }) && n.ty.rank() == 1;
+    let is = match node.op {
+        Op::Cast => node.inputs.first().is_some_and(|x| counts(b.graph.node(*x))),
+        _ => counts(node),
+    };
+    let ty = node.ty.clone();
+    match ty.elements().as_constant() {
+        Some(count @ 1..=LARGEST_COUNT) if is && ty.dtype != DType::Bool => {
+            let values = (0..count).map(|v| v as f64).collect();
+            b.push(Op::Table(values), &[], Some(ty)).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 fn compute(node: &Node, inputs: &[&Node]) -> Option<Op> {

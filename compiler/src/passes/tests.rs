@@ -306,9 +306,8 @@ fn relu_moves_behind_max_pooling_with_its_gradient() {
             ("x".to_string(), value(&shape, &given)),
             ("bias".to_string(), value(&[3], &[0.5, -1.0, 0.0])),
         ]);
-        let results = |graph: &Graph| {
-            evaluate_with(graph, &values, &Values::new(), &Symbols::new()).unwrap().outputs
-        };
+        let results =
+            |graph: &Graph| evaluate_with(graph, &values, &Values::new(), &Symbols::new()).unwrap().outputs;
         let optimized = optimize(&b.graph);
         assert_eq!(same(&results(&b.graph), &results(&optimized)), Ok(()));
         // Nothing of the input's size is masked any more.
