@@ -4,12 +4,12 @@
 //! functions on several threads: each [`Job`] is a pure function of one nest ([`Job::compile`]), and equal nests are one job.
 //!
 //! Functions are free of relocations (asserted): they reach the runtime through the table of math functions that they are
-//! passed, and their constants lie behind their code. See [`nest`] for the loops, [`value`] for what is inside them, [`access`]
-//! for loads and stores, [`strip`]
-//! for calls, [`mod@program`] for the tables around the code.
+//! passed, and their constants lie behind their code. See [`nest`] for the loops, [`value`] for what is inside them, [`fold`]
+//! for reductions, [`access`] for loads and stores, [`strip`] for calls, [`mod@program`] for the tables around the code.
 
 mod access;
 mod arithmetic;
+mod fold;
 pub mod isa;
 mod nest;
 mod program;
