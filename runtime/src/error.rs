@@ -67,9 +67,8 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             // A file that is not there was named wrongly; one that cannot be read or written is the machine's business.
-            Error::File { action: "read", source, .. }
-                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
-            {
+            Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Class::Input,
+            Error::File { action: "read", source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
                 Class::Input
             }
             Error::File { .. } | Error::Target(_) | Error::Memory { .. } | Error::Thread(_) => {

@@ -66,7 +66,7 @@ fn model(case: &Case, device: Device) -> Result<(), String> {
         })
         .collect();
     let outputs = machine.run("predict", &inputs);
-    let mut check = Check::new(case, &tensors);
+    let mut check = Check::new(case, &tensors, device);
     for (name, got) in &outputs {
         check.compare(name, got);
     }
@@ -121,7 +121,7 @@ fn training(case: &Case, device: Device) -> Result<(), String> {
     let mut machine = Machine::new(module, device);
     machine.run("init", &scalars(case, 0));
     restore(&mut machine, &tensors);
-    let mut check = Check::new(case, &tensors);
+    let mut check = Check::new(case, &tensors, device);
     let mut losses = Vec::new();
     for done in 0..case.steps {
         machine.reset();
@@ -277,13 +277,17 @@ fn batch(
 struct Check<'a> {
     case: &'a Case,
     expected: &'a Tensors,
+    /// A factor on every tolerance.
+    room: f64,
     seen: Vec<String>,
     off: Vec<String>,
 }
 
 impl<'a> Check<'a> {
-    fn new(case: &'a Case, expected: &'a Tensors) -> Check<'a> {
-        Check { case, expected, seen: Vec::new(), off: Vec::new() }
+    /// The f32 evaluator computes in f32 even what a spec asks for in f64 (where numbers cancel), so it is given more room.
+    fn new(case: &'a Case, expected: &'a Tensors, device: Device) -> Check<'a> {
+        let room = if device == Device::Evaluator32 { 8.0 } else { 1.0 };
+        Check { case, expected, room, seen: Vec::new(), off: Vec::new() }
     }
 
     fn compare(&mut self, name: &str, got: &[f64]) {
@@ -294,7 +298,7 @@ impl<'a> Check<'a> {
             self.off.push(format!("{name} has {} elements, not {}", got.len(), expected.len()));
             return;
         }
-        let bound = self.case.tolerance(name);
+        let bound = self.room * self.case.tolerance(name);
         let worst = expected.iter().zip(got).map(|(e, g)| (e - g).abs()).fold(0.0, |worst: f64, d| {
             // A NaN is worse than anything.
             if d.is_nan() { f64::INFINITY } else { worst.max(d) }

@@ -121,7 +121,8 @@ impl Narrow {
                 let image_source = source.wrapping_add(image * self.source[0] * self.source[1] * self.depth);
                 self.multiply(level, image_source, weights, terms, reached.clone(), width, tables);
                 for y in rows {
-                    let line = target.wrapping_add((image * self.target[0] + y) * self.target[1] * self.channels);
+                    let line =
+                        target.wrapping_add((image * self.target[0] + y) * self.target[1] * self.channels);
                     match self.channels {
                         1 => self.gather::<1>(g, terms, reached.start, y, line),
                         2 => self.gather::<2>(g, terms, reached.start, y, line),
