@@ -43,7 +43,7 @@ class Peer:
 
 
 def weft(binary, model, mode, batch, threads):
-    command = [binary, "bench", SPECS[model], "--entry", mode, "--batch", str(batch), "--threads", str(threads), "--repeats", "2000", "--json"]
+    command = [binary, "bench", SPECS[model], "--entry", mode, "--batch", str(batch), "--threads", str(threads), "--repeats", "500", "--json"]
     out = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=True).stdout
     return json.loads(out.splitlines()[-1])
 
