@@ -84,6 +84,8 @@ pub struct Program {
     pub data: Vec<DataSet>,
     pub trainings: Vec<Training>,
     pub predictions: Vec<Prediction>,
+    /// Carried out in order when a training starts, before weights that the user names.
+    pub loads: Vec<Load>,
     /// Source files by [`Place::file`], for profiles and errors: (name, text).
     pub sources: Vec<(String, String)>,
 }
@@ -175,13 +177,13 @@ pub enum InputSource {
     Caller,
     /// A field of a data set's row, batched: index into [`Program::data`], field name.
     Field { data: usize, field: String },
-    /// i64[2]: the run's seed and the number of this batch since the start of training.
+    /// `i64[2]`: the run's seed and the number of this batch since the start of training.
     Random,
-    /// i64[]: steps done before this one (0 at the first).
+    /// `i64[]`: steps done before this one (0 at the first).
     Step,
-    /// f32[]: epochs done, with the fraction of the current one.
+    /// `f32[]`: epochs done, with the fraction of the current one.
     Epoch,
-    /// i64[]: steps that the whole training will take.
+    /// `i64[]`: steps that the whole training will take.
     TotalSteps,
 }
 
@@ -471,6 +473,24 @@ pub struct Watch {
     pub split: String,
     pub figure: String,
     pub higher_is_better: bool,
+}
+
+/// A `load` item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// The model, or a part of one, by its path: `Classifier.bert`.
+    pub target: String,
+    /// A safetensors file, relative to the spec.
+    pub file: String,
+    pub rules: Vec<LoadRule>,
+}
+
+/// `"encoder.{i}.q.weight" -> block.{i}.query.weight transposed`: the file's name of a weight, and ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadRule {
+    pub from: String,
+    pub to: String,
+    pub transposed: bool,
 }
 
 /// A `predict` item.

@@ -305,3 +305,46 @@ fn a_folder_that_is_a_file_is_the_environments_failure() {
         assert!(run.err.contains("cannot make the folder") && run.err.contains(&file), "{run}");
     }
 }
+
+/// A `load` item takes first values from another training's file, under names of its own, or names what does not fit.
+#[test]
+fn a_load_item_gives_the_first_weights() {
+    let folder = folder("load");
+    let spec = |load: &str| {
+        let text = std::fs::read_to_string(crate::harness::root().join(MLP)).expect("the spec is there");
+        write(&folder, "loading.weft", &format!("{text}\n{load}\n"))
+    };
+    let weights = trained().out.join("best.safetensors");
+    std::fs::copy(&weights, folder.join("first.safetensors")).expect("the weights are there");
+    let data = trained().data();
+    let out = folder.join("out");
+    let args = |spec: String| {
+        [
+            "train".to_owned(),
+            spec,
+            "--set".into(),
+            NARROW.into(),
+            "--data".into(),
+            data.clone(),
+            "--epochs".into(),
+            "1".into(),
+        ]
+        .into_iter()
+        .chain(["--out".to_owned(), text(&out).to_owned(), "--json".into()])
+        .collect::<Vec<String>>()
+    };
+    let run = |spec: String| weft(&args(spec).iter().map(String::as_str).collect::<Vec<_>>());
+    let plain = run(spec("load Mlp from \"first.safetensors\"")).ends_with(0);
+    let ruled = run(spec("load Mlp from \"first.safetensors\" { \"Mlp.{layer}.weight\" -> {layer}.weight }"))
+        .ends_with(0);
+    let last = |run: &crate::harness::Run| run.out.lines().last().map(str::to_owned).unwrap_or_default();
+    let loss =
+        |line: &str| line.split("\"train\":").nth(1).map(|rest| rest.chars().take(30).collect::<String>());
+    assert_eq!(loss(&last(&plain)), loss(&last(&ruled)));
+    let fresh = run(spec("")).ends_with(0);
+    assert_ne!(loss(&last(&plain)), loss(&last(&fresh)), "the loaded weights change the training");
+    let wrong =
+        run(spec("load Mlp from \"first.safetensors\" { \"other.{layer}.weight\" -> {layer}.weight }"))
+            .ends_with(1);
+    assert!(wrong.err.contains("missing: other.dense.weight"), "{wrong}");
+}

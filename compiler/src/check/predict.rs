@@ -8,7 +8,7 @@ use super::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use std::rc::Rc;
 use weft_grammar::ast;
-use weft_runtime::program::Prediction;
+use weft_runtime::program::{Load, LoadRule, Prediction};
 
 impl Checker<'_> {
     pub(crate) fn predictions(&mut self, home: usize) {
@@ -144,6 +144,13 @@ impl Checker<'_> {
                 }
             }
         }
+        let rule = |rule: &ast::LoadRule| LoadRule {
+            from: rule.from.value.clone(),
+            to: rule.to.value.clone(),
+            transposed: rule.transposed,
+        };
+        let rules = load.rules.iter().map(rule).collect();
+        self.module.loads.push(Load { target: path, file: load.file.value.clone(), rules });
         Ok(())
     }
 }

@@ -148,6 +148,7 @@ pub struct Module {
     pub data: Vec<weft_runtime::program::DataSet>,
     pub trainings: Vec<weft_runtime::program::Training>,
     pub predictions: Vec<weft_runtime::program::Prediction>,
+    pub loads: Vec<weft_runtime::program::Load>,
 }
 
 /// A graph and where its inputs come from.

@@ -24,7 +24,7 @@ pub enum Op {
     },
     /// A dim's value as a scalar (rank 0).
     DimValue(Dim),
-    /// Random elements from input 0, the i64[2] `random` input (seed, batch number); `key` names the stream. See
+    /// Random elements from input 0, the `i64[2]` `random` input (seed, batch number); `key` names the stream. See
     /// `weft_runtime::kernels::random`.
     Random {
         distribution: Distribution,

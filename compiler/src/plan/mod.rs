@@ -132,7 +132,7 @@ pub struct Segment {
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub kernel: Kernel,
-    /// In the kernel's order, with an offset in elements. For a nest: the order of [`Launch::nest_buffers`].
+    /// In the kernel's order, with an offset in elements. For a nest: by slot.
     pub buffers: Vec<(BufferId, Dim)>,
     pub per_unit: Dim,
     pub path: Arc<str>,

@@ -100,7 +100,7 @@ pub fn dims_at(entry: &Entry, symbols: &[(&str, usize)]) -> Result<Vec<i64>> {
 
 impl Session {
     /// Prepares a program to be run by so many threads, the caller's included. Variables are zero until an entry or
-    /// [`Session::set_variable`] fills them.
+    /// [`Session::variable_bytes_mut`] fills them.
     pub fn new(program: Arc<Program>, threads: usize) -> Result<Session> {
         sound::check(&program)?;
         let code = MappedCode::map(&program.code)?;

@@ -6,13 +6,67 @@ use std::path::Path;
 use crate::error::{Error, Result, nearest};
 use crate::execute::Session;
 use crate::io::weights;
-use crate::program::{Program, VariableKind};
+use crate::program::{Program, Variable, VariableKind};
+use crate::tensor::Tensor;
 
 /// At most so many names of one kind are listed.
 const LISTED: usize = 8;
 
+/// What keeps a file's tensors from being a model's weights.
+#[derive(Debug, Default)]
+pub struct Misfits {
+    missing: Vec<String>,
+    unexpected: Vec<String>,
+    different: Vec<String>,
+}
+
+impl Misfits {
+    /// A name that the file lacks; `others` are those that it has.
+    pub fn missing<'a>(&mut self, name: &str, others: impl Iterator<Item = &'a str>) {
+        self.missing.push(match nearest(name, others) {
+            Some(other) => format!("{name} (the file has {other})"),
+            None => name.to_owned(),
+        });
+    }
+
+    pub fn unexpected<S: ToString>(&mut self, names: impl IntoIterator<Item = S>) {
+        self.unexpected.extend(names.into_iter().map(|name| name.to_string()));
+    }
+
+    pub fn different(&mut self, variable: &Variable, tensor: &Tensor) {
+        self.different.push(format!(
+            "{} is {}{:?} in the file, but {}{:?} in the spec",
+            variable.path,
+            tensor.dtype.name(),
+            tensor.shape,
+            variable.dtype.name(),
+            variable.shape
+        ));
+    }
+
+    /// An error that names them all, if there are any.
+    pub fn check(self, file: &Path, model: &str) -> Result<()> {
+        let kinds =
+            [("missing", self.missing), ("unexpected", self.unexpected), ("different", self.different)];
+        let problems: Vec<String> = kinds
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(kind, names)| {
+                let more = names.len().saturating_sub(LISTED);
+                let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+                format!("{kind}: {}{rest}", names[..names.len().min(LISTED)].join(", "))
+            })
+            .collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("these weights are not those of `{model}`; {}", problems.join("; "));
+        Err(Error::Weights { file: file.to_path_buf(), message })
+    }
+}
+
 /// The variables that make a model: what is learned, and what layers keep.
-fn saved(program: &Program) -> impl Iterator<Item = usize> {
+pub fn saved(program: &Program) -> impl Iterator<Item = usize> {
     (0..program.variables.len())
         .filter(|&index| matches!(program.variables[index].kind, VariableKind::Weight | VariableKind::State))
 }
@@ -33,44 +87,19 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
     let program = session.program();
     let known = |name: &str| program.variables.iter().any(|variable| variable.path == name);
     let unexpected: Vec<&str> = file.tensors.keys().map(String::as_str).filter(|name| !known(name)).collect();
-    let (mut missing, mut different, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut misfits, mut found) = (Misfits::default(), Vec::new());
     for index in saved(program) {
         let variable = &program.variables[index];
         match file.tensors.get(&variable.path) {
-            None => {
-                let near = nearest(&variable.path, unexpected.iter().copied());
-                missing.push(match near {
-                    Some(name) => format!("{} (the file has {name})", variable.path),
-                    None => variable.path.clone(),
-                });
-            }
+            None => misfits.missing(&variable.path, unexpected.iter().copied()),
             Some(tensor) if (tensor.dtype, &tensor.shape) != (variable.dtype, &variable.shape) => {
-                different.push(format!(
-                    "{} is {}{:?} in the file, but {}{:?} in the spec",
-                    variable.path,
-                    tensor.dtype.name(),
-                    tensor.shape,
-                    variable.dtype.name(),
-                    variable.shape
-                ));
+                misfits.different(variable, tensor);
             }
             Some(tensor) => found.push((index, tensor)),
         }
     }
-    let unexpected: Vec<String> = unexpected.into_iter().map(str::to_string).collect();
-    let problems: Vec<String> = [("missing", missing), ("unexpected", unexpected), ("different", different)]
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(kind, names)| {
-            let more = names.len().saturating_sub(LISTED);
-            let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
-            format!("{kind}: {}{rest}", names[..names.len().min(LISTED)].join(", "))
-        })
-        .collect();
-    if !problems.is_empty() {
-        let message = format!("these weights are not those of `{}`; {}", program.name, problems.join("; "));
-        return Err(Error::Weights { file: path.to_path_buf(), message });
-    }
+    misfits.unexpected(unexpected);
+    misfits.check(path, &program.name)?;
     for (index, tensor) in found {
         session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
     }

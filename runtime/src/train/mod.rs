@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod figures;
+mod load;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod trainer;

@@ -13,6 +13,7 @@ use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 
 use super::checkpoint::{self, load_weights, save_weights};
 use super::figures::{Best, Figures};
+use super::load::load_items;
 use super::wiring::{Moment, Wiring};
 use super::{BEST_FILE, Ending, Event, INIT, LAST_FILE, Observer, Options, Summary};
 
@@ -31,6 +32,8 @@ pub struct Trainer {
     batch: usize,
     epochs: usize,
     seed: u64,
+    /// What the files of `load` items are relative to.
+    base: PathBuf,
 }
 
 /// What an epoch of steps came to.
@@ -111,6 +114,7 @@ impl Trainer {
             batch,
             epochs: options.epochs.unwrap_or(training.epochs),
             seed: options.seed.unwrap_or(training.seed),
+            base: options.base.clone(),
             program,
         })
     }
@@ -132,11 +136,14 @@ impl Trainer {
         Batches::start(&self.parts.train, self.order(epoch))
     }
 
-    /// Fills the variables: by the program's own entry, then from a file where one is given.
+    /// Fills the variables: by the program's own entry, then from a file where one is given, else by the spec's `load` items.
     pub fn initialise(&mut self, weights: Option<&Path>) -> Result<()> {
         let init = Wiring::new(&self.session, INIT, self.training().data, &self.parts.train.table)?;
         init.run(&mut self.session, None, &Moment { seed: self.seed, ..Moment::default() })?;
-        weights.map_or(Ok(()), |path| load_weights(&mut self.session, path))
+        match weights {
+            Some(path) => load_weights(&mut self.session, path),
+            None => load_items(&mut self.session, &self.base),
+        }
     }
 
     /// Runs all steps on one batch, which is the `done`-th since the start, counted from 0.
