@@ -312,7 +312,7 @@ fn a_load_item_gives_the_first_weights() {
     let folder = folder("load");
     let spec = |load: &str| {
         let text = std::fs::read_to_string(crate::harness::root().join(MLP)).expect("the spec is there");
-        write(&folder, "loading.weft", &format!("{text}\n{load}\n"))
+        write(&folder, "loading.weft", format!("{text}\n{load}\n"))
     };
     let weights = trained().out.join("best.safetensors");
     std::fs::copy(&weights, folder.join("first.safetensors")).expect("the weights are there");
