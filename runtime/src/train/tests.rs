@@ -94,6 +94,10 @@ fn program(change: i64) -> Program {
             name: "train".into(),
             data: 0,
             steps: vec!["train.step".into()],
+            accumulate: 1,
+            updates: vec![],
+            rates: None,
+            averages: vec![],
             evaluate: "train.evaluate".into(),
             report: "train.report".into(),
             batch: 10,
@@ -106,6 +110,7 @@ fn program(change: i64) -> Program {
             ],
             keep_best: None,
             stop_after: None,
+            reduce_rate: None,
         }],
         ..Program::default()
     }
@@ -385,6 +390,7 @@ fn wires_carry_the_moment() {
         ("step", DType::I64, InputSource::Step),
         ("epoch", DType::F32, InputSource::Epoch),
         ("total", DType::I64, InputSource::TotalSteps),
+        ("rate_factor", DType::F32, InputSource::RateFactor),
     ] {
         let input = b.input(name, dtype, &[], source);
         b.output(name, &[], input);
@@ -392,8 +398,8 @@ fn wires_carry_the_moment() {
     let program = Program { entries: vec![b.0], ..Program::default() };
     let mut session = Session::new(Arc::new(program), 1).unwrap();
     let wiring = Wiring::new(&session, "echo", 0, &Default::default()).unwrap();
-    let moment = Moment { seed: 9, batch: 5, step: 6, epoch: 1.5, total_steps: 70 };
+    let moment = Moment { seed: 9, batch: 5, step: 6, epoch: 1.5, total_steps: 70, rate_factor: 0.25 };
     let outputs = wiring.run(&mut session, None, &moment).unwrap();
     let values: Vec<Vec<f64>> = outputs.iter().map(|(_, value)| value.to_f64()).collect();
-    assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0]]);
+    assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0], vec![0.25]]);
 }
