@@ -71,7 +71,7 @@ impl Checker<'_> {
         let scalar = TensorType::scalar(DType::F32);
         self.accumulate(&format!("{base}.sum"), &sum, &scalar, span)?;
         self.accumulate(&format!("{base}.count"), &count, &scalar, span)?;
-        let mean = self.binary(BinaryOperator::Div, (sum, span), (count, span), span)?;
+        let mean = self.binary(BinaryOperator::Div, (sum, span), (count.clone(), span), span)?;
         let mean = self.as_tensor(&mean, DType::F32, span)?;
         let count = self.as_tensor(&count, DType::F32, span)?;
         Ok(Loss { figure, mean: mean.node, count: count.node, span })
