@@ -47,7 +47,7 @@ pub fn nothing() -> Doc {
 
 impl Doc {
     /// Must the groups around this break?
-    pub fn forces_break(&self) -> bool {
+    fn forces_break(&self) -> bool {
         match self {
             Doc::Hard | Doc::Blank | Doc::Suffix(_) => true,
             Doc::Concat(parts) => parts.iter().any(Doc::forces_break),

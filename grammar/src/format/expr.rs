@@ -1,9 +1,9 @@
 //! Expressions → canonical text, with no more parentheses than needed.
 
+use super::layout::{Doc, concat, group, indent, text};
+use super::{Printer, quoted};
 use crate::ast::*;
-use crate::build_expr::precedence::{self, COMPARE, NEGATE, NOT, PIPE, POSTFIX, POWER};
-use crate::format::{Printer, quoted};
-use crate::layout::{Doc, concat, group, indent, text};
+use crate::build::expr::precedence::{self, COMPARE, NEGATE, NOT, PIPE, POSTFIX, POWER};
 
 /// Words that start a statement or continue one when they stand alone before another.
 const CONTEXTUAL: &[&str] = &[
@@ -12,17 +12,17 @@ const CONTEXTUAL: &[&str] = &[
 ];
 
 impl<'a> Printer<'a> {
-    pub(crate) fn expr(&mut self, expr: &'a Expr) -> Doc {
+    pub fn expr(&mut self, expr: &'a Expr) -> Doc {
         self.operand(expr, 0)
     }
 
     /// The right side of a `=`.
-    pub(crate) fn value(&mut self, expr: &'a Expr) -> Doc {
+    pub fn value(&mut self, expr: &'a Expr) -> Doc {
         self.expr(expr)
     }
 
     /// The last expression of a block: its value. A long pipe stands flush with the statements around it.
-    pub(crate) fn last_expr(&mut self, expr: &'a Expr) -> Doc {
+    pub fn last_expr(&mut self, expr: &'a Expr) -> Doc {
         match &expr.kind {
             ExprKind::Pipe { .. } => self.pipe(expr, false),
             ExprKind::If { then, otherwise, .. } if ends_in_value(then) && ends_in_value(otherwise) => {
@@ -33,7 +33,7 @@ impl<'a> Printer<'a> {
     }
 
     /// An expression as a statement: parentheses where it would be taken for a statement of another kind.
-    pub(crate) fn middle_expr(&mut self, expr: &'a Expr) -> Doc {
+    pub fn middle_expr(&mut self, expr: &'a Expr) -> Doc {
         let mistakable = match &expr.kind {
             ExprKind::Name(name) => CONTEXTUAL.contains(&name.as_str()),
             ExprKind::If { .. } => true,
@@ -47,7 +47,7 @@ impl<'a> Printer<'a> {
     }
 
     /// An expression that a word follows: a word after `a // b` would make the rest of the line a comment.
-    pub(crate) fn before_word(&mut self, expr: &'a Expr) -> Doc {
+    pub fn before_word(&mut self, expr: &'a Expr) -> Doc {
         if ends_in_floor_division(expr) { self.parenthesised(expr) } else { self.expr(expr) }
     }
 
@@ -152,14 +152,14 @@ impl<'a> Printer<'a> {
         }
     }
 
-    pub(crate) fn argument(&mut self, argument: &'a Argument) -> Doc {
+    pub fn argument(&mut self, argument: &'a Argument) -> Doc {
         match &argument.name {
             Some(name) => concat([self.name(name), text(" = "), self.expr(&argument.value)]),
             None => self.expr(&argument.value),
         }
     }
 
-    fn index(&mut self, index: &'a Index) -> Doc {
+    pub fn index(&mut self, index: &'a Index) -> Doc {
         match index {
             Index::At(expr) => self.expr(expr),
             Index::Rest(_) => text("..."),
@@ -278,7 +278,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn scan(&mut self, scan: &'a Scan) -> Doc {
+    pub fn scan(&mut self, scan: &'a Scan) -> Doc {
         let elements = scan.elements.iter().map(|name| name.text.as_str()).collect::<Vec<_>>().join(", ");
         let mut parts = vec![text(format!("scan {elements} in "))];
         for (index, source) in scan.sources.iter().enumerate() {
@@ -365,7 +365,7 @@ fn is_plain_divisor(expr: &Expr) -> bool {
     }
 }
 
-pub(crate) fn symbol(operator: BinaryOperator) -> &'static str {
+fn symbol(operator: BinaryOperator) -> &'static str {
     use BinaryOperator::*;
     match operator {
         Add => "+",
