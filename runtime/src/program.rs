@@ -300,10 +300,13 @@ pub enum Kernel {
         count: DimIndex,
         inner: DimIndex,
     },
-    /// Buffers: x, values, indices (i32). The k largest of each row, in falling order, ties by lowest index; index space: rows.
-    TopK {
+    /// Buffers: x, values (both of `dtype`), indices (i32). The first `count` of each row in rising (falling) order; equal
+    /// elements keep their order, not-a-number is the largest; index space: rows.
+    Sort {
+        dtype: DType,
         axis: DimIndex,
-        k: DimIndex,
+        count: DimIndex,
+        falling: bool,
     },
 }
 
