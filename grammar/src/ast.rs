@@ -369,11 +369,13 @@ pub enum MetricStatement {
         ty: Option<Type>,
         value: Expr,
     },
+    /// `collect scores: f32[n] = expr`: this batch's rows; the rows of all batches of the epoch stand one after another.
     Collect {
         name: Name,
+        ty: Option<Type>,
         value: Expr,
     },
-    /// `value = expr` of the sums, once at the end.
+    /// `value = expr` of sums and collected rows, once at the end.
     Value(Expr),
     /// `let`, `assert`, `if`, …
     Statement(Statement),

@@ -15,6 +15,7 @@ mod predict;
 mod progress;
 mod spec;
 mod summary;
+mod tables;
 mod train;
 
 use args::{Cli, Command};
