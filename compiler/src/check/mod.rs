@@ -73,6 +73,8 @@ mod value;
 mod tests;
 
 pub use builtins::{Documentation, documentation};
+pub use data::{SourceDocumentation, sources};
+pub use std::library;
 pub use typed::TypedSpec;
 
 use crate::diagnostics::{Code, Diagnostic, Severity, Sources};

@@ -43,6 +43,11 @@ library!(
     "softmax",
 );
 
+/// The files of the library: (name, text).
+pub fn library() -> &'static [(&'static str, &'static str)] {
+    FILES
+}
+
 /// The names that a library file declares at its top level read off the item keywords at the start
 /// of a line: the library is formatted, so that no parsing is needed to find a name.
 pub fn declared(text: &'static str) -> impl Iterator<Item = &'static str> {

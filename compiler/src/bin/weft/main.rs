@@ -9,6 +9,7 @@ mod check;
 mod compile;
 mod emit;
 mod eval;
+mod explain;
 mod failure;
 mod output;
 mod predict;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Explain(args) => explain::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

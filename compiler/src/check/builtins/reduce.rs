@@ -10,55 +10,55 @@ use crate::graph::{DType, Dim, NodeId, TensorType};
 pub const TABLE: &[Builtin] = &[
     Builtin {
         signature: "sum(x, axis = none, keep = false)",
-        doc: "The sum over all axes, or over `axis` (a number or a list); `keep` leaves extents of 1.",
+        doc: "The sum over all axes, or over `axis` (a number or a list); `keep` leaves extents of 1.\n\nExample: `sum(x * x, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::Sum),
     },
     Builtin {
         signature: "prod(x, axis = none, keep = false)",
-        doc: "The product.",
+        doc: "The product.\n\nExample: `prod(x, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::Prod),
     },
     Builtin {
         signature: "max(x, axis = none, keep = false, …rest)",
-        doc: "The largest element. Of several numbers, or of a list of numbers: the largest of them.",
+        doc: "The largest element. Of several numbers, or of a list of numbers: the largest of them.\n\nExample: `max(softmax(logits), axis = -1)`",
         first: First::Number,
         run: |c, call| extreme(c, call, Reduction::Max),
     },
     Builtin {
         signature: "min(x, axis = none, keep = false, …rest)",
-        doc: "The smallest element. Of several numbers, or of a list of numbers: the smallest of them.",
+        doc: "The smallest element. Of several numbers, or of a list of numbers: the smallest of them.\n\nExample: `min(x, axis = -1, keep = true)`",
         first: First::Number,
         run: |c, call| extreme(c, call, Reduction::Min),
     },
     Builtin {
         signature: "any(x, axis = none, keep = false)",
-        doc: "Is any element true?",
+        doc: "Is any element true?\n\nExample: `any(x > 0.5, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::Any),
     },
     Builtin {
         signature: "all(x, axis = none, keep = false)",
-        doc: "Are all elements true?",
+        doc: "Are all elements true?\n\nExample: `all(x > 0.5, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::All),
     },
     Builtin {
         signature: "argmax(x, axis = -1)",
-        doc: "The index (i32) of the largest element along `axis`; ties go to the lowest.",
+        doc: "The index (i32) of the largest element along `axis`; ties go to the lowest.\n\nExample: `argmax(logits)`",
         first: First::Tensor,
         run: |c, call| arg(c, call, true),
     },
     Builtin {
         signature: "argmin(x, axis = -1)",
-        doc: "The index (i32) of the smallest element along `axis`; ties go to the lowest.",
+        doc: "The index (i32) of the smallest element along `axis`; ties go to the lowest.\n\nExample: `argmin(x, axis = 1)`",
         first: First::Tensor,
         run: |c, call| arg(c, call, false),
     },
     Builtin {
         signature: "cumsum(x, axis = -1, reverse = false, exclusive = false)",
-        doc: "Sums of all elements up to each one along `axis`.",
+        doc: "Sums of all elements up to each one along `axis`.\n\nExample: `cumsum(x, axis = 1)`",
         first: First::Tensor,
         run: |c, call| {
             let (x, ty) = call.typed(c, "x")?;
@@ -71,7 +71,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "top_k(x, k)",
-        doc: "The `k` largest along the last axis in falling order: `(values, indices)`.",
+        doc: "The `k` largest along the last axis in falling order: `(values, indices)`.\n\nExample: `let values, indices = top_k(logits, 5)`",
         first: First::Tensor,
         run: |c, call| {
             let x = call.tensor(c, "x")?;
