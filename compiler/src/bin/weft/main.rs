@@ -10,6 +10,7 @@ mod compile;
 mod emit;
 mod eval;
 mod failure;
+mod fmt;
 mod output;
 mod predict;
 mod progress;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Fmt(args) => fmt::run(args),
         Command::Emit(args) => emit::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
