@@ -1,6 +1,6 @@
 //! Items, their signatures and types → canonical text.
 
-use super::layout::{Doc, concat, group, indent, nothing, text};
+use super::layout::{Doc, WIDTH, concat, indent, nothing, tail, text};
 use super::train::dotted;
 use super::{Printer, quoted};
 use crate::ast::*;
@@ -94,10 +94,12 @@ impl<'a> Printer<'a> {
         }
         if !callable.facts.is_empty() {
             let facts = self.separated(&callable.facts, |p, fact| p.expr(fact));
-            parts.push(group(indent(concat([Doc::Line, text("where "), facts]))));
+            parts.push(tail(indent(concat([Doc::Line, text("where "), facts]))));
         }
         parts.push(text(" "));
-        let short = matches!(callable.kind, CallableKind::Fn | CallableKind::Layer);
+        // A head of several lines is followed by a body of several lines.
+        let one_line = concat(parts.iter().cloned()).width().is_some_and(|width| width + 1 <= WIDTH);
+        let short = matches!(callable.kind, CallableKind::Fn | CallableKind::Layer) && one_line;
         parts.push(if short { self.short_block(&callable.body) } else { self.block(&callable.body) });
         concat(parts)
     }

@@ -32,7 +32,13 @@ impl<'a> Printer<'a> {
         close: &'static str,
         end: u32,
     ) -> Doc {
-        let edge = || if open.ends_with(' ') { Doc::Line } else { Doc::Soft };
+        let brace = open.ends_with(' ');
+        let lines = brace && all.first().is_some_and(|first| self.opens_lines(span(first).start));
+        let edge = || match (lines, brace) {
+            (true, _) => Doc::Hard,
+            (_, true) => Doc::Line,
+            _ => Doc::Soft,
+        };
         if all.is_empty() {
             return text(format!("{}{}", open.trim_end(), close.trim_start()));
         }

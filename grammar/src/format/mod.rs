@@ -68,6 +68,8 @@ pub(crate) struct Rows {
     rows: Vec<Doc>,
     /// Where the last row ended in the source.
     end: Option<u32>,
+    /// The row of the last statement, which a `;` may have to end.
+    statement: Option<usize>,
     comment_last: bool,
     suffixed: bool,
 }
@@ -98,7 +100,7 @@ impl Rows {
 }
 
 impl<'a> Printer<'a> {
-    fn gap(&self, start: u32, end: u32) -> &'a str {
+    pub fn gap(&self, start: u32, end: u32) -> &'a str {
         self.source.get(start as usize..end as usize).unwrap_or("")
     }
 
@@ -160,24 +162,39 @@ impl<'a> Printer<'a> {
     }
 
     /// Adds a row with the comments before and inside it.
-    pub fn row(&mut self, rows: &mut Rows, span: Span, print: impl FnOnce(&mut Self) -> Doc) {
-        let previous = rows.rows.len().checked_sub(1);
+    fn row(&mut self, rows: &mut Rows, span: Span, print: impl FnOnce(&mut Self) -> Doc) {
         self.comments_before(rows, span.start, false);
         self.keep_blank(rows, span.start);
+        let before = self.next;
         let doc = print(self);
         // Statements simply follow each other; where two would grow together, a `;` keeps them apart.
         if matches!(doc.first_char(), Some('(' | '[' | '-'))
-            && let Some(slot) = previous.and_then(|index| rows.rows.get_mut(index))
+            && let Some(slot) = rows.statement.and_then(|index| rows.rows.get_mut(index))
         {
             let statement = std::mem::replace(slot, nothing());
             *slot = concat([statement, text(";")]);
         }
-        // Comments at places where none can be kept go before the statement.
-        while let Some(comment) = self.comment_before(span.end) {
-            rows.push(text(comment.text.clone()));
+        // Comments at places where none can be kept go before the statement, or after it where one stands in it already: their order
+        // stays.
+        let placed = self.next > before;
+        let rest: Vec<&Comment> = std::iter::from_fn(|| self.comment_before(span.end)).collect();
+        if !placed {
+            rest.iter().for_each(|comment| rows.push(text(comment.text.clone())));
         }
         rows.push(doc);
+        rows.statement = rows.rows.len().checked_sub(1);
+        if placed {
+            rest.iter().for_each(|comment| rows.push(text(comment.text.clone())));
+            rows.comment_last = !rest.is_empty();
+        }
         rows.end = Some(span.end);
+    }
+
+    /// Did the writer begin a new line after the brace before this byte? What stands in braces then keeps lines of its own.
+    fn opens_lines(&self, start: u32) -> bool {
+        let before = self.gap(0, start);
+        let brace = before.trim_end();
+        brace.ends_with('{') && before.get(brace.len()..).is_some_and(|gap| gap.contains('\n'))
     }
 
     /// `{ … }` around rows, each on a line of its own.

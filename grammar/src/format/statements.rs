@@ -1,6 +1,6 @@
 //! Blocks, statements and patterns → canonical text.
 
-use super::layout::{Doc, concat, group, indent, text};
+use super::layout::{Doc, concat, indent, tail, text};
 use super::{Printer, Rows, quoted};
 use crate::ast::*;
 
@@ -19,9 +19,11 @@ impl<'a> Printer<'a> {
     /// A body that may stand on one line when it is one expression.
     pub fn short_block(&mut self, block: &'a Block) -> Doc {
         match block.statements.as_slice() {
-            [Statement { kind: StatementKind::Expr(expr), .. }] if !self.has_comment(block.span) => {
+            [Statement { kind: StatementKind::Expr(expr), span }]
+                if !self.has_comment(block.span) && !self.opens_lines(span.start) =>
+            {
                 let value = self.last_expr(expr);
-                group(concat([text("{"), indent(concat([Doc::Line, value])), Doc::Line, text("}")]))
+                tail(concat([text("{"), indent(concat([Doc::Line, value])), Doc::Line, text("}")]))
             }
             _ => self.block(block),
         }

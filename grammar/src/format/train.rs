@@ -1,7 +1,7 @@
 //! The clauses of a `train` block → canonical text.
 
 use super::Printer;
-use super::layout::{Doc, concat, group, indent, text};
+use super::layout::{Doc, concat, group, indent, tail, text};
 use crate::ast::*;
 
 impl<'a> Printer<'a> {
@@ -19,15 +19,15 @@ impl<'a> Printer<'a> {
             TrainClauseKind::Let { pattern, value } => self.let_(pattern, value),
             TrainClauseKind::Minimize { loss, over, optimizer, groups } => {
                 let mut parts = vec![text("minimize "), self.before_word(loss)];
-                let mut tail = Vec::new();
-                if !over.is_empty() {
-                    tail.extend([Doc::Line, text(format!("over {}", dotted_list(over)))]);
+                let over = (!over.is_empty()).then(|| text(format!("over {}", dotted_list(over))));
+                let optimizer = optimizer.as_ref().map(|o| concat([text("using "), self.expr(o)]));
+                let rest: Vec<Doc> =
+                    over.into_iter().chain(optimizer).flat_map(|part| [Doc::Line, part]).collect();
+                if !rest.is_empty() {
+                    // On the loss's line, else together on a line of their own, else on a line each.
+                    let rest = group(concat(rest.into_iter().skip(1)));
+                    parts.push(tail(indent(concat([Doc::Line, rest]))));
                 }
-                if let Some(optimizer) = optimizer {
-                    tail.extend([Doc::Line, text("using "), self.expr(optimizer)]);
-                }
-                parts.push(indent(concat(tail)));
-                let mut parts = vec![group(concat(parts))];
                 if !groups.is_empty() {
                     parts.push(text(" "));
                     parts.push(self.body(groups, clause.span, |group| group.span, Self::group_rule));

@@ -11,6 +11,7 @@ mod emit;
 mod eval;
 mod explain;
 mod failure;
+mod fmt;
 mod output;
 mod predict;
 mod progress;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Fmt(args) => fmt::run(args),
         Command::Emit(args) => emit::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
