@@ -21,9 +21,7 @@ fn shape(text: &str) -> String {
 }
 
 fn comments(text: &str) -> Vec<String> {
-    let mut all: Vec<String> = parse(FileId(0), text).file.comments.into_iter().map(|c| c.text).collect();
-    all.sort();
-    all
+    parse(FileId(0), text).file.comments.into_iter().map(|c| c.text).collect()
 }
 
 /// Formats, and checks all that must hold of it.

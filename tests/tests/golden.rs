@@ -268,7 +268,7 @@ fn batch(
             InputSource::Epoch => &scalars["epoch"],
             InputSource::TotalSteps => &scalars["total"],
             InputSource::RateFactor => &scalars["rate_factor"],
-            InputSource::Caller => panic!("nobody gives `{name}`"),
+            InputSource::Caller | InputSource::Collected => panic!("nobody gives `{name}`"),
         };
         inputs.insert(name.clone(), tensor.clone());
     }

@@ -155,14 +155,8 @@ impl Checker<'_> {
                 }
             }
         }
-        let plateau = Plateau {
-            factor: factor?,
-            epochs: epochs?,
-            by,
-            min_rate: min_rate?,
-            cooldown: cooldown?,
-            span,
-        };
+        let plateau =
+            Plateau { factor: factor?, epochs: epochs?, by, min_rate: min_rate?, cooldown: cooldown?, span };
         if unknown { Err(Reported) } else { Ok(plateau) }
     }
 

@@ -13,7 +13,8 @@ use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 use crate::tensor::TensorView;
 
 use super::checkpoint::{self, load_weights, save_weights};
-use super::figures::{Best, Figures};
+use super::collect::Collections;
+use super::figures::{Best, Figures, Reading};
 use super::load::load_items;
 use super::plateau::Plateau;
 use super::wiring::{Moment, Wiring};
@@ -32,6 +33,8 @@ pub struct Trainer {
     rates: Option<Wiring>,
     evaluation: Wiring,
     report: Wiring,
+    /// What the report reads beside the accumulators.
+    collections: Collections,
     /// Weights and their averages.
     averages: Vec<(usize, usize)>,
     /// Whether the averages are those of this training's weights: from its first update on.
@@ -92,7 +95,10 @@ impl Trainer {
         let steps = training.steps.iter().map(|name| wire(name)).collect::<Result<Vec<_>>>()?;
         let updates = training.updates.iter().map(|name| wire(name)).collect::<Result<Vec<_>>>()?;
         let rates = training.rates.as_deref().map(wire).transpose()?;
-        let (evaluation, report) = (wire(&training.evaluate)?, wire(&training.report)?);
+        let evaluation = wire(&training.evaluate)?;
+        let collections = Collections::of_report(&program.entries[session.entry(&training.report)?]);
+        let table = &parts.train.table;
+        let report = Wiring::of_report(&session, &training.report, training.data, table, &collections)?;
 
         let batch = options.batch.unwrap_or(training.batch);
         if batch == 0 {
@@ -105,7 +111,7 @@ impl Trainer {
             return wrong("batches are accumulated, but no update follows".into());
         }
         if report.outputs(&program) != training.figures.len() {
-            return wrong(format!("`{}` does not give one number for each figure", training.report));
+            return wrong(format!("`{}` does not give one value for each figure", training.report));
         }
         let largest = Split::ALL.map(|split| parts.get(split).len()).into_iter().max().unwrap_or(0);
         for wiring in steps.iter().chain(&updates).chain([&evaluation]) {
@@ -115,6 +121,10 @@ impl Trainer {
                 entry.symbols.iter().map(|symbol| (symbol.as_str(), batch.min(largest))).collect();
             session.reserve(wiring.entry, &bounds)?;
         }
+        // In the report the batch is an epoch.
+        let symbols = &program.entries[report.entry].symbols;
+        let bounds: Vec<(&str, usize)> = symbols.iter().map(|symbol| (symbol.as_str(), largest)).collect();
+        session.reserve(report.entry, &bounds)?;
         let is_sum = |index: &usize| {
             let variable = &program.variables[*index];
             variable.kind == VariableKind::Accumulator
@@ -131,6 +141,7 @@ impl Trainer {
             rates,
             evaluation,
             report,
+            collections,
             averages,
             averaged: false,
             held: Vec::new(),
@@ -174,8 +185,11 @@ impl Trainer {
     /// Takes one batch, the `done`-th since the start, counted from 0: runs all steps on it, and updates the weights when enough
     /// batches have come together or the epoch ends.
     pub fn step(&mut self, batch: &Batch, done: usize) -> Result<()> {
-        self.take(batch, done, |entry, session, batch, moment| {
-            entry.run(session, Some(batch), moment).map(|_| ())
+        let rows = self.parts.train.len().max(1) as f64;
+        self.take(batch, done, |entry, session, collections, batch, moment| {
+            let outputs = entry.run(session, Some(batch), moment)?;
+            collections.take(&outputs, batch.rows as f64 / rows);
+            Ok(())
         })
     }
 
@@ -186,7 +200,7 @@ impl Trainer {
         done: usize,
         mut look: impl FnMut(Profile<'_>),
     ) -> Result<()> {
-        self.take(batch, done, |entry, session, batch, moment| {
+        self.take(batch, done, |entry, session, _, batch, moment| {
             look(entry.profile(session, batch, moment)?);
             Ok(())
         })
@@ -197,7 +211,7 @@ impl Trainer {
         &mut self,
         batch: &Batch,
         done: usize,
-        mut run: impl FnMut(&Wiring, &mut Session, &Batch, &Moment) -> Result<()>,
+        mut run: impl FnMut(&Wiring, &mut Session, &mut Collections, &Batch, &Moment) -> Result<()>,
     ) -> Result<()> {
         let moment = self.moment(done);
         let batches = self.batches_an_epoch();
@@ -205,10 +219,10 @@ impl Trainer {
         let due = place.is_multiple_of(accumulate) || place == batches;
         if accumulate == 1 || self.steps.len() == 1 {
             for step in &self.steps {
-                run(step, &mut self.session, batch, &moment)?;
+                run(step, &mut self.session, &mut self.collections, batch, &moment)?;
             }
             for update in self.updates.iter().filter(|_| due) {
-                run(update, &mut self.session, batch, &moment)?;
+                run(update, &mut self.session, &mut self.collections, batch, &moment)?;
             }
         } else {
             // A step sees the updates of those before it, so it takes its batches after their update.
@@ -218,9 +232,9 @@ impl Trainer {
             }
             for (step, update) in self.steps.iter().zip(&self.updates) {
                 for (batch, moment) in &self.held {
-                    run(step, &mut self.session, batch, moment)?;
+                    run(step, &mut self.session, &mut self.collections, batch, moment)?;
                 }
-                run(update, &mut self.session, batch, &moment)?;
+                run(update, &mut self.session, &mut self.collections, batch, &moment)?;
             }
             self.held.clear();
         }
@@ -342,11 +356,14 @@ impl Trainer {
             return Err(self.wrong(format!("the data has no {} part", split.name())));
         }
         self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
+        let rows = part.len() as f64;
         let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
         let mut number = 0;
         while let Some(batch) = source.next_batch() {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
-            self.evaluation.run(&mut self.session, Some(batch), &moment)?;
+            let outputs = self.evaluation.run(&mut self.session, Some(batch), &moment)?;
+            self.collections.take(&outputs, batch.rows as f64 / rows);
             number += 1;
             if observer.interrupted() {
                 return Ok(None);
@@ -361,6 +378,7 @@ impl Trainer {
         let batches = self.order(epoch).batches(self.parts.train.len());
         observer.event(&Event::EpochStart { epoch, epochs: self.epochs, batches });
         self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
         let mut source = self.batches(epoch)?;
         let mut number = 0;
         while let Some(batch) = source.next_batch() {
@@ -419,7 +437,8 @@ impl Trainer {
         let Some(rates) = &self.rates else { return Ok(Figures::default()) };
         let outputs = rates.run(&mut self.session, None, &moment)?;
         let first = |value: TensorView<'_>| value.to_f64().first().copied().unwrap_or(f64::NAN) as f32;
-        Ok(Figures(outputs.iter().map(|(name, value)| (name.to_owned(), first(value))).collect()))
+        let number = |value| Reading::from(first(value));
+        Ok(Figures(outputs.iter().map(|(name, value)| (name.to_owned(), number(value))).collect()))
     }
 
     /// Puts the averages in the place of the weights, or back again.
@@ -429,14 +448,14 @@ impl Trainer {
         }
     }
 
-    /// Reads the accumulators.
+    /// Reads the accumulators and what was collected.
     fn report(&mut self) -> Result<Figures> {
         let moment = Moment { seed: self.seed, ..Moment::default() };
-        let outputs = self.report.run(&mut self.session, None, &moment)?;
+        let outputs = self.report.report(&mut self.session, &self.collections, &moment)?;
         let figures = &self.program.trainings[self.index].figures;
         let values = outputs.iter().zip(figures).map(|((_, value), figure)| {
-            let value = value.to_f64().first().copied().unwrap_or(f64::NAN);
-            (figure.name.clone(), value as f32)
+            let values = value.to_f64().into_iter().map(|value| value as f32).collect();
+            (figure.name.clone(), Reading { shape: value.shape.to_vec(), values })
         });
         Ok(Figures(values.collect()))
     }
@@ -445,8 +464,8 @@ impl Trainer {
     /// such as a precision of nothing.
     fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
         let figures = self.report()?;
-        match figures.0.first() {
-            Some(&(_, value)) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
+        match figures.0.first().and_then(|(_, loss)| loss.number()) {
+            Some(value) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
             _ => Ok(figures),
         }
     }
