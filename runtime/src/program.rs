@@ -185,6 +185,8 @@ pub enum InputSource {
     Epoch,
     /// `i64[]`: steps that the whole training will take.
     TotalSteps,
+    /// All rows that an epoch's steps, or its evaluation, gave in the output of this input's name, in order.
+    Collected,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -300,10 +302,13 @@ pub enum Kernel {
         count: DimIndex,
         inner: DimIndex,
     },
-    /// Buffers: x, values, indices (i32). The k largest of each row, in falling order, ties by lowest index; index space: rows.
-    TopK {
+    /// Buffers: x, values (both of `dtype`), indices (i32). The first `count` of each row in rising (falling) order; equal
+    /// elements keep their order, not-a-number is the largest; index space: rows.
+    Sort {
+        dtype: DType,
         axis: DimIndex,
-        k: DimIndex,
+        count: DimIndex,
+        falling: bool,
     },
 }
 
@@ -449,7 +454,7 @@ pub struct Training {
     /// Names of entries: steps in order, the evaluation, the report.
     pub steps: Vec<String>,
     pub evaluate: String,
-    /// Reads the accumulators and returns the figures of [`Training::figures`] as f32[] outputs in order.
+    /// Reads accumulators and collected rows and returns the figures of [`Training::figures`] as f32 outputs in order.
     pub report: String,
     pub batch: usize,
     pub epochs: usize,
@@ -460,10 +465,12 @@ pub struct Training {
     pub stop_after: Option<(usize, Watch)>,
 }
 
-/// A number that is reported: the loss first, then each metric.
+/// What is reported: the loss first, then each metric.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     pub name: String,
+    /// None of a number; one extent of a vector (a number for each class), two of a table.
+    pub shape: Vec<usize>,
     pub higher_is_better: bool,
 }
 

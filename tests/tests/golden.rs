@@ -266,7 +266,7 @@ fn batch(
             InputSource::Step => &scalars["step"],
             InputSource::Epoch => &scalars["epoch"],
             InputSource::TotalSteps => &scalars["total"],
-            InputSource::Caller => panic!("nobody gives `{name}`"),
+            InputSource::Caller | InputSource::Collected => panic!("nobody gives `{name}`"),
         };
         inputs.insert(name.clone(), tensor.clone());
     }

@@ -39,19 +39,7 @@ impl Checker<'_> {
         taken.push(figure.clone());
         let span = expr.span;
         let value = self.expr(expr, scope)?;
-        let (value, weight) = match &value {
-            Value::Record(fields) => {
-                let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
-                match (field("loss"), field("weight"), fields.len()) {
-                    (Some(loss), Some(weight), 2) => (loss, Some((weight, span))),
-                    _ => {
-                        let message = "a loss that is a record has the fields `loss` and `weight`";
-                        return self.fail(Code::BadLoss, span, message);
-                    }
-                }
-            }
-            _ => (value, None),
-        };
+        let (value, weight) = self.weighted(value, span)?;
         let Value::Tensor(tensor) = value else {
             return self.fail(Code::BadLoss, span, format!("a loss is a tensor, not {}", value.kind()));
         };
@@ -72,6 +60,20 @@ impl Checker<'_> {
         let mean = self.binary(BinaryOperator::Div, (sum, span), (count, span), span)?;
         let mean = self.as_tensor(&mean, DType::F32, span)?;
         Ok(Loss { figure, mean: mean.node, span })
+    }
+
+    /// A loss and, where it is `{ loss, weight }`, the weight of each of its elements.
+    pub(crate) fn weighted(&mut self, value: Value, span: Span) -> Result<(Value, Option<(Value, Span)>)> {
+        let Value::Record(fields) = &value else { return Ok((value, None)) };
+        let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
+        match (field("loss"), field("weight"), fields.len()) {
+            (Some(loss), Some(weight), 2) => Ok((loss, Some((weight, span)))),
+            _ => self.fail(
+                Code::BadLoss,
+                span,
+                "a loss that is a record has the fields `loss` and `weight`",
+            ),
+        }
     }
 
     /// The weights that a loss moves: what it depends on, less what is held, frozen or not in `over`.

@@ -6,7 +6,7 @@
 use super::context::Context;
 use super::layer::Frame;
 use super::loss::Loss;
-use super::metric::Measured;
+use super::metric::{BATCH, Measured};
 use super::names::{Global, ItemRef};
 use super::scope::Scope;
 use super::typed;
@@ -337,9 +337,9 @@ impl Checker<'_> {
     /// Binds the batch and the data's fields.
     fn batch_scope(&mut self, plan: &Plan<'_>) -> Result<Scope> {
         let scope = Scope::of_file(plan.home);
-        let batch = Dim::symbol("batch");
-        self.context.builder.graph.bounds.push(("batch".into(), plan.keys.batch as i64));
-        scope.bind("batch", Value::Dim(batch.clone()), plan.data.span);
+        let batch = Dim::symbol(BATCH);
+        self.context.builder.graph.bounds.push((BATCH.into(), plan.keys.batch as i64));
+        scope.bind(BATCH, Value::Dim(batch.clone()), plan.data.span);
         let fields = self.batched(&plan.data.text, &batch, plan.data.span)?;
         let scope = scope.inner();
         match plan.fields {
@@ -513,19 +513,22 @@ impl Checker<'_> {
     fn report_body(&mut self, reporting: &[Reporting]) -> Result<Vec<Figure>> {
         let mut figures = Vec::new();
         for figure in reporting {
-            let (name, higher, value) = match figure {
+            let (higher, values) = match figure {
                 Reporting::Loss { sum, count, span } => {
                     let name = sum.split_once('/').map_or(sum.as_str(), |(_, rest)| rest);
                     let name = name.strip_suffix(".sum").unwrap_or(name).to_owned();
-                    (name, false, self.ratio(sum, count, *span)?)
+                    let Value::Tensor(mean) = self.ratio(sum, count, *span)? else { return Err(Reported) };
+                    (false, vec![(name, mean.node)])
                 }
-                Reporting::Measured(measured) => {
-                    (measured.name.clone(), measured.higher, self.figure(measured)?)
-                }
+                Reporting::Measured(measured) => (measured.higher, self.figure(measured)?),
             };
-            let Value::Tensor(tensor) = value else { return Err(Reported) };
-            self.context.output(name.clone(), tensor.node);
-            figures.push(Figure { name, higher_is_better: higher });
+            for (name, node) in values {
+                let dims = &self.context.builder.ty(node).shape;
+                let extent = |dim: &Dim| dim.as_constant().and_then(|d| usize::try_from(d).ok());
+                let shape = dims.iter().filter_map(extent).collect();
+                self.context.output(name.clone(), node);
+                figures.push(Figure { name, shape, higher_is_better: higher });
+            }
         }
         Ok(figures)
     }
@@ -549,6 +552,13 @@ impl Checker<'_> {
             );
         }
         match figures.iter().find(|f| f.name == figure) {
+            Some(found) if !found.shape.is_empty() => {
+                let extents: Vec<String> = found.shape.iter().map(usize::to_string).collect();
+                let message =
+                    format!("only a number can be watched, but `{figure}` is f32[{}]", extents.join(", "));
+                let hint = "most metrics of classes give one number with `average = macro`";
+                self.fail_hint(Code::UnknownFigure, by.span, message, hint)
+            }
             Some(found) => {
                 Ok(Watch { split: split.text.clone(), figure, higher_is_better: found.higher_is_better })
             }

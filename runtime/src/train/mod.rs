@@ -5,6 +5,7 @@
 //! count from 1 in all that a user sees.
 
 mod checkpoint;
+mod collect;
 mod figures;
 mod load;
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -20,7 +21,7 @@ use crate::error::Result;
 use crate::program::{Program, Training};
 
 pub use checkpoint::{load_weights, save_weights};
-pub use figures::Figures;
+pub use figures::{Figures, Reading};
 pub use trainer::{Trainer, read_data};
 pub use wiring::Moment;
 

@@ -101,8 +101,8 @@ fn program(change: i64) -> Program {
             seed: 1,
             shuffle: true,
             figures: vec![
-                Figure { name: "loss".into(), higher_is_better: false },
-                Figure { name: "labels".into(), higher_is_better: true },
+                Figure { name: "loss".into(), shape: vec![], higher_is_better: false },
+                Figure { name: "labels".into(), shape: vec![], higher_is_better: true },
             ],
             keep_best: None,
             stop_after: None,
@@ -148,15 +148,15 @@ impl Observer for Diary {
             Event::EpochStart { epoch, batches, .. } => format!("epoch {epoch}: {batches}"),
             Event::Batch { epoch, batch, rows, figures, .. } => {
                 self.at = (*epoch, *batch);
-                let loss = figures.as_ref().and_then(|f| f.get("loss"));
+                let loss = figures.as_ref().and_then(|f| f.number("loss"));
                 format!(
                     "batch {epoch}.{batch}: {rows}{}",
                     loss.map_or(String::new(), |l| format!(" loss {l}"))
                 )
             }
             Event::EpochEnd { epoch, train, validation, best, .. } => {
-                let validation = validation.and_then(|f| f.get("loss"));
-                format!("end {epoch}: {:?} {validation:?} {best}", train.get("loss"))
+                let validation = validation.and_then(|f| f.number("loss"));
+                format!("end {epoch}: {:?} {validation:?} {best}", train.number("loss"))
             }
             Event::End { summary } => format!("end: {:?}", summary.ending),
         });
@@ -190,7 +190,7 @@ fn a_training_runs_as_the_spec_says() {
         ]
     );
     // w is 2; the test labels 0 … 6 come in one batch.
-    assert_eq!(summary.test, Some(Figures(vec![("loss".into(), 4.0), ("labels".into(), 21.0)])));
+    assert_eq!(summary.test, Some(Figures(vec![("loss".into(), 4.0.into()), ("labels".into(), 21.0.into())])));
     assert_eq!(summary.saved, [options.out.unwrap().join(LAST_FILE)]);
     let saved = weights::read(&summary.saved[0]).unwrap();
     assert_eq!(saved.tensors["w"].view().to_f64(), [2.0]);
@@ -214,8 +214,8 @@ fn the_best_weights_are_kept_and_tested() {
     assert!(ends[0].ends_with("Some(4.0) true") && ends[1].ends_with("Some(1.0) true"), "{ends:?}");
     assert!(ends[2].ends_with("Some(16.0) false") && ends[3].ends_with("Some(49.0) false"), "{ends:?}");
     assert_eq!((summary.epochs, summary.best_epoch, summary.ending), (4, Some(2), Ending::Finished));
-    assert_eq!(summary.test.unwrap().get("loss"), Some(1.0));
-    assert_eq!(summary.validation.unwrap().get("loss"), Some(1.0));
+    assert_eq!(summary.test.unwrap().number("loss"), Some(1.0));
+    assert_eq!(summary.validation.unwrap().number("loss"), Some(1.0));
     let out = options.out.clone().unwrap();
     let w = |file: &str| weights::read(&out.join(file)).unwrap().tensors["w"].view().to_f64()[0];
     assert_eq!((w(BEST_FILE), w(LAST_FILE)), (-1.0, -7.0));
@@ -224,7 +224,7 @@ fn the_best_weights_are_kept_and_tested() {
     let loss = |file: &str, split| {
         evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent)
             .unwrap()
-            .and_then(|figures| figures.get("loss"))
+            .and_then(|figures| figures.number("loss"))
             .unwrap()
     };
     assert_eq!((loss(BEST_FILE, Split::Test), loss(LAST_FILE, Split::Validation)), (1.0, 49.0));

@@ -12,7 +12,8 @@ use crate::pool::Pool;
 use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 
 use super::checkpoint::{self, load_weights, save_weights};
-use super::figures::{Best, Figures};
+use super::collect::Collections;
+use super::figures::{Best, Figures, Reading};
 use super::load::load_items;
 use super::wiring::{Moment, Wiring};
 use super::{BEST_FILE, Ending, Event, INIT, LAST_FILE, Observer, Options, Summary};
@@ -27,6 +28,8 @@ pub struct Trainer {
     steps: Vec<Wiring>,
     evaluation: Wiring,
     report: Wiring,
+    /// What the report reads beside the accumulators.
+    collections: Collections,
     /// Accumulators of one float, which show a loss that is no longer finite as soon as it happens.
     sums: Vec<usize>,
     batch: usize,
@@ -77,7 +80,10 @@ impl Trainer {
             Session::new(Arc::clone(&program), options.threads.unwrap_or_else(Pool::default_threads))?;
         let wire = |name: &str| Wiring::new(&session, name, training.data, &parts.train.table);
         let steps = training.steps.iter().map(|name| wire(name)).collect::<Result<Vec<_>>>()?;
-        let (evaluation, report) = (wire(&training.evaluate)?, wire(&training.report)?);
+        let evaluation = wire(&training.evaluate)?;
+        let collections = Collections::of_report(&program.entries[session.entry(&training.report)?]);
+        let table = &parts.train.table;
+        let report = Wiring::of_report(&session, &training.report, training.data, table, &collections)?;
 
         let batch = options.batch.unwrap_or(training.batch);
         if batch == 0 {
@@ -87,7 +93,7 @@ impl Trainer {
             return wrong("it needs a step and a figure".into());
         }
         if report.outputs(&program) != training.figures.len() {
-            return wrong(format!("`{}` does not give one number for each figure", training.report));
+            return wrong(format!("`{}` does not give one value for each figure", training.report));
         }
         let largest = Split::ALL.map(|split| parts.get(split).len()).into_iter().max().unwrap_or(0);
         for wiring in steps.iter().chain([&evaluation]) {
@@ -97,6 +103,10 @@ impl Trainer {
                 entry.symbols.iter().map(|symbol| (symbol.as_str(), batch.min(largest))).collect();
             session.reserve(wiring.entry, &bounds)?;
         }
+        // In the report the batch is an epoch.
+        let symbols = &program.entries[report.entry].symbols;
+        let bounds: Vec<(&str, usize)> = symbols.iter().map(|symbol| (symbol.as_str(), largest)).collect();
+        session.reserve(report.entry, &bounds)?;
         let is_sum = |index: &usize| {
             let variable = &program.variables[*index];
             variable.kind == VariableKind::Accumulator
@@ -110,6 +120,7 @@ impl Trainer {
             steps,
             evaluation,
             report,
+            collections,
             sums: (0..program.variables.len()).filter(is_sum).collect(),
             batch,
             epochs: options.epochs.unwrap_or(training.epochs),
@@ -149,8 +160,10 @@ impl Trainer {
     /// Runs all steps on one batch, which is the `done`-th since the start, counted from 0.
     pub fn step(&mut self, batch: &Batch, done: usize) -> Result<()> {
         let moment = self.moment(done);
+        let share = batch.rows as f64 / self.parts.train.len().max(1) as f64;
         for step in &self.steps {
-            step.run(&mut self.session, Some(batch), &moment)?;
+            let outputs = step.run(&mut self.session, Some(batch), &moment)?;
+            self.collections.take(&outputs, share);
         }
         Ok(())
     }
@@ -263,11 +276,14 @@ impl Trainer {
             return Err(self.wrong(format!("the data has no {} part", split.name())));
         }
         self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
+        let rows = part.len() as f64;
         let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
         let mut number = 0;
         while let Some(batch) = source.next_batch() {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
-            self.evaluation.run(&mut self.session, Some(batch), &moment)?;
+            let outputs = self.evaluation.run(&mut self.session, Some(batch), &moment)?;
+            self.collections.take(&outputs, batch.rows as f64 / rows);
             number += 1;
             if observer.interrupted() {
                 return Ok(None);
@@ -282,6 +298,7 @@ impl Trainer {
         let batches = self.order(epoch).batches(self.parts.train.len());
         observer.event(&Event::EpochStart { epoch, epochs: self.epochs, batches });
         self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
         let mut source = self.batches(epoch)?;
         let mut number = 0;
         while let Some(batch) = source.next_batch() {
@@ -324,14 +341,14 @@ impl Trainer {
         }
     }
 
-    /// Reads the accumulators.
+    /// Reads the accumulators and what was collected.
     fn report(&mut self) -> Result<Figures> {
         let moment = Moment { seed: self.seed, ..Moment::default() };
-        let outputs = self.report.run(&mut self.session, None, &moment)?;
+        let outputs = self.report.report(&mut self.session, &self.collections, &moment)?;
         let figures = &self.program.trainings[self.index].figures;
         let values = outputs.iter().zip(figures).map(|((_, value), figure)| {
-            let value = value.to_f64().first().copied().unwrap_or(f64::NAN);
-            (figure.name.clone(), value as f32)
+            let values = value.to_f64().into_iter().map(|value| value as f32).collect();
+            (figure.name.clone(), Reading { shape: value.shape.to_vec(), values })
         });
         Ok(Figures(values.collect()))
     }
@@ -340,8 +357,8 @@ impl Trainer {
     /// such as a precision of nothing.
     fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
         let figures = self.report()?;
-        match figures.0.first() {
-            Some(&(_, value)) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
+        match figures.0.first().and_then(|(_, loss)| loss.number()) {
+            Some(value) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
             _ => Ok(figures),
         }
     }

@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a spec and report every mistake with its place, its cause and a way out
     Check(Check),
+    /// Rewrite specs in their canonical form
+    Fmt(Fmt),
     /// Print what the compiler makes of a spec, at any stage
     Emit(Emit),
     /// Show a model's layers, shapes, parameters, FLOPs, bytes and planned memory
@@ -80,6 +82,19 @@ pub struct Check {
     /// Treat warnings as errors
     #[arg(long, value_name = "WHAT", value_parser = ["warnings"])]
     pub deny: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// Specs, and folders to search for them; `-` reads standard input and writes standard output [default: this folder]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Change nothing; show what would change, and end with 1 if anything would
+    #[arg(long)]
+    pub check: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

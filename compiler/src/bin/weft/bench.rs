@@ -303,7 +303,7 @@ fn kind(kernel: &weft_runtime::program::Kernel) -> &'static str {
         Kernel::CumulativeSum { .. } => "cumulative sum",
         Kernel::Gather { .. } => "gather",
         Kernel::ScatterAdd { .. } => "scatter-add",
-        Kernel::TopK { .. } => "top-k",
+        Kernel::Sort { .. } => "sort",
     }
 }
 

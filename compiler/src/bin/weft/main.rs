@@ -11,11 +11,13 @@ mod emit;
 mod eval;
 mod explain;
 mod failure;
+mod fmt;
 mod output;
 mod predict;
 mod progress;
 mod spec;
 mod summary;
+mod tables;
 mod train;
 
 use args::{Cli, Command};
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Fmt(args) => fmt::run(args),
         Command::Emit(args) => emit::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use weft_runtime::train::{Event, Figures, Observer};
+use weft_runtime::train::{Event, Figures, Observer, Reading};
 
 /// How often the figures of the running epoch are refreshed on a terminal.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -132,16 +132,22 @@ fn epoch_bar(epoch: usize, epochs: usize, batches: usize) -> ProgressBar {
     bar
 }
 
-/// `loss 0.1234  accuracy 0.9871`
+/// `loss 0.1234  accuracy 0.9871`: the figures that are numbers.
 pub fn row(figures: &Figures) -> String {
-    let cells: Vec<String> = figures.0.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    let cells: Vec<String> = figures.numbers().map(|(name, value)| format!("{name} {value:.4}")).collect();
     cells.join("  ")
 }
 
 /// An absent part of the data as `null`.
 pub fn figures_json(figures: Option<&Figures>) -> Value {
     // Through their shortest text, so that 0.983f32 is written as 0.983.
-    let number = |value: f32| json!(value.to_string().parse::<f64>().ok());
-    let map = |f: &Figures| f.0.iter().map(|(name, value)| (name.clone(), number(*value))).collect();
+    let number = |value: &f32| json!(value.to_string().parse::<f64>().ok());
+    let list = |row: &[f32]| Value::Array(row.iter().map(number).collect());
+    let shown = |value: &Reading| match value.shape.len() {
+        0 => value.values.first().map_or(Value::Null, number),
+        1 => list(&value.values),
+        _ => Value::Array(value.rows().map(list).collect()),
+    };
+    let map = |f: &Figures| f.0.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
     figures.map_or(Value::Null, |f| Value::Object(map(f)))
 }

@@ -1,11 +1,11 @@
-//! Reductions, argmax, cumulative sums, top-k.
+//! Reductions, argmax, cumulative sums, sorting.
 
 use super::{Builtin, Call, First};
 use crate::check::value::Value;
 use crate::check::{Checker, Result};
 use crate::diagnostics::Code;
 use crate::graph::op::{Op, Reduction};
-use crate::graph::{Dim, NodeId};
+use crate::graph::{DType, Dim, NodeId, TensorType};
 
 pub const TABLE: &[Builtin] = &[
     Builtin {
@@ -81,10 +81,30 @@ pub const TABLE: &[Builtin] = &[
             else {
                 return c.fail(Code::BadIndex, call.span, format!("there are no {k} largest elements here"));
             };
-            let values = c.emit(Op::TopK { k, indices: false }, &[x.node], None, call.span)?;
-            let indices = c.emit(Op::TopK { k, indices: true }, &[x.node], None, call.span)?;
+            let mut ty = c.tensor_type(x);
+            if let Some(last) = ty.shape.last_mut() {
+                *last = Dim::from(k);
+            }
+            let sorted = |c: &mut Checker<'_>, indices| {
+                let dtype = if indices { DType::I32 } else { ty.dtype };
+                let ty = TensorType::new(dtype, ty.shape.clone());
+                c.emit(Op::Sort { falling: true, indices }, &[x.node], Some(ty), call.span)
+            };
+            let (values, indices) = (sorted(c, false)?, sorted(c, true)?);
             Ok(Value::tuple(vec![c.tensor(values), c.tensor(indices)]))
         },
+    },
+    Builtin {
+        signature: "sort(x, axis = -1, falling = false)",
+        doc: "The elements along `axis` in rising (falling) order. Equal ones keep their order; NaN is the largest.",
+        first: First::Tensor,
+        run: |c, call| sort(c, call, false),
+    },
+    Builtin {
+        signature: "argsort(x, axis = -1, falling = false)",
+        doc: "The places (i32) of the elements along `axis` in rising (falling) order, equal ones by place.",
+        first: First::Tensor,
+        run: |c, call| sort(c, call, true),
     },
 ];
 
@@ -153,6 +173,24 @@ fn extreme(c: &mut Checker<'_>, call: &Call<'_>, reduction: Reduction) -> Result
         );
     }
     super::lists::larger(c, &numbers, reduction == Reduction::Max, call.span)
+}
+
+fn sort(c: &mut Checker<'_>, call: &Call<'_>, indices: bool) -> Result {
+    let (x, ty) = call.typed(c, "x")?;
+    let axis = call.axis(c, "axis", -1, ty.rank())?;
+    let falling = call.flag(c, "falling", false)?;
+    // The primitive sorts along the last axis; an exchange of two axes is its own inverse.
+    let mut exchange: Vec<usize> = (0..ty.rank()).collect();
+    exchange.swap(axis, ty.rank() - 1);
+    let exchanged = |c: &mut Checker<'_>, node| {
+        c.place(call.span);
+        let node = c.context.builder.transpose(node, &exchange);
+        c.built(node, call.span)
+    };
+    let node = exchanged(c, x.node)?;
+    let node = c.emit(Op::Sort { falling, indices }, &[node], None, call.span)?;
+    let node = exchanged(c, node)?;
+    Ok(c.tensor(node))
 }
 
 fn arg(c: &mut Checker<'_>, call: &Call<'_>, largest: bool) -> Result {
