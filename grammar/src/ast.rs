@@ -364,17 +364,9 @@ pub struct Metric {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum MetricStatement {
     /// `sum counts: i64[k, k] = expr`: this batch's part; parts are added up over the epoch.
-    Sum {
-        name: Name,
-        ty: Option<Type>,
-        value: Expr,
-    },
+    Sum { name: Name, ty: Option<Type>, value: Expr },
     /// `collect scores: f32[n] = expr`: this batch's rows; the rows of all batches of the epoch stand one after another.
-    Collect {
-        name: Name,
-        ty: Option<Type>,
-        value: Expr,
-    },
+    Collect { name: Name, ty: Option<Type>, value: Expr },
     /// `value = expr` of sums and collected rows, once at the end.
     Value(Expr),
     /// `let`, `assert`, `if`, …

@@ -342,6 +342,12 @@ impl Checker<'_> {
         }
     }
 
+    /// The names of a row's fields.
+    pub(crate) fn field_names(&self, data: &str) -> Vec<String> {
+        let outputs = self.rows.get(data).map(|row| &row.graph.outputs);
+        outputs.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    }
+
     pub(crate) fn data_index(&self, data: &str) -> Option<usize> {
         self.rows.get(data).map(|r| r.index)
     }

@@ -26,9 +26,18 @@ pub struct Measured {
 
 #[derive(Debug)]
 enum MeasuredKind {
-    Metric { metric: Rc<ast::Metric>, scope: Scope, span: Span, parts: Parts },
+    Metric {
+        metric: Rc<ast::Metric>,
+        scope: Scope,
+        span: Span,
+        parts: Parts,
+    },
     /// The mean of a tensor.
-    Mean { sum: String, count: String, span: Span },
+    Mean {
+        sum: String,
+        count: String,
+        span: Span,
+    },
 }
 
 /// What a metric's statements left for its value.

@@ -67,6 +67,7 @@ mod shape;
 mod std;
 mod train;
 pub mod typed;
+mod update;
 mod value;
 
 #[cfg(test)]

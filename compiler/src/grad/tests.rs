@@ -381,7 +381,8 @@ fn indexing() {
     }
     for shape in [&[5][..], &[2, 4], &[2, 2, 3]] {
         for (falling, count) in [(true, Some(2)), (false, None)] {
-            let mut case = Case::new(format!("the first {count:?} of {shape:?} in order, falling: {falling}"));
+            let mut case =
+                Case::new(format!("the first {count:?} of {shape:?} in order, falling: {falling}"));
             let x = case.input(shape, 0.0, 1.0);
             let square = case.push(Op::Binary(Binary::Mul), &[x, x]);
             let first = [&shape[..shape.len() - 1], &[count.unwrap_or(shape[shape.len() - 1])]].concat();

@@ -59,13 +59,7 @@ impl Bound {
 
     /// # Safety
     /// See [`super::Bound::run`].
-    pub unsafe fn run(
-        &self,
-        buffers: &[*mut u8],
-        begin: usize,
-        end: usize,
-        errors: &AtomicU32,
-    ) {
+    pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize, errors: &AtomicU32) {
         // SAFETY: the caller vouches for buffers as large as the kernel's doc says.
         unsafe {
             match self.form {

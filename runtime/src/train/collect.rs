@@ -70,5 +70,4 @@ impl Collections {
     pub fn position(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|collection| collection.name == name)
     }
-
 }

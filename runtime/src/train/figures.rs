@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn figures_keep_their_order_as_json() {
-        let table = |shape: &[usize], values: &[f32]| Reading { shape: shape.to_vec(), values: values.to_vec() };
+        let table =
+            |shape: &[usize], values: &[f32]| Reading { shape: shape.to_vec(), values: values.to_vec() };
         let figures = Figures(vec![
             ("loss".into(), 0.5.into()),
             ("accuracy".into(), 1.0.into()),

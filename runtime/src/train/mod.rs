@@ -8,6 +8,7 @@ mod checkpoint;
 mod collect;
 mod figures;
 mod load;
+mod plateau;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod trainer;
@@ -30,6 +31,8 @@ pub const INIT: &str = "init";
 /// The files that a training leaves in its folder.
 pub const BEST_FILE: &str = "best.safetensors";
 pub const LAST_FILE: &str = "last.safetensors";
+/// The averages of the weights after the last epoch, where the spec averages them.
+pub const AVERAGE_FILE: &str = "average.safetensors";
 
 /// What the user may decide besides the spec. The default changes nothing and saves nothing.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +78,8 @@ pub enum Event<'a> {
         seconds: f64,
         train: &'a Figures,
         validation: Option<&'a Figures>,
+        /// The rates of the epoch's last step, of optimizers whose rate may change.
+        rates: &'a Figures,
         best: bool,
     },
     End {

@@ -94,6 +94,10 @@ fn program(change: i64) -> Program {
             name: "train".into(),
             data: 0,
             steps: vec!["train.step".into()],
+            accumulate: 1,
+            updates: vec![],
+            rates: None,
+            averages: vec![],
             evaluate: "train.evaluate".into(),
             report: "train.report".into(),
             batch: 10,
@@ -106,6 +110,7 @@ fn program(change: i64) -> Program {
             ],
             keep_best: None,
             stop_after: None,
+            reduce_rate: None,
         }],
         ..Program::default()
     }
@@ -190,7 +195,10 @@ fn a_training_runs_as_the_spec_says() {
         ]
     );
     // w is 2; the test labels 0 … 6 come in one batch.
-    assert_eq!(summary.test, Some(Figures(vec![("loss".into(), 4.0.into()), ("labels".into(), 21.0.into())])));
+    assert_eq!(
+        summary.test,
+        Some(Figures(vec![("loss".into(), 4.0.into()), ("labels".into(), 21.0.into())]))
+    );
     assert_eq!(summary.saved, [options.out.unwrap().join(LAST_FILE)]);
     let saved = weights::read(&summary.saved[0]).unwrap();
     assert_eq!(saved.tensors["w"].view().to_f64(), [2.0]);
@@ -385,6 +393,7 @@ fn wires_carry_the_moment() {
         ("step", DType::I64, InputSource::Step),
         ("epoch", DType::F32, InputSource::Epoch),
         ("total", DType::I64, InputSource::TotalSteps),
+        ("rate_factor", DType::F32, InputSource::RateFactor),
     ] {
         let input = b.input(name, dtype, &[], source);
         b.output(name, &[], input);
@@ -392,8 +401,8 @@ fn wires_carry_the_moment() {
     let program = Program { entries: vec![b.0], ..Program::default() };
     let mut session = Session::new(Arc::new(program), 1).unwrap();
     let wiring = Wiring::new(&session, "echo", 0, &Default::default()).unwrap();
-    let moment = Moment { seed: 9, batch: 5, step: 6, epoch: 1.5, total_steps: 70 };
+    let moment = Moment { seed: 9, batch: 5, step: 6, epoch: 1.5, total_steps: 70, rate_factor: 0.25 };
     let outputs = wiring.run(&mut session, None, &moment).unwrap();
     let values: Vec<Vec<f64>> = outputs.iter().map(|(_, value)| value.to_f64()).collect();
-    assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0]]);
+    assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0], vec![0.25]]);
 }

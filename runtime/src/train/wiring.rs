@@ -8,7 +8,7 @@ use crate::program::{DType, InputSource, Program};
 use crate::tensor::TensorView;
 
 /// Where in a training a run stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub seed: u64,
     /// The number of this batch since the start.
@@ -17,6 +17,14 @@ pub struct Moment {
     /// Epochs done, with the fraction of the current one.
     pub epoch: f32,
     pub total_steps: i64,
+    /// What rates are multiplied by.
+    pub rate_factor: f32,
+}
+
+impl Default for Moment {
+    fn default() -> Moment {
+        Moment { seed: 0, batch: 0, step: 0, epoch: 0.0, total_steps: 0, rate_factor: 1.0 }
+    }
 }
 
 /// An entry with the sources of its inputs resolved.
@@ -40,6 +48,7 @@ enum Wire {
     TotalSteps,
     /// A collection by its place.
     Collected(usize),
+    RateFactor,
 }
 
 impl Wiring {
@@ -81,6 +90,7 @@ impl Wiring {
                 Some(index) => Ok(Wire::Collected(index)),
                 None => Err(wrong(&input.name, "is collected, but only a report reads what is collected")),
             },
+            InputSource::RateFactor => Ok(Wire::RateFactor),
         };
         let wires = session.program().entries[entry].inputs.iter().map(wire).collect::<Result<_>>()?;
         Ok(Wiring { entry, wires })
@@ -134,7 +144,7 @@ impl Wiring {
         random[..8].copy_from_slice(&moment.seed.to_le_bytes());
         random[8..].copy_from_slice(&moment.batch.to_le_bytes());
         let (step, epoch) = (moment.step.to_le_bytes(), moment.epoch.to_le_bytes());
-        let total_steps = moment.total_steps.to_le_bytes();
+        let (total_steps, rate_factor) = (moment.total_steps.to_le_bytes(), moment.rate_factor.to_le_bytes());
         let rows = batch.map_or(0, |batch| batch.rows);
         let shapes: Vec<Vec<usize>> = self
             .wires
@@ -160,6 +170,7 @@ impl Wiring {
                     Wire::Step => (DType::I64, &step),
                     Wire::Epoch => (DType::F32, &epoch),
                     Wire::TotalSteps => (DType::I64, &total_steps),
+                    Wire::RateFactor => (DType::F32, &rate_factor),
                 };
                 TensorView { dtype, shape, data }
             })

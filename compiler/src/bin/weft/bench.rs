@@ -197,7 +197,11 @@ impl Subject {
             names.iter().filter_map(|n| program.entries.iter().position(|e| e.name == *n)).collect()
         };
         let indices = match &self.work {
-            Work::Training { .. } => program.trainings.first().map(|t| steps(&t.steps)).unwrap_or_default(),
+            Work::Training { .. } => program
+                .trainings
+                .first()
+                .map(|t| [steps(&t.steps), steps(&t.updates)].concat())
+                .unwrap_or_default(),
             Work::Prediction { entry, .. } => vec![*entry],
         };
         indices.into_iter().map(|i| (i, &program.entries[i])).collect()

@@ -18,6 +18,8 @@ pub struct Progress {
     epoch_start: Instant,
     rows_done: usize,
     last_figures: Instant,
+    /// The rates shown last: a rate is shown when it has changed.
+    rates: Vec<(String, f32)>,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -45,7 +47,7 @@ impl Progress {
             }
         });
         let now = Instant::now();
-        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, interrupted }
+        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, rates: Vec::new(), interrupted }
     }
 }
 
@@ -81,7 +83,7 @@ impl Observer for Progress {
                     }
                 }
             }
-            Event::EpochEnd { epoch, seconds, train, validation, best } => {
+            Event::EpochEnd { epoch, seconds, train, validation, rates, best } => {
                 if let Form::Bar(bar) = &mut self.form
                     && let Some(bar) = bar.take()
                 {
@@ -89,15 +91,23 @@ impl Observer for Progress {
                 }
                 let rate = self.rows_done as f64 / seconds.max(1e-9);
                 if let Form::Json = self.form {
-                    output::json(&json!({
+                    let mut object = json!({
                         "event": "epoch", "epoch": epoch, "seconds": seconds, "samples_per_second": rate,
                         "train": figures_json(Some(train)), "validation": figures_json(*validation), "best": best,
-                    }));
+                    });
+                    if !rates.0.is_empty() {
+                        object["rates"] = figures_json(Some(rates));
+                    }
+                    output::json(&object);
                 } else {
                     let mut text = format!("epoch {epoch:>3}  {}", row(train));
                     if let Some(validation) = validation {
                         text += &format!("  | validation  {}", row(validation));
                     }
+                    for (name, value) in rates.0.iter().filter(|rate| !self.rates.contains(rate)) {
+                        text += &format!("  | {name} {value:.3e}");
+                    }
+                    self.rates.clone_from(&rates.0);
                     text += &format!("  | {seconds:.1} s, {}", output::scaled(rate, "samples/s"));
                     if *best {
                         text += "  *";

@@ -15,8 +15,11 @@ pub fn lines(figures: &Figures) -> Vec<String> {
         match value.shape.len() {
             0 => {}
             1 => {
-                let columns: Vec<(&str, &[f32])> =
-                    rest.iter().take(count).map(|(name, value)| (name.as_str(), value.values.as_slice())).collect();
+                let columns: Vec<(&str, &[f32])> = rest
+                    .iter()
+                    .take(count)
+                    .map(|(name, value)| (name.as_str(), value.values.as_slice()))
+                    .collect();
                 lines.push(String::new());
                 lines.extend(side_by_side(&columns));
             }
@@ -63,14 +66,17 @@ fn numbers(values: &[f32]) -> Vec<String> {
 
 /// Columns to lines, each column as wide as its widest cell, at the right.
 fn aligned(columns: &[Vec<String>]) -> Vec<String> {
-    let widths: Vec<usize> =
-        columns.iter().map(|cells| cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = columns
+        .iter()
+        .map(|cells| cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
     let height = columns.iter().map(Vec::len).max().unwrap_or(0);
     (0..height)
         .map(|line| {
-            let cells = columns.iter().zip(&widths).map(|(cells, &width)| {
-                format!("{:>width$}", cells.get(line).map_or("", String::as_str))
-            });
+            let cells = columns
+                .iter()
+                .zip(&widths)
+                .map(|(cells, &width)| format!("{:>width$}", cells.get(line).map_or("", String::as_str)));
             cells.collect::<Vec<_>>().join("  ")
         })
         .collect()
