@@ -67,12 +67,15 @@ mod shape;
 mod std;
 mod train;
 pub mod typed;
+mod update;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
 pub use builtins::{Documentation, documentation};
+pub use data::{SourceDocumentation, sources};
+pub use std::library;
 pub use typed::TypedSpec;
 
 use crate::diagnostics::{Code, Diagnostic, Severity, Sources};
@@ -337,7 +340,7 @@ impl<'a> Checker<'a> {
     /// What the builder's helpers make next belongs to `span` and to the current instance.
     pub(crate) fn place(&mut self, span: Span) {
         self.context.builder.span = self.user_span(span);
-        self.context.builder.path = ::std::sync::Arc::from(self.visible_path().as_ref());
+        self.context.builder.path = ::std::sync::Arc::from(self.node_path());
     }
 
     /// Turns a builder's error into a diagnostic.

@@ -157,7 +157,8 @@ impl Builder {
             }
             Rule::collect => {
                 let name = self.name_of(&mut children);
-                MetricStatement::Collect { name, value: self.expr_of(&mut children) }
+                let ty = children.take(Rule::ty).map(|ty| self.ty(ty));
+                MetricStatement::Collect { name, ty, value: self.expr_of(&mut children) }
             }
             _ => MetricStatement::Value(self.expr_of(&mut children)),
         }

@@ -87,6 +87,14 @@ fn is_mark(rule: Rule) -> bool {
             | kw_epochs
             | kw_without
             | kw_freeze
+            | kw_clip
+            | kw_gradients
+            | kw_global
+            | kw_norm
+            | kw_average
+            | kw_weights
+            | kw_reduce
+            | kw_rate
             | kw_predict
             | kw_generate
             | kw_load

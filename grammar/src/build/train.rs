@@ -65,6 +65,22 @@ impl Builder {
                 TrainClauseKind::StopAfter { epochs, by: self.dotted_of(&mut children) }
             }
             Rule::freeze => TrainClauseKind::Freeze(self.dotted_list(children.parent)),
+            Rule::clip => {
+                let by = match children.next().map(|by| by.as_rule()) {
+                    Some(Rule::by_value) => Clipping::Value,
+                    Some(Rule::by_norm) => Clipping::Norm,
+                    _ => Clipping::GlobalNorm,
+                };
+                TrainClauseKind::Clip { by, limit: self.expr_of(&mut children) }
+            }
+            Rule::average => TrainClauseKind::Average(self.expr_of(&mut children)),
+            Rule::reduce => {
+                let factor = self.expr_of(&mut children);
+                let epochs = self.expr_of(&mut children);
+                let by = self.dotted_of(&mut children);
+                let options = children.take(Rule::attributes).map(|node| self.carries_as_arguments(node));
+                TrainClauseKind::ReduceRate { factor, epochs, by, options: options.unwrap_or_default() }
+            }
             Rule::key => {
                 let name = self.name_of(&mut children);
                 TrainClauseKind::Key { name, value: self.expr_of(&mut children) }

@@ -174,7 +174,7 @@ impl<'a> Printer<'a> {
             parts.push(text(format!("better {} ", better.text)));
         }
         let span = |statement: &MetricStatement| match statement {
-            MetricStatement::Sum { name, value, .. } | MetricStatement::Collect { name, value } => {
+            MetricStatement::Sum { name, value, .. } | MetricStatement::Collect { name, value, .. } => {
                 name.span.to(value.span)
             }
             MetricStatement::Value(value) => value.span,
@@ -185,8 +185,9 @@ impl<'a> Printer<'a> {
                 let ty = p.annotation(ty.as_ref());
                 concat([text("sum "), p.name(name), ty, text(" = "), p.value(value)])
             }
-            MetricStatement::Collect { name, value } => {
-                concat([text("collect "), p.name(name), text(" = "), p.value(value)])
+            MetricStatement::Collect { name, ty, value } => {
+                let ty = p.annotation(ty.as_ref());
+                concat([text("collect "), p.name(name), ty, text(" = "), p.value(value)])
             }
             MetricStatement::Value(value) => concat([text("value = "), p.value(value)]),
             MetricStatement::Statement(statement) => p.statement(statement, false),

@@ -51,6 +51,20 @@ impl<'a> Printer<'a> {
                 concat([text("stop after "), epochs, text(" epochs without better "), dotted(by)])
             }
             TrainClauseKind::Freeze(paths) => text(format!("freeze {}", dotted_list(paths))),
+            TrainClauseKind::Clip { by, limit } => {
+                concat([text(format!("clip gradients by {} ", by.words())), self.value(limit)])
+            }
+            TrainClauseKind::Average(share) => concat([text("average weights by "), self.value(share)]),
+            TrainClauseKind::ReduceRate { factor, epochs, by, options } => {
+                let (factor, epochs) = (self.before_word(factor), self.before_word(epochs));
+                let watched = [text(" epochs without better "), dotted(by)];
+                let mut parts = vec![text("reduce rate by "), factor, text(" after "), epochs];
+                parts.extend(watched);
+                if !options.is_empty() {
+                    parts.extend([text(" with "), self.separated(options, Self::argument)]);
+                }
+                concat(parts)
+            }
         }
     }
 

@@ -45,7 +45,7 @@ const STRONG: &[&str] = &["let", "assert", "yield", "for"];
 /// Words that start a statement or clause when a word follows.
 const WEAK: &[&str] = &[
     "weight", "state", "setting", "sum", "collect", "fit", "split", "on", "minimize", "measure", "step",
-    "keep", "stop", "freeze",
+    "keep", "stop", "freeze", "clip", "average", "reduce",
 ];
 /// Names that can't be used as names.
 pub const RESERVED: &[&str] = &[

@@ -33,6 +33,8 @@ pub enum Command {
     Predict(Predict),
     /// Time a training step or a prediction against this machine's limits
     Bench(Bench),
+    /// Explain an error's code, or anything that a spec can name
+    Explain(Explain),
 }
 
 /// The spec, and what a command line may change in it.
@@ -218,6 +220,19 @@ pub struct Bench {
     /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
     #[arg(long)]
     pub profile: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A code (E0203, W0401), or a name: a layer, function, loss, optimizer, metric, key, data source, …
+    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    pub name: Option<String>,
+    /// List all names by family, each with its first sentence; and all codes
+    #[arg(long)]
+    pub list: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `NAME=VALUE`

@@ -9,6 +9,7 @@ mod check;
 mod compile;
 mod emit;
 mod eval;
+mod explain;
 mod failure;
 mod fmt;
 mod output;
@@ -16,6 +17,7 @@ mod predict;
 mod progress;
 mod spec;
 mod summary;
+mod tables;
 mod train;
 
 use args::{Cli, Command};
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Explain(args) => explain::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
