@@ -9,7 +9,8 @@ use super::{Graph, Node, NodeId, Op};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use std::collections::HashMap;
 
-/// All differences: of nodes by path, in the order of the newer graph; and of what belongs to the graph as a whole.
+/// All differences: of nodes by path, in the order of the first that differs, so that causes stand before what follows from
+/// them; and of what belongs to the graph as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Difference {
     pub groups: Vec<Group>,
@@ -67,8 +68,12 @@ pub fn diff(old: &Graph, new: &Graph) -> Difference {
         });
         Group { path: path.to_string(), changed: changed.collect(), added, removed }
     });
-    let groups = groups.filter(|g| !(g.changed.is_empty() && g.added.is_empty() && g.removed.is_empty()));
-    Difference { groups: groups.collect(), whole: whole(old, new, &follows) }
+    let mut groups: Vec<Group> =
+        groups.filter(|g| !(g.changed.is_empty() && g.added.is_empty() && g.removed.is_empty())).collect();
+    // What is only removed has no place in the newer graph, and comes last.
+    let first = |g: &Group| g.changed.iter().map(|c| c.new).chain(g.added.iter().copied()).min();
+    groups.sort_by_key(|g| first(g).map_or(u32::MAX, |id| id.0));
+    Difference { groups, whole: whole(old, new, &follows) }
 }
 
 /// The nodes of each path, the paths in order of their first node.
@@ -113,7 +118,8 @@ impl<'a> Matches<'a> {
         };
         let (mut pairs, mut removed, mut added) = (Vec::new(), Vec::new(), Vec::new());
         for op in capture_diff_slices(Algorithm::Myers, &keys(old, before), &keys(new, after)) {
-            let some = |ids: &[NodeId], range: std::ops::Range<usize>| ids.get(range).unwrap_or_default().to_vec();
+            let some =
+                |ids: &[NodeId], range: std::ops::Range<usize>| ids.get(range).unwrap_or_default().to_vec();
             let (left, right) = (some(before, op.old_range()), some(after, op.new_range()));
             match op {
                 DiffOp::Equal { .. } => pairs.extend(left.into_iter().zip(right)),
@@ -169,7 +175,11 @@ fn whole(
     let facts = |graph: &Graph| -> Vec<(String, String)> {
         let bounds = graph.bounds.iter().map(|(s, b)| (format!("bound {s}"), format!("bound {s} <= {b}")));
         let guards = graph.guards.iter().map(|(d, m, _)| (format!("guard {d}"), format!("guard {d} {m:?}")));
-        [("graph".to_string(), format!("graph {}", graph.name))].into_iter().chain(bounds).chain(guards).collect()
+        [("graph".to_string(), format!("graph {}", graph.name))]
+            .into_iter()
+            .chain(bounds)
+            .chain(guards)
+            .collect()
     };
     let (before, after) = (facts(old), facts(new));
     for (key, text) in &before {
@@ -179,7 +189,10 @@ fn whole(
         }
     }
     all.extend(
-        after.iter().filter(|(k, _)| !before.iter().any(|(b, _)| b == k)).map(|(_, t)| (None, Some(t.clone()))),
+        after
+            .iter()
+            .filter(|(k, _)| !before.iter().any(|(b, _)| b == k))
+            .map(|(_, t)| (None, Some(t.clone()))),
     );
     let names = [super::text::names(old), super::text::names(new)];
     let name = |side: usize, id: &NodeId| {

@@ -53,12 +53,19 @@ fn dims_read_back() {
 fn errors_name_the_line() {
     // What a text calls its nodes is its own matter.
     let named = parse("%a = input \"x\" : f32[n]\n%7 = exp %a : f32[n]\noutput \"y\" = %7").unwrap();
-    assert_eq!(print(&named), "graph \n%x = input \"x\" : f32[n]\n%exp = exp %x : f32[n]\noutput \"y\" = %exp\n");
+    assert_eq!(
+        print(&named),
+        "graph \n%x = input \"x\" : f32[n]\n%exp = exp %x : f32[n]\noutput \"y\" = %exp\n"
+    );
     let error = parse("graph g\n%0 = input \"x\" : f32[n]\n%1 = exp %0 : f32[m]\n").unwrap_err();
     assert_eq!(error.line, 3);
-    for bad in
-        ["%0 = dim 1 : f32[]\n%0 = dim 2 : f32[]", "% = dim 1 : f32[]", "%0 = exp %0 : f32[]", "%0 = frob : f32[]", "%0 = input \"x : f32[]"]
-    {
+    for bad in [
+        "%0 = dim 1 : f32[]\n%0 = dim 2 : f32[]",
+        "% = dim 1 : f32[]",
+        "%0 = exp %0 : f32[]",
+        "%0 = frob : f32[]",
+        "%0 = input \"x : f32[]",
+    ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
 }

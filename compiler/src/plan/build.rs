@@ -157,7 +157,12 @@ impl<'a> Build<'a> {
     /// A new buffer, named for a node.
     pub fn buffer(&mut self, id: NodeId, dtype: DType, elements: Dim, storage: Storage) -> BufferId {
         let place = BufferId(self.built.buffers.len() as u32);
-        self.built.buffers.push(Buffer { name: format!("%{}", self.names[id.index()]), dtype, elements, storage });
+        self.built.buffers.push(Buffer {
+            name: format!("%{}", self.names[id.index()]),
+            dtype,
+            elements,
+            storage,
+        });
         place
     }
 

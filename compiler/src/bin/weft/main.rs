@@ -13,6 +13,7 @@ mod failure;
 mod output;
 mod predict;
 mod progress;
+mod snapshot;
 mod spec;
 mod summary;
 mod train;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Emit(args) => emit::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),

@@ -33,7 +33,8 @@ type Named<'a> = HashMap<&'a str, NodeId>;
 pub fn parse(text: &str) -> Result<Graph, TextError> {
     let (mut graph, mut named) = (Graph::default(), Named::new());
     for (number, line) in text.lines().enumerate() {
-        read_line(&mut graph, &mut named, line.trim()).map_err(|message| TextError { line: number + 1, message })?;
+        read_line(&mut graph, &mut named, line.trim())
+            .map_err(|message| TextError { line: number + 1, message })?;
     }
     Ok(graph)
 }
