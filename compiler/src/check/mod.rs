@@ -67,12 +67,15 @@ mod shape;
 mod std;
 mod train;
 pub mod typed;
+mod update;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
 pub use builtins::{Documentation, documentation};
+pub use data::{SourceDocumentation, sources};
+pub use std::library;
 pub use typed::TypedSpec;
 
 use crate::diagnostics::{Code, Diagnostic, Severity, Sources};

@@ -3,6 +3,7 @@
 //! A good message names *both sides*: the place that is wrong, the place that it disagrees with, how the shapes came about,
 //! and what to do. So a diagnostic has a primary place, related places, notes and a hint.
 
+pub mod articles;
 pub mod codes;
 pub mod render;
 

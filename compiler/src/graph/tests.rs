@@ -155,7 +155,7 @@ fn random_graphs_have_every_operation() {
         "conv_weights",
         "gather",
         "scatter_add",
-        "top_k",
+        "sort",
         "reshape",
         "transpose",
         "broadcast",

@@ -230,18 +230,22 @@ impl<'a> Build<'a> {
                 self.rows_kernel(node, kernel, x, vec![(out, rows.clone())], rows, space);
                 Ok(())
             }
-            Op::TopK { k, indices } => {
+            Op::Sort { falling, indices } => {
                 let from = graph.node(node.inputs[0]);
-                self.float(from)?;
+                let dtype = from.ty.dtype;
+                if matches!(dtype, DType::F16 | DType::BF16) {
+                    self.float(from)?;
+                }
                 let x = self.contiguous(node.inputs[0])?;
                 let axis = from.ty.shape.last().cloned().unwrap_or(Dim::constant(1));
                 let space = product(&from.ty.shape[..from.ty.rank().saturating_sub(1)]);
-                let k = Dim::from(*k);
-                let other = if *indices { DType::F32 } else { DType::I32 };
-                let other = self.buffer(id, other, space.clone() * k.clone(), Storage::Unused);
+                let count = node.ty.shape.last().cloned().unwrap_or(Dim::constant(1));
+                let other = if *indices { dtype } else { DType::I32 };
+                let other = self.buffer(id, other, space.clone() * count.clone(), Storage::Unused);
                 let (values, places) = if *indices { (other, out) } else { (out, other) };
-                let kernel = Kernel::TopK { axis: axis.clone(), k: k.clone() };
-                let outs = vec![(values, k.clone()), (places, k)];
+                let kernel =
+                    Kernel::Sort { dtype, axis: axis.clone(), count: count.clone(), falling: *falling };
+                let outs = vec![(values, count.clone()), (places, count)];
                 self.rows_kernel(node, kernel, x, outs, axis, space);
                 Ok(())
             }

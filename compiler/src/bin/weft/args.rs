@@ -20,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a spec and report every mistake with its place, its cause and a way out
     Check(Check),
+    /// Rewrite specs in their canonical form
+    Fmt(Fmt),
     /// Print what the compiler makes of a spec, at any stage
     Emit(Emit),
     /// Keep the graphs of specs in files beside them, and see every change of them
@@ -34,6 +36,8 @@ pub enum Command {
     Predict(Predict),
     /// Time a training step or a prediction against this machine's limits
     Bench(Bench),
+    /// Explain an error's code, or anything that a spec can name
+    Explain(Explain),
 }
 
 /// The spec, and what a command line may change in it.
@@ -81,6 +85,19 @@ pub struct Check {
     /// Treat warnings as errors
     #[arg(long, value_name = "WHAT", value_parser = ["warnings"])]
     pub deny: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// Specs, and folders to search for them; `-` reads standard input and writes standard output [default: this folder]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Change nothing; show what would change, and end with 1 if anything would
+    #[arg(long)]
+    pub check: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -248,6 +265,19 @@ pub struct Bench {
     /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
     #[arg(long)]
     pub profile: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A code (E0203, W0401), or a name: a layer, function, loss, optimizer, metric, key, data source, …
+    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    pub name: Option<String>,
+    /// List all names by family, each with its first sentence; and all codes
+    #[arg(long)]
+    pub list: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `NAME=VALUE`

@@ -207,7 +207,7 @@ fn a_training_learns_on_the_evaluator() {
         train {
             on digits as { image, label }
             epochs = 1
-            clip_norm = 5.0
+            clip gradients by global norm 5.0
             let logits = M(image)
             minimize cross_entropy(logits, label) using adam(rate = cosine(0.05, end = 0.01))
             measure accuracy(logits, label)

@@ -84,7 +84,7 @@ pub fn op_name(op: &Op) -> String {
         Op::ConvWeights(_) => "conv_weights",
         Op::Gather { .. } => "gather",
         Op::ScatterAdd { .. } => "scatter_add",
-        Op::TopK { .. } => "top_k",
+        Op::Sort { .. } => "sort",
         Op::Reshape => "reshape",
         Op::Transpose { .. } => "transpose",
         Op::Broadcast { .. } => "broadcast",
@@ -134,7 +134,9 @@ pub fn op_attributes(op: &Op) -> String {
             ("dilation", list(dilation)),
             ("groups", groups.to_string()),
         ],
-        Op::TopK { k, indices } => vec![("k", k.to_string()), ("indices", indices.to_string())],
+        Op::Sort { falling, indices } => {
+            vec![("falling", falling.to_string()), ("indices", indices.to_string())]
+        }
         Op::Transpose { permutation } => vec![("permutation", list(permutation))],
         Op::Slice { axis, start, step } => {
             vec![("axis", axis.to_string()), ("start", start.to_string()), ("step", step.to_string())]

@@ -175,7 +175,7 @@ fn read_op(name: &str, c: &mut Cursor<'_>) -> Read<Op> {
         "conv" => c.fields(|c| Ok(Op::Conv(read_conv(c)?))),
         "conv_data" => c.fields(|c| Ok(Op::ConvData(read_conv(c)?))),
         "conv_weights" => c.fields(|c| Ok(Op::ConvWeights(read_conv(c)?))),
-        "top_k" => c.fields(|c| Ok(Op::TopK { k: c.one("k")?, indices: c.flag("indices")? })),
+        "sort" => c.fields(|c| Ok(Op::Sort { falling: c.flag("falling")?, indices: c.flag("indices")? })),
         "slice" => c.fields(|c| {
             let axis = c.one("axis")?;
             c.field("start")?;

@@ -2,7 +2,7 @@
 //! its own lines when it doesn't fit the width.
 
 /// The longest line, where it can be helped.
-const WIDTH: usize = 100;
+pub const WIDTH: usize = 110;
 const INDENT: usize = 4;
 
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub enum Doc {
     Text(String),
     /// A space, or a new line when the group breaks.
     Line,
+    /// A space, or a new line when the group breaks and what follows doesn't fit on the line.
+    Flow,
     /// Nothing, or a new line when the group breaks.
     Soft,
     /// Always a new line; breaks every group around it.
@@ -23,6 +25,8 @@ pub enum Doc {
     Concat(Vec<Doc>),
     Indent(Box<Doc>),
     Group(Box<Doc>),
+    /// A group that breaks rather than any group before it on its line: a short body.
+    Tail(Box<Doc>),
 }
 
 pub fn text(text: impl Into<String>) -> Doc {
@@ -41,6 +45,10 @@ pub fn group(doc: Doc) -> Doc {
     Doc::Group(Box::new(doc))
 }
 
+pub fn tail(doc: Doc) -> Doc {
+    Doc::Tail(Box::new(doc))
+}
+
 pub fn nothing() -> Doc {
     Doc::Concat(Vec::new())
 }
@@ -51,8 +59,20 @@ impl Doc {
         match self {
             Doc::Hard | Doc::Blank | Doc::Suffix(_) => true,
             Doc::Concat(parts) => parts.iter().any(Doc::forces_break),
-            Doc::Indent(doc) | Doc::Group(doc) => doc.forces_break(),
+            Doc::Indent(doc) | Doc::Group(doc) | Doc::Tail(doc) => doc.forces_break(),
             _ => false,
+        }
+    }
+
+    /// How long it is on one line, if it can stand on one.
+    pub fn width(&self) -> Option<usize> {
+        match self {
+            Doc::Text(text) => Some(text.chars().count()),
+            Doc::Line | Doc::Flow => Some(1),
+            Doc::Soft | Doc::Broken(_) => Some(0),
+            Doc::Hard | Doc::Blank | Doc::Suffix(_) => None,
+            Doc::Concat(parts) => parts.iter().map(Doc::width).sum(),
+            Doc::Indent(doc) | Doc::Group(doc) | Doc::Tail(doc) => doc.width(),
         }
     }
 
@@ -61,7 +81,7 @@ impl Doc {
         match self {
             Doc::Text(text) => text.chars().next(),
             Doc::Concat(parts) => parts.iter().find_map(Doc::first_char),
-            Doc::Indent(doc) | Doc::Group(doc) => doc.first_char(),
+            Doc::Indent(doc) | Doc::Group(doc) | Doc::Tail(doc) => doc.first_char(),
             _ => None,
         }
     }
@@ -93,9 +113,10 @@ impl Renderer {
         while let Some((depth, broken, doc)) = stack.pop() {
             match doc {
                 Doc::Text(text) => self.write(text),
-                Doc::Line if !broken => self.write(" "),
+                Doc::Line | Doc::Flow if !broken => self.write(" "),
                 Doc::Soft if !broken => {}
-                Doc::Line | Doc::Soft | Doc::Hard => self.new_line(depth),
+                Doc::Flow if fits(&Doc::Line, &stack, WIDTH.saturating_sub(self.column)) => self.write(" "),
+                Doc::Line | Doc::Flow | Doc::Soft | Doc::Hard => self.new_line(depth),
                 Doc::Blank => self.blank = true,
                 Doc::Broken(text) if broken => self.write(text),
                 Doc::Broken(_) => {}
@@ -105,7 +126,7 @@ impl Renderer {
                 }
                 Doc::Concat(parts) => stack.extend(parts.iter().rev().map(|part| (depth, broken, part))),
                 Doc::Indent(doc) => stack.push((depth + 1, broken, doc)),
-                Doc::Group(doc) => {
+                Doc::Group(doc) | Doc::Tail(doc) => {
                     let broken = doc.forces_break() || !fits(doc, &stack, WIDTH.saturating_sub(self.column));
                     stack.push((depth, broken, doc));
                 }
@@ -151,13 +172,13 @@ fn fits(doc: &Doc, rest: &[(usize, bool, &Doc)], width: usize) -> bool {
         };
         match doc {
             Doc::Text(text) => left -= text.chars().count() as isize,
-            Doc::Line if !broken => left -= 1,
+            Doc::Line | Doc::Flow if !broken => left -= 1,
             Doc::Soft if !broken => {}
-            Doc::Line | Doc::Soft | Doc::Hard => return true,
+            Doc::Line | Doc::Flow | Doc::Soft | Doc::Hard => return true,
             Doc::Broken(text) if broken => left -= text.len() as isize,
             Doc::Concat(parts) => stack.extend(parts.iter().rev().map(|part| (broken, part))),
-            // What follows may break its own groups.
-            Doc::Indent(doc) => stack.push((broken, doc)),
+            // What follows may break its own groups: a tail does so before what is measured here, others only if they must.
+            Doc::Indent(doc) | Doc::Tail(doc) => stack.push((broken, doc)),
             Doc::Group(doc) => stack.push((broken && doc.forces_break(), doc)),
             Doc::Broken(_) | Doc::Blank | Doc::Suffix(_) => {}
         }

@@ -1,9 +1,9 @@
 //! Expressions → canonical text, with no more parentheses than needed.
 
+use super::layout::{Doc, concat, group, indent, text};
+use super::{Printer, quoted};
 use crate::ast::*;
-use crate::build_expr::precedence::{self, COMPARE, NEGATE, NOT, PIPE, POSTFIX, POWER};
-use crate::format::{Printer, quoted};
-use crate::layout::{Doc, concat, group, indent, text};
+use crate::build::expr::precedence::{self, COMPARE, NEGATE, NOT, PIPE, POSTFIX, POWER};
 
 /// Words that start a statement or continue one when they stand alone before another.
 const CONTEXTUAL: &[&str] = &[
@@ -12,17 +12,17 @@ const CONTEXTUAL: &[&str] = &[
 ];
 
 impl<'a> Printer<'a> {
-    pub(crate) fn expr(&mut self, expr: &'a Expr) -> Doc {
+    pub fn expr(&mut self, expr: &'a Expr) -> Doc {
         self.operand(expr, 0)
     }
 
     /// The right side of a `=`.
-    pub(crate) fn value(&mut self, expr: &'a Expr) -> Doc {
+    pub fn value(&mut self, expr: &'a Expr) -> Doc {
         self.expr(expr)
     }
 
     /// The last expression of a block: its value. A long pipe stands flush with the statements around it.
-    pub(crate) fn last_expr(&mut self, expr: &'a Expr) -> Doc {
+    pub fn last_expr(&mut self, expr: &'a Expr) -> Doc {
         match &expr.kind {
             ExprKind::Pipe { .. } => self.pipe(expr, false),
             ExprKind::If { then, otherwise, .. } if ends_in_value(then) && ends_in_value(otherwise) => {
@@ -33,7 +33,7 @@ impl<'a> Printer<'a> {
     }
 
     /// An expression as a statement: parentheses where it would be taken for a statement of another kind.
-    pub(crate) fn middle_expr(&mut self, expr: &'a Expr) -> Doc {
+    pub fn middle_expr(&mut self, expr: &'a Expr) -> Doc {
         let mistakable = match &expr.kind {
             ExprKind::Name(name) => CONTEXTUAL.contains(&name.as_str()),
             ExprKind::If { .. } => true,
@@ -47,7 +47,7 @@ impl<'a> Printer<'a> {
     }
 
     /// An expression that a word follows: a word after `a // b` would make the rest of the line a comment.
-    pub(crate) fn before_word(&mut self, expr: &'a Expr) -> Doc {
+    pub fn before_word(&mut self, expr: &'a Expr) -> Doc {
         if ends_in_floor_division(expr) { self.parenthesised(expr) } else { self.expr(expr) }
     }
 
@@ -152,14 +152,14 @@ impl<'a> Printer<'a> {
         }
     }
 
-    pub(crate) fn argument(&mut self, argument: &'a Argument) -> Doc {
+    pub fn argument(&mut self, argument: &'a Argument) -> Doc {
         match &argument.name {
             Some(name) => concat([self.name(name), text(" = "), self.expr(&argument.value)]),
             None => self.expr(&argument.value),
         }
     }
 
-    fn index(&mut self, index: &'a Index) -> Doc {
+    pub fn index(&mut self, index: &'a Index) -> Doc {
         match index {
             Index::At(expr) => self.expr(expr),
             Index::Rest(_) => text("..."),
@@ -186,28 +186,46 @@ impl<'a> Printer<'a> {
         self.delimited("{ ", entries, |(name, value)| name.span.to(value.span), print, " }", expr.span.end)
     }
 
-    /// `value |> a |> b`: on one line, or a stage a line.
+    /// `value |> a |> b`. Where the writer began a line with a stage, a line begins; the others are joined up to the width.
     fn pipe(&mut self, expr: &'a Expr, indented: bool) -> Doc {
         let mut stages = Vec::new();
         let mut first = expr;
         while let ExprKind::Pipe { value, name, map } = &first.kind {
-            stages.push((name, map));
+            let start = name.as_ref().map_or(map.span.start, |name| name.span.start.min(map.span.start));
+            stages.push((name, map, start, self.gap(value.span.end, start).contains('\n')));
             first = value;
         }
         stages.reverse();
+        let grouped = stages.iter().any(|(.., breaks)| *breaks);
         let first = self.operand(first, PIPE + 1);
+        let stages: Vec<_> = stages
+            .into_iter()
+            .map(|(name, map, start, breaks)| {
+                let comment = self.line_end(start);
+                let mut stage = self.own_lines(start);
+                stage.push(text("|> "));
+                stage.extend(name.iter().flat_map(|name| [self.name(name), text(": ")]));
+                stage.push(match name {
+                    Some(_) => self.after_colon(map),
+                    None => self.operand(map, PIPE + 1),
+                });
+                (comment, breaks, concat(stage))
+            })
+            .collect();
+        let flows = grouped
+            || stages.iter().any(|(comment, _, stage)| comment.forces_break() || stage.forces_break());
         let mut parts = Vec::new();
-        for (name, map) in stages {
-            let start = name.as_ref().map_or(map.span.start, |name| name.span.start.min(map.span.start));
-            parts.push(self.line_end(start));
-            parts.push(Doc::Line);
-            parts.append(&mut self.own_lines(start));
-            parts.push(text("|> "));
-            parts.extend(name.iter().flat_map(|name| [self.name(name), text(": ")]));
-            parts.push(match name {
-                Some(_) => self.after_colon(map),
-                None => self.operand(map, PIPE + 1),
+        for (index, (comment, breaks, stage)) in stages.into_iter().enumerate() {
+            parts.push(comment);
+            // Where no line began with a stage and one line is too short for all, the value stands alone on the first.
+            parts.push(if breaks {
+                Doc::Hard
+            } else if index == 0 && !flows {
+                Doc::Line
+            } else {
+                Doc::Flow
             });
+            parts.push(stage);
         }
         let parts = concat(parts);
         group(concat([first, if indented { indent(parts) } else { parts }]))
@@ -238,7 +256,12 @@ impl<'a> Printer<'a> {
             let symbol = symbol(operator);
             // At a line's start `//` would be a comment.
             let floor = operator == BinaryOperator::FloorDiv;
-            rest.push(if floor { text(" ") } else { Doc::Line });
+            if floor {
+                rest.push(text(" "));
+            } else {
+                rest.extend([self.line_end(right.span.start), Doc::Line]);
+                rest.append(&mut self.own_lines(right.span.start));
+            }
             rest.push(text(format!("{symbol} ")));
             let followed_by_word = word && index + 1 < count;
             rest.push(
@@ -273,12 +296,12 @@ impl<'a> Printer<'a> {
     /// A branch without a group of its own: both branches break or neither.
     fn branch(&mut self, block: &'a Block) -> Doc {
         match self.short_block(block) {
-            Doc::Group(doc) => *doc,
+            Doc::Tail(doc) => *doc,
             doc => doc,
         }
     }
 
-    fn scan(&mut self, scan: &'a Scan) -> Doc {
+    pub fn scan(&mut self, scan: &'a Scan) -> Doc {
         let elements = scan.elements.iter().map(|name| name.text.as_str()).collect::<Vec<_>>().join(", ");
         let mut parts = vec![text(format!("scan {elements} in "))];
         for (index, source) in scan.sources.iter().enumerate() {
@@ -365,7 +388,7 @@ fn is_plain_divisor(expr: &Expr) -> bool {
     }
 }
 
-pub(crate) fn symbol(operator: BinaryOperator) -> &'static str {
+fn symbol(operator: BinaryOperator) -> &'static str {
     use BinaryOperator::*;
     match operator {
         Add => "+",

@@ -93,7 +93,7 @@ impl Builder {
         left
     }
 
-    fn operand(&mut self, flat: &mut Flat<'_>, around: Span) -> Expr {
+    pub fn operand(&mut self, flat: &mut Flat<'_>, around: Span) -> Expr {
         let Some(node) = flat.next() else { return Expr { kind: ExprKind::Error, span: around } };
         let start = self.span(&node);
         if node.as_rule() == Rule::prefix {
@@ -129,7 +129,7 @@ impl Builder {
         Expr { kind, span }
     }
 
-    fn argument(&mut self, node: Node<'_>) -> Argument {
+    pub fn argument(&mut self, node: Node<'_>) -> Argument {
         let mut children = Children::of(node);
         let name = children.take(Rule::label).map(|label| self.name_of(&mut Children::of(label)));
         Argument { name, value: self.expr_of(&mut children) }
@@ -211,7 +211,7 @@ impl Builder {
     }
 
     /// `{ a = 1, b }` is a record: names or `name = value`, with commas; `{ a = 1 }` too. All else is a block.
-    fn braces(&mut self, node: Node<'_>) -> ExprKind {
+    pub fn braces(&mut self, node: Node<'_>) -> ExprKind {
         let mut commas = 0;
         let mut statements = 0;
         let mut entries_only = true;
@@ -274,7 +274,7 @@ impl Builder {
         ExprKind::Fresh(Box::new(layer))
     }
 
-    fn if_expr(&mut self, node: Node<'_>) -> ExprKind {
+    pub fn if_expr(&mut self, node: Node<'_>) -> ExprKind {
         let span = self.span(&node);
         let mut children = Children::of(node);
         let condition = Box::new(self.expr_of(&mut children));
@@ -302,7 +302,7 @@ impl Builder {
         ExprKind::If { condition, then, otherwise }
     }
 
-    fn scan(&mut self, node: Node<'_>) -> ExprKind {
+    pub fn scan(&mut self, node: Node<'_>) -> ExprKind {
         let span = self.span(&node);
         let mut children = Children::of(node);
         let mut scan = Scan {
