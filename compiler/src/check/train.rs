@@ -597,7 +597,7 @@ impl Checker<'_> {
 
     /// The entry that moves weights by what a step has gathered.
     fn update_body<'t>(&mut self, plan: &Plan<'t>, step: &Step<'t>, moves: &[Move<'t>]) -> Result<Moved> {
-        let scope = self.still_scope(plan, step)?;
+        let scope = self.still_scope(plan, step);
         let mut mean = Vec::new();
         for gathered in moves {
             mean.push(self.gathered(&plan.name, gathered)?);
@@ -634,7 +634,7 @@ impl Checker<'_> {
     fn rates_body(&mut self, plan: &Plan<'_>) {
         self.muted += 1;
         for step in &plan.steps {
-            let Ok(scope) = self.still_scope(plan, step) else { continue };
+            let scope = self.still_scope(plan, step);
             for (place, clause) in step.minimize.iter().enumerate() {
                 let TrainClauseKind::Minimize { optimizer: Some(using), .. } = &clause.kind else { continue };
                 let rate =
@@ -649,20 +649,13 @@ impl Checker<'_> {
     }
 
     /// The scope of an entry that sees no batch: for what optimizers are configured with.
-    fn still_scope(&mut self, plan: &Plan<'_>, step: &Step<'_>) -> Result<Scope> {
+    fn still_scope(&mut self, plan: &Plan<'_>, step: &Step<'_>) -> Scope {
         let scope = Scope::of_file(plan.home);
         let elsewhere = |name: &str| Value::Elsewhere(Rc::from(name));
         scope.bind("batch", elsewhere("batch"), plan.data.span);
         let scope = scope.inner();
-        let fields = self.field_names(&plan.data.text);
-        match plan.fields {
-            None => fields.iter().for_each(|name| scope.bind(name, elsewhere(name), plan.data.span)),
-            Some(pattern) => {
-                let record = fields.iter().map(|name| (Rc::from(name.as_str()), elsewhere(name))).collect();
-                let record = Value::Record(Rc::new(record));
-                self.bind_pattern(pattern, record, plan.data.span, &scope, false)?;
-            }
-        }
+        let fields = plan.fields.map_or_else(|| self.field_names(&plan.data.text), names_of);
+        fields.iter().for_each(|name| scope.bind(name, elsewhere(name), plan.data.span));
         let scope = scope.inner();
         let mut words = HashSet::new();
         for clause in &step.minimize {
@@ -682,7 +675,7 @@ impl Checker<'_> {
                 scope.bind(name, elsewhere(name), span);
             }
         }
-        Ok(scope.inner())
+        scope.inner()
     }
 
     fn step_loss(

@@ -78,7 +78,9 @@ impl Search<'_> {
             let codes: Vec<&str> = checked.diagnostics.iter().map(|d| d.code).collect();
             self.later |= codes.iter().all(|c| *c == Code::LaterEdition.id());
             let names = checked.diagnostics.iter().filter(|d| {
-                [Code::UnknownName, Code::UnknownDim, Code::NoSuchWeights].map(Code::id).contains(&d.code)
+                [Code::UnknownName, Code::UnknownDim, Code::NoSuchWeights, Code::BadLoad, Code::WrongKind]
+                    .map(Code::id)
+                    .contains(&d.code)
             });
             let mut names = names.map(|d| checked.sources.text(d.primary.span).to_owned());
             unknown = unknown.or_else(|| names.find(|n| is_word(n) && !given.iter().any(|(g, _)| g == n)));
@@ -125,7 +127,8 @@ const BLOCKS: &str =
 /// What a free name of an example may be, the most usual first: the type of an input, a number (`=20`), or a model's signature and body.
 fn candidates(name: &str) -> &'static [&'static str] {
     const IMAGES: &[&str] = &["f32[n, 28, 28, 1]", "f32[n, 28, 28, 16]"];
-    const CLASSES: &[&str] = &["f32[n, 10]", "f32[n]", "f32[n, 28, 28, 1]", "f32[n, 28, 28, 10]"];
+    const CLASSES: &[&str] =
+        &["f32[n, 10]", "f32[n]", "f32[n, 28, 28, 1]", "f32[n, 28, 28, 10]", "f32[n, 64]"];
     const TARGETS: &[&str] =
         &["i32[n]", "f32[n]", "f32[n, 10]", "f32[n, 28, 28, 1]", "i32[n, 28, 28]", "bool[n]", "f32[n, 784]"];
     match name {
@@ -143,7 +146,7 @@ fn candidates(name: &str) -> &'static [&'static str] {
         "bias" => &["f32[64]"],
         "kernels" => &["f32[3, 3, 1, 32]"],
         "dy" => &["f32[n, 14, 14, 32]"],
-        "n" => &["=8"],
+        "n" => &["=8", "f32[n, 64]"],
         "t" => &["=20"],
         "h" | "w" => &["=28", "f32[64, 32]"],
         "d" | "units" | "dim" => &["=64"],
@@ -236,7 +239,9 @@ fn in_model(head: &str, code: &str, inputs: &[(&str, &str)]) -> Vec<String> {
         _ => String::new(),
     };
     let result = tuple(result.trim());
-    let model = format!("{head}model Example({list}) {{\n    {code}\n    {result}\n}}\n");
+    // Without the `;`, a tuple on the next line would be read as arguments.
+    let code_and_result = if result.is_empty() { code.to_owned() } else { format!("{code};\n    {result}") };
+    let model = format!("{head}model Example({list}) {{\n    {code_and_result}\n}}\n");
     if inputs.is_empty() && result.is_empty() {
         return vec![format!("{head}setting example = {code}\n"), model];
     }
@@ -271,7 +276,7 @@ fn training(head: &str, word: &str, code: &str, inputs: &[(&str, &str)]) -> Stri
         let (dtype, dims) = ty.split_once('[').unwrap_or((ty, "]"));
         let dims: Vec<&str> = dims.trim_end_matches(']').split(", ").filter(|d| !d.is_empty()).collect();
         if *ty == "i32[n]" {
-            lets += &format!("    let {name} = label\n");
+            lets += &format!("    let {name} = truth\n");
             continue;
         }
         let sizes: Vec<usize> = dims.iter().skip(1).filter_map(|d| d.parse().ok()).collect();
@@ -290,7 +295,7 @@ fn training(head: &str, word: &str, code: &str, inputs: &[(&str, &str)]) -> Stri
         };
         lets += &format!("    let {name} = {value}\n");
     }
-    let on = if word == "on" { code.to_owned() } else { "on digits as { image, label }".to_owned() };
+    let on = if word == "on" { code.to_owned() } else { "on digits as { image, label as truth }".to_owned() };
     let minimized = match word {
         "minimize" | "step" => code.to_owned(),
         "using" => format!("minimize mean(Given(image)) {code}"),

@@ -104,10 +104,12 @@ impl Observer for Progress {
                     if let Some(validation) = validation {
                         text += &format!("  | validation  {}", row(validation));
                     }
-                    for (name, value) in rates.0.iter().filter(|rate| !self.rates.contains(rate)) {
+                    let rates: Vec<(String, f32)> =
+                        rates.numbers().map(|(name, rate)| (name.to_owned(), rate)).collect();
+                    for (name, value) in rates.iter().filter(|rate| !self.rates.contains(rate)) {
                         text += &format!("  | {name} {value:.3e}");
                     }
-                    self.rates.clone_from(&rates.0);
+                    self.rates = rates;
                     text += &format!("  | {seconds:.1} s, {}", output::scaled(rate, "samples/s"));
                     if *best {
                         text += "  *";

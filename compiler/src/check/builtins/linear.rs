@@ -37,7 +37,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "conv_data(dy, w, shape, stride = 1, padding = 0, dilation = 1, groups = 1)",
-        doc: "The adjoint of `conv` in its input, which has this shape: a transposed convolution.\n\nExample: `conv_data(dy, kernels, shape = [n, 14, 14, 32], padding = 1)`",
+        doc: "The adjoint of `conv` in its input, which has this shape: a transposed convolution.\n\nExample: `conv_data(dy, kernels, shape = [n, 14, 14, 1], padding = 1)`",
         first: First::Tensor,
         run: |c, call| {
             let (dy, w) = (call.tensor(c, "dy")?, call.tensor(c, "w")?);
