@@ -8,6 +8,7 @@ mod build;
 pub mod codes;
 mod explain;
 pub mod format;
+mod habits;
 pub mod parse;
 mod scan;
 pub mod span;

@@ -54,6 +54,7 @@ mod call;
 mod context;
 mod data;
 mod expr;
+mod hints;
 mod layer;
 mod loss;
 mod metric;
