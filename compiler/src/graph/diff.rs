@@ -108,7 +108,7 @@ struct Matches<'a> {
     /// The partner of each older node.
     to_new: Vec<Option<NodeId>>,
     /// Path, pairs, added, removed.
-    groups: Vec<(&'a str, Vec<(NodeId, NodeId)>, Vec<NodeId>, Vec<NodeId>)>,
+    groups: Vec<Group<'a>>,
 }
 
 impl<'a> Matches<'a> {
@@ -266,6 +266,9 @@ mod tests {
         let [only] = &found.groups[0].changed[..] else { panic!("{found:?}") };
         assert!(only.inputs && !only.ty);
     }
+
+    /// A path with its nodes that stand in both, went, and came.
+    type Group<'a> = (&'a str, Vec<(NodeId, NodeId)>, Vec<NodeId>, Vec<NodeId>);
 
     #[test]
     fn bounds_and_outputs_count() {
