@@ -108,7 +108,7 @@ struct Matches<'a> {
     /// The partner of each older node.
     to_new: Vec<Option<NodeId>>,
     /// Path, pairs, added, removed.
-    groups: Vec<Group<'a>>,
+    groups: Vec<Matched<'a>>,
 }
 
 impl<'a> Matches<'a> {
