@@ -103,6 +103,9 @@ impl Paths<'_> {
     }
 }
 
+/// A path with its nodes that stand in both, went, and came.
+type Matched<'a> = (&'a str, Vec<(NodeId, NodeId)>, Vec<NodeId>, Vec<NodeId>);
+
 /// The matching as it grows.
 struct Matches<'a> {
     /// The partner of each older node.
