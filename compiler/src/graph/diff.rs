@@ -270,9 +270,6 @@ mod tests {
         assert!(only.inputs && !only.ty);
     }
 
-    /// A path with its nodes that stand in both, went, and came.
-    type Group<'a> = (&'a str, Vec<(NodeId, NodeId)>, Vec<NodeId>, Vec<NodeId>);
-
     #[test]
     fn bounds_and_outputs_count() {
         let after = BEFORE.replace("<= 64", "<= 32").replace("\"y\" = %M.tanh_2", "\"z\" = %M.tanh");
