@@ -251,7 +251,8 @@ impl Rejection<'_> {
         let open = self.previous.and_then(|close| close.mate)?;
         let before = self.scan.tokens.get(..open)?;
         let start = before.iter().rposition(|t| t.kind == TokenKind::Close && self.scan.word(t) == "}")?;
-        let token = before.get(start + 1).filter(|t| ["elif", "elsif", "elseif"].contains(&self.scan.word(t)))?;
+        let token =
+            before.get(start + 1).filter(|t| ["elif", "elsif", "elseif"].contains(&self.scan.word(t)))?;
         Some(SyntaxError {
             code: codes::UNEXPECTED,
             message: format!("`{}` goes on with no `if`", self.scan.word(token)),
@@ -301,19 +302,28 @@ impl Rejection<'_> {
             }
             "=>" => "a nameless function is `fn(x) { … }`; a result's type follows `->`".into(),
             ":" if self.line_has("lambda") => "a nameless function is `fn(x) { … }`".into(),
-            ":" if self.expects(Rule::result) || self.expects(Rule::arrow) => "a result's type follows `->`".into(),
+            ":" if self.expects(Rule::result) || self.expects(Rule::arrow) => {
+                "a result's type follows `->`".into()
+            }
             ":" if starts && word(self.previous) => format!("a value is given with `=`: `{after} = …`"),
-            ":" if self.expects(Rule::block) || self.expects(Rule::open_brace) => "a body stands in braces: `{ … }`".into(),
+            ":" if self.expects(Rule::block) || self.expects(Rule::open_brace) => {
+                "a body stands in braces: `{ … }`".into()
+            }
             "**" | "*" if matches!(after, "(" | ",") => {
                 "there are no `*args` and `**kwargs`: every parameter has its name".into()
             }
             "(" if typed => format!("the dims of a type stand in brackets: `{after}[n, 10]`"),
-            "-" if adjacent(self.previous, self.next) && adjacent(self.next, following) && word(following) => {
+            "-" if adjacent(self.previous, self.next)
+                && adjacent(self.next, following)
+                && word(following) =>
+            {
                 let following = following.map_or("", |t| self.scan.word(t));
                 format!("`-` is no part of a name: `{after}_{following}`")
             }
             "else" => "a choice is written `if c { a } else { b }`".into(),
-            "for" if self.line_has("minimize") => "`over` tells whose weights move: `minimize LOSS over MODEL using …`".into(),
+            "for" if self.line_has("minimize") => {
+                "`over` tells whose weights move: `minimize LOSS over MODEL using …`".into()
+            }
             "for" | "while" if self.scan.is(self.item.first, "train") => {
                 "a training repeats by itself: `epochs = 10` says how often".into()
             }

@@ -273,7 +273,7 @@ impl Checker<'_> {
         let mut bound = Vec::new();
         let mut failed = false;
         for (param, slot) in params.iter().zip(slots) {
-            let result = self.plain(param, slot, callee, span, scope, schedules);
+            let result = self.plain(param, slot, callee, scope, schedules);
             match &result {
                 Ok(b) => scope.bind(&param.name.text, b.value.clone(), b.span),
                 Err(Reported) => scope.bind(&param.name.text, Value::Error, param.name.span),
@@ -291,7 +291,6 @@ impl Checker<'_> {
         param: &Param,
         slot: Option<Argument>,
         callee: &str,
-        span: Span,
         scope: &Scope,
         schedules: bool,
     ) -> Result<Bound> {
@@ -413,8 +412,11 @@ impl Checker<'_> {
             return Ok(());
         }
         let names: Vec<String> = missing.iter().map(|p| format!("`{}`", p.name.text)).collect();
-        let mut diagnostic =
-            Diagnostic::error(Code::MissingArgument, span, format!("`{callee}` needs {}", names.join(" and ")));
+        let mut diagnostic = Diagnostic::error(
+            Code::MissingArgument,
+            span,
+            format!("`{callee}` needs {}", names.join(" and ")),
+        );
         for param in missing {
             diagnostic = diagnostic.related(param.span, "declared here");
         }
@@ -465,7 +467,7 @@ impl Checker<'_> {
         self.need_all(params, &slots, callee, span)?;
         let mut bound: Vec<Result<(Value, Span)>> = Vec::new();
         for (param, slot) in params.iter().zip(slots) {
-            let result = self.bind_one(param, slot, callee, span, scope, signature);
+            let result = self.bind_one(param, slot, callee, scope, signature);
             let value = match &result {
                 Ok((value, _)) => value.clone(),
                 Err(Reported) => Value::Error,
@@ -490,7 +492,6 @@ impl Checker<'_> {
         param: &Param,
         slot: Option<Argument>,
         callee: &str,
-        span: Span,
         scope: &Scope,
         signature: &mut Signature,
     ) -> Result<(Value, Span)> {

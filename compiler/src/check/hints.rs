@@ -8,14 +8,18 @@ impl Checker<'_> {
     /// When a value of another kind stands where one of kind `wanted` is needed.
     pub(crate) fn kind_hint(&self, wanted: &str, value: &Value) -> Option<String> {
         match (wanted, value) {
-            ("int" | "dim", Value::Float(_)) => Some("`int(…)` drops the fraction; `//` divides to an int".into()),
+            ("int" | "dim", Value::Float(_)) => {
+                Some("`int(…)` drops the fraction; `//` divides to an int".into())
+            }
             ("fn" | "schedule" | "tensor" | "optimizer", Value::Text(name)) if self.is_known(name) => {
                 Some(format!("names stand without quotes: `{name}`"))
             }
             ("tensor", Value::Function(f)) => {
                 Some(format!("apply it to a tensor first: `x |> {}`", f.name()))
             }
-            ("tensor", Value::List(_) | Value::Tuple(_)) => Some("`table([…])` makes a tensor of numbers".into()),
+            ("tensor", Value::List(_) | Value::Tuple(_)) => {
+                Some("`table([…])` makes a tensor of numbers".into())
+            }
             ("bool", Value::Int(0 | 1)) => Some("write `true` or `false`".into()),
             ("bool", Value::Int(_)) => {
                 Some("it is given by name; the size of a layer's input is that of the tensor".into())
@@ -33,7 +37,8 @@ impl Checker<'_> {
     pub(crate) fn field_hint(&self, name: &str) -> Option<String> {
         let in_train = self.frames.last().is_some_and(|frame| frame.is_train());
         let data = self.rows.iter().find(|(_, row)| row.has(name)).map(|(data, _)| data);
-        data.filter(|_| in_train).map(|data| format!("`{data}` has this field: write `on {data} as {{ …, {name} }}`"))
+        data.filter(|_| in_train)
+            .map(|data| format!("`{data}` has this field: write `on {data} as {{ …, {name} }}`"))
     }
 }
 
@@ -42,8 +47,12 @@ pub fn cast_hint(wanted: &str, have: &TensorType) -> Option<String> {
     let wanted = DType::from_name(wanted)?;
     let cast = format!("cast it: `{}(…)`", wanted.name());
     Some(match (wanted.is_float(), have.dtype) {
-        (true, DType::I32 | DType::I64) => format!("{cast}; numbers of words or classes go through `embedding` or `one_hot`"),
-        (false, dtype) if dtype.is_float() => format!("{cast}; `argmax(…)` makes class numbers of one-hot rows"),
+        (true, DType::I32 | DType::I64) => {
+            format!("{cast}; numbers of words or classes go through `embedding` or `one_hot`")
+        }
+        (false, dtype) if dtype.is_float() => {
+            format!("{cast}; `argmax(…)` makes class numbers of one-hot rows")
+        }
         _ => cast,
     })
 }

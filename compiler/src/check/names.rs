@@ -78,7 +78,13 @@ impl Checker<'_> {
             self.report(error.into());
         }
         let place = self.homes.len();
-        self.homes.push(Home { file, name: name.to_owned(), names: HashMap::new(), lenient: false, items: Vec::new() });
+        self.homes.push(Home {
+            file,
+            name: name.to_owned(),
+            names: HashMap::new(),
+            lenient: false,
+            items: Vec::new(),
+        });
         if let Some(edition) = &parsed.file.edition
             && edition.text != "2026"
         {
@@ -191,7 +197,9 @@ impl Checker<'_> {
                     let message = format!("`{}` cannot be read: {error}", path.value);
                     self.report(Diagnostic::error(Code::BadUse, path.span, message));
                     match names {
-                        Some(names) => names.into_iter().for_each(|(name, alias)| self.lose(home, alias.unwrap_or(name))),
+                        Some(names) => {
+                            names.into_iter().for_each(|(name, alias)| self.lose(home, alias.unwrap_or(name)))
+                        }
                         None => self.homes.get_mut(home).into_iter().for_each(|home| home.lenient = true),
                     }
                     return;
@@ -324,7 +332,13 @@ impl Checker<'_> {
     }
 
     /// Says that nothing is called so, and what was probably meant.
-    pub(crate) fn unknown_name(&mut self, name: &str, span: Span, home: usize, names: &[Rc<str>]) -> Reported {
+    pub(crate) fn unknown_name(
+        &mut self,
+        name: &str,
+        span: Span,
+        home: usize,
+        names: &[Rc<str>],
+    ) -> Reported {
         if self.homes.get(home).is_some_and(|h| h.lenient) {
             return Reported;
         }
@@ -335,7 +349,8 @@ impl Checker<'_> {
             .or_else(|| self.field_hint(name))
             .or_else(|| did_you_mean_name(name, names.iter().map(|n| n.as_ref())));
         self.report(
-            Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here")).hint_if(hint),
+            Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
+                .hint_if(hint),
         )
     }
 
@@ -352,7 +367,9 @@ impl Checker<'_> {
                 Code::ForeignTensor,
                 span,
                 match &*self.context.builder.graph.name {
-                    "init" => "a first value is computed before there is a batch, so it cannot read this tensor",
+                    "init" => {
+                        "a first value is computed before there is a batch, so it cannot read this tensor"
+                    }
                     _ => "this tensor is computed by another entry, so it cannot be read here",
                 },
             ),

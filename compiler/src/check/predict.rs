@@ -188,7 +188,9 @@ impl Checker<'_> {
 /// Could a target with captures be this path? A capture is one step of a path, or part of one.
 fn covers(target: &str, path: &str) -> bool {
     let Some((literal, rest)) = target.split_once('{') else { return target == path };
-    let (Some(path), Some((_, rest))) = (path.strip_prefix(literal), rest.split_once('}')) else { return false };
+    let (Some(path), Some((_, rest))) = (path.strip_prefix(literal), rest.split_once('}')) else {
+        return false;
+    };
     let step = path.find('.').unwrap_or(path.len());
     (1..=step).any(|end| path.get(end..).is_some_and(|tail| covers(rest, tail)))
 }

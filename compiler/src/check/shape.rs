@@ -527,7 +527,8 @@ impl Checker<'_> {
             }
             TypeKind::Tensor { dtype, dims: None } => {
                 // A bare element type is that of a number; anything else was meant as a kind.
-                let known = DType::from_name(&dtype.text).is_some() || dtype.text == "any" || dtype.text == "dim";
+                let known =
+                    DType::from_name(&dtype.text).is_some() || dtype.text == "any" || dtype.text == "dim";
                 return if known { Ok(value) } else { self.unknown_kind(dtype) };
             }
             TypeKind::Tensor { .. } => return Ok(value),

@@ -67,7 +67,6 @@ const NAMES: &[(&str, &str)] = &[
     ("huberloss", "huber"),
     ("smoothl1loss", "huber"),
     ("kldivloss", "kl_divergence"),
-    ("kldivergence", "kl_divergence"),
     ("tripletmarginloss", "triplet"),
     ("sparsecategoricalaccuracy", "accuracy"),
     ("categoricalaccuracy", "accuracy"),
@@ -198,10 +197,16 @@ const ARGUMENTS: &[(&[&str], &str)] = &[
     (&["name"], "a name stands in the pipe: `x |> stem: dense(64)`"),
     (&["betas"], "there are two: `beta1 = 0.9, beta2 = 0.999`"),
     (&["params", "parameters"], "`minimize LOSS over MODEL using …` tells whose weights move"),
-    (&["from_logits"], "each form of the loss has a name: `binary_cross_entropy_logits` takes logits, `negative_log_likelihood` probabilities"),
+    (
+        &["from_logits"],
+        "each form of the loss has a name: `binary_cross_entropy_logits` takes logits, `negative_log_likelihood` probabilities",
+    ),
     (&["trainable"], "`freeze MODEL.LAYER` in a `train` block holds weights"),
     (&["training"], "whether it trains is known everywhere, by the name `training`"),
-    (&["validation", "test"], "shares of a data set are written without parentheses: `split validation = 0.1`"),
+    (
+        &["validation", "test"],
+        "shares of a data set are written without parentheses: `split validation = 0.1`",
+    ),
 ];
 
 /// Keys of other trainers, with the clause that says it here.

@@ -88,7 +88,9 @@ impl Lexer<'_> {
 
     pub fn number(&self, at: usize) -> usize {
         let mut at = self.run_of(at, |b| b.is_ascii_alphanumeric() || b == b'_');
-        while self.rest(at).starts_with('.') && self.rest(at).as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
+        while self.rest(at).starts_with('.')
+            && self.rest(at).as_bytes().get(1).is_some_and(u8::is_ascii_digit)
+        {
             at = self.run_of(at + 1, |b| b.is_ascii_alphanumeric() || b == b'_');
         }
         let exponent = matches!(self.source.as_bytes().get(at.wrapping_sub(1)), Some(b'e' | b'E'));
@@ -101,8 +103,8 @@ impl Lexer<'_> {
     pub fn mark(&self, at: usize) -> Option<usize> {
         let rest = self.rest(at);
         const MARKS: &[&str] = &[
-            "...", "|>", "->", "<-", "+=", "-=", "*=", "/=", "**", "//", "==", "=>", "!=", "<=", ">=", "=", "<", ">",
-            "+", "-", "*", "/", "%", "@", ",", ":", ";", ".",
+            "...", "|>", "->", "<-", "+=", "-=", "*=", "/=", "**", "//", "==", "=>", "!=", "<=", ">=", "=",
+            "<", ">", "+", "-", "*", "/", "%", "@", ",", ":", ";", ".",
         ];
         MARKS.iter().find(|m| rest.starts_with(**m)).map(|m| m.len())
     }

@@ -35,7 +35,8 @@ pub const TABLE: &[Builtin] = &[
             let node = c.emit(Op::Conv(conv), &[x.node, w.node], None, call.span);
             if node.is_err() && channels_first(&c.tensor_type(x)) {
                 for diagnostic in c.diagnostics.iter_mut().skip(before) {
-                    diagnostic.hint = Some("the channels stand last here: `[n, height, width, channels]`".into());
+                    diagnostic.hint =
+                        Some("the channels stand last here: `[n, height, width, channels]`".into());
                 }
             }
             node.map(|node| c.tensor(node))

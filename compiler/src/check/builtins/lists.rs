@@ -137,7 +137,10 @@ pub const TABLE: &[Builtin] = &[
         first: First::Plain,
         run: |c, call| {
             if let Ok((Value::Function(layer), span)) = call.operand("count") {
-                let message = format!("the number of copies comes first, but this is {}", Value::Function(layer.clone()).kind());
+                let message = format!(
+                    "the number of copies comes first, but this is {}",
+                    Value::Function(layer.clone()).kind()
+                );
                 let hint = format!("write `repeat(3, {}(…))`", layer.name());
                 return c.fail_hint(Code::WrongKind, span, message, hint);
             }
