@@ -16,6 +16,7 @@ use crate::check;
 use crate::diagnostics::did_you_mean;
 pub use families::{FAMILIES, Family};
 use serde::Serialize;
+pub use words::train_keys;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -48,14 +49,18 @@ pub struct Entry {
     pub summary: String,
     /// The whole description, without its examples.
     pub doc: String,
+    /// What configures it.
     pub parameters: Vec<Parameter>,
+    /// The tensors that it is applied to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Parameter>,
     pub examples: Vec<Example>,
     /// The file of the standard library that declares it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<&'static str>,
 }
 
-/// A parameter, or an input tensor.
+/// A parameter, or a tensor that something is applied to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parameter {
     pub name: String,
@@ -80,7 +85,18 @@ impl Entry {
         let (doc, examples) = split_examples(doc);
         let summary = first_sentence(&doc).to_owned();
         let name = name.to_owned();
-        Entry { name, kind, family, signature, summary, doc, parameters: Vec::new(), examples, file: None }
+        Entry {
+            name,
+            kind,
+            family,
+            signature,
+            summary,
+            doc,
+            parameters: Vec::new(),
+            inputs: Vec::new(),
+            examples,
+            file: None,
+        }
     }
 }
 
