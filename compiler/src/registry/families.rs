@@ -74,7 +74,7 @@ pub const FAMILIES: &[Family] = &[
         "metrics",
         "Metrics",
         "Figures of an epoch, exact over all its rows: `measure accuracy(logits, label)`.",
-        &["accuracy", "confusion", "binary_metrics", "ranking", "regression_metrics"],
+        &["accuracy", "binary_metrics", "confusion", "ranking", "regression_metrics"],
     ),
     family(
         "initialisers",
