@@ -11,6 +11,7 @@ pub mod format;
 pub mod parse;
 mod scan;
 pub mod span;
+pub mod visit;
 
 pub use codes::CODES;
 pub use format::format;

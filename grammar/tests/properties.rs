@@ -163,6 +163,18 @@ fn with_comments(text: &str, at: &[u8]) -> String {
     out
 }
 
+/// Begins lines where a writer may: before stages and after braces. The formatter keeps these.
+fn with_breaks(text: &str, at: &[u8]) -> String {
+    let (mut out, mut rest, mut turn) = (String::new(), text, at.iter().cycle());
+    while let Some(place) = rest.find(" |>").into_iter().chain(rest.find("{ ").map(|place| place + 1)).min() {
+        let (before, after) = rest.split_at(place);
+        out.push_str(before);
+        out.push_str(if turn.next().is_some_and(|turn| turn % 2 == 0) { "\n" } else { " " });
+        rest = &after[1..];
+    }
+    out + rest
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -192,6 +204,12 @@ proptest! {
     #[test]
     fn items_survive_formatting(items in proptest::collection::vec(item(), 1..4)) {
         check(&items.join("\n"));
+    }
+
+    #[test]
+    fn lines_of_the_writer_survive_formatting(items in proptest::collection::vec(item(), 1..3), at in proptest::collection::vec(0u8..5, 1..20)) {
+        let broken = check(&with_breaks(&items.join("\n"), &at));
+        check(&with_comments(&broken, &at));
     }
 
     #[test]

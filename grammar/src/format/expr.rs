@@ -196,13 +196,13 @@ impl<'a> Printer<'a> {
             first = value;
         }
         stages.reverse();
-        let grouped = stages.iter().any(|(.., breaks)| *breaks);
         let first = self.operand(first, PIPE + 1);
         let stages: Vec<_> = stages
             .into_iter()
             .map(|(name, map, start, breaks)| {
                 let comment = self.line_end(start);
                 let mut stage = self.own_lines(start);
+                let breaks = breaks || !stage.is_empty() || comment.forces_break();
                 stage.push(text("|> "));
                 stage.extend(name.iter().flat_map(|name| [self.name(name), text(": ")]));
                 stage.push(match name {
@@ -212,8 +212,7 @@ impl<'a> Printer<'a> {
                 (comment, breaks, concat(stage))
             })
             .collect();
-        let flows = grouped
-            || stages.iter().any(|(comment, _, stage)| comment.forces_break() || stage.forces_break());
+        let flows = stages.iter().any(|(_, breaks, stage)| *breaks || stage.forces_break());
         let mut parts = Vec::new();
         for (index, (comment, breaks, stage)) in stages.into_iter().enumerate() {
             parts.push(comment);
