@@ -5,7 +5,7 @@
 //! same graphs. It is made by inserting text into the author's, so that comments and grouping stay.
 //!
 //! A default is left out where its text would not mean the same in the user's file: when it is `none` (to leave an optional argument
-//! out is its only spelling), when it reads something of the library's file, or a name that the user gave another meaning.
+//! out is its only spelling), when it reads a name that only its own file knows, or one that the user gave another meaning.
 
 use crate::check::filled::{Bound, Call, Calls};
 use crate::check::{Checked, documentation, library};
@@ -15,8 +15,16 @@ use weft_grammar::ast::*;
 use weft_grammar::visit::{Visitor, visit};
 use weft_grammar::{FileId, Span};
 
+/// A spec with its defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    pub text: String,
+    /// The settings of the command line that belong to files in use, so that the text cannot hold their values.
+    pub elsewhere: Vec<String>,
+}
+
 /// The main file of a sound spec with its defaults; `settings` as the command line gives them.
-pub fn render(checked: &Checked, calls: &Calls, settings: &[(String, String)]) -> Option<String> {
+pub fn render(checked: &Checked, calls: &Calls, settings: &[(String, String)]) -> Option<Rendered> {
     let place = checked.sources.files.iter().position(|file| !file.std)?;
     let file = FileId(u32::try_from(place).ok()?);
     let text = &checked.sources.get(file)?.text;
@@ -24,21 +32,33 @@ pub fn render(checked: &Checked, calls: &Calls, settings: &[(String, String)]) -
     if !parsed.errors.is_empty() {
         return None;
     }
+    let others = checked.sources.files.iter().filter(|file| !file.std);
+    let others: Vec<SourceFile> = others.map(|other| weft_grammar::parse(file, &other.text).file).collect();
     let mut names = Names::default();
-    visit(&parsed.file, &mut names);
-    let mut filler =
-        Filler { sources: &checked.sources, calls, names, settings, owner: "", edits: Vec::new() };
+    others.iter().for_each(|other| visit(other, &mut names));
+    let code = without_comments(text, &parsed.file.comments);
+    let (sources, edits, elsewhere) = (&checked.sources, Vec::new(), settings.iter().collect());
+    let renamed = renamed(&parsed.file);
+    let mut filler = Filler { sources, code, calls, names, renamed, settings, elsewhere, owner: "", edits };
     if parsed.file.edition.is_none() {
         filler.edits.push((0..0, "edition 2026\n".to_owned()));
     }
     visit(&parsed.file, &mut filler);
     for item in &parsed.file.items {
-        if let ItemKind::Train(train) = &item.kind {
-            filler.train(checked, train);
+        match &item.kind {
+            ItemKind::Train(train) => filler.train(checked, train),
+            ItemKind::Data(data) => filler.data(checked, data),
+            _ => {}
         }
     }
     let mut text = text.clone();
     let mut edits = filler.edits;
+    // What is replaced as a whole needs nothing inside.
+    let replaced: Vec<_> =
+        edits.iter().map(|(range, _)| range.clone()).filter(|range| !range.is_empty()).collect();
+    edits.retain(|(range, _)| {
+        !replaced.iter().any(|whole| whole.start < range.start && range.start <= whole.end)
+    });
     // From the end to the start, so that places stay right; what is inserted at one place keeps its order.
     edits.sort_by_key(|(range, _)| range.start);
     for (range, new) in edits.into_iter().rev() {
@@ -47,10 +67,12 @@ pub fn render(checked: &Checked, calls: &Calls, settings: &[(String, String)]) -
         }
     }
     let parsed = weft_grammar::parse(file, &text);
-    parsed.errors.is_empty().then(|| weft_grammar::format(&parsed.file, &text))
+    let elsewhere = filler.elsewhere.into_iter().map(|(name, _)| name.clone()).collect();
+    let text = parsed.errors.is_empty().then(|| weft_grammar::format(&parsed.file, &text))?;
+    Some(Rendered { text, elsewhere })
 }
 
-/// The names that the user's file gives a meaning.
+/// The names that the user's files give a meaning.
 #[derive(Default)]
 struct Names<'a>(HashSet<&'a str>);
 
@@ -73,9 +95,15 @@ impl<'a> Visitor<'a> for Names<'a> {
 /// Collects what is to be inserted.
 struct Filler<'a> {
     sources: &'a Sources,
+    /// The user's text with blanks for comments.
+    code: String,
     calls: &'a Calls,
     names: Names<'a>,
+    /// What the items of other files are called here: (here, there).
+    renamed: HashMap<&'a str, &'a str>,
     settings: &'a [(String, String)],
+    /// Those of them that were not met yet.
+    elsewhere: Vec<&'a (String, String)>,
     /// The item that is being visited.
     owner: &'a str,
     edits: Vec<(std::ops::Range<usize>, String)>,
@@ -102,13 +130,13 @@ impl<'a> Visitor<'a> for Filler<'a> {
         let Some(call) = self.calls.get(&expr.span) else { return };
         match &expr.kind {
             // A stage of a pipe, or an optimizer.
-            ExprKind::Name(name) if *name == call.callee => {
+            ExprKind::Name(name) if self.means(name, call) => {
                 let filled = self.filled(call);
                 if !filled.is_empty() {
                     self.insert(expr.span.end, format!("({})", filled.join(", ")));
                 }
             }
-            ExprKind::Call { callee, arguments } if matches!(&callee.kind, ExprKind::Name(name) if *name == call.callee) =>
+            ExprKind::Call { callee, arguments } if matches!(&callee.kind, ExprKind::Name(name) if self.means(name, call)) =>
             {
                 let filled = self.filled(call);
                 if filled.is_empty() {
@@ -119,10 +147,14 @@ impl<'a> Visitor<'a> for Filler<'a> {
                 if at_once {
                     return self.insert(callee.span.end, format!("({})", filled.join(", ")));
                 }
-                let inside = self.sources.text(Span { end: expr.span.end.saturating_sub(1), ..expr.span });
-                let separate = !arguments.is_empty() && !inside.trim_end().ends_with(',');
+                // Between the last argument and the call's own bracket; more brackets may stand around the call.
+                let last = arguments.last().map_or(callee.span.end, |argument| argument.value.span.end);
+                let Some(rest) = self.code.get(last as usize..expr.span.end as usize) else { return };
+                let Some(close) = rest.find(')') else { return };
+                let separate =
+                    !arguments.is_empty() && !rest.get(..close).is_some_and(|gap| gap.contains(','));
                 let comma = if separate { ", " } else { "" };
-                self.insert(expr.span.end.saturating_sub(1), format!("{comma}{}", filled.join(", ")));
+                self.insert(last + close as u32, format!("{comma}{}", filled.join(", ")));
             }
             _ => {}
         }
@@ -130,6 +162,11 @@ impl<'a> Visitor<'a> for Filler<'a> {
 }
 
 impl Filler<'_> {
+    /// Is this the name of the item that is called? A parameter may stand for one too, and is left alone.
+    fn means(&self, name: &str, call: &Call) -> bool {
+        self.renamed.get(name).copied().unwrap_or(name) == call.callee
+    }
+
     fn insert(&mut self, at: u32, text: String) {
         self.edits.push((at as usize..at as usize, text));
     }
@@ -168,7 +205,6 @@ impl Filler<'_> {
         if read.opaque {
             return None;
         }
-        let library = self.sources.is_std(default.span.file);
         let mut text = self.sources.text(default.span).to_owned();
         for (name, span) in read.names.into_iter().rev() {
             if let Some(value) = known.get(name) {
@@ -177,7 +213,7 @@ impl Filler<'_> {
                 let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
                 text.get(range.clone())?;
                 text.replace_range(range, &if plain { value.clone() } else { format!("({value})") });
-            } else if !(library && !self.names.0.contains(name) && shared(name)) {
+            } else if self.names.0.contains(name) || !shared(name) {
                 return None;
             }
         }
@@ -186,11 +222,30 @@ impl Filler<'_> {
 
     fn setting(&mut self, setting: &Setting, name: &str) {
         let Some((_, value)) = self.settings.iter().rev().find(|(given, _)| given == name) else { return };
+        self.elsewhere.retain(|(given, _)| given != name);
         let is_text = matches!(setting.value.kind, ExprKind::Text(_))
             || matches!(setting.ty.as_ref().map(|ty| &ty.kind), Some(TypeKind::Kind(kind)) if kind.text == "text");
-        let value = if is_text { format!("{value:?}") } else { value.clone() };
+        let value = if is_text { weft_grammar::quote(value) } else { value.clone() };
         let span = setting.value.span;
         self.edits.push((span.start as usize..span.end as usize, value));
+    }
+
+    /// The folder that a source reads when it is given none.
+    fn data(&mut self, checked: &Checked, data: &Data) {
+        let Some(typed) =
+            checked.typed.as_ref().and_then(|t| t.data.iter().find(|d| d.name == data.name.text))
+        else {
+            return;
+        };
+        let plain = match &data.source.kind {
+            ExprKind::Name(_) => true,
+            ExprKind::Call { arguments, .. } => arguments.is_empty(),
+            _ => false,
+        };
+        if plain {
+            let span = data.source.span;
+            self.edits.push((span.start as usize..span.end as usize, typed.source.clone()));
+        }
     }
 
     /// The keys that a block leaves out.
@@ -242,6 +297,29 @@ impl Filler<'_> {
             }
         }
     }
+}
+
+/// What `use … { name as other }` brings: (other, name).
+fn renamed(file: &SourceFile) -> HashMap<&str, &str> {
+    let names = file.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Use { names, .. } => names.as_ref(),
+        _ => None,
+    });
+    let pairs =
+        names.flatten().filter_map(|(name, other)| Some((other.as_ref()?.text.as_str(), name.text.as_str())));
+    pairs.collect()
+}
+
+/// The text with a blank for each byte of a comment, so that places stay.
+fn without_comments(text: &str, comments: &[Comment]) -> String {
+    let mut code = text.to_owned();
+    for Span { start, end, .. } in comments.iter().map(|comment| comment.span) {
+        let range = start as usize..end as usize;
+        if code.get(range.clone()).is_some() {
+            code.replace_range(range.clone(), &" ".repeat(range.len()));
+        }
+    }
+    code
 }
 
 /// The names that a default reads.

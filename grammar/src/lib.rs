@@ -14,6 +14,6 @@ pub mod span;
 pub mod visit;
 
 pub use codes::CODES;
-pub use format::format;
+pub use format::{format, quote};
 pub use parse::{Parsed, SyntaxError, parse};
 pub use span::{FileId, Span};

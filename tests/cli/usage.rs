@@ -1,6 +1,6 @@
 //! Help, wrong usage, and pipes that close.
 
-use crate::harness::{command, fine, weft};
+use crate::harness::{command, fine, folder, weft, write};
 use std::process::Stdio;
 
 const COMMANDS: [&str; 7] = ["check", "emit", "summary", "train", "eval", "predict", "bench"];
@@ -83,7 +83,7 @@ fn every_shell_gets_its_completions() {
         }
     }
     // Where there is a bash, it must be able to read its script.
-    let script = fine(&["completions", "bash"]).out;
-    let Ok(bash) = std::process::Command::new("bash").args(["-n", "-c", &script]).output() else { return };
+    let script = write(&folder("completions"), "weft.bash", fine(&["completions", "bash"]).out);
+    let Ok(bash) = std::process::Command::new("bash").args(["-n", &script]).output() else { return };
     assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
 }

@@ -18,6 +18,14 @@ fn specs() -> Vec<(PathBuf, String)> {
             all.push((path, text));
         }
     }
+    // And what the documents show.
+    for document in ["README.md", "grammar/README.md", "specs/std/README.md", "docs/language.md"] {
+        let path = root().join(document);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let blocks =
+            text.split("```weft\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()));
+        all.extend(blocks.map(|block| (path.clone(), block)));
+    }
     all.sort();
     all.retain(|(_, text)| parse(FileId(0), text).errors.is_empty());
     assert!(all.len() > 30);
@@ -54,12 +62,23 @@ fn formatting_is_idempotent_and_keeps_meaning_and_comments() {
     }
 }
 
-/// The spec with its defaults, and the graphs of both.
+fn read(name: &str) -> Result<String, String> {
+    std::fs::read_to_string(root().join(name)).map_err(|e| e.to_string())
+}
+
+/// The spec with its defaults, which must mean the same.
 fn rendered(path: &str, settings: &[(String, String)]) -> String {
-    let read = |name: &str| std::fs::read_to_string(root().join(name)).map_err(|e| e.to_string());
+    rendered_by(path, &mut { read }, settings)
+}
+
+fn rendered_by(
+    path: &str,
+    read: &mut dyn FnMut(&str) -> Result<String, String>,
+    settings: &[(String, String)],
+) -> String {
     let options = Options { settings: settings.to_vec(), ..Options::default() };
-    let (checked, calls) = check::check_noting_calls(path, &mut { read }, &options);
-    let rendered = render::render(&checked, &calls, settings).expect("a sound spec is rendered");
+    let (checked, calls) = check::check_noting_calls(path, read, &options);
+    let rendered = render::render(&checked, &calls, settings).expect("a sound spec is rendered").text;
     let mut loader = |name: &str| if name == path { Ok(rendered.clone()) } else { read(name) };
     let again = check::check(path, &mut loader, &Options::default());
     let messages = weft_tests::specs::rendered(&again);
@@ -73,7 +92,11 @@ fn rendered(path: &str, settings: &[(String, String)]) -> String {
     assert_eq!(format!("{:?}", before.trainings), format!("{:?}", after.trainings), "{path}");
     // What has all its defaults has no more to show.
     let (checked, calls) = check::check_noting_calls(path, &mut loader, &Options::default());
-    assert_eq!(render::render(&checked, &calls, &[]).as_ref(), Some(&rendered), "{path}");
+    assert_eq!(
+        render::render(&checked, &calls, &[]).map(|again| again.text).as_ref(),
+        Some(&rendered),
+        "{path}"
+    );
     rendered
 }
 
@@ -95,7 +118,7 @@ fn a_rendered_spec_shows_every_default() {
     for part in [
         "setting units = 64",
         "dense(units, bias = true, ",
-        "adam(rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8)",
+        "adam(rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8",
         "accumulate = 1",
         "shuffle = true",
         "softmax(Mlp(scaled(image)), axis = -1)",
@@ -108,12 +131,69 @@ fn a_rendered_spec_shows_every_default() {
     assert!(shown.contains("cosine(1e-3, end = 0.0)"), "{shown}");
 }
 
+/// A spec whose calls are hard to fill: brackets around them, comments in them, items of its own and of another file.
+const AWKWARD: &str = r#"
+use "blocks.weft" { block, wide as wider }
+
+setting units = 8
+setting name = "plain"
+
+fn softmax_of(x, axis: int = -1) { (softmax(x)) * 2 }
+
+layer head(classes: int, drop: float = 0.5)(x: f32[n, d]) -> f32[n, classes] {
+    setting hidden = 4
+    // One pair of brackets ) more.
+    let y = (((dense(hidden))(x)) |> (leaky_relu))
+    y |> dropout(
+        drop, // as `)` said
+    ) |> dense(classes)
+}
+
+model Net(image: f32[n, 28, 28, 1]) -> f32[n, 10] {
+    let relu_alpha = 0.25
+    let x = image |> flatten |> dense(units) |> elu
+    let x = batch_norm(x)
+    let twice = [dense(units), dense(units, bias = false)]
+    for layer in twice { x = x |> layer }
+    x |> block |> wider(units = units) |> head(10)
+}
+
+data digits = mnist { image = f32(image) / 255 }
+
+train {
+    on digits
+    minimize cross_entropy(Net(image), label) using adam
+    measure accuracy(Net(image), label)
+    keep best by validation.accuracy
+}
+
+predict digit(image: u8[n, 28, 28, 1]) -> { p } { { p = softmax_of(Net(f32(image))), } }
+"#;
+
+const BLOCKS: &str = r#"
+setting steep = 3.0
+layer block(units: int = 8, slope: float = steep, norm: fn = layer_norm)(x) { x |> dense(units) |> norm }
+layer wide(units: int, more: int = 2 * units)(x) { x |> dense(more) }
+"#;
+
+#[test]
+fn an_awkward_spec_can_be_rendered() {
+    let read = |name: &str| match name {
+        "awkward.weft" => Ok(AWKWARD.to_owned()),
+        "blocks.weft" => Ok(BLOCKS.to_owned()),
+        other => Err(format!("no file `{other}`")),
+    };
+    let settings =
+        [("name", "so \"called\""), ("head.hidden", "6")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    insta::assert_snapshot!(rendered_by("awkward.weft", &mut { read }, &settings));
+}
+
 #[test]
 fn the_syntax_stage_is_the_formatters_text() {
-    let read = |name: &str| std::fs::read_to_string(root().join(name)).map_err(|e| e.to_string());
     let path = "specs/autoencoder.weft";
     let checked = check::check(path, &mut { read }, &Options::default());
     let text = read(path).expect("the spec is there");
-    let emitted = stages::emit(&checked, stages::Stage::Ast, None, stages::Format::Text).expect("it is emitted");
+    let emitted =
+        stages::emit(&checked, stages::Stage::Ast, None, stages::Format::Text).expect("it is emitted");
     assert_eq!(emitted, format(&parse(FileId(0), &text).file, &text));
 }

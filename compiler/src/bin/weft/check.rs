@@ -20,9 +20,14 @@ pub fn run(args: &Check) -> Result<(), Failure> {
     if args.render {
         let rendered = render::render(&checked, &calls, &args.spec.set).ok_or_else(Failure::reported)?;
         if args.spec.json {
-            output::json(&json!({ "rendered": rendered }));
+            output::json(&json!({ "rendered": rendered.text, "elsewhere": rendered.elsewhere }));
         } else {
-            output::write(&rendered);
+            for setting in &rendered.elsewhere {
+                output::note(&format!(
+                    "note: `{setting}` is a setting of a file in use, which stays as it is"
+                ));
+            }
+            output::write(&rendered.text);
         }
     } else if !args.spec.json {
         let found = if warnings > 0 { format!(" ({})", counts(0, warnings)) } else { String::new() };
