@@ -12,8 +12,9 @@ mod habits;
 pub mod parse;
 mod scan;
 pub mod span;
+pub mod visit;
 
 pub use codes::CODES;
-pub use format::format;
+pub use format::{format, quote};
 pub use parse::{Parsed, SyntaxError, parse};
 pub use span::{FileId, Span};

@@ -217,12 +217,11 @@ impl Checker<'_> {
                 _ => arguments,
             };
             if waits(&callable.params, &arguments) {
-                return Ok(with(Given::Waiting(Rc::new(self.named(
-                    &callable.params,
-                    arguments,
-                    item.name(),
-                )?))));
+                let kept = self.named(&callable.params, arguments, item.name())?;
+                self.note_call(item.name(), &callable.params, &kept, true, span);
+                return Ok(with(Given::Waiting(Rc::new(kept))));
             }
+            self.note_call(item.name(), &callable.params, &arguments, false, span);
             let instance = function.instance.clone();
             return self.run_item(function, item, None, instance, arguments, span);
         }
@@ -266,6 +265,7 @@ impl Checker<'_> {
     ) -> Result<Vec<Bound>> {
         let (scope, callee) = (&Scope::of_file(item.home), item.name());
         let params = &item.callable.params;
+        self.note_call(callee, params, &arguments, false, span);
         let slots = self.slots(params, arguments, callee)?;
         self.need_all(params, &slots, callee, span)?;
         // Any number of an optimizer may follow a schedule.
