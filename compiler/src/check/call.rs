@@ -138,13 +138,13 @@ impl Checker<'_> {
         span: Span,
         name: Option<&ast::Name>,
     ) -> Result {
-        let (before, began) = (self.diagnostics.len(), self.context.trail.steps.len());
+        let before = self.diagnostics.len();
         let result = self.apply_inner(function, arguments.clone(), span, name);
         match &result {
             Ok(value) => {
                 let inputs: Vec<Value> = arguments.iter().map(|a| a.value.clone()).collect();
                 let call = trail::Call { function: function.clone(), arguments };
-                self.tread(span, Some(call), &inputs, value, began);
+                self.tread(span, Some(call), &inputs, value);
             }
             Err(Reported) => self.explain_shapes(before, &Self::given_tensors(&arguments)),
         }

@@ -117,6 +117,7 @@ impl Checker<'_> {
         let result = result.and_then(|_| self.metric_parts(metric, &inner, &format!("{base}{name}")));
         self.calls.pop();
         let (sums, failed) = result?;
+        self.lint_metric(callee, span, &inner);
         Ok(Measured {
             name,
             higher,

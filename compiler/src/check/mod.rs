@@ -194,6 +194,8 @@ pub(crate) struct Checker<'a> {
     touched: HashSet<Span>,
     /// Warnings that wait for the end: they are given when nothing is wrong.
     doubts: Vec<Diagnostic>,
+    /// What the trainings did with each weight, for the lints.
+    trained: lint::Trained,
 }
 
 impl<'a> Checker<'a> {
@@ -229,6 +231,7 @@ impl<'a> Checker<'a> {
             incomplete: false,
             touched: HashSet::new(),
             doubts: Vec::new(),
+            trained: lint::Trained::default(),
         }
     }
 

@@ -76,6 +76,7 @@ impl Checker<'_> {
             }
         };
         let value = self.apply(&function, arguments, span, None)?;
+        self.lint_entry();
         self.outputs(&value, span, "output")
     }
 

@@ -79,7 +79,13 @@ impl Checker<'_> {
             self.report(error.into());
         }
         let place = self.homes.len();
-        self.homes.push(Home { file, name: name.to_owned(), names: HashMap::new(), imports: Vec::new(), items: Vec::new() });
+        self.homes.push(Home {
+            file,
+            name: name.to_owned(),
+            names: HashMap::new(),
+            imports: Vec::new(),
+            items: Vec::new(),
+        });
         if let Some(edition) = &parsed.file.edition
             && edition.text != "2026"
         {

@@ -16,8 +16,8 @@ use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{
     self, Argument, BinaryOperator, Block, CallableKind, DataClause, DimSpec, Expr, ExprKind, Index,
-    MetricStatement, Name, Param, Pattern, ResultType, Statement, StatementKind, TrainClause, TrainClauseKind,
-    Type, TypeKind,
+    MetricStatement, Name, Param, Pattern, ResultType, Statement, StatementKind, TrainClause,
+    TrainClauseKind, Type, TypeKind,
 };
 
 /// What the walk found.
@@ -40,6 +40,8 @@ pub struct Declaration {
     pub name: String,
     pub span: Span,
     pub used: bool,
+    /// What a `let` binds it to.
+    pub value: Option<Span>,
     /// The options of a choice.
     options: Option<Vec<String>>,
     /// The parameter whose type binds this dim.
@@ -60,6 +62,11 @@ pub enum Kind {
 }
 
 impl Resolution {
+    /// Does another item mention this one?
+    pub fn mentioned_by_another(&self, item: Span) -> bool {
+        self.edges.iter().any(|(from, to)| *to == item && *from != Some(item))
+    }
+
     /// The items that what runs by itself leads to.
     pub fn reached(&self) -> HashSet<Span> {
         let mut reached: HashSet<Span> = HashSet::new();
@@ -82,7 +89,8 @@ impl Checker<'_> {
         let mut found = Resolution::default();
         for home in homes {
             for item in self.items(home, |item| Some(item.clone())) {
-                let mut walk = Walk { checker: self, found, home, levels: Vec::new(), owner: None, lenient: false };
+                let mut walk =
+                    Walk { checker: self, found, home, levels: Vec::new(), owner: None, lenient: false };
                 walk.item(&item, home == main);
                 found = walk.found;
             }
@@ -274,12 +282,8 @@ impl Walk<'_, '_> {
         if let Some(ty) = &setting.ty {
             self.kinds(ty);
         }
-        let param = Param {
-            name: setting.name.clone(),
-            ty: setting.ty.clone(),
-            default: None,
-            span: setting.span,
-        };
+        let param =
+            Param { name: setting.name.clone(), ty: setting.ty.clone(), default: None, span: setting.span };
         self.argument(&setting.value, &[&param]);
     }
 
@@ -318,7 +322,9 @@ impl Walk<'_, '_> {
         }
         for clause in &data.clauses {
             match clause {
-                DataClause::Statement(Statement { kind: StatementKind::Assign { target, value }, .. }) => {
+                DataClause::Statement(Statement {
+                    kind: StatementKind::Assign { target, value }, ..
+                }) => {
                     self.expr(value);
                     self.declare(target, Kind::Quiet);
                 }
@@ -379,8 +385,7 @@ impl Walk<'_, '_> {
     fn clauses(&mut self, clauses: &[TrainClause]) {
         for clause in clauses {
             if let TrainClauseKind::Let { pattern, value } = &clause.kind {
-                self.expr(value);
-                self.pattern(pattern, Kind::Let);
+                self.binding(pattern, value);
             }
         }
         for clause in clauses {
@@ -411,6 +416,7 @@ impl Walk<'_, '_> {
             name: name.text.clone(),
             span: name.span,
             used: false,
+            value: None,
             options: None,
             of: None,
         });
@@ -418,6 +424,16 @@ impl Walk<'_, '_> {
             level.push(at);
         }
         at
+    }
+
+    /// `let pattern = value`
+    fn binding(&mut self, pattern: &Pattern, value: &Expr) {
+        self.expr(value);
+        let first = self.found.declarations.len();
+        self.pattern(pattern, Kind::Let);
+        for declaration in self.found.declarations.iter_mut().skip(first) {
+            declaration.value = Some(value.span);
+        }
     }
 
     fn pattern(&mut self, pattern: &Pattern, kind: Kind) {
@@ -496,7 +512,8 @@ impl Walk<'_, '_> {
             match self.local(name) {
                 // A dim that a result repeats is not used by that.
                 Some(at) => {
-                    if let Some(declaration) = self.found.declarations.get_mut(at).filter(|d| d.of.is_none()) {
+                    if let Some(declaration) = self.found.declarations.get_mut(at).filter(|d| d.of.is_none())
+                    {
                         declaration.used = true;
                     }
                 }
@@ -508,7 +525,8 @@ impl Walk<'_, '_> {
                     let names = self.local_names();
                     let hint = did_you_mean(name, names.iter().map(String::as_str));
                     let message = format!("no dim or setting is called `{name}` here");
-                    self.checker.report(Diagnostic::error(Code::UnknownDim, expr.span, message).hint_if(hint));
+                    self.checker
+                        .report(Diagnostic::error(Code::UnknownDim, expr.span, message).hint_if(hint));
                 }
             }
         }
@@ -631,7 +649,9 @@ impl Walk<'_, '_> {
 
     fn argument_names(&mut self, target: &Callee, params: &[Param], arguments: &[Argument]) {
         let (callee, known): (String, Vec<&str>) = match target {
-            Callee::Item(item) => (item.name().to_owned(), params.iter().map(|p| p.name.text.as_str()).collect()),
+            Callee::Item(item) => {
+                (item.name().to_owned(), params.iter().map(|p| p.name.text.as_str()).collect())
+            }
             Callee::Metric(m) => (m.name.text.clone(), params.iter().map(|p| p.name.text.as_str()).collect()),
             Callee::Builtin(b) => (b.name().to_owned(), b.params().into_iter().map(|(n, _)| n).collect()),
             Callee::Unknown => return,
@@ -688,7 +708,9 @@ impl Walk<'_, '_> {
     fn binary(&mut self, operator: BinaryOperator, left: &Expr, right: &Expr) {
         if matches!(operator, BinaryOperator::Eq | BinaryOperator::Ne) {
             for (known, bare) in [(left, right), (right, left)] {
-                let (ExprKind::Name(known), ExprKind::Name(option)) = (&known.kind, &bare.kind) else { continue };
+                let (ExprKind::Name(known), ExprKind::Name(option)) = (&known.kind, &bare.kind) else {
+                    continue;
+                };
                 if self.local(option).is_some() {
                     continue;
                 }
@@ -769,8 +791,7 @@ impl Walk<'_, '_> {
     fn statement(&mut self, statement: &Statement, valued: bool) {
         match &statement.kind {
             StatementKind::Let { pattern, value } => {
-                self.expr(value);
-                self.pattern(pattern, Kind::Let);
+                self.binding(pattern, value);
             }
             StatementKind::Weight { name, ty, value, attributes } => {
                 self.ty(ty);
@@ -815,7 +836,8 @@ impl Walk<'_, '_> {
                 self.expr(expr);
                 let failing = matches!(&expr.kind, ExprKind::Call { callee, .. }
                     if matches!(&callee.kind, ExprKind::Name(n) if n == "fail"));
-                let branches = matches!(expr.kind, ExprKind::If { .. } | ExprKind::Block(_) | ExprKind::Error);
+                let branches =
+                    matches!(expr.kind, ExprKind::If { .. } | ExprKind::Block(_) | ExprKind::Error);
                 if !valued && !failing && !branches {
                     self.found.dropped.push(expr.span);
                 }

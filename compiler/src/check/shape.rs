@@ -211,7 +211,8 @@ impl Checker<'_> {
                 Some(rest) if rest.len() == own.len() => {
                     for (want, have) in rest.iter().zip(&own) {
                         let axis = shape.len();
-                        let declared = Declared { span: subject.ty.span, text: "...", bound_at: None, binder: None };
+                        let declared =
+                            Declared { span: subject.ty.span, text: "...", bound_at: None, binder: None };
                         shape.push(self.agree(subject, declared, want, have, &actual, axis)?);
                     }
                 }
@@ -291,16 +292,21 @@ impl Checker<'_> {
                     .label(format!("{have} here: axis {axis} of {actual}"));
                 match (bound_at, declared.binder) {
                     (Some(at), Some(b)) if b.what != what => {
-                        let label = format!("`{text}` is {want} here: axis {} of {}, {}", b.axis, b.ty, b.what);
+                        let label =
+                            format!("`{text}` is {want} here: axis {} of {}, {}", b.axis, b.ty, b.what);
                         diagnostic = diagnostic.related(at, label);
                     }
                     (Some(at), Some(b)) => {
-                        diagnostic = diagnostic.related(at, format!("`{text}` is {want} here: axis {} of {}", b.axis, b.ty));
+                        diagnostic = diagnostic
+                            .related(at, format!("`{text}` is {want} here: axis {} of {}", b.axis, b.ty));
                     }
-                    (Some(at), None) => diagnostic = diagnostic.related(at, format!("`{text}` is {want} here")),
+                    (Some(at), None) => {
+                        diagnostic = diagnostic.related(at, format!("`{text}` is {want} here"))
+                    }
                     _ => {}
                 }
-                diagnostic = diagnostic.related(declared.span, format!("{what} is declared with `{text}` here"));
+                diagnostic =
+                    diagnostic.related(declared.span, format!("{what} is declared with `{text}` here"));
                 self.name_symbols(&mut diagnostic, &[want, have]);
                 return Err(self.report(diagnostic));
             }

@@ -28,8 +28,6 @@ pub struct Step {
     pub call: Option<Call>,
     pub inputs: Vec<NodeId>,
     pub outputs: Vec<NodeId>,
-    /// How many steps had ended when it began: those from there on are inside it.
-    pub began: usize,
 }
 
 /// What was applied, and to what.
@@ -186,7 +184,6 @@ impl Checker<'_> {
         call: Option<Call>,
         inputs: impl IntoIterator<Item = &'v Value>,
         output: &Value,
-        began: usize,
     ) {
         let mut outputs = Vec::new();
         self.own_nodes(output, &mut outputs);
@@ -195,7 +192,7 @@ impl Checker<'_> {
         }
         let mut nodes = Vec::new();
         inputs.into_iter().for_each(|v| self.own_nodes(v, &mut nodes));
-        self.context.trail.steps.push(Step { span, call, inputs: nodes, outputs, began });
+        self.context.trail.steps.push(Step { span, call, inputs: nodes, outputs });
     }
 
     pub(crate) fn originate(&mut self, node: NodeId, what: String, span: Span, row: Option<TensorType>) {
@@ -323,8 +320,7 @@ impl Checker<'_> {
         }
         match result {
             Ok(value) => {
-                let began = self.context.trail.steps.len();
-                self.tread(expr.span, None, operands.iter().map(|(v, _)| *v), value, began);
+                self.tread(expr.span, None, operands.iter().map(|(v, _)| *v), value);
             }
             Err(_) => {
                 let tensor = |(v, span): &(&Value, Span)| match v {
@@ -343,7 +339,14 @@ fn shortened(way: &[Stop], ty: &str, line: impl Fn(Span) -> String) -> String {
     let width = |cell: fn(&Stop) -> &str| way.iter().map(|s| cell(s).chars().count()).max().unwrap_or(0);
     let (texts, types) = (width(|s| &s.text), width(|s| &s.ty).max(ty.chars().count()));
     let show = |stop: &Stop| {
-        format!("{:<texts$}  {:<types$}  {}", stop.text, stop.ty, line(stop.span), texts = texts, types = types)
+        format!(
+            "{:<texts$}  {:<types$}  {}",
+            stop.text,
+            stop.ty,
+            line(stop.span),
+            texts = texts,
+            types = types
+        )
     };
     let mut lines: Vec<String> = Vec::new();
     if way.len() <= LONGEST {

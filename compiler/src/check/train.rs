@@ -156,11 +156,11 @@ impl Checker<'_> {
         let result = self.entries(&plan);
         let (figures, optimizers) = result?;
         let keep_best = watches.iter().rev().find_map(|c| match &c.kind {
-            TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures)),
+            TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures, &plan)),
             _ => None,
         });
         let stop_after = watches.iter().rev().find_map(|c| match &c.kind {
-            TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &scope)),
+            TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &plan, &scope)),
             _ => None,
         });
         let entry = |step: &Step<'_>| step_entry(&plan.name, step.name);
@@ -444,6 +444,7 @@ impl Checker<'_> {
             let weights = self.moved(&loss, over, &plan.frozen)?;
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
             let gradients = self.gradients(loss.mean, &nodes, loss.span)?;
+            self.note_moved(loss.mean, &weights, &gradients);
             let gradients = self.clipped(gradients, plan.keys.clip_value, plan.keys.clip_norm, loss.span)?;
             self.context.output(loss.figure, loss.mean);
             moves.push((optimizer, weights, gradients));
@@ -453,6 +454,9 @@ impl Checker<'_> {
             complete &= self.optimize(&mut optimizer, &weights, &gradients).is_ok();
             moved.push((optimizer.shown, weights.len()));
         }
+        self.note_read();
+        self.lint_entry();
+        self.lint_batch(plan.keys.batch, plan.data.span);
         if complete { Ok(moved) } else { Err(Reported) }
     }
 
@@ -535,7 +539,7 @@ impl Checker<'_> {
     }
 
     /// `validation.accuracy`
-    fn watch(&mut self, by: &DottedName, figures: &[Figure]) -> Result<Watch> {
+    fn watch(&mut self, by: &DottedName, figures: &[Figure], plan: &Plan<'_>) -> Result<Watch> {
         let (split, figure) = match by.parts.split_first() {
             Some((split, rest)) if !rest.is_empty() => {
                 (split, rest.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join("."))
@@ -552,8 +556,11 @@ impl Checker<'_> {
                 self.report(Diagnostic::error(Code::UnknownFigure, split.span, message).hint_if(hint))
             );
         }
+        let data = self.data_index(&plan.data.text).and_then(|i| self.module.data.get(i));
+        let validates = data.is_some_and(|d| d.validation > 0.0);
         match figures.iter().find(|f| f.name == figure) {
             Some(found) => {
+                self.lint_watch(&split.text, &figure, validates, by.span);
                 Ok(Watch { split: split.text.clone(), figure, higher_is_better: found.higher_is_better })
             }
             None => {
@@ -569,10 +576,12 @@ impl Checker<'_> {
         epochs: &ast::Expr,
         by: &DottedName,
         figures: &[Figure],
+        plan: &Plan<'_>,
         scope: &Scope,
     ) -> Result<(usize, Watch)> {
         let count = self.int(epochs, scope)?;
-        let watch = self.watch(by, figures)?;
+        let watch = self.watch(by, figures, plan)?;
+        self.lint_stop(count, plan.keys.epochs, epochs.span);
         match usize::try_from(count).ok().filter(|c| *c >= 1) {
             Some(count) => Ok((count, watch)),
             None => self.fail(
