@@ -61,10 +61,12 @@ mod model;
 mod names;
 mod optimizer;
 mod predict;
+mod resolve;
 mod scope;
 mod settings;
 mod shape;
 mod std;
+mod trail;
 mod train;
 pub mod typed;
 mod update;
@@ -140,6 +142,9 @@ const MAX_DEPTH: usize = 400;
 const MAX_FUEL: u64 = 3_000_000;
 const MAX_DIAGNOSTICS: usize = 100;
 
+/// The entry and the call in which something was reported.
+type Occasion = (u32, Option<Span>);
+
 /// A call under way, for error messages and for the user's place.
 #[derive(Clone, Debug)]
 struct CallSite {
@@ -162,7 +167,7 @@ pub(crate) struct Declared {
 pub(crate) struct Checker<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
-    reported: HashSet<(&'static str, Span, String)>,
+    reported: HashMap<(&'static str, Span), (Occasion, Vec<String>)>,
     /// Above 0, nothing is reported: a trial.
     muted: usize,
     loader: &'a mut dyn FnMut(&str) -> ::std::result::Result<String, String>,
@@ -187,8 +192,9 @@ pub(crate) struct Checker<'a> {
     rows: BTreeMap<String, data::Row>,
     /// Some item could not be elaborated; its errors were reported.
     incomplete: bool,
-    /// What each stage of the pipes seen so far passed on, for the chain of shapes in messages.
-    stages: HashMap<Span, String>,
+    /// Names of the user's text that were evaluated: the rest is looked at by [`resolve`] alone.
+    touched: HashSet<Span>,
+    /// Warnings that wait for the end: they are given when nothing is wrong.
 }
 
 impl<'a> Checker<'a> {
@@ -199,7 +205,7 @@ impl<'a> Checker<'a> {
         Checker {
             sources: Sources::default(),
             diagnostics: Vec::new(),
-            reported: HashSet::new(),
+            reported: HashMap::new(),
             muted: 0,
             loader,
             options,
@@ -222,7 +228,7 @@ impl<'a> Checker<'a> {
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
             incomplete: false,
-            stages: HashMap::new(),
+            touched: HashSet::new(),
         }
     }
 
@@ -236,6 +242,7 @@ impl<'a> Checker<'a> {
         self.predictions(home);
         self.loads(home);
         self.unused_overrides();
+        self.resolve(home);
     }
 
     fn finish(mut self, main: &str) -> Checked {
@@ -278,8 +285,13 @@ impl<'a> Checker<'a> {
             );
             diagnostic.related.insert(0, inner);
         }
-        let key = (diagnostic.code, diagnostic.primary.span, diagnostic.message.clone());
-        if self.diagnostics.len() < MAX_DIAGNOSTICS && self.reported.insert(key) {
+        // The same text is elaborated again by each entry and each call; its mistake stays one mistake, whatever the shapes are then.
+        let occasion = (self.context.id, self.calls.last().map(|c| c.span));
+        let key = (diagnostic.code, diagnostic.primary.span);
+        let (first, messages) = self.reported.entry(key).or_insert((occasion, Vec::new()));
+        let known = *first != occasion || messages.contains(&diagnostic.message);
+        if self.diagnostics.len() < MAX_DIAGNOSTICS && !known {
+            messages.push(diagnostic.message.clone());
             self.diagnostics.push(diagnostic);
         }
         Reported

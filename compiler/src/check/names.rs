@@ -17,16 +17,19 @@ use weft_grammar::{FileId, Span};
 pub struct Home {
     pub file: FileId,
     pub name: String,
-    names: HashMap<String, Entry>,
+    pub(crate) names: HashMap<String, Entry>,
+    /// The names that `use … { … }` brings in.
+    pub imports: Vec<ast::Name>,
     /// Every item, in order, for the passes over models, data and trainings.
     pub items: Vec<(ItemRef, Span, Option<String>)>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    item: ItemRef,
-    home: usize,
-    span: Span,
+pub struct Entry {
+    pub item: ItemRef,
+    pub home: usize,
+    /// The name in its declaration.
+    pub span: Span,
 }
 
 #[derive(Clone, Debug)]
@@ -76,7 +79,7 @@ impl Checker<'_> {
             self.report(error.into());
         }
         let place = self.homes.len();
-        self.homes.push(Home { file, name: name.to_owned(), names: HashMap::new(), items: Vec::new() });
+        self.homes.push(Home { file, name: name.to_owned(), names: HashMap::new(), imports: Vec::new(), items: Vec::new() });
         if let Some(edition) = &parsed.file.edition
             && edition.text != "2026"
         {
@@ -207,7 +210,11 @@ impl Checker<'_> {
                     match available.iter().find(|(n, _)| *n == name.text) {
                         Some((_, entry)) => {
                             let entry = entry.clone();
-                            self.enter_name(home, alias.as_ref().unwrap_or(&name), entry);
+                            let own = alias.as_ref().unwrap_or(&name);
+                            self.enter_name(home, own, entry);
+                            if let Some(home) = self.homes.get_mut(home) {
+                                home.imports.push(own.clone());
+                            }
                         }
                         None => {
                             let message = format!("`{}` has no item `{}`", path.value, name.text);
@@ -229,17 +236,18 @@ impl Checker<'_> {
         Some(self.load(name, text, true, &mut Vec::new()))
     }
 
+    /// The item of a name: of the file, of one that it uses, or of the library.
+    pub(crate) fn entry(&mut self, home: usize, name: &str) -> Option<Entry> {
+        let own = self.homes.get(home).and_then(|h| h.names.get(name)).cloned();
+        own.or_else(|| {
+            let home = self.std_home(self.std_homes.get(name).copied()?)?;
+            self.homes.get(home)?.names.get(name).cloned()
+        })
+    }
+
     /// What a name means outside all local scopes.
     pub(crate) fn global(&mut self, home: usize, name: &str, span: Span) -> Option<Result<Global>> {
-        let own = self.homes.get(home).and_then(|h| h.names.get(name)).cloned();
-        let entry = match own {
-            Some(entry) => Some(entry),
-            None => match self.std_homes.get(name).copied() {
-                Some(place) => self.std_home(place).and_then(|h| self.homes.get(h)?.names.get(name).cloned()),
-                None => None,
-            },
-        };
-        if let Some(entry) = entry {
+        if let Some(entry) = self.entry(home, name) {
             return Some(self.global_value(&entry, name, span));
         }
         let builtin = builtins::find(name)?;
@@ -276,8 +284,16 @@ impl Checker<'_> {
         entry.is_some_and(|e| matches!(e.item, ItemRef::Setting(_)))
     }
 
+    /// The place that declares an item of a file.
+    pub(crate) fn item_span(&self, home: usize, name: &str) -> Option<Span> {
+        self.homes.get(home)?.names.get(name).map(|e| e.span)
+    }
+
     /// A name in an expression.
     pub(crate) fn name(&mut self, name: &str, span: Span, scope: &Scope) -> Result {
+        if self.by_user(span) {
+            self.touched.insert(span);
+        }
         if let Some((value, _)) = scope.find(name) {
             return self.readable(value, span);
         }
@@ -332,7 +348,14 @@ impl Checker<'_> {
     /// All names that could be meant here.
     pub(crate) fn visible(&self, scope: &Scope) -> Vec<Rc<str>> {
         let mut names = scope.names();
-        if let Some(home) = self.homes.get(scope.home()) {
+        names.extend(self.visible_items(scope.home()));
+        names
+    }
+
+    /// The names outside all local scopes of a file.
+    pub(crate) fn visible_items(&self, home: usize) -> Vec<Rc<str>> {
+        let mut names: Vec<Rc<str>> = Vec::new();
+        if let Some(home) = self.homes.get(home) {
             names.extend(home.names.keys().map(|n| Rc::from(n.as_str())));
         }
         names.extend(self.std_homes.keys().map(|n| Rc::from(*n)));

@@ -18,6 +18,28 @@ pub const KINDS: &[&str] =
 pub struct Signature {
     /// What `...` stands for: that of the first input with one.
     pub rest: Option<Vec<Dim>>,
+    binders: Vec<Binder>,
+}
+
+/// Who gave a named dim its value.
+#[derive(Clone, Debug)]
+struct Binder {
+    name: String,
+    /// "`x` of `dense`"
+    what: String,
+    /// The place that gave the tensor.
+    span: Span,
+    axis: usize,
+    ty: String,
+}
+
+/// What a type says at one axis, and who gave the names in it their values.
+#[derive(Clone, Copy)]
+struct Declared<'t> {
+    span: Span,
+    text: &'t str,
+    bound_at: Option<Span>,
+    binder: Option<&'t Binder>,
 }
 
 /// One tensor that is matched, for messages.
@@ -74,7 +96,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What a bare name means as a dim: a local int or dim, else a setting; `None` when it is free to bind.
+    /// What a bare name means as a dim, and the place that bound it: a local int or dim, else a setting; `None` when it is free to bind.
     fn dim_name(&mut self, name: &str, span: Span, scope: &Scope) -> Result<Option<(Dim, Span)>> {
         if let Some((value, at)) = scope.find(name) {
             return Ok(match value {
@@ -85,7 +107,8 @@ impl Checker<'_> {
         }
         if self.is_setting(scope.home(), name) {
             let value = self.name(name, span, scope)?;
-            return Ok(value.as_dim().map(|d| (d, span)));
+            let at = self.item_span(scope.home(), name).unwrap_or(span);
+            return Ok(value.as_dim().map(|d| (d, at)));
         }
         Ok(None)
     }
@@ -104,11 +127,16 @@ impl Checker<'_> {
         {
             signature.rest = Some(rest);
         }
-        for (spec, extent) in before.into_iter().chain(after) {
+        let back = actual.rank() - after.len();
+        let axes = (0..before.len()).chain(back..actual.rank());
+        for ((spec, extent), axis) in before.into_iter().chain(after).zip(axes) {
             if let ExprKind::Name(name) = &spec.kind
                 && self.dim_name(name, spec.span, scope)?.is_none()
             {
                 scope.bind(name, Value::dim(extent), subject.span);
+                let (name, what) = (name.clone(), subject.what.to_owned());
+                let ty = actual.to_string();
+                signature.binders.push(Binder { name, what, span: subject.span, axis, ty });
             }
         }
         Ok(())
@@ -169,29 +197,22 @@ impl Checker<'_> {
         subject: Subject<'_>,
         tensor: Tensor,
         scope: &Scope,
+        signature: &Signature,
         rest: Option<&[Dim]>,
     ) -> Result<Tensor> {
         let actual = self.tensor_type(tensor);
         let Some((before, own_rest, after)) = self.aligned(subject, &actual)? else { return Ok(tensor) };
         let mut shape = Vec::new();
         for (spec, extent) in before {
-            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope)?);
+            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope, signature)?);
         }
         if let Some(own) = own_rest {
             match rest {
                 Some(rest) if rest.len() == own.len() => {
                     for (want, have) in rest.iter().zip(&own) {
                         let axis = shape.len();
-                        shape.push(self.agree(
-                            subject,
-                            subject.ty.span,
-                            "...",
-                            want,
-                            have,
-                            &actual,
-                            axis,
-                            None,
-                        )?);
+                        let declared = Declared { span: subject.ty.span, text: "...", bound_at: None, binder: None };
+                        shape.push(self.agree(subject, declared, want, have, &actual, axis)?);
                     }
                 }
                 Some(rest) => {
@@ -209,11 +230,12 @@ impl Checker<'_> {
             }
         }
         for (spec, extent) in after {
-            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope)?);
+            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope, signature)?);
         }
         self.retyped(tensor, &shape, subject.span)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn compare_dim(
         &mut self,
         subject: Subject<'_>,
@@ -222,56 +244,91 @@ impl Checker<'_> {
         actual: &TensorType,
         axis: usize,
         scope: &Scope,
+        signature: &Signature,
     ) -> Result<Dim> {
-        let mut bound_at = None;
+        let (mut bound_at, mut binder) = (None, None);
         if let ExprKind::Name(name) = &spec.kind {
             bound_at = self.dim_name(name, spec.span, scope)?.map(|(_, at)| at);
+            binder = signature.binders.iter().find(|b| b.name == *name && Some(b.span) == bound_at);
         }
         let want = self.dim(spec, scope)?;
         let text = self.sources.text(spec.span).to_owned();
-        self.agree(subject, spec.span, &text, &want, extent, actual, axis, bound_at)
+        let declared = Declared { span: spec.span, text: &text, bound_at, binder };
+        self.agree(subject, declared, &want, extent, actual, axis)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Two dims that must be one: equal, guarded when only the run can tell, or an error that names who gave each.
     fn agree(
         &mut self,
         subject: Subject<'_>,
-        declared: Span,
-        text: &str,
+        declared: Declared<'_>,
         want: &Dim,
         have: &Dim,
         actual: &TensorType,
         axis: usize,
-        bound_at: Option<Span>,
     ) -> Result<Dim> {
+        let (text, what) = (declared.text, subject.what);
         match self.context.decide(want, have) {
             Decision::Equal => {}
             Decision::Unknown => {
-                let message = format!("`{text}` is {want} but {} has {have} there ({actual})", subject.what);
+                let given = declared.binder.map_or(String::new(), |b| format!(" by {}", b.what));
+                let message = format!("`{text}` is {want}{given}, but {what} has {have} there ({actual})");
                 let span = self.user_span(subject.span);
                 self.context.guard(want.clone() - have.clone(), message, span);
             }
             Decision::Differ => {
-                let bound_at = bound_at.filter(|at| *at != subject.span);
-                let message = match bound_at {
-                    Some(_) => format!("`{text}` is {want} here but {have} there"),
-                    None if want.to_string() == text => {
-                        format!("axis {axis} must be {want}, but it is {have}")
+                let bound_at = declared.bound_at.filter(|at| *at != subject.span);
+                let message = match (bound_at, declared.binder) {
+                    (Some(at), Some(_)) => {
+                        let lines = self.lines(at, subject.span);
+                        format!("`{text}` is {want} here{} but {have} there{}", lines.0, lines.1)
                     }
-                    None => format!("`{text}` is {want}, but axis {axis} is {have}"),
+                    _ if want.to_string() == text => format!("axis {axis} must be {want}, but it is {have}"),
+                    _ => format!("`{text}` is {want}, but axis {axis} is {have}"),
                 };
-                let mut diagnostic =
-                    Diagnostic::error(subject.code_for(Code::DimMismatch), subject.span, message)
-                        .label(format!("{have} here: axis {axis} of {actual}"));
-                if let Some(at) = bound_at {
-                    diagnostic = diagnostic.related(at, format!("`{text}` is {want} here"));
+                let code = subject.code_for(Code::DimMismatch);
+                let mut diagnostic = Diagnostic::error(code, subject.span, message)
+                    .label(format!("{have} here: axis {axis} of {actual}"));
+                match (bound_at, declared.binder) {
+                    (Some(at), Some(b)) if b.what != what => {
+                        let label = format!("`{text}` is {want} here: axis {} of {}, {}", b.axis, b.ty, b.what);
+                        diagnostic = diagnostic.related(at, label);
+                    }
+                    (Some(at), Some(b)) => {
+                        diagnostic = diagnostic.related(at, format!("`{text}` is {want} here: axis {} of {}", b.axis, b.ty));
+                    }
+                    (Some(at), None) => diagnostic = diagnostic.related(at, format!("`{text}` is {want} here")),
+                    _ => {}
                 }
-                let what = subject.what;
-                diagnostic = diagnostic.related(declared, format!("{what} is declared with `{text}` here"));
+                diagnostic = diagnostic.related(declared.span, format!("{what} is declared with `{text}` here"));
+                self.name_symbols(&mut diagnostic, &[want, have]);
                 return Err(self.report(diagnostic));
             }
         }
         Ok(want.clone())
+    }
+
+    /// " (line 4)" and " (line 9)"; nothing when the lines don't tell the places apart.
+    fn lines(&self, here: Span, there: Span) -> (String, String) {
+        let (a, b) = (self.sources.position(here).0, self.sources.position(there).0);
+        if here.file != there.file || a == b || self.sources.is_std(here.file) {
+            return Default::default();
+        }
+        (format!(" (line {a})"), format!(" (line {b})"))
+    }
+
+    /// Says what the symbols in these dims are, and where they come from.
+    pub(crate) fn name_symbols(&self, diagnostic: &mut Diagnostic, dims: &[&Dim]) {
+        let mut symbols = Vec::new();
+        dims.iter().for_each(|dim| dim.symbols(&mut |s| symbols.push(s.clone())));
+        symbols.sort();
+        symbols.dedup();
+        for symbol in symbols {
+            if let Some((what, span)) = self.context.symbols.get(&symbol) {
+                let (line, _) = self.sources.position(*span);
+                diagnostic.notes.push(format!("`{symbol}` is {what} (line {line})"));
+            }
+        }
     }
 
     /// The tensor with this shape, which is known (or guarded) to be its own: a view for each axis that is written otherwise.
@@ -301,7 +358,7 @@ impl Checker<'_> {
         })
     }
 
-    fn dtype(&mut self, text: &str, span: Span) -> Result<DType> {
+    pub(crate) fn dtype(&mut self, text: &str, span: Span) -> Result<DType> {
         if let Some(dtype) = DType::from_name(text) {
             return Ok(dtype);
         }
@@ -366,12 +423,13 @@ impl Checker<'_> {
         value: Value,
         span: Span,
         scope: &Scope,
+        signature: &Signature,
         what: &str,
     ) -> Result {
         match (&param.ty, value) {
             (Some(ty), Value::Tensor(tensor)) if matches!(ty.kind, TypeKind::Tensor { .. }) => {
                 let subject = Subject { ty, span, what, code: Code::DimMismatch };
-                self.compare_dims(subject, tensor, scope, None).map(Value::Tensor)
+                self.compare_dims(subject, tensor, scope, signature, None).map(Value::Tensor)
             }
             (_, value) => Ok(value),
         }
@@ -470,7 +528,7 @@ impl Checker<'_> {
             ));
         }
         let subject = Subject { ty, span, what, code: Code::ResultMismatch };
-        self.compare_dims(subject, tensor, scope, signature.rest.as_deref()).map(Value::Tensor)
+        self.compare_dims(subject, tensor, scope, signature, signature.rest.as_deref()).map(Value::Tensor)
     }
 
     /// Checks (and widens) a compile-time value against a kind.
@@ -501,17 +559,7 @@ impl Checker<'_> {
                         value.is_number() || matches!(value, Value::Function(_)) || value.is_tensor()
                     }
                     "any" => true,
-                    other => {
-                        let hint = did_you_mean(other, KINDS.iter().copied());
-                        return Err(self.report(
-                            Diagnostic::error(
-                                Code::UnknownName,
-                                name.span,
-                                format!("no kind is called `{other}`"),
-                            )
-                            .hint_if(hint),
-                        ));
-                    }
+                    _ => return Err(self.unknown_kind(name)),
                 };
                 (with_article(&name.text), fits)
             }
@@ -529,6 +577,12 @@ impl Checker<'_> {
         };
         let message = format!("{what} is {kind}, not {}{shown}", value.kind());
         Err(self.report(Diagnostic::error(Code::WrongKind, span, message).related(ty.span, "declared here")))
+    }
+
+    pub(crate) fn unknown_kind(&mut self, name: &ast::Name) -> Reported {
+        let hint = did_you_mean(&name.text, KINDS.iter().copied());
+        let message = format!("no kind is called `{}`", name.text);
+        self.report(Diagnostic::error(Code::UnknownName, name.span, message).hint_if(hint))
     }
 
     /// The type of a weight or state: every dim constant.
@@ -582,7 +636,7 @@ impl Checker<'_> {
     }
 
     /// The type of an entry's own input: names that are not settings are the entry's symbols.
-    pub(crate) fn symbolic_type(&mut self, ty: &ast::Type, scope: &Scope) -> Result<TensorType> {
+    pub(crate) fn symbolic_type(&mut self, param: &str, ty: &ast::Type, scope: &Scope) -> Result<TensorType> {
         let TypeKind::Tensor { dims, .. } = &ty.kind else {
             return self.fail(
                 Code::WrongKind,
@@ -590,12 +644,17 @@ impl Checker<'_> {
                 "an input needs a tensor type, such as `f32[n, 28, 28, 1]`",
             );
         };
-        for spec in dims.iter().flatten() {
+        for (axis, spec) in dims.iter().flatten().enumerate() {
             if let DimSpec::Expr(expr) = spec
                 && let ExprKind::Name(name) = &expr.kind
                 && self.dim_name(name, expr.span, scope)?.is_none()
             {
-                scope.bind(name, Value::Dim(Dim::symbol(name.as_str())), expr.span);
+                let symbol = Dim::symbol(name.as_str());
+                let what = format!("axis {axis} of the input `{param}`, known only when it runs");
+                symbol.symbols(&mut |s| {
+                    self.context.symbols.entry(s.clone()).or_insert((what.clone(), expr.span));
+                });
+                scope.bind(name, Value::Dim(symbol), expr.span);
             }
         }
         self.stated_type(ty, scope)

@@ -470,6 +470,10 @@ impl Checker<'_> {
         let scope = Scope::of_file(plan.home);
         let batch = Dim::symbol(BATCH);
         self.context.builder.graph.bounds.push((BATCH.into(), plan.keys.batch as i64));
+        batch.symbols(&mut |s| {
+            let what = "the number of rows of a batch, known only when it runs".to_owned();
+            self.context.symbols.insert(s.clone(), (what, plan.data.span));
+        });
         scope.bind(BATCH, Value::Dim(batch.clone()), plan.data.span);
         let fields = self.batched(&plan.data.text, &batch, plan.data.span)?;
         let scope = scope.inner();
