@@ -8,4 +8,5 @@ pub mod grad;
 pub mod graph;
 pub mod passes;
 pub mod plan;
+pub mod registry;
 pub mod stages;

@@ -120,6 +120,13 @@ pub struct Type {
     pub span: Span,
 }
 
+impl Type {
+    /// Is it the compile-time kind of this name?
+    pub fn is_kind(&self, name: &str) -> bool {
+        matches!(&self.kind, TypeKind::Kind(kind) if kind.text == name)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum TypeKind {
     /// `f32[n, t, d / heads]`; `float[...]` means any float type. A bare `f32` is a scalar tensor.
@@ -364,16 +371,10 @@ pub struct Metric {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum MetricStatement {
     /// `sum counts: i64[k, k] = expr`: this batch's part; parts are added up over the epoch.
-    Sum {
-        name: Name,
-        ty: Option<Type>,
-        value: Expr,
-    },
-    Collect {
-        name: Name,
-        value: Expr,
-    },
-    /// `value = expr` of the sums, once at the end.
+    Sum { name: Name, ty: Option<Type>, value: Expr },
+    /// `collect scores: f32[n] = expr`: this batch's rows; the rows of all batches of the epoch stand one after another.
+    Collect { name: Name, ty: Option<Type>, value: Expr },
+    /// `value = expr` of sums and collected rows, once at the end.
     Value(Expr),
     /// `let`, `assert`, `if`, …
     Statement(Statement),
@@ -426,7 +427,7 @@ pub enum TrainClauseKind {
         data: Name,
         fields: Option<Pattern>,
     },
-    /// `batch = 64`, `epochs = 5`, `seed = 1`, `clip_norm = 1.0`, …: a closed set, known to the checker.
+    /// `batch = 64`, `epochs = 5`, `seed = 1`, `accumulate = 4`, …: a closed set, known to the checker.
     Key {
         name: Name,
         value: Expr,
@@ -458,6 +459,42 @@ pub enum TrainClauseKind {
     },
     /// `freeze Classifier.bert`
     Freeze(Vec<DottedName>),
+    /// `clip gradients by global norm 1.0`
+    Clip {
+        by: Clipping,
+        limit: Expr,
+    },
+    /// `average weights by 0.999`
+    Average(Expr),
+    /// `reduce rate by 0.5 after 3 epochs without better validation.loss with min_rate = 1e-5, cooldown = 2`
+    ReduceRate {
+        factor: Expr,
+        epochs: Expr,
+        by: DottedName,
+        options: Vec<Argument>,
+    },
+}
+
+/// What of a gradient is kept within a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Clipping {
+    /// `value`: each element.
+    Value,
+    /// `norm`: the norm of each weight's gradient.
+    Norm,
+    /// `global norm`: the norm of all gradients together.
+    GlobalNorm,
+}
+
+impl Clipping {
+    /// As it is written.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Clipping::Value => "value",
+            Clipping::Norm => "norm",
+            Clipping::GlobalNorm => "global norm",
+        }
+    }
 }
 
 /// `decay = 0 for *.bias, *.norm.*` (`operator` is `=` or `*=`)

@@ -5,12 +5,9 @@
 
 pub mod ast;
 mod build;
-mod build_expr;
 pub mod codes;
 mod explain;
 pub mod format;
-mod format_expr;
-mod layout;
 pub mod parse;
 mod scan;
 pub mod span;

@@ -21,9 +21,7 @@ fn shape(text: &str) -> String {
 }
 
 fn comments(text: &str) -> Vec<String> {
-    let mut all: Vec<String> = parse(FileId(0), text).file.comments.into_iter().map(|c| c.text).collect();
-    all.sort();
-    all
+    parse(FileId(0), text).file.comments.into_iter().map(|c| c.text).collect()
 }
 
 /// Formats, and checks all that must hold of it.
@@ -139,6 +137,8 @@ fn item() -> impl Strategy<Value = String> {
             format!(
                 "train t {{ on d as {{ a }} batch = {e}; minimize ({e}) over A.b, C using ({e}) {{ decay = ({e}) for *.b, c.*; rate *= 2 for x }} \
                  measure {e}, k: {e}; keep best by v.a stop after ({e}) epochs without better v.l freeze a.b \
+                 clip gradients by global norm {e} clip gradients by value ({e}) average weights by {e} \
+                 reduce rate by ({e}) after ({e}) epochs without better v.l with min_rate = {e}; \
                  step s {{ let q = {e}; }} }}"
             )
         }),

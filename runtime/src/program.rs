@@ -179,12 +179,16 @@ pub enum InputSource {
     Field { data: usize, field: String },
     /// `i64[2]`: the run's seed and the number of this batch since the start of training.
     Random,
-    /// `i64[]`: steps done before this one (0 at the first).
+    /// `i64[]`: steps done before this one (0 at the first). Batches that are accumulated make one step.
     Step,
     /// `f32[]`: epochs done, with the fraction of the current one.
     Epoch,
     /// `i64[]`: steps that the whole training will take.
     TotalSteps,
+    /// All rows that an epoch's steps, or its evaluation, gave in the output of this input's name, in order.
+    Collected,
+    /// `f32[]`: what the training's [`ReduceRate`] has multiplied rates by so far; 1 at the start.
+    RateFactor,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -300,10 +304,13 @@ pub enum Kernel {
         count: DimIndex,
         inner: DimIndex,
     },
-    /// Buffers: x, values, indices (i32). The k largest of each row, in falling order, ties by lowest index; index space: rows.
-    TopK {
+    /// Buffers: x, values (both of `dtype`), indices (i32). The first `count` of each row in rising (falling) order; equal
+    /// elements keep their order, not-a-number is the largest; index space: rows.
+    Sort {
+        dtype: DType,
         axis: DimIndex,
-        k: DimIndex,
+        count: DimIndex,
+        falling: bool,
     },
 }
 
@@ -448,8 +455,17 @@ pub struct Training {
     pub data: usize,
     /// Names of entries: steps in order, the evaluation, the report.
     pub steps: Vec<String>,
+    /// So many batches make one update.
+    pub accumulate: usize,
+    /// Where batches are accumulated: for each step the entry that moves the weights by what the step has gathered, and
+    /// forgets it. Empty where each step moves them itself.
+    pub updates: Vec<String>,
+    /// Gives the rates at a moment, named by its outputs; none where no rate ever changes.
+    pub rates: Option<String>,
+    /// Paths of weights and of their moving averages, which evaluations and the best weights have in their place.
+    pub averages: Vec<(String, String)>,
     pub evaluate: String,
-    /// Reads the accumulators and returns the figures of [`Training::figures`] as f32[] outputs in order.
+    /// Reads accumulators and collected rows and returns the figures of [`Training::figures`] as f32 outputs in order.
     pub report: String,
     pub batch: usize,
     pub epochs: usize,
@@ -458,12 +474,25 @@ pub struct Training {
     pub figures: Vec<Figure>,
     pub keep_best: Option<Watch>,
     pub stop_after: Option<(usize, Watch)>,
+    pub reduce_rate: Option<ReduceRate>,
 }
 
-/// A number that is reported: the loss first, then each metric.
+/// `reduce rate by 0.5 after 3 epochs without better validation.loss with cooldown = 2`. The least rate is in the program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReduceRate {
+    pub factor: f64,
+    pub epochs: usize,
+    pub watch: Watch,
+    /// Epochs after a reduction that do not count.
+    pub cooldown: usize,
+}
+
+/// What is reported: the loss first, then each metric.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     pub name: String,
+    /// None of a number; one extent of a vector (a number for each class), two of a table.
+    pub shape: Vec<usize>,
     pub higher_is_better: bool,
 }
 

@@ -9,6 +9,7 @@
 mod bench;
 mod check;
 mod emit;
+mod explain;
 mod files;
 mod harness;
 mod predict;

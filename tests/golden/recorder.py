@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 FOLDER = Path(__file__).parent
 CASES = []
@@ -31,10 +31,7 @@ def save(file, tensors):
     for name, value in tensors.items():
         value = np.array(value, order="C")
         packed[name] = value.astype(np.float32) if value.dtype == np.float64 else value
-    path = FOLDER / f"{file}.safetensors"
-    path.parent.mkdir(exist_ok=True)
-    save_file(packed, path)
-    _files[file] = path.stat().st_size
+    _files[file] = packed
 
 
 def tensors_of(values, dtype):
@@ -175,11 +172,43 @@ def batch_tensors(batches):
     return {f"batch.{i}.{field}": v for i, batch in enumerate(batches) for field, v in batch.items()}
 
 
-def finish():
+def family(name):
+    return name.split("/")[0]
+
+
+def layout(tensors):
+    return {name: value.shape for name, value in tensors.items()}
+
+
+def finish(again=False):
+    """Writes the manifests and the tensors of all families that recorded something.
+
+    A case that stands in its manifest with the same text is left alone, tensors and all, unless `again` is set: another
+    version of PyTorch may round differently, and nothing should change that nobody meant to change.
+    """
     names = [case["name"] for case in CASES]
     assert len(set(names)) == len(names), "case names must differ"
-    (FOLDER / "cases.json").write_text(json.dumps(CASES, indent=1) + "\n")
-    known = {FOLDER / f"{file}.safetensors" for file in _files}
-    for stale in set(FOLDER.rglob("*.safetensors")) - known:
-        stale.unlink()
-    print(f"{len(CASES)} cases, {sum(_files.values()) / 1e3:.0f} kB of tensors")
+    unchanged = set()
+    for folder in dict.fromkeys(map(family, names)):
+        cases = [case for case in CASES if family(case["name"]) == folder]
+        manifest = FOLDER / folder / "cases.json"
+        known = {case["name"]: case for case in json.loads(manifest.read_text())} if manifest.exists() and not again else {}
+        same = lambda a, b: all(a.get(key) == b.get(key) for key in a.keys() - {"tolerance"})
+        cases = [json.loads(json.dumps(case)) for case in cases]
+        cases = [known[case["name"]] if same(case, known.get(case["name"], {})) else case for case in cases]
+        unchanged |= {file for case in cases if case is known.get(case["name"]) for file in case["files"]}
+        manifest.parent.mkdir(exist_ok=True)
+        manifest.write_text(json.dumps(cases, indent=1) + "\n")
+        wanted = {file for case in cases for file in case["files"]}
+        for path in (FOLDER / folder).glob("*.safetensors"):
+            if path.relative_to(FOLDER).as_posix() not in wanted:
+                path.unlink()
+    written = 0
+    for file, tensors in _files.items():
+        path = FOLDER / f"{file}.safetensors"
+        kept = f"{file}.safetensors" in unchanged and path.exists() and layout(load_file(path)) == layout(tensors)
+        if not kept:
+            path.parent.mkdir(exist_ok=True)
+            save_file(tensors, path)
+            written += 1
+    print(f"{len(CASES)} cases, {written} of {len(_files)} files written")

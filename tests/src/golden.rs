@@ -4,7 +4,7 @@ use crate::device::Tensors;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// One entry of `cases.json`.
+/// One entry of a `cases.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
     pub name: String,
@@ -47,11 +47,17 @@ fn folder() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
-/// All cases.
+/// All cases: those of each folder's `cases.json`, folder by folder.
 pub fn cases() -> Vec<Case> {
-    let text =
-        std::fs::read_to_string(folder().join("cases.json")).expect("tests/golden/cases.json is there");
-    serde_json::from_str(&text).expect("the manifest is sound")
+    let entries = std::fs::read_dir(folder()).expect("tests/golden is there");
+    let mut manifests: Vec<_> = entries.flatten().map(|e| e.path().join("cases.json")).collect();
+    manifests.retain(|path| path.is_file());
+    manifests.sort();
+    let read = |path: std::path::PathBuf| -> Vec<Case> {
+        let text = std::fs::read_to_string(&path).expect("a manifest is readable");
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    };
+    manifests.into_iter().flat_map(read).collect()
 }
 
 impl Case {

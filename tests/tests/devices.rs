@@ -168,6 +168,7 @@ fn scalar(source: &InputSource, done: usize) -> Tensor {
         InputSource::Random => Tensor::from_i64(&[2], &[1, done as i64]),
         InputSource::Epoch => Tensor::from_f32(&[], &[done as f32 / 10.0]),
         InputSource::TotalSteps => Tensor::from_i64(&[], &[10]),
+        InputSource::RateFactor => Tensor::from_f32(&[], &[1.0]),
         _ => Tensor::from_i64(&[], &[done as i64]),
     }
 }

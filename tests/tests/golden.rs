@@ -244,6 +244,7 @@ fn scalars(case: &Case, done: usize) -> Tensors {
         ("step".to_owned(), Tensor::from_i64(&[], &[done as i64])),
         ("epoch".to_owned(), Tensor::from_f32(&[], &[epoch as f32])),
         ("total".to_owned(), Tensor::from_i64(&[], &[case.total_steps as i64])),
+        ("rate_factor".to_owned(), Tensor::from_f32(&[], &[1.0])),
     ])
 }
 
@@ -266,7 +267,8 @@ fn batch(
             InputSource::Step => &scalars["step"],
             InputSource::Epoch => &scalars["epoch"],
             InputSource::TotalSteps => &scalars["total"],
-            InputSource::Caller => panic!("nobody gives `{name}`"),
+            InputSource::RateFactor => &scalars["rate_factor"],
+            InputSource::Caller | InputSource::Collected => panic!("nobody gives `{name}`"),
         };
         inputs.insert(name.clone(), tensor.clone());
     }

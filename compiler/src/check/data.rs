@@ -21,6 +21,8 @@ use weft_runtime::program::{DataSet, DataSource, Field, InputSource};
 /// A source that the runtime can read.
 struct Source {
     name: &'static str,
+    /// What its rows are and where they come from, with an ``Example: `…` ``.
+    doc: &'static str,
     folder: &'static str,
     make: fn(String) -> DataSource,
     fields: &'static [(&'static str, DType, &'static [usize])],
@@ -34,23 +36,48 @@ const IMAGE_32: &[(&str, DType, &[usize])] =
 const SOURCES: &[Source] = &[
     Source {
         name: "mnist",
+        doc: "Handwritten digits as grey images of 28×28 bytes with their class, 0 to 9 (LeCun et al. 1998), from the files `*-ubyte` or `*-ubyte.gz` of the folder. A part without files of its own is cut off the training rows: see `split`.\n\nExample: `data digits = mnist(\"data/mnist\") { split validation = 0.1 }`",
         folder: "data/mnist",
         make: |folder| DataSource::Idx { folder },
         fields: IMAGE_28,
     },
     Source {
         name: "fashion_mnist",
+        doc: "Pictures of clothes in ten classes, in the same form as `mnist` (Xiao et al. 2017).\n\nExample: `data clothes = fashion_mnist() { image = f32(image) / 255 }`",
         folder: "data/fashion_mnist",
         make: |folder| DataSource::Idx { folder },
         fields: IMAGE_28,
     },
     Source {
         name: "cifar10",
+        doc: "Colour photos of 32×32 bytes in ten classes (Krizhevsky 2009), from the binary version's batches `data_batch_*.bin` and `test_batch.bin`.\n\nExample: `data photos = cifar10(\"data/cifar10\") { image = f32(image) / 255 }`",
         folder: "data/cifar10",
         make: |folder| DataSource::Cifar10 { folder },
         fields: IMAGE_32,
     },
 ];
+
+/// The documentation of a source, for the registry.
+#[derive(Clone, Debug)]
+pub struct SourceDocumentation {
+    pub name: &'static str,
+    /// The folder it reads without one given.
+    pub folder: &'static str,
+    /// The fields of a row with their types.
+    pub row: String,
+    pub doc: &'static str,
+}
+
+pub fn sources() -> impl Iterator<Item = SourceDocumentation> {
+    SOURCES.iter().map(|s| {
+        let field = |(name, dtype, shape): &(&str, DType, &[usize])| {
+            let ty = TensorType::new(*dtype, shape.iter().map(|d| Dim::from(*d)).collect::<Vec<_>>());
+            format!("{name}: {ty}")
+        };
+        let row = s.fields.iter().map(field).collect::<Vec<_>>().join(", ");
+        SourceDocumentation { name: s.name, folder: s.folder, row, doc: s.doc }
+    })
+}
 
 /// A checked `data` item.
 #[derive(Debug)]
@@ -326,6 +353,12 @@ impl Checker<'_> {
                 self.fail(Code::BadRow, error.span, message)
             }
         }
+    }
+
+    /// The names of a row's fields.
+    pub(crate) fn field_names(&self, data: &str) -> Vec<String> {
+        let outputs = self.rows.get(data).map(|row| &row.graph.outputs);
+        outputs.into_iter().flatten().map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn data_index(&self, data: &str) -> Option<usize> {

@@ -85,9 +85,18 @@ impl Checker<'_> {
         path
     }
 
-    /// The innermost path that exists already, for nodes that need none of their own.
-    pub(crate) fn visible_path(&self) -> Rc<str> {
-        self.frames.iter().rev().find_map(|f| f.path.clone()).unwrap_or_else(|| Rc::from(""))
+    /// The path of a node made here: that of the innermost instance, and the `fn` that it calls, `Cnn.relu`. A `fn` within a `fn`
+    /// adds nothing.
+    pub(crate) fn node_path(&self) -> String {
+        let known = self.frames.iter().rposition(|f| f.path.is_some());
+        let called = self.frames.get(known.map_or(0, |i| i + 1)).map(|f| &*f.name);
+        let instance = known.and_then(|i| self.frames.get(i));
+        match (instance.and_then(|f| f.path.as_deref()), called) {
+            (Some(path), Some(_)) if instance.is_some_and(|f| f.flat) => path.to_owned(),
+            (Some(""), Some(called)) | (None, Some(called)) => called.to_owned(),
+            (Some(path), Some(called)) => format!("{path}.{called}"),
+            (path, None) => path.unwrap_or_default().to_owned(),
+        }
     }
 
     /// A fresh path in the innermost body: `name`, `name_2`, … with the turns of the loops around it.

@@ -4,7 +4,7 @@ use super::scope::Scope;
 use super::value::Value;
 use super::{Checker, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
-use crate::graph::op::{Binary, Op, Reduction, Unary};
+use crate::graph::op::Op;
 use crate::graph::{DType, NodeId, TensorType};
 use std::collections::HashSet;
 use weft_grammar::Span;
@@ -17,6 +17,8 @@ pub struct Loss {
     /// `loss`, or `STEP.loss`
     pub figure: String,
     pub mean: NodeId,
+    /// What the mean was divided by: the number of elements, or the sum of their weights.
+    pub count: NodeId,
     pub span: Span,
 }
 
@@ -39,19 +41,7 @@ impl Checker<'_> {
         taken.push(figure.clone());
         let span = expr.span;
         let value = self.expr(expr, scope)?;
-        let (value, weight) = match &value {
-            Value::Record(fields) => {
-                let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
-                match (field("loss"), field("weight"), fields.len()) {
-                    (Some(loss), Some(weight), 2) => (loss, Some((weight, span))),
-                    _ => {
-                        let message = "a loss that is a record has the fields `loss` and `weight`";
-                        return self.fail(Code::BadLoss, span, message);
-                    }
-                }
-            }
-            _ => (value, None),
-        };
+        let (value, weight) = self.weighted(value, span)?;
         let Value::Tensor(tensor) = value else {
             return self.fail(Code::BadLoss, span, format!("a loss is a tensor, not {}", value.kind()));
         };
@@ -69,9 +59,20 @@ impl Checker<'_> {
         let scalar = TensorType::scalar(DType::F32);
         self.accumulate(&format!("{base}.sum"), &sum, &scalar, span)?;
         self.accumulate(&format!("{base}.count"), &count, &scalar, span)?;
-        let mean = self.binary(BinaryOperator::Div, (sum, span), (count, span), span)?;
+        let mean = self.binary(BinaryOperator::Div, (sum, span), (count.clone(), span), span)?;
         let mean = self.as_tensor(&mean, DType::F32, span)?;
-        Ok(Loss { figure, mean: mean.node, span })
+        let count = self.as_tensor(&count, DType::F32, span)?;
+        Ok(Loss { figure, mean: mean.node, count: count.node, span })
+    }
+
+    /// A loss and, where it is `{ loss, weight }`, the weight of each of its elements.
+    pub(crate) fn weighted(&mut self, value: Value, span: Span) -> Result<(Value, Option<(Value, Span)>)> {
+        let Value::Record(fields) = &value else { return Ok((value, None)) };
+        let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
+        match (field("loss"), field("weight"), fields.len()) {
+            (Some(loss), Some(weight), 2) => Ok((loss, Some((weight, span)))),
+            _ => self.fail(Code::BadLoss, span, "a loss that is a record has the fields `loss` and `weight`"),
+        }
     }
 
     /// The weights that a loss moves: what it depends on, less what is held, frozen or not in `over`.
@@ -155,9 +156,16 @@ impl Checker<'_> {
         Ok(weights)
     }
 
-    pub(crate) fn gradients(&mut self, y: NodeId, wrt: &[NodeId], span: Span) -> Result<Vec<NodeId>> {
+    /// The gradient of `y`, weighted by `seed` where there is one.
+    pub(crate) fn gradients(
+        &mut self,
+        y: NodeId,
+        seed: Option<NodeId>,
+        wrt: &[NodeId],
+        span: Span,
+    ) -> Result<Vec<NodeId>> {
         self.place(span);
-        match crate::grad::gradient(&mut self.context.builder, y, None, wrt) {
+        match crate::grad::gradient(&mut self.context.builder, y, seed, wrt) {
             Ok(nodes) => Ok(nodes),
             Err(error) => {
                 let mut diagnostic = Diagnostic::error(Code::NoGradient, error.span, error.message);
@@ -167,70 +175,6 @@ impl Checker<'_> {
                 Err(self.report(diagnostic))
             }
         }
-    }
-
-    /// Clips by value, then by the norm of all gradients together.
-    pub(crate) fn clipped(
-        &mut self,
-        gradients: Vec<NodeId>,
-        value: Option<f64>,
-        norm: Option<f64>,
-        span: Span,
-    ) -> Result<Vec<NodeId>> {
-        self.place(span);
-        let mut gradients = gradients;
-        if let Some(limit) = value {
-            for gradient in &mut gradients {
-                let result = self.clip_value(*gradient, limit);
-                *gradient = self.built(result, span)?;
-            }
-        }
-        if let Some(limit) = norm {
-            let result = self.clip_norm(&gradients, limit);
-            gradients = self.built(result, span)?;
-        }
-        Ok(gradients)
-    }
-
-    fn clip_value(&mut self, x: NodeId, limit: f64) -> std::result::Result<NodeId, crate::graph::TypeError> {
-        let b = &mut self.context.builder;
-        let ty = b.ty(x).clone();
-        let (high, low) = (b.full(limit, &ty)?, b.full(-limit, &ty)?);
-        let below = b.binary(Binary::Min, x, high)?;
-        b.binary(Binary::Max, below, low)
-    }
-
-    /// g · limit / max(norm, limit): unchanged while the norm is within the limit.
-    fn clip_norm(
-        &mut self,
-        all: &[NodeId],
-        limit: f64,
-    ) -> std::result::Result<Vec<NodeId>, crate::graph::TypeError> {
-        let b = &mut self.context.builder;
-        let mut total: Option<NodeId> = None;
-        for &x in all {
-            let x = b.cast(x, DType::F32)?;
-            let square = b.binary(Binary::Mul, x, x)?;
-            let axes: Vec<usize> = (0..b.ty(square).rank()).collect();
-            let sum = b.reduce(Reduction::Sum, square, &axes)?;
-            total = Some(match total {
-                None => sum,
-                Some(total) => b.binary(Binary::Add, total, sum)?,
-            });
-        }
-        let Some(total) = total else { return Ok(Vec::new()) };
-        let norm = b.unary(Unary::Sqrt, total)?;
-        let limit = b.constant(limit, DType::F32)?;
-        let larger = b.binary(Binary::Max, norm, limit)?;
-        let factor = b.binary(Binary::Div, limit, larger)?;
-        let mut clipped = Vec::new();
-        for &x in all {
-            let ty = b.ty(x).clone();
-            let factor = b.cast(factor, ty.dtype)?;
-            let factor = b.broadcast_to(factor, &ty.shape)?;
-            clipped.push(b.binary(Binary::Mul, x, factor)?);
-        }
-        Ok(clipped)
     }
 }
 

@@ -1,15 +1,19 @@
-//! Metrics: parts that are summed over an epoch, and a value that is computed from the sums once.
+//! Metrics: parts that are summed over an epoch, rows that are collected over it, and a value that is computed from both once.
+//!
+//! A `sum` is an accumulator that each batch adds to. What is collected leaves the steps and the evaluation as an output, the runtime
+//! keeps the rows of all batches, and the report takes them as an input. There the batch is the whole epoch: the symbol `batch` is
+//! the count of all its rows, so that a metric's types mean the same in both places.
 
 use super::scope::Scope;
 use super::value::Value;
 use super::{CallSite, Checker, Reported, Result};
 use super::{names::Global, shape::Signature};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
-use crate::graph::{DType, TensorType};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_name};
+use crate::graph::{DType, Dim, NodeId, Op, TensorType};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, BinaryOperator, ExprKind, MetricStatement};
-use weft_runtime::program::VariableKind;
+use weft_runtime::program::{InputSource, VariableKind};
 
 /// One figure of a `measure`.
 #[derive(Debug)]
@@ -26,11 +30,33 @@ enum MeasuredKind {
         metric: Rc<ast::Metric>,
         scope: Scope,
         span: Span,
-        sums: Vec<(String, String, TensorType)>,
-        failed: Vec<Span>,
+        parts: Parts,
     },
     /// The mean of a tensor.
-    Mean { sum: String, count: String, span: Span },
+    Mean {
+        sum: String,
+        count: String,
+        span: Span,
+    },
+}
+
+/// What a metric's statements left for its value.
+#[derive(Debug, Default)]
+struct Parts {
+    /// Accumulators by the names of the sums.
+    sums: Vec<(String, String, TensorType)>,
+    /// Inputs of the report by the names of what is collected, with the type of a whole epoch.
+    collected: Vec<(String, String, TensorType)>,
+    /// The statements that need the whole epoch.
+    failed: Vec<Span>,
+}
+
+/// A name's place in one of the lists of [`Parts`].
+fn part<'p>(
+    parts: &'p [(String, String, TensorType)],
+    name: &ast::Name,
+) -> Option<(&'p str, &'p TensorType)> {
+    parts.iter().find(|(n, _, _)| *n == name.text).map(|(_, path, ty)| (path.as_str(), ty))
 }
 
 impl Checker<'_> {
@@ -58,8 +84,7 @@ impl Checker<'_> {
                 None => {
                     let mut names = self.metric_names(scope.home());
                     names.extend(self.visible(scope).iter().map(|n| n.to_string()));
-                    let hint =
-                        did_you_mean(name, names.iter().map(String::as_str)).filter(|h| h.starts_with("did"));
+                    let hint = did_you_mean_name(name, names.iter().map(String::as_str));
                     let message = format!("no metric is called `{name}`");
                     return Err(
                         self.report(Diagnostic::error(Code::UnknownName, callee.span, message).hint_if(hint))
@@ -69,13 +94,14 @@ impl Checker<'_> {
             }
         }
         let value = self.expr(expr, scope)?;
+        let (value, weight) = self.weighted(value, expr.span)?;
         let tensor = self.as_tensor(&value, DType::F32, expr.span)?;
         let default = match &callee.kind {
             ExprKind::Name(name) => name.as_str(),
             _ => "measure",
         };
         let name = unique(alias.map_or(default, |a| a.text.as_str()), taken);
-        let (sum, count) = self.mean_parts(Value::Tensor(tensor), None, expr.span)?;
+        let (sum, count) = self.mean_parts(Value::Tensor(tensor), weight, expr.span)?;
         let path = |part: &str| format!("{base}{name}.{part}");
         let (sum_path, count_path) = (path("sum"), path("count"));
         self.accumulate(&sum_path, &sum, &TensorType::scalar(DType::F32), expr.span)?;
@@ -116,41 +142,22 @@ impl Checker<'_> {
             self.bind_inputs(&metric.params, arguments, callee, span, &inner, &mut Signature::default());
         let result = result.and_then(|_| self.metric_parts(metric, &inner, &format!("{base}{name}")));
         self.calls.pop();
-        let (sums, failed) = result?;
+        let parts = result?;
         self.lint_metric(callee, span, &inner);
         Ok(Measured {
             name,
             higher,
-            kind: MeasuredKind::Metric { metric: metric.clone(), scope: inner, span, sums, failed },
+            kind: MeasuredKind::Metric { metric: metric.clone(), scope: inner, span, parts },
         })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn metric_parts(
-        &mut self,
-        metric: &ast::Metric,
-        scope: &Scope,
-        base: &str,
-    ) -> Result<(Vec<(String, String, TensorType)>, Vec<Span>)> {
+    fn metric_parts(&mut self, metric: &ast::Metric, scope: &Scope, base: &str) -> Result<Parts> {
         let body = scope.inner();
-        let (mut sums, mut failed) = (Vec::new(), Vec::new());
+        let mut parts = Parts::default();
         for statement in &metric.statements {
             match statement {
                 MetricStatement::Sum { name, ty, value } => {
-                    let part = match self.expr(value, &body) {
-                        Ok(part) => part,
-                        Err(reported) => {
-                            // Perhaps because of a statement that failed in silence: let it speak.
-                            for statement in &metric.statements {
-                                if let MetricStatement::Statement(s) = statement
-                                    && failed.contains(&s.span)
-                                {
-                                    let _ = self.statement(s, &body);
-                                }
-                            }
-                            return Err(reported);
-                        }
-                    };
+                    let part = self.part_value(metric, value, &body, &parts)?;
                     let ty = match ty {
                         Some(ty) => self.constant_type(ty, &body, &name.text)?,
                         None => {
@@ -167,10 +174,14 @@ impl Checker<'_> {
                     let path = format!("{base}.{}", name.text);
                     self.accumulate(&path, &part, &ty, value.span)?;
                     body.bind(&name.text, Value::Elsewhere(Rc::from(name.text.as_str())), name.span);
-                    sums.push((name.text.clone(), path, ty));
+                    parts.sums.push((name.text.clone(), path, ty));
                 }
-                MetricStatement::Collect { name, .. } => {
-                    return self.fail(Code::LaterEdition, name.span, "`collect` comes in a later edition");
+                MetricStatement::Collect { name, ty, value } => {
+                    let rows = self.part_value(metric, value, &body, &parts)?;
+                    let path = format!("{base}.{}", name.text);
+                    let ty = self.collect(&path, name, ty.as_ref(), (rows, value.span), &body)?;
+                    body.bind(&name.text, Value::Elsewhere(Rc::from(name.text.as_str())), name.span);
+                    parts.collected.push((name.text.clone(), path, ty));
                 }
                 MetricStatement::Value(_) => {}
                 MetricStatement::Statement(statement) => {
@@ -179,7 +190,7 @@ impl Checker<'_> {
                     let result = self.statement(statement, &body);
                     self.muted -= 1;
                     if result.is_err() {
-                        failed.push(statement.span);
+                        parts.failed.push(statement.span);
                     }
                 }
             }
@@ -188,7 +199,70 @@ impl Checker<'_> {
             let message = format!("the metric `{}` has no `value = …`", metric.name.text);
             return self.fail(Code::MissingArgument, metric.name.span, message);
         }
-        Ok((sums, failed))
+        Ok(parts)
+    }
+
+    /// What a batch gives to a sum or a collection.
+    fn part_value(
+        &mut self,
+        metric: &ast::Metric,
+        value: &ast::Expr,
+        body: &Scope,
+        parts: &Parts,
+    ) -> Result<Value> {
+        let result = self.expr(value, body);
+        if result.is_err() {
+            // Perhaps because of a statement that failed in silence: let it speak.
+            for statement in &metric.statements {
+                if let MetricStatement::Statement(s) = statement
+                    && parts.failed.contains(&s.span)
+                {
+                    let _ = self.statement(s, body);
+                }
+            }
+        }
+        result
+    }
+
+    /// Gives a batch's rows to the runtime; their type over an epoch.
+    fn collect(
+        &mut self,
+        path: &str,
+        name: &ast::Name,
+        ty: Option<&ast::Type>,
+        (rows, span): (Value, Span),
+        scope: &Scope,
+    ) -> Result<TensorType> {
+        let node = match ty {
+            None => self.as_tensor(&rows, DType::F32, span)?.node,
+            Some(ty) => {
+                let ty = self.stated_type(ty, scope)?;
+                match self.fitted(&rows, &ty, span) {
+                    Ok(node) => node,
+                    Err(None) => return Err(Reported),
+                    Err(Some(why)) => {
+                        let message = format!("what `{}` collects is {ty}; {why}", name.text);
+                        return self.fail(Code::ResultMismatch, span, message);
+                    }
+                }
+            }
+        };
+        let ty = self.context.builder.ty(node).clone();
+        let constant = |dims: &[Dim]| dims.iter().all(|d| d.as_constant().is_some());
+        let fits = match ty.shape.split_first() {
+            Some((first, row)) => rows_of_batch(first).is_some() && constant(row),
+            None => false,
+        };
+        if !fits {
+            return self.fail_hint(
+                Code::ResultMismatch,
+                span,
+                format!("`collect` gathers rows, but `{}` is {ty}", name.text),
+                "its first axis must run over the batch, the others must be constant; a total is a `sum`",
+            );
+        }
+        self.context.output(path, node);
+        Ok(ty)
     }
 
     /// variable += part
@@ -268,53 +342,87 @@ impl Checker<'_> {
         self.binary(BinaryOperator::Div, (sum, span), (count, span), span)
     }
 
-    /// A figure's value, in the report entry.
-    pub(crate) fn figure(&mut self, measured: &Measured) -> Result {
+    /// A figure in the report entry: its name and value; several when the metric's value is a record.
+    pub(crate) fn figure(&mut self, measured: &Measured) -> Result<Vec<(String, NodeId)>> {
+        let name = &measured.name;
         match &measured.kind {
-            MeasuredKind::Mean { sum, count, span } => self.ratio(sum, count, *span),
-            MeasuredKind::Metric { metric, scope, span, sums, failed } => {
+            MeasuredKind::Mean { sum, count, span } => {
+                let mean = self.ratio(sum, count, *span)?;
+                let mean = self.as_tensor(&mean, DType::F32, *span)?;
+                Ok(vec![(name.clone(), mean.node)])
+            }
+            MeasuredKind::Metric { metric, scope, span, parts } => {
                 self.calls.push(CallSite { span: *span, name: Rc::from(metric.name.text.as_str()) });
-                let result = self.metric_value(metric, scope, *span, sums, failed);
+                let start = self.context.builder.graph.nodes.len();
+                let result = self.metric_value(metric, scope, *span, parts);
+                let result = result.and_then(|(value, at)| match value {
+                    Value::Record(fields) => fields
+                        .iter()
+                        .map(|(field, value)| {
+                            Ok((format!("{name}.{field}"), self.figure_node(value, at, parts, start)?))
+                        })
+                        .collect(),
+                    value => Ok(vec![(name.clone(), self.figure_node(&value, at, parts, start)?)]),
+                });
                 self.calls.pop();
                 result
             }
         }
     }
 
+    /// One figure as f32; `start`: the first node that the metric made.
+    fn figure_node(&mut self, value: &Value, span: Span, parts: &Parts, start: usize) -> Result<NodeId> {
+        let tensor = self.as_tensor(value, DType::F32, span)?;
+        let ty = self.tensor_type(tensor);
+        if ty.rank() > 2 || ty.shape.iter().any(|d| d.as_constant().is_none()) {
+            let message = format!("the value of a metric is a number, a vector or a table, but this is {ty}");
+            return self.fail(Code::ResultMismatch, span, message);
+        }
+        let whole = |ty: &TensorType| !ty.shape.iter().any(of_batch);
+        let nodes = self.context.builder.graph.nodes.get(start..).unwrap_or_default();
+        let counts = |op: &Op| matches!(op, Op::DimValue(dim) if of_batch(dim));
+        if parts.collected.is_empty() && nodes.iter().any(|n| counts(&n.op) || !whole(&n.ty)) {
+            return self.fail_hint(
+                Code::ResultMismatch,
+                span,
+                "the value of a metric speaks of the whole epoch, which a batch's dims don't know",
+                "add up what differs from batch to batch: `sum count = n`",
+            );
+        }
+        self.place(span);
+        let cast = self.context.builder.cast(tensor.node, DType::F32);
+        self.built(cast, span)
+    }
+
+    /// What `value = …` says, and where.
     fn metric_value(
         &mut self,
         metric: &ast::Metric,
         scope: &Scope,
         span: Span,
-        sums: &[(String, String, TensorType)],
-        failed: &[Span],
-    ) -> Result {
+        parts: &Parts,
+    ) -> Result<(Value, Span)> {
         // The configuration and constant dims are known here too; the step's tensors are not, which `readable` tells.
         let body = scope.inner();
         let mut result = Err(Reported);
         for statement in &metric.statements {
             match statement {
                 MetricStatement::Sum { name, .. } => {
-                    let Some((_, path, ty)) = sums.iter().find(|(n, _, _)| *n == name.text) else { continue };
+                    let Some((path, ty)) = part(&parts.sums, name) else { continue };
                     self.place(span);
                     let node = self.context.read(path, ty);
                     let node = self.built(node, span)?;
                     let tensor = self.tensor(node);
                     body.bind(&name.text, tensor, name.span);
                 }
-                MetricStatement::Collect { .. } => {}
-                MetricStatement::Value(value) => {
-                    let figure = self.expr(value, &body)?;
-                    let tensor = self.as_tensor(&figure, DType::F32, value.span)?;
-                    let ty = self.tensor_type(tensor);
-                    if ty != TensorType::scalar(DType::F32) {
-                        let message = format!("the value of a metric is an f32 scalar, but this is {ty}");
-                        return self.fail(Code::ResultMismatch, value.span, message);
-                    }
-                    result = Ok(Value::Tensor(tensor));
+                MetricStatement::Collect { name, .. } => {
+                    let Some((path, ty)) = part(&parts.collected, name) else { continue };
+                    let tensor = self.collected(path, ty, span)?;
+                    body.bind(&name.text, tensor, name.span);
                 }
+                MetricStatement::Value(value) => result = self.expr(value, &body).map(|v| (v, value.span)),
                 MetricStatement::Statement(statement) => {
-                    let quiet = !failed.contains(&statement.span);
+                    let quiet = !parts.failed.contains(&statement.span);
                     self.muted += usize::from(quiet);
                     let done = self.statement(statement, &body);
                     self.muted -= usize::from(quiet);
@@ -329,6 +437,37 @@ impl Checker<'_> {
         }
         result
     }
+
+    /// The rows of an epoch, as an input of the report. Their axes begin with the rows of the data, so that they bind `batch`.
+    fn collected(&mut self, path: &str, ty: &TensorType, span: Span) -> Result {
+        let Some((first, row)) = ty.shape.split_first() else { return Err(Reported) };
+        let each = rows_of_batch(first).ok_or(Reported)?;
+        let mut shape = vec![Dim::symbol(BATCH)];
+        if each != 1 {
+            shape.push(Dim::constant(each));
+        }
+        shape.extend_from_slice(row);
+        self.place(span);
+        let node = self.context.input(path, TensorType::new(ty.dtype, shape), InputSource::Collected);
+        let node = self.built(node, span)?;
+        let node = self.context.builder.reshape(node, &ty.shape);
+        let node = self.built(node, span)?;
+        Ok(self.tensor(node))
+    }
+}
+
+/// The symbol of a batch's rows.
+pub(crate) const BATCH: &str = "batch";
+
+/// How many rows of a collection each row of the batch gives.
+fn rows_of_batch(extent: &Dim) -> Option<i64> {
+    extent.exact_div(&Dim::symbol(BATCH))?.as_constant().filter(|each| *each > 0)
+}
+
+fn of_batch(dim: &Dim) -> bool {
+    let mut found = false;
+    dim.symbols(&mut |symbol| found |= **symbol == *BATCH);
+    found
 }
 
 /// The name, numbered when it is taken.

@@ -55,7 +55,6 @@ mod context;
 mod data;
 mod expr;
 mod layer;
-mod lint;
 mod loss;
 mod metric;
 mod model;
@@ -70,12 +69,15 @@ mod std;
 mod trail;
 mod train;
 pub mod typed;
+mod update;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
 pub use builtins::{Documentation, documentation};
+pub use data::{SourceDocumentation, sources};
+pub use std::library;
 pub use typed::TypedSpec;
 
 use crate::diagnostics::{Code, Diagnostic, Severity, Sources};
@@ -245,9 +247,7 @@ impl<'a> Checker<'a> {
         self.predictions(home);
         self.loads(home);
         self.unused_overrides();
-        let resolution = self.resolve(home);
-        self.lint_items(home, &resolution);
-        self.settle_doubts();
+        self.resolve(home);
     }
 
     fn finish(mut self, main: &str) -> Checked {
@@ -357,7 +357,7 @@ impl<'a> Checker<'a> {
     /// What the builder's helpers make next belongs to `span` and to the current instance.
     pub(crate) fn place(&mut self, span: Span) {
         self.context.builder.span = self.user_span(span);
-        self.context.builder.path = ::std::sync::Arc::from(self.visible_path().as_ref());
+        self.context.builder.path = ::std::sync::Arc::from(self.node_path());
     }
 
     /// Turns a builder's error into a diagnostic.

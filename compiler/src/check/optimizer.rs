@@ -2,9 +2,11 @@
 
 use super::layer::{Frame, Slots};
 use super::scope::Scope;
+use super::update::Plateau;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Item, Value};
 use super::{CallSite, Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::graph::op::Binary;
 use crate::graph::{DType, NodeId, TensorType};
 use std::rc::Rc;
 use weft_grammar::Span;
@@ -17,9 +19,14 @@ pub struct Optimizer {
     item: Rc<Item>,
     bound: Vec<Bound>,
     rules: Vec<Rule>,
+    /// The least rate, where the training reduces rates.
+    reduced: Option<f64>,
     pub shown: String,
     span: Span,
 }
+
+/// The parameter that `reduce rate` reduces.
+const RATE: &str = "rate";
 
 #[derive(Debug)]
 struct Rule {
@@ -38,6 +45,7 @@ impl Checker<'_> {
         &mut self,
         using: &ast::Expr,
         groups: &[ast::GroupRule],
+        plateau: Option<&Plateau<'_>>,
         scope: &Scope,
     ) -> Result<Optimizer> {
         let value = self.expr(using, scope)?;
@@ -64,16 +72,36 @@ impl Checker<'_> {
             Given::Configuration(bound) => bound.to_vec(),
             _ => self.configure(&item, Vec::new(), using.span)?,
         };
+        let params = &item.callable.params;
+        if let Some(plateau) = plateau
+            && !params.iter().any(|p| p.name.text == RATE)
+        {
+            let message = format!("`{}` has no parameter `rate` that could be reduced", item.name());
+            self.report(
+                Diagnostic::error(Code::BadOptimizer, using.span, message)
+                    .related(plateau.span, "asked for here"),
+            );
+            return Err(Reported);
+        }
+        for (param, bound) in params.iter().zip(&bound) {
+            self.sound_number(param, &bound.value, bound.span)?;
+        }
         let mut rules = Vec::new();
+        let mut failed = false;
         for group in groups {
             let Some(place) = item.callable.params.iter().position(|p| p.name.text == group.key.text) else {
                 let hint =
                     did_you_mean(&group.key.text, item.callable.params.iter().map(|p| p.name.text.as_str()));
                 let message = format!("`{}` has no parameter `{}`", item.name(), group.key.text);
                 self.report(Diagnostic::error(Code::BadGroup, group.key.span, message).hint_if(hint));
+                failed = true;
                 continue;
             };
-            let value = self.expr(&group.value, scope)?;
+            let value = self.expr(&group.value, scope);
+            let Ok(value) = value.and_then(|value| self.group_value(&item, place, value, group)) else {
+                failed = true;
+                continue;
+            };
             rules.push(Rule {
                 place,
                 value,
@@ -83,7 +111,73 @@ impl Checker<'_> {
                 matched: false,
             });
         }
-        Ok(Optimizer { item, bound, rules, shown, span: using.span })
+        if failed {
+            return Err(Reported);
+        }
+        let reduced = plateau.map(|plateau| plateau.min_rate);
+        Ok(Optimizer { item, bound, rules, reduced, shown, span: using.span })
+    }
+
+    /// A rule's value is of the parameter's kind, or a schedule where a number is.
+    fn group_value(
+        &mut self,
+        item: &Item,
+        place: usize,
+        value: Value,
+        group: &ast::GroupRule,
+    ) -> Result<Value> {
+        let (Some(param), at) = (item.callable.params.get(place), group.value.span) else {
+            return Err(Reported);
+        };
+        let what = format!("`{}` of `{}`", param.name.text, item.name());
+        if group.multiply && !value.is_number() && !matches!(value, Value::Function(_)) {
+            let message = format!("{what} is multiplied by a number, not {}", value.kind());
+            return self.fail(Code::BadGroup, at, message);
+        }
+        let numeric = param.ty.as_ref().is_some_and(|ty| ty.is_kind("float") || ty.is_kind("schedule"));
+        let value = match &param.ty {
+            Some(ty) if !(numeric && matches!(value, Value::Function(_))) => {
+                self.of_kind(ty, value, at, &what)?
+            }
+            _ => value,
+        };
+        self.sound_number(param, &value, at)?;
+        Ok(value)
+    }
+
+    /// Numbers that go by these names have bounds in every optimizer.
+    fn sound_number(&mut self, param: &ast::Param, value: &Value, at: Span) -> Result<()> {
+        let Some(number) = value.as_float() else { return Ok(()) };
+        let (fits, needed) = match param.name.text.as_str() {
+            RATE | "decay" | "eps" => (number >= 0.0 && number.is_finite(), "0 or more"),
+            "momentum" | "beta1" | "beta2" | "smoothing" => {
+                ((0.0..1.0).contains(&number), "a share: 0 or more, and less than 1")
+            }
+            _ => return Ok(()),
+        };
+        match fits {
+            true => Ok(()),
+            false => {
+                let message = format!("`{}` is {needed}, not {}", param.name.text, value.show());
+                self.fail(Code::BadKeyValue, at, message)
+            }
+        }
+    }
+
+    /// The rate at this step before group rules, if it is one that changes.
+    pub(crate) fn rate(&mut self, mut optimizer: Optimizer) -> Result<Option<NodeId>> {
+        let place = optimizer.item.callable.params.iter().position(|p| p.name.text == RATE);
+        let Some(place) = place else { return Ok(None) };
+        let constant = optimizer.bound.get(place).is_none_or(|bound| bound.value.is_number());
+        if constant && optimizer.reduced.is_none() {
+            return Ok(None);
+        }
+        optimizer.rules.clear();
+        self.schedules(&mut optimizer)?;
+        let values = self.grouped(&mut optimizer, "")?;
+        let Some((value, span)) = values.get(place) else { return Ok(None) };
+        let rate = self.as_tensor(value, DType::F32, *span)?;
+        Ok(Some(rate.node))
     }
 
     /// Moves every weight by its gradient.
@@ -127,16 +221,17 @@ impl Checker<'_> {
 
     /// Asks each parameter that is a schedule for its value at this step; once for all weights.
     fn schedules(&mut self, optimizer: &mut Optimizer) -> Result<()> {
-        for bound in &mut optimizer.bound {
-            let Value::Function(schedule) = &bound.value else { continue };
+        let bound = optimizer.bound.iter_mut().map(|bound| (&mut bound.value, bound.span));
+        let rules = optimizer.rules.iter_mut().map(|rule| (&mut rule.value, rule.span));
+        for (value, span) in bound.chain(rules) {
+            let Value::Function(schedule) = &*value else { continue };
             let schedule = schedule.clone();
-            let span = bound.span;
             let step = self.step_number(span)?;
             let epoch = self.clock("epoch", DType::F32, InputSource::Epoch, span)?;
             let total = self.clock("total", DType::I64, InputSource::TotalSteps, span)?;
             let arguments = [step, epoch, total].map(|value| Argument { name: None, value, span }).to_vec();
-            let value = self.apply(&schedule, arguments, span, None)?;
-            let fits = match &value {
+            let now = self.apply(&schedule, arguments, span, None)?;
+            let fits = match &now {
                 Value::Tensor(t) => {
                     let ty = self.tensor_type(*t);
                     ty.rank() == 0 && ty.dtype.is_float()
@@ -147,9 +242,29 @@ impl Checker<'_> {
                 let message = format!("the schedule `{}` must give a float scalar", schedule.name());
                 return self.fail(Code::BadOptimizer, span, message);
             }
-            bound.value = value;
+            *value = now;
         }
         Ok(())
+    }
+
+    /// rate · factor, but no less than the least rate, unless the rate is below that anyway.
+    fn reduced(&mut self, rate: &(Value, Span), least: f64) -> Result {
+        let (_, span) = *rate;
+        let factor = self.clock("rate_factor", DType::F32, InputSource::RateFactor, span)?;
+        let lower = self.binary(BinaryOperator::Mul, rate.clone(), (factor, span), span)?;
+        if least == 0.0 {
+            return Ok(lower);
+        }
+        let (lower, rate) =
+            (self.as_tensor(&lower, DType::F32, span)?, self.as_tensor(&rate.0, DType::F32, span)?);
+        self.place(span);
+        let b = &mut self.context.builder;
+        let bounded = b.constant(least, DType::F32).and_then(|least| {
+            let floor = b.binary(Binary::Min, rate.node, least)?;
+            b.binary(Binary::Max, lower.node, floor)
+        });
+        let bounded = self.built(bounded, span)?;
+        Ok(self.tensor(bounded))
     }
 
     fn optimize_one(
@@ -202,7 +317,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// The parameters for one weight: group rules in order, then `with decay = false`.
+    /// The parameters for one weight: group rules in order, then `with decay = false`, then what reduces the rate.
     fn grouped(&mut self, optimizer: &mut Optimizer, path: &str) -> Result<Vec<(Value, Span)>> {
         let mut values: Vec<(Value, Span)> =
             optimizer.bound.iter().map(|b| (b.value.clone(), b.span)).collect();
@@ -233,6 +348,12 @@ impl Checker<'_> {
                     slot.0 = Value::Float(0.0);
                 }
             }
+        }
+        if let Some(least) = optimizer.reduced
+            && let Some(place) = optimizer.item.callable.params.iter().position(|p| p.name.text == RATE)
+            && let Some(slot) = values.get_mut(place)
+        {
+            slot.0 = self.reduced(slot, least)?;
         }
         Ok(values)
     }

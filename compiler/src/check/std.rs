@@ -17,6 +17,7 @@ library!(
     "attention",
     "batch_norm",
     "binary_cross_entropy",
+    "binary_metrics",
     "combine",
     "confusion",
     "conv",
@@ -31,6 +32,7 @@ library!(
     "norms",
     "pooling",
     "positions",
+    "ranking",
     "recurrent",
     "reductions",
     "regression_losses",
@@ -42,6 +44,11 @@ library!(
     "shapes",
     "softmax",
 );
+
+/// The files of the library: (name, text).
+pub fn library() -> &'static [(&'static str, &'static str)] {
+    FILES
+}
 
 /// The names that a library file declares at its top level read off the item keywords at the start
 /// of a line: the library is formatted, so that no parsing is needed to find a name.

@@ -6,22 +6,23 @@
 use super::context::Context;
 use super::layer::Frame;
 use super::loss::Loss;
-use super::metric::Measured;
+use super::metric::{BATCH, Measured};
 use super::names::{Global, ItemRef};
 use super::scope::Scope;
 use super::typed;
+use super::update::{Clip, Move, Plateau};
 use super::value::Value;
 use super::{Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::{Dim, NodeId};
 use std::collections::HashSet;
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DottedName, TrainClause, TrainClauseKind};
-use weft_runtime::program::{Figure, Training, VariableKind, Watch};
+use weft_runtime::program::{Figure, ReduceRate, Training, VariableKind, Watch};
 
 /// The keys of a `train` block.
-const KEYS: &[&str] = &["batch", "epochs", "seed", "shuffle", "clip_norm", "clip_value"];
+const KEYS: &[&str] = &["batch", "accumulate", "epochs", "seed", "shuffle"];
 
 /// What the keys say.
 #[derive(Clone, Debug)]
@@ -30,8 +31,7 @@ struct Keys {
     epochs: usize,
     seed: u64,
     shuffle: bool,
-    clip_norm: Option<f64>,
-    clip_value: Option<f64>,
+    accumulate: usize,
 }
 
 /// A block, sorted by what its clauses are.
@@ -44,6 +44,10 @@ struct Plan<'t> {
     lets: Vec<&'t TrainClause>,
     steps: Vec<Step<'t>>,
     frozen: Vec<&'t DottedName>,
+    clips: Vec<Clip>,
+    /// The share of the past in averages of weights, and where it is asked for.
+    average: Option<(f64, Span)>,
+    plateau: Option<Plateau<'t>>,
 }
 
 /// A `step` block, or the whole of a block without any.
@@ -53,6 +57,27 @@ struct Step<'t> {
     lets: Vec<&'t TrainClause>,
     minimize: Vec<&'t TrainClause>,
     measure: Vec<&'t (Option<ast::Name>, ast::Expr)>,
+    clips: Vec<Clip>,
+}
+
+/// Each optimizer, as it is shown, with the weights that it moved.
+type Moved = Vec<(String, Vec<String>)>;
+
+/// What a step's entry does with its gradients.
+enum StepOutcome<'t> {
+    Moved(Moved),
+    /// They wait for the update's entry.
+    Gathered(Vec<Move<'t>>),
+}
+
+/// What the entries of a block tell about it.
+struct Entries {
+    figures: Vec<Figure>,
+    /// Each optimizer and how many weights it moves.
+    optimizers: Vec<(String, usize)>,
+    updates: Vec<String>,
+    rates: Option<String>,
+    averages: Vec<(String, String)>,
 }
 
 /// One figure of the report.
@@ -88,12 +113,13 @@ impl Checker<'_> {
     fn training(&mut self, home: usize, train: &ast::Train, name: String) -> Result<()> {
         let scope = Scope::of_file(home);
         let at = train.name.as_ref().map_or(Span { end: train.span.start + 5, ..train.span }, |n| n.span);
-        let mut keys =
-            Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, clip_norm: None, clip_value: None };
+        let mut keys = Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, accumulate: 1 };
         let mut seen: Vec<&ast::Name> = Vec::new();
         let (mut lets, mut measure, mut minimize) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut frozen, mut watches) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut clips, mut average, mut plateau) = (Vec::new(), None, None);
         let mut on = None;
+        let mut failed = self.repeated(&train.clauses).is_err();
         for clause in &train.clauses {
             match &clause.kind {
                 TrainClauseKind::On { data, fields } => on = Some((data, fields.as_ref())),
@@ -109,9 +135,26 @@ impl Checker<'_> {
                 TrainClauseKind::Let { .. } => lets.push(clause),
                 TrainClauseKind::Minimize { .. } => minimize.push(clause),
                 TrainClauseKind::Measure(list) => measure.extend(list),
-                TrainClauseKind::Step { name, clauses } => steps.push(self.step_block(name, clauses)),
+                TrainClauseKind::Step { name, clauses } => {
+                    let step = self.step_block(name, clauses, &scope);
+                    failed |= step.is_err();
+                    steps.extend(step);
+                }
                 TrainClauseKind::KeepBest(_) | TrainClauseKind::StopAfter { .. } => watches.push(clause),
                 TrainClauseKind::Freeze(names) => frozen.extend(names),
+                TrainClauseKind::Clip { by, limit } => {
+                    let clip = self.clip(*by, limit, &scope);
+                    failed |= clip.is_err();
+                    clips.extend(clip);
+                }
+                TrainClauseKind::Average(share) => {
+                    average = self.average_share(share, &scope).ok().map(|share| (share, clause.span));
+                    failed |= average.is_none();
+                }
+                TrainClauseKind::ReduceRate { factor, epochs, by, options } => {
+                    plateau = self.plateau(factor, epochs, by, options, clause.span, &scope).ok();
+                    failed |= plateau.is_none();
+                }
             }
         }
         keys.batch = self.options.batch.unwrap_or(keys.batch).max(1);
@@ -126,7 +169,7 @@ impl Checker<'_> {
             );
         };
         if steps.is_empty() {
-            steps.push(Step { name: None, lets: Vec::new(), minimize, measure });
+            steps.push(Step { name: None, lets: Vec::new(), minimize, measure, clips: Vec::new() });
         } else {
             if let Some(clause) = minimize.first() {
                 let message = "`minimize` stands beside `step` blocks";
@@ -151,10 +194,12 @@ impl Checker<'_> {
                 "write `minimize LOSS using adam(rate = 1e-3)`",
             );
         }
-        let plan = Plan { name, home, data, fields, keys, lets, steps, frozen };
+        let plan = Plan { name, home, data, fields, keys, lets, steps, frozen, clips, average, plateau };
         self.check_data(&plan)?;
-        let result = self.entries(&plan);
-        let (figures, optimizers) = result?;
+        let Entries { figures, optimizers, updates, rates, averages } = self.entries(&plan)?;
+        if failed {
+            return Err(Reported);
+        }
         let keep_best = watches.iter().rev().find_map(|c| match &c.kind {
             TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures, &plan)),
             _ => None,
@@ -163,11 +208,20 @@ impl Checker<'_> {
             TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &plan, &scope)),
             _ => None,
         });
-        let entry = |step: &Step<'_>| step_entry(&plan.name, step.name);
+        let reduce_rate = plan.plateau.map(|plateau| {
+            let watch = self.watch(plateau.by, &figures, &plan)?;
+            let Plateau { factor, epochs, cooldown, .. } = plateau;
+            Ok(ReduceRate { factor, epochs, watch, cooldown })
+        });
+        let entry = |step: &Step<'_>| step_entry(&plan.name, "step", step.name);
         let training = Training {
             name: plan.name.clone(),
             data: self.data_index(&plan.data.text).ok_or(Reported)?,
             steps: plan.steps.iter().map(entry).collect(),
+            accumulate: plan.keys.accumulate,
+            updates,
+            rates,
+            averages,
             evaluate: format!("{}.evaluate", plan.name),
             report: format!("{}.report", plan.name),
             batch: plan.keys.batch,
@@ -177,6 +231,7 @@ impl Checker<'_> {
             figures,
             keep_best: keep_best.transpose()?,
             stop_after: stop_after.transpose()?,
+            reduce_rate: reduce_rate.transpose()?,
         };
         self.typed.trainings.push(typed::Training {
             name: plan.name.clone(),
@@ -185,8 +240,8 @@ impl Checker<'_> {
             epochs: plan.keys.epochs,
             seed: plan.keys.seed,
             shuffle: plan.keys.shuffle,
-            clip_norm: plan.keys.clip_norm,
-            clip_value: plan.keys.clip_value,
+            accumulate: plan.keys.accumulate,
+            rules: self.rules(&train.clauses),
             optimizers,
             figures: training.figures.iter().map(|f| f.name.clone()).collect(),
         });
@@ -194,15 +249,58 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn step_block<'t>(&mut self, name: &'t ast::Name, clauses: &'t [TrainClause]) -> Step<'t> {
-        let mut step = Step { name: Some(name), lets: Vec::new(), minimize: Vec::new(), measure: Vec::new() };
+    /// A block says each of these things once.
+    fn repeated(&mut self, clauses: &[TrainClause]) -> Result<()> {
+        let mut seen: Vec<(&str, Span)> = Vec::new();
+        let mut result = Ok(());
+        for clause in clauses {
+            let words = match &clause.kind {
+                TrainClauseKind::On { .. } => "on",
+                TrainClauseKind::KeepBest(_) => "keep best",
+                TrainClauseKind::StopAfter { .. } => "stop after",
+                TrainClauseKind::Average(_) => "average weights",
+                TrainClauseKind::ReduceRate { .. } => "reduce rate",
+                _ => continue,
+            };
+            match seen.iter().find(|(other, _)| *other == words) {
+                Some((_, first)) => {
+                    let message = format!("`{words}` stands twice in this block");
+                    let diagnostic = Diagnostic::error(Code::Duplicate, clause.span, message);
+                    result = Err(self.report(diagnostic.related(*first, "first here")));
+                }
+                None => seen.push((words, clause.span)),
+            }
+        }
+        result
+    }
+
+    /// The clauses about updates as they are written, for the typed spec.
+    fn rules(&self, clauses: &[TrainClause]) -> Vec<String> {
+        use TrainClauseKind::{Average, Clip, ReduceRate};
+        let rules = clauses.iter().filter(|c| matches!(c.kind, Clip { .. } | Average(_) | ReduceRate { .. }));
+        rules.map(|c| self.sources.text(c.span).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    fn step_block<'t>(
+        &mut self,
+        name: &'t ast::Name,
+        clauses: &'t [TrainClause],
+        scope: &Scope,
+    ) -> Result<Step<'t>> {
+        let (lets, minimize, measure, clips) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut step = Step { name: Some(name), lets, minimize, measure, clips };
+        let mut result = Ok(());
         for clause in clauses {
             match &clause.kind {
                 TrainClauseKind::Let { .. } => step.lets.push(clause),
                 TrainClauseKind::Minimize { .. } => step.minimize.push(clause),
                 TrainClauseKind::Measure(list) => step.measure.extend(list),
+                TrainClauseKind::Clip { by, limit } => match self.clip(*by, limit, scope) {
+                    Ok(clip) => step.clips.push(clip),
+                    Err(reported) => result = Err(reported),
+                },
                 _ => {
-                    let message = "a `step` holds `let`, `minimize` and `measure`";
+                    let message = "a `step` holds `let`, `minimize`, `measure` and `clip`";
                     self.report(
                         Diagnostic::error(Code::BadStatement, clause.span, message)
                             .hint("put this beside the steps, in the `train` block itself"),
@@ -210,23 +308,23 @@ impl Checker<'_> {
                 }
             }
         }
-        step
+        result.map(|()| step)
     }
 
     fn key(&mut self, keys: &mut Keys, name: &ast::Name, value: &ast::Expr, scope: &Scope) -> Result<()> {
         if !KEYS.contains(&name.text.as_str()) {
-            let hint = did_you_mean(&name.text, KEYS.iter().copied());
+            let hint = habits::clause(&name.text)
+                .map(|clause| format!("write `{clause}`"))
+                .or_else(|| did_you_mean(&name.text, KEYS.iter().copied()));
             let message = format!("`train` has no key `{}`", name.text);
             return Err(self.report(Diagnostic::error(Code::UnknownKey, name.span, message).hint_if(hint)));
         }
         let given = self.expr(value, scope)?;
-        let number = given.as_float();
         let int = match given {
             Value::Int(i) => u64::try_from(i).ok(),
             _ => None,
         };
         let positive = int.and_then(|i| usize::try_from(i).ok()).filter(|i| *i >= 1);
-        let above = number.filter(|f| *f > 0.0);
         // The new value of the key, or what it must be.
         let mut next = keys.clone();
         let (fits, needed) = match name.text.as_str() {
@@ -242,17 +340,13 @@ impl Checker<'_> {
                 next.seed = int.unwrap_or(0);
                 (int.is_some(), "an int, 0 or more")
             }
-            "shuffle" => {
-                next.shuffle = matches!(given, Value::Bool(true));
-                (matches!(given, Value::Bool(_)), "a bool")
-            }
-            "clip_norm" => {
-                next.clip_norm = above;
-                (above.is_some(), "a number above 0")
+            "accumulate" => {
+                next.accumulate = positive.unwrap_or(1);
+                (positive.is_some(), "an int, 1 or more")
             }
             _ => {
-                next.clip_value = above;
-                (above.is_some(), "a number above 0")
+                next.shuffle = matches!(given, Value::Bool(true));
+                (matches!(given, Value::Bool(_)), "a bool")
             }
         };
         if !fits {
@@ -283,23 +377,48 @@ impl Checker<'_> {
     }
 
     /// Elaborates every entry of the block.
-    #[allow(clippy::type_complexity)]
-    fn entries(&mut self, plan: &Plan<'_>) -> Result<(Vec<Figure>, Vec<(String, usize)>)> {
+    fn entries(&mut self, plan: &Plan<'_>) -> Result<Entries> {
         let mut optimizers = Vec::new();
         let mut failed = false;
+        // Entries that gather gradients, and those that move weights.
+        let (mut gathering, mut moving) = (Vec::new(), Vec::new());
+        let mut updates = Vec::new();
         for step in &plan.steps {
-            let name = step_entry(&plan.name, step.name);
-            let outer = self.open(&name, true);
+            let outer = self.open(&step_entry(&plan.name, "step", step.name), true);
             let result = self.step_body(plan, step);
             let context = self.close(outer);
             match result {
-                Ok(moved) => {
-                    optimizers.extend(moved);
-                    let entry = context.finish(|_| true);
-                    self.module.entries.push(entry);
+                Ok(StepOutcome::Moved(moved)) => moving.push((context, moved)),
+                Ok(StepOutcome::Gathered(moves)) => {
+                    gathering.push(context);
+                    let name = step_entry(&plan.name, "update", step.name);
+                    let outer = self.open(&name, true);
+                    let result = self.update_body(plan, step, &moves);
+                    let context = self.close(outer);
+                    match result {
+                        Ok(moved) => moving.push((context, moved)),
+                        Err(Reported) => failed = true,
+                    }
+                    updates.push(name);
                 }
                 Err(Reported) => failed = true,
             }
+        }
+        let mut entries: Vec<(Context, Vec<String>)> = Vec::new();
+        for (context, moved) in moving {
+            let mut paths = Vec::new();
+            for (shown, weights) in moved {
+                optimizers.push((shown, weights.len()));
+                paths.extend(weights);
+            }
+            entries.push((context, paths));
+        }
+        let averages = match plan.average {
+            Some((share, span)) => self.averages(&plan.name, share, &mut entries, span)?,
+            None => Vec::new(),
+        };
+        for context in gathering.into_iter().chain(entries.into_iter().map(|(context, _)| context)) {
+            self.module.entries.push(context.finish(|_| true));
         }
         let name = format!("{}.evaluate", plan.name);
         let outer = self.open(&name, false);
@@ -319,7 +438,19 @@ impl Checker<'_> {
         let context = self.close(outer);
         let figures = figures?;
         self.module.entries.push(context.finish(|_| false));
-        if failed { Err(Reported) } else { Ok((figures, optimizers)) }
+        if failed {
+            return Err(Reported);
+        }
+        let name = format!("{}.rates", plan.name);
+        let outer = self.open(&name, true);
+        self.rates_body(plan);
+        let context = self.close(outer);
+        let mut rates = None;
+        if !context.builder.graph.outputs.is_empty() {
+            self.module.entries.push(context.finish(|_| false));
+            rates = Some(name);
+        }
+        Ok(Entries { figures, optimizers, updates, rates, averages })
     }
 
     fn open(&mut self, name: &str, training: bool) -> Context {
@@ -337,13 +468,13 @@ impl Checker<'_> {
     /// Binds the batch and the data's fields.
     fn batch_scope(&mut self, plan: &Plan<'_>) -> Result<Scope> {
         let scope = Scope::of_file(plan.home);
-        let batch = Dim::symbol("batch");
-        self.context.builder.graph.bounds.push(("batch".into(), plan.keys.batch as i64));
+        let batch = Dim::symbol(BATCH);
+        self.context.builder.graph.bounds.push((BATCH.into(), plan.keys.batch as i64));
         batch.symbols(&mut |s| {
             let what = "the number of rows of a batch, known only when it runs".to_owned();
             self.context.symbols.insert(s.clone(), (what, plan.data.span));
         });
-        scope.bind("batch", Value::Dim(batch.clone()), plan.data.span);
+        scope.bind(BATCH, Value::Dim(batch.clone()), plan.data.span);
         let fields = self.batched(&plan.data.text, &batch, plan.data.span)?;
         let scope = scope.inner();
         match plan.fields {
@@ -361,20 +492,30 @@ impl Checker<'_> {
         Ok(scope)
     }
 
-    /// Evaluates those `let`s that `needed` words reach, in order.
-    fn lets(&mut self, lets: &[&TrainClause], needed: &HashSet<String>, scope: &Scope) -> Result<()> {
+    /// Those `let`s that `needed` words reach, in order.
+    fn reached<'t>(
+        &self,
+        lets: &[&'t TrainClause],
+        needed: &HashSet<String>,
+    ) -> Vec<(Span, &'t ast::Pattern, &'t ast::Expr)> {
         let mut needed = needed.clone();
-        let mut wanted = Vec::new();
+        let mut reached = Vec::new();
         for clause in lets.iter().rev() {
             if let TrainClauseKind::Let { pattern, value } = &clause.kind
                 && names_of(pattern).iter().any(|n| needed.contains(n.as_str()))
             {
                 needed.extend(self.words(value.span));
-                wanted.push((clause.span, pattern, value));
+                reached.push((clause.span, pattern, value));
             }
         }
+        reached.reverse();
+        reached
+    }
+
+    /// Evaluates those `let`s that `needed` words reach, in order.
+    fn lets(&mut self, lets: &[&TrainClause], needed: &HashSet<String>, scope: &Scope) -> Result<()> {
         let mut failed = false;
-        for (span, pattern, value) in wanted.into_iter().rev() {
+        for (span, pattern, value) in self.reached(lets, needed) {
             let value = self.expr(value, scope);
             failed |= value.is_err();
             failed |= self.bind_pattern(pattern, value.unwrap_or(Value::Error), span, scope, true).is_err();
@@ -403,7 +544,7 @@ impl Checker<'_> {
         words
     }
 
-    fn step_body(&mut self, plan: &Plan<'_>, step: &Step<'_>) -> Result<Vec<(String, usize)>> {
+    fn step_body<'t>(&mut self, plan: &Plan<'t>, step: &Step<'t>) -> Result<StepOutcome<'t>> {
         let scope = self.batch_scope(plan)?;
         let words = self.step_words(step);
         let failed = self.lets(&plan.lets, &words, &scope).is_err();
@@ -425,7 +566,8 @@ impl Checker<'_> {
                 Err(Reported) => complete = false,
             }
         }
-        let mut moves = Vec::new();
+        let (mut moves, mut known) = (Vec::new(), Vec::new());
+        let gathers = plan.keys.accumulate > 1;
         for (clause, loss) in losses {
             let TrainClauseKind::Minimize { over, optimizer, groups, .. } = &clause.kind else { continue };
             let Some(using) = optimizer else {
@@ -436,28 +578,112 @@ impl Checker<'_> {
                 complete = false;
                 continue;
             };
-            let optimizer = self.optimizer(using, groups, &scope);
-            let (Ok(loss), Ok(optimizer)) = (loss, optimizer) else {
+            let Ok(loss) = loss else {
                 complete = false;
                 continue;
             };
             let weights = self.moved(&loss, over, &plan.frozen)?;
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
-            let gradients = self.gradients(loss.mean, &nodes, loss.span)?;
+            let gradients = self.gradients(loss.mean, gathers.then_some(loss.count), &nodes, loss.span)?;
             self.note_moved(loss.mean, &weights, &gradients);
-            let gradients = self.clipped(gradients, plan.keys.clip_value, plan.keys.clip_norm, loss.span)?;
-            self.context.output(loss.figure, loss.mean);
-            moves.push((optimizer, weights, gradients));
+            self.context.output(loss.figure.clone(), loss.mean);
+            let (figure, span) = (loss.figure.clone(), loss.span);
+            moves.push(Move { using, groups, figure, span, weights, gradients });
+            known.push(loss);
         }
-        let mut moved = Vec::new();
-        for (mut optimizer, weights, gradients) in moves {
-            complete &= self.optimize(&mut optimizer, &weights, &gradients).is_ok();
-            moved.push((optimizer.shown, weights.len()));
+        if !complete {
+            return Err(Reported);
         }
         self.note_read();
         self.lint_entry();
         self.lint_batch(plan.keys.batch, plan.data.span);
-        if complete { Ok(moved) } else { Err(Reported) }
+        match gathers {
+            true => self.gather(&plan.name, &moves, &known).map(|()| StepOutcome::Gathered(moves)),
+            false => self.move_weights(plan, step, moves, &scope).map(StepOutcome::Moved),
+        }
+    }
+
+    /// The entry that moves weights by what a step has gathered.
+    fn update_body<'t>(&mut self, plan: &Plan<'t>, step: &Step<'t>, moves: &[Move<'t>]) -> Result<Moved> {
+        let scope = self.still_scope(plan, step);
+        let mut mean = Vec::new();
+        for gathered in moves {
+            mean.push(self.gathered(&plan.name, gathered)?);
+        }
+        self.move_weights(plan, step, mean, &scope)
+    }
+
+    /// Clips gradients and runs the optimizers: all gradients are clipped before any weight moves.
+    fn move_weights(
+        &mut self,
+        plan: &Plan<'_>,
+        step: &Step<'_>,
+        moves: Vec<Move<'_>>,
+        scope: &Scope,
+    ) -> Result<Moved> {
+        let clips = if step.clips.is_empty() { &plan.clips } else { &step.clips };
+        let mut ready = Vec::new();
+        let mut failed = false;
+        for Move { using, groups, span, weights, gradients, .. } in moves {
+            let optimizer = self.optimizer(using, groups, plan.plateau.as_ref(), scope);
+            failed |= optimizer.is_err();
+            let gradients = self.clipped(gradients, clips, span)?;
+            ready.extend(optimizer.map(|optimizer| (optimizer, weights, gradients)));
+        }
+        let mut moved = Vec::new();
+        for (mut optimizer, weights, gradients) in ready {
+            failed |= self.optimize(&mut optimizer, &weights, &gradients).is_err();
+            moved.push((optimizer.shown, weights.into_iter().map(|(path, _)| path).collect()));
+        }
+        if failed { Err(Reported) } else { Ok(moved) }
+    }
+
+    /// The rates that may change from step to step, as outputs. What is wrong with an optimizer was reported where it is used.
+    fn rates_body(&mut self, plan: &Plan<'_>) {
+        self.muted += 1;
+        for step in &plan.steps {
+            let scope = self.still_scope(plan, step);
+            for (place, clause) in step.minimize.iter().enumerate() {
+                let TrainClauseKind::Minimize { optimizer: Some(using), .. } = &clause.kind else { continue };
+                let rate =
+                    self.optimizer(using, &[], plan.plateau.as_ref(), &scope).and_then(|o| self.rate(o));
+                let Ok(Some(rate)) = rate else { continue };
+                let number = if place == 0 { String::new() } else { format!("_{}", place + 1) };
+                let of = step.name.map_or(String::new(), |name| format!("{}.", name.text));
+                self.context.output(format!("{of}rate{number}"), rate);
+            }
+        }
+        self.muted -= 1;
+    }
+
+    /// The scope of an entry that sees no batch: for what optimizers are configured with.
+    fn still_scope(&mut self, plan: &Plan<'_>, step: &Step<'_>) -> Scope {
+        let scope = Scope::of_file(plan.home);
+        let elsewhere = |name: &str| Value::Elsewhere(Rc::from(name));
+        scope.bind("batch", elsewhere("batch"), plan.data.span);
+        let scope = scope.inner();
+        let fields = plan.fields.map_or_else(|| self.field_names(&plan.data.text), names_of);
+        fields.iter().for_each(|name| scope.bind(name, elsewhere(name), plan.data.span));
+        let scope = scope.inner();
+        let mut words = HashSet::new();
+        for clause in &step.minimize {
+            if let TrainClauseKind::Minimize { optimizer: Some(using), groups, .. } = &clause.kind {
+                words.extend(self.words(using.span));
+                groups.iter().for_each(|group| words.extend(self.words(group.span)));
+            }
+        }
+        let lets: Vec<&TrainClause> = plan.lets.iter().chain(&step.lets).copied().collect();
+        for (span, pattern, value) in self.reached(&lets, &words) {
+            // What needs the batch is an error only where an optimizer asks for it.
+            self.muted += 1;
+            let value = self.expr(value, &scope);
+            let bound = value.and_then(|value| self.bind_pattern(pattern, value, span, &scope, true)).is_ok();
+            self.muted -= 1;
+            for name in names_of(pattern).iter().filter(|_| !bound) {
+                scope.bind(name, elsewhere(name), span);
+            }
+        }
+        scope.inner()
     }
 
     fn step_loss(
@@ -521,19 +747,22 @@ impl Checker<'_> {
     fn report_body(&mut self, reporting: &[Reporting]) -> Result<Vec<Figure>> {
         let mut figures = Vec::new();
         for figure in reporting {
-            let (name, higher, value) = match figure {
+            let (higher, values) = match figure {
                 Reporting::Loss { sum, count, span } => {
                     let name = sum.split_once('/').map_or(sum.as_str(), |(_, rest)| rest);
                     let name = name.strip_suffix(".sum").unwrap_or(name).to_owned();
-                    (name, false, self.ratio(sum, count, *span)?)
+                    let Value::Tensor(mean) = self.ratio(sum, count, *span)? else { return Err(Reported) };
+                    (false, vec![(name, mean.node)])
                 }
-                Reporting::Measured(measured) => {
-                    (measured.name.clone(), measured.higher, self.figure(measured)?)
-                }
+                Reporting::Measured(measured) => (measured.higher, self.figure(measured)?),
             };
-            let Value::Tensor(tensor) = value else { return Err(Reported) };
-            self.context.output(name.clone(), tensor.node);
-            figures.push(Figure { name, higher_is_better: higher });
+            for (name, node) in values {
+                let dims = &self.context.builder.ty(node).shape;
+                let extent = |dim: &Dim| dim.as_constant().and_then(|d| usize::try_from(d).ok());
+                let shape = dims.iter().filter_map(extent).collect();
+                self.context.output(name.clone(), node);
+                figures.push(Figure { name, shape, higher_is_better: higher });
+            }
         }
         Ok(figures)
     }
@@ -559,6 +788,13 @@ impl Checker<'_> {
         let data = self.data_index(&plan.data.text).and_then(|i| self.module.data.get(i));
         let validates = data.is_some_and(|d| d.validation > 0.0);
         match figures.iter().find(|f| f.name == figure) {
+            Some(found) if !found.shape.is_empty() => {
+                let extents: Vec<String> = found.shape.iter().map(usize::to_string).collect();
+                let message =
+                    format!("only a number can be watched, but `{figure}` is f32[{}]", extents.join(", "));
+                let hint = "most metrics of classes give one number with `average = macro`";
+                self.fail_hint(Code::UnknownFigure, by.span, message, hint)
+            }
             Some(found) => {
                 self.lint_watch(&split.text, &figure, validates, by.span);
                 Ok(Watch { split: split.text.clone(), figure, higher_is_better: found.higher_is_better })
@@ -593,10 +829,11 @@ impl Checker<'_> {
     }
 }
 
-fn step_entry(training: &str, step: Option<&ast::Name>) -> String {
+/// `train.step`, or `train.step.discriminator`
+fn step_entry(training: &str, what: &str, step: Option<&ast::Name>) -> String {
     match step {
-        None => format!("{training}.step"),
-        Some(name) => format!("{training}.step.{}", name.text),
+        None => format!("{training}.{what}"),
+        Some(name) => format!("{training}.{what}.{}", name.text),
     }
 }
 

@@ -65,8 +65,9 @@ pub struct Training {
     pub epochs: usize,
     pub seed: u64,
     pub shuffle: bool,
-    pub clip_norm: Option<f64>,
-    pub clip_value: Option<f64>,
+    pub accumulate: usize,
+    /// Clipping, averages and reductions of rates, as they are written.
+    pub rules: Vec<String>,
     /// Each `minimize`: the optimizer and how many weights it moves.
     pub optimizers: Vec<(String, usize)>,
     pub figures: Vec<String>,
@@ -195,11 +196,11 @@ impl fmt::Display for TypedSpec {
                 "    batch = {}, epochs = {}, seed = {}, shuffle = {}",
                 t.batch, t.epochs, t.seed, t.shuffle
             )?;
-            if let Some(norm) = t.clip_norm {
-                writeln!(f, "    clip_norm = {norm}")?;
+            if t.accumulate > 1 {
+                writeln!(f, "    accumulate = {}", t.accumulate)?;
             }
-            if let Some(value) = t.clip_value {
-                writeln!(f, "    clip_value = {value}")?;
+            for rule in &t.rules {
+                writeln!(f, "    {rule}")?;
             }
             for (optimizer, weights) in &t.optimizers {
                 writeln!(f, "    using {optimizer} on {weights} weights")?;

@@ -331,6 +331,8 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
         plan::Kernel::ScatterAdd { axis, count, inner } => {
             Kernel::ScatterAdd { axis: dims.dim(axis), count: dims.dim(count), inner: dims.dim(inner) }
         }
-        plan::Kernel::TopK { axis, k } => Kernel::TopK { axis: dims.dim(axis), k: dims.dim(k) },
+        plan::Kernel::Sort { dtype, axis, count, falling } => {
+            Kernel::Sort { dtype: *dtype, axis: dims.dim(axis), count: dims.dim(count), falling: *falling }
+        }
     }
 }

@@ -241,7 +241,7 @@ impl Machine {
             (Op::CumulativeSum { axis, reverse, exclusive }, [x]) => {
                 reduce::cumulative_sum(*axis, *reverse, *exclusive, x, dtype)
             }
-            (Op::TopK { k, indices }, [x]) => reduce::top_k(*k, *indices, x, &shape),
+            (Op::Sort { falling, indices }, [x]) => reduce::sort(*falling, *indices, x, &shape),
 
             (Op::Contract { batch, sum }, [Value::Float(a), Value::Float(b)]) => {
                 conv::contract(batch, sum, a, b, &shape)

@@ -1,4 +1,4 @@
-//! Along axes: reductions, arg-reductions, cumulative sums, the largest few.
+//! Along axes: reductions, arg-reductions, cumulative sums, sorting.
 
 use super::elementwise::{float, integer};
 use super::real::wrap;
@@ -131,22 +131,22 @@ pub(super) fn cumulative_sum<T: Real>(
     Ok(result)
 }
 
-pub(super) fn top_k<T: Real>(
-    k: usize,
+pub(super) fn sort<T: Real>(
+    falling: bool,
     indices: bool,
     x: &Value<T>,
     shape: &[usize],
 ) -> Result<Value<T>, EvalError> {
     let keys = comparable(x)?;
-    let Some(last) = shape.len().checked_sub(1) else { return fail("`top_k` of a scalar") };
-    if k > keys.shape()[last] {
-        return fail(format!("there are no {k} largest of {}", keys.shape()[last]));
+    let Some(last) = shape.len().checked_sub(1) else { return fail("`sort` of a scalar") };
+    if shape[last] > keys.shape()[last] {
+        return fail(format!("there are no first {} of {}", shape[last], keys.shape()[last]));
     }
     let mut places: ArrayD<i64> = ArrayD::zeros(IxDyn(shape));
     for (lane, mut result) in keys.lanes(Axis(last)).into_iter().zip(places.lanes_mut(Axis(last))) {
         let mut order: Vec<usize> = (0..lane.len()).collect();
         // The sort is stable: ties stay in the order of their indices.
-        order.sort_by(|a, b| rank(lane[*b], lane[*a]));
+        order.sort_by(|a, b| if falling { rank(lane[*b], lane[*a]) } else { rank(lane[*a], lane[*b]) });
         for (to, from) in result.iter_mut().zip(order) {
             *to = from as i64;
         }

@@ -144,7 +144,7 @@ fn reductions() {
 }
 
 #[test]
-fn cumulative_sums_and_top_k() {
+fn cumulative_sums_and_sorting() {
     let text = |reverse: bool, exclusive: bool| {
         format!(
             "%0 = input \"x\" : f32[3]\n%1 = cumulative_sum %0 {{axis=0, reverse={reverse}, exclusive={exclusive}}} : f32[3]\noutput \"y\" = %1"
@@ -155,13 +155,17 @@ fn cumulative_sums_and_top_k() {
     assert_eq!(y_of(&text(true, false), &x), [7.0, 6.0, 4.0]);
     assert_eq!(y_of(&text(false, true), &x), [0.0, 1.0, 3.0]);
     assert_eq!(y_of(&text(true, true), &x), [6.0, 4.0, 0.0]);
-    let text = |indices: bool, dtype: &str| {
+    let text = |falling: bool, indices: bool, ty: &str| {
         format!(
-            "%0 = input \"x\" : f32[4]\n%1 = top_k %0 {{k=3, indices={indices}}} : {dtype}[3]\noutput \"y\" = %1"
+            "%0 = input \"x\" : f32[4]\n%1 = sort %0 {{falling={falling}, indices={indices}}} : {ty}\noutput \"y\" = %1"
         )
     };
-    assert_eq!(y_of(&text(false, "f32"), &[2.0, 5.0, 2.0, 7.0]), [7.0, 5.0, 2.0]);
-    assert_eq!(y_of(&text(true, "i32"), &[2.0, 5.0, 2.0, 7.0]), [3.0, 1.0, 0.0]);
+    assert_eq!(y_of(&text(true, false, "f32[3]"), &[2.0, 5.0, 2.0, 7.0]), [7.0, 5.0, 2.0]);
+    assert_eq!(y_of(&text(true, true, "i32[3]"), &[2.0, 5.0, 2.0, 7.0]), [3.0, 1.0, 0.0]);
+    assert_eq!(y_of(&text(false, false, "f32[4]"), &[2.0, 5.0, 2.0, 7.0]), [2.0, 2.0, 5.0, 7.0]);
+    // Equal elements keep their order both ways; not-a-number is the largest.
+    assert_eq!(y_of(&text(false, true, "i32[4]"), &[2.0, f64::NAN, 2.0, 7.0]), [0.0, 2.0, 3.0, 1.0]);
+    assert_eq!(y_of(&text(true, true, "i32[4]"), &[2.0, f64::NAN, 2.0, 7.0]), [1.0, 3.0, 0.0, 2.0]);
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(super) fn pull_back(t: &mut Tape<'_>, y: NodeId, g: NodeId, at: usize) -> Pu
 
         Op::Gather { axis } => whole(t.push(Op::ScatterAdd { axis: *axis }, &[g, other(1)], Some(x_type))),
         Op::ScatterAdd { axis } => whole(t.push(Op::Gather { axis: *axis }, &[g, other(1)], None)),
-        Op::TopK { k, .. } => whole(top_k(t, *k, x, g)),
+        Op::Sort { falling, .. } => whole(sort(t, *falling, x, &node.ty, g)),
 
         Op::Reshape => whole(t.builder.reshape(g, &x_type.shape)),
         Op::Transpose { permutation } => {
@@ -363,18 +363,20 @@ fn contract(
 }
 
 /// The adjoint lands where the values came from: a scatter into the flattened rows.
-fn top_k(t: &mut Tape<'_>, k: usize, x: NodeId, g: NodeId) -> Made {
+fn sort(t: &mut Tape<'_>, falling: bool, x: NodeId, y_type: &TensorType, g: NodeId) -> Made {
     let x_type = t.ty(x).clone();
     let Some((extent, lead)) = x_type.shape.split_last() else { return Ok(g) };
     let rows = TensorType::new(x_type.dtype, lead.to_vec()).elements();
-    let table = [rows.clone(), Dim::from(k)];
-    let indices = t.push(Op::TopK { k, indices: true }, &[x], None)?;
+    let count = y_type.shape.last().cloned().unwrap_or(Dim::constant(1));
+    let table = [rows.clone(), count.clone()];
+    let places = TensorType::new(DType::I32, y_type.shape.clone());
+    let indices = t.push(Op::Sort { falling, indices: true }, &[x], Some(places))?;
     let indices = t.builder.reshape(indices, &table)?;
     let row = t.push(Op::Iota { axis: 0 }, &[], Some(TensorType::new(DType::I32, table.to_vec())))?;
     let extents = t.full_dim(extent, DType::I32, &table)?;
     let offset = t.mul(row, extents)?;
     let flat = t.add(offset, indices)?;
-    let count = rows.clone() * Dim::from(k);
+    let count = rows.clone() * count;
     let flat = t.builder.reshape(flat, std::slice::from_ref(&count))?;
     let g = t.builder.reshape(g, &[count])?;
     let ty = TensorType::new(x_type.dtype, [rows * extent.clone()]);

@@ -380,11 +380,15 @@ fn indexing() {
         case.check(y);
     }
     for shape in [&[5][..], &[2, 4], &[2, 2, 3]] {
-        let mut case = Case::new(format!("top 2 of {shape:?}"));
-        let x = case.input(shape, 0.0, 1.0);
-        let square = case.push(Op::Binary(Binary::Mul), &[x, x]);
-        let y = case.push(Op::TopK { k: 2, indices: false }, &[square]);
-        case.check(y);
+        for (falling, count) in [(true, Some(2)), (false, None)] {
+            let mut case =
+                Case::new(format!("the first {count:?} of {shape:?} in order, falling: {falling}"));
+            let x = case.input(shape, 0.0, 1.0);
+            let square = case.push(Op::Binary(Binary::Mul), &[x, x]);
+            let first = [&shape[..shape.len() - 1], &[count.unwrap_or(shape[shape.len() - 1])]].concat();
+            let y = case.push_as(Op::Sort { falling, indices: false }, &[square], &first);
+            case.check(y);
+        }
     }
 }
 

@@ -169,11 +169,22 @@ pub fn infer(op: &Op, inputs: &[&TensorType], given: Option<&TensorType>) -> Res
             expect_adjoint(&gathered(&ty, *axis, inputs[1]), inputs[0])?;
             ty
         }
-        Op::TopK { k, indices } => {
+        Op::Sort { indices, .. } => {
             count(1)?;
             let mut ty = inputs[0].clone();
-            let Some(last) = ty.shape.last_mut() else { return fail("`top_k` needs an axis") };
-            *last = Dim::from(*k);
+            let Some(last) = ty.shape.last_mut() else { return fail("`sort` needs an axis") };
+            if ty.dtype == DType::Bool {
+                return fail("`sort` does not order bool");
+            }
+            // Without a stated type: all of them.
+            if let Some(first) = given.and_then(|ty| ty.shape.last()) {
+                if let (Some(first), Some(all)) = (first.as_constant(), last.as_constant())
+                    && first > all
+                {
+                    return fail(format!("there are no first {first} of {all}"));
+                }
+                *last = first.clone();
+            }
             if *indices {
                 ty.dtype = DType::I32;
             }

@@ -77,7 +77,7 @@ pub fn flops(graph: &Graph, id: NodeId) -> Dim {
         Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast | Op::Random { .. } => {
             node.ty.elements()
         }
-        Op::Reduce { .. } | Op::ArgReduce { .. } | Op::CumulativeSum { .. } | Op::TopK { .. } => {
+        Op::Reduce { .. } | Op::ArgReduce { .. } | Op::CumulativeSum { .. } | Op::Sort { .. } => {
             ty(0).elements()
         }
         Op::ScatterAdd { .. } | Op::Unwindow { .. } => ty(0).elements(),

@@ -1,10 +1,10 @@
 //! Graphs for other eyes: JSON for programs, DOT for Graphviz, SVG for a browser.
 
-use super::text::{op_attributes, op_name};
+use super::text::{names, op_attributes, op_name};
 use super::{Graph, Node, NodeId, Op};
 use std::fmt::Write;
 
-/// The graph as a JSON object: `name`, `bounds`, `guards`, `nodes` (id, op, attributes, inputs, dtype, shape, path), `outputs`,
+/// The graph as a JSON object: `name`, `bounds`, `guards`, `nodes` (id, name, op, attributes, inputs, dtype, shape, path), `outputs`,
 /// `updates`.
 pub fn json(graph: &Graph) -> String {
     use serde_json::{Value, json};
@@ -13,10 +13,12 @@ pub fn json(graph: &Graph) -> String {
     };
     let nodes: Value = graph
         .ids()
-        .map(|id| {
+        .zip(names(graph))
+        .map(|(id, name)| {
             let node = graph.node(id);
             json!({
                 "id": id.0,
+                "name": name,
                 "op": op_name(&node.op),
                 "attributes": op_attributes(&node.op).trim(),
                 "inputs": node.inputs.iter().map(|i| i.0).collect::<Vec<_>>(),
@@ -102,7 +104,7 @@ pub fn svg(graph: &Graph) -> String {
             );
         }
     }
-    for id in graph.ids() {
+    for (id, name) in graph.ids().zip(names(graph)) {
         let node = graph.node(id);
         let (x, y) = corner(id);
         let fill = match node.op {
@@ -115,11 +117,10 @@ pub fn svg(graph: &Graph) -> String {
         let (middle, width, height) = (x + BOX.0 / 2, BOX.0, BOX.1);
         let _ = writeln!(
             text,
-            "<g><title>%{} {}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"5\" fill=\"{fill}\" \
+            "<g><title>%{}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"5\" fill=\"{fill}\" \
              stroke=\"#555\"/><text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text><text x=\"{middle}\" y=\"{}\" \
              text-anchor=\"middle\" fill=\"#666\">{}</text></g>",
-            id.0,
-            escaped(&node.path),
+            escaped(&name),
             y + 18,
             escaped(&shortened(&what)),
             y + 35,

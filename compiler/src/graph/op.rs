@@ -5,7 +5,7 @@
 
 use super::dim::Dim;
 
-/// What a node computes. Shapes that do not follow from the inputs (`Broadcast`, `Reshape`, `Slice`, `Iota`, `ConvData` …) stand in
+/// What a node computes. Shapes that do not follow from the inputs (`Broadcast`, `Reshape`, `Slice`, `Sort`, `Iota`, `ConvData` …) stand in
 /// the node's type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -82,9 +82,10 @@ pub enum Op {
     ScatterAdd {
         axis: usize,
     },
-    /// The `k` largest along the last axis, in falling order: values (`indices: false`) or their i32 indices.
-    TopK {
-        k: usize,
+    /// The first of the last axis, in rising (falling) order: values (`indices: false`) or their i32 places. The node's type
+    /// gives how many. Equal elements keep their order; NaN is the largest.
+    Sort {
+        falling: bool,
         indices: bool,
     },
 

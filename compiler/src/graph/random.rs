@@ -441,13 +441,18 @@ impl Weaver {
         if self.rng.chance(3) {
             let rank = self.b.ty(x).rank();
             let Some(extent) = self.b.ty(x).shape[rank - 1].as_constant() else { return Ok(x) };
-            let k = 1 + self.rng.below(extent as usize);
+            let first = 1 + self.rng.below(extent as usize);
             let indices = !self.options.smooth && self.rng.chance(2);
             if self.options.smooth {
                 // Ties would be kinks.
                 return Ok(x);
             }
-            let y = self.b.push(Op::TopK { k, indices }, &[x], None)?;
+            let mut ty = self.b.ty(x).clone();
+            ty.shape[rank - 1] = Dim::from(first);
+            if indices {
+                ty.dtype = DType::I32;
+            }
+            let y = self.b.push(Op::Sort { falling: self.rng.chance(2), indices }, &[x], Some(ty))?;
             return Ok(self.sized(y, self.size(x).max(5.0)));
         }
         let shape: Vec<Dim> = (0..self.rng.below(3)).map(|_| self.extent()).collect();

@@ -214,7 +214,7 @@ impl Rows<'_> {
             Op::CumulativeSum { axis, reverse, exclusive } => {
                 Op::CumulativeSum { axis: axis + 1, reverse: *reverse, exclusive: *exclusive }
             }
-            Op::TopK { .. } | Op::Reshape => node.op.clone(),
+            Op::Sort { .. } | Op::Reshape => node.op.clone(),
             Op::Transpose { permutation } => Op::Transpose { permutation: behind(permutation) },
             Op::Broadcast { axes } => Op::Broadcast { axes: behind(axes) },
             Op::Slice { axis, start, step } => {

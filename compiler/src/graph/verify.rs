@@ -3,6 +3,7 @@
 use super::build::infer;
 use super::dim::{Dim, Symbol};
 use super::op::Op;
+use super::text::names;
 use super::{Graph, Module, NodeId, TensorType};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +14,13 @@ pub fn verify(graph: &Graph) -> Result<(), Vec<String>> {
     let mut names: BTreeSet<(bool, &str)> = BTreeSet::new();
     let mut variables: BTreeMap<&str, &TensorType> = BTreeMap::new();
     for (id, node) in graph.ids().zip(&graph.nodes) {
-        let mut error = |message: String| errors.push(format!("%{} ({}): {message}", id.0, node.path));
+        // Names are made only for errors: a sound graph is the rule.
+        let mut error =
+            |message: String| errors.push(format!("%{} ({}): {message}", name_of(graph, id), node.path));
 
         // Inputs stand before their users; the type follows from the op's type rule.
         if let Some(late) = node.inputs.iter().find(|input| **input >= id) {
-            error(format!("reads %{}, which does not stand before it", late.0));
+            error(format!("reads %{}, which does not stand before it", name_of(graph, *late)));
         } else {
             let types: Vec<&TensorType> = node.inputs.iter().map(|i| &graph.node(*i).ty).collect();
             if let Err(e) = infer(&node.op, &types, Some(&node.ty)) {
@@ -68,7 +71,7 @@ pub fn verify(graph: &Graph) -> Result<(), Vec<String>> {
         let mut seen = BTreeSet::new();
         for (name, id) in list {
             if id.index() >= graph.nodes.len() {
-                errors.push(format!("{what} `{name}` is %{}, which does not exist", id.0));
+                errors.push(format!("{what} `{name}` is node {}, which does not exist", id.0));
             }
             if !seen.insert(name) {
                 errors.push(format!("{what} `{name}` stands twice"));
@@ -92,6 +95,10 @@ pub fn verify(graph: &Graph) -> Result<(), Vec<String>> {
         });
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn name_of(graph: &Graph, id: NodeId) -> String {
+    names(graph).into_iter().nth(id.index()).unwrap_or_else(|| id.0.to_string())
 }
 
 /// Symbols of the inputs' shapes, and those that the caller declares by a bound.

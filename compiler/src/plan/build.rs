@@ -6,6 +6,7 @@ use super::select::Selection;
 use super::values::{Reader, identity};
 use super::{Access, Buffer, BufferId, Built, Draft, Kernel, PlanError, Stop, Storage};
 use crate::graph::op::{Op, Reduction};
+use crate::graph::text::names;
 use crate::graph::{DType, Dim, Entry, Graph, Node, NodeId, Variable};
 
 /// Reductions over more rows than this are done in blocks, then over the blocks.
@@ -17,6 +18,8 @@ const BLOCKS: i64 = 64;
 pub struct Build<'a> {
     pub graph: &'a Graph,
     pub selection: &'a Selection,
+    /// What the graph's text calls each node; buffers are called after them.
+    names: Vec<String>,
     /// The buffer of each materialised node.
     pub places: Vec<Option<BufferId>>,
     pub built: Built,
@@ -27,6 +30,7 @@ pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Re
     let mut build = Build {
         graph,
         selection,
+        names: names(graph),
         places: vec![None; graph.nodes.len()],
         built: Built {
             buffers: Vec::new(),
@@ -153,7 +157,12 @@ impl<'a> Build<'a> {
     /// A new buffer, named for a node.
     pub fn buffer(&mut self, id: NodeId, dtype: DType, elements: Dim, storage: Storage) -> BufferId {
         let place = BufferId(self.built.buffers.len() as u32);
-        self.built.buffers.push(Buffer { name: format!("%{}", id.0), dtype, elements, storage });
+        self.built.buffers.push(Buffer {
+            name: format!("%{}", self.names[id.index()]),
+            dtype,
+            elements,
+            storage,
+        });
         place
     }
 
@@ -221,18 +230,22 @@ impl<'a> Build<'a> {
                 self.rows_kernel(node, kernel, x, vec![(out, rows.clone())], rows, space);
                 Ok(())
             }
-            Op::TopK { k, indices } => {
+            Op::Sort { falling, indices } => {
                 let from = graph.node(node.inputs[0]);
-                self.float(from)?;
+                let dtype = from.ty.dtype;
+                if matches!(dtype, DType::F16 | DType::BF16) {
+                    self.float(from)?;
+                }
                 let x = self.contiguous(node.inputs[0])?;
                 let axis = from.ty.shape.last().cloned().unwrap_or(Dim::constant(1));
                 let space = product(&from.ty.shape[..from.ty.rank().saturating_sub(1)]);
-                let k = Dim::from(*k);
-                let other = if *indices { DType::F32 } else { DType::I32 };
-                let other = self.buffer(id, other, space.clone() * k.clone(), Storage::Unused);
+                let count = node.ty.shape.last().cloned().unwrap_or(Dim::constant(1));
+                let other = if *indices { dtype } else { DType::I32 };
+                let other = self.buffer(id, other, space.clone() * count.clone(), Storage::Unused);
                 let (values, places) = if *indices { (other, out) } else { (out, other) };
-                let kernel = Kernel::TopK { axis: axis.clone(), k: k.clone() };
-                let outs = vec![(values, k.clone()), (places, k)];
+                let kernel =
+                    Kernel::Sort { dtype, axis: axis.clone(), count: count.clone(), falling: *falling };
+                let outs = vec![(values, count.clone()), (places, count)];
                 self.rows_kernel(node, kernel, x, outs, axis, space);
                 Ok(())
             }

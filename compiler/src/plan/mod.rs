@@ -198,9 +198,11 @@ pub enum Kernel {
         count: Dim,
         inner: Dim,
     },
-    TopK {
+    Sort {
+        dtype: DType,
         axis: Dim,
-        k: Dim,
+        count: Dim,
+        falling: bool,
     },
 }
 

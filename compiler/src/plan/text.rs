@@ -139,7 +139,10 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
         Kernel::ScatterAdd { axis, count, inner } => {
             writeln!(out, "  scatter add {count} to {axis} x {inner}: {buffers}{path}")
         }
-        Kernel::TopK { axis, k } => writeln!(out, "  top {k} of {axis}: {buffers}{path}"),
+        Kernel::Sort { axis, count, falling, .. } => {
+            let order = if *falling { "falling" } else { "rising" };
+            writeln!(out, "  sort {axis} {order}, first {count}: {buffers}{path}")
+        }
     }
 }
 

@@ -186,6 +186,6 @@ fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
         Kernel::Gather { axis, count, inner } | Kernel::ScatterAdd { axis, count, inner } => {
             dims.extend([axis, count, inner]);
         }
-        Kernel::TopK { axis, k } => dims.extend([axis, k]),
+        Kernel::Sort { axis, count, .. } => dims.extend([axis, count]),
     }
 }

@@ -9,7 +9,7 @@
 //! | [`isa`] | the instruction set, chosen once |
 //! | `vector`, `tile`, `block` | a vector, a register tile, a block of tiles |
 //! | `resolve`, `runs` | dims and strides as numbers, how k is cut |
-//! | `contraction`, `convolution`, `pack`, [`index`] | the kernels |
+//! | `contraction`, `convolution`, `pack`, [`index`], `sort` | the kernels |
 //! | [`math`], [`random`] | functions of strips of elements |
 //! | [`peak`] | what this machine can do at best |
 
@@ -29,6 +29,7 @@ pub mod peak;
 pub mod random;
 mod resolve;
 mod runs;
+mod sort;
 mod tile;
 mod vector;
 
@@ -54,6 +55,7 @@ enum Form {
     Convolution(convolution::Bound),
     Pack(pack::Bound),
     Index(index::Bound),
+    Sort(sort::Bound),
 }
 
 impl Bound {
@@ -81,12 +83,13 @@ impl Bound {
                 let bound = pack::Bound::bind(kernel, dims)?;
                 Bound { extent: bound.extent(), form: Form::Pack(bound), buffers: 2 }
             }
-            Kernel::CumulativeSum { .. }
-            | Kernel::Gather { .. }
-            | Kernel::ScatterAdd { .. }
-            | Kernel::TopK { .. } => {
+            Kernel::CumulativeSum { .. } | Kernel::Gather { .. } | Kernel::ScatterAdd { .. } => {
                 let buffers = if matches!(kernel, Kernel::CumulativeSum { .. }) { 2 } else { 3 };
                 Bound { form: Form::Index(index::Bound::bind(kernel, dims)?), extent: usize::MAX, buffers }
+            }
+            Kernel::Sort { .. } => {
+                let bound = sort::Bound::bind(kernel, dims)?;
+                Bound { form: Form::Sort(bound), extent: usize::MAX, buffers: 3 }
             }
         })
     }
@@ -102,7 +105,8 @@ impl Bound {
             Form::Contraction(bound) => bound.scratch_bytes(),
             Form::Convolution(bound) => bound.scratch_bytes(),
             Form::Pack(_) => 0,
-            Form::Index(bound) => bound.scratch_bytes(),
+            Form::Index(_) => 0,
+            Form::Sort(bound) => bound.scratch_bytes(),
         }
     }
 
@@ -133,7 +137,8 @@ impl Bound {
                 Form::Contraction(bound) => bound.run(buffers, begin, end, scratch),
                 Form::Convolution(bound) => bound.run(buffers, begin..end, scratch),
                 Form::Pack(bound) => bound.run(buffers, begin, end),
-                Form::Index(bound) => bound.run(buffers, begin, end, scratch, errors),
+                Form::Index(bound) => bound.run(buffers, begin, end, errors),
+                Form::Sort(bound) => bound.run(buffers, begin, end, scratch),
             }
         }
     }

@@ -111,6 +111,17 @@ pub fn seed(path: &Path) -> Result<Option<u64>> {
     Ok(weights::read(path)?.metadata.get("seed").and_then(|seed| seed.parse().ok()))
 }
 
+/// Exchanges the values of pairs of variables of one type and shape.
+pub fn exchange(session: &mut Session, pairs: &[(usize, usize)]) {
+    let mut kept = Vec::new();
+    for &(one, other) in pairs {
+        kept.clear();
+        kept.extend_from_slice(session.variable_bytes_mut(one));
+        session.variable_bytes_mut(other).swap_with_slice(&mut kept);
+        session.variable_bytes_mut(one).copy_from_slice(&kept);
+    }
+}
+
 /// A copy of all weights and states.
 pub fn snapshot(session: &Session) -> Vec<u8> {
     saved(session.program()).flat_map(|index| session.variable(index).data).copied().collect()

@@ -1,16 +1,80 @@
 //! Figures, and which epoch has the best one.
+//!
+//! Most figures are a number. A metric of classes may give one for each class, or a table such as a confusion matrix.
+
+use std::fmt::{Display, Formatter};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::data::Split;
 
-/// Reported numbers by name, in the spec's order: the loss first, then each metric.
+/// What is reported, by name, in the spec's order: the loss first, then each metric.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures(pub Vec<(String, f32)>);
+pub struct Figures(pub Vec<(String, Reading)>);
+
+/// The value of a figure: a number (no extents), a vector (one) or a table (two), row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
 
 impl Figures {
-    pub fn get(&self, name: &str) -> Option<f32> {
-        self.0.iter().find(|(own, _)| own == name).map(|&(_, value)| value)
+    pub fn get(&self, name: &str) -> Option<&Reading> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// A figure that is a number.
+    pub fn number(&self, name: &str) -> Option<f32> {
+        self.get(name).and_then(Reading::number)
+    }
+
+    /// All figures that are numbers.
+    pub fn numbers(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?)))
+    }
+}
+
+impl Reading {
+    pub fn number(&self) -> Option<f32> {
+        if self.shape.is_empty() { self.values.first().copied() } else { None }
+    }
+
+    /// The rows of a table; a vector or a number is one row.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks(self.shape.last().copied().unwrap_or(1).max(1))
+    }
+}
+
+impl From<f32> for Reading {
+    fn from(value: f32) -> Reading {
+        Reading { shape: Vec::new(), values: vec![value] }
+    }
+}
+
+/// As JSON would write it, but for what is no number: `0.5`, `[0.5, NaN]`, `[[1, 0], [2, 3]]`.
+impl Display for Reading {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let list = |row: &[f32]| {
+            let numbers: Vec<String> = row.iter().map(f32::to_string).collect();
+            format!("[{}]", numbers.join(", "))
+        };
+        match self.shape.len() {
+            0 => f.write_str(&self.values.first().map_or(String::new(), f32::to_string)),
+            1 => f.write_str(&list(&self.values)),
+            _ => write!(f, "[{}]", self.rows().map(list).collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
+/// A number, a list of numbers, or a list of such lists.
+impl Serialize for Reading {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.shape.len() {
+            0 => self.values.first().serialize(serializer),
+            1 => self.values.serialize(serializer),
+            _ => serializer.collect_seq(self.rows()),
+        }
     }
 }
 
@@ -43,7 +107,7 @@ impl Best {
     /// The watched number of an epoch.
     pub fn pick(&self, train: &Figures, validation: Option<&Figures>) -> Option<f32> {
         let figures = if self.split == Split::Train { Some(train) } else { validation };
-        figures.and_then(|figures| figures.0.get(self.figure)).map(|&(_, value)| value)
+        figures.and_then(|figures| figures.0.get(self.figure)).and_then(|(_, value)| value.number())
     }
 
     /// Takes an epoch's number; whether it is better than all before. A number that is none never is.
@@ -72,9 +136,22 @@ mod tests {
 
     #[test]
     fn figures_keep_their_order_as_json() {
-        let figures = Figures(vec![("loss".into(), 0.5), ("accuracy".into(), 1.0), ("auc".into(), f32::NAN)]);
-        assert_eq!(serde_json::to_string(&figures).unwrap(), r#"{"loss":0.5,"accuracy":1.0,"auc":null}"#);
-        assert_eq!(figures.get("accuracy"), Some(1.0));
+        let table =
+            |shape: &[usize], values: &[f32]| Reading { shape: shape.to_vec(), values: values.to_vec() };
+        let figures = Figures(vec![
+            ("loss".into(), 0.5.into()),
+            ("accuracy".into(), 1.0.into()),
+            ("auc".into(), f32::NAN.into()),
+            ("recall".into(), table(&[2], &[0.5, f32::NAN])),
+            ("confusion".into(), table(&[2, 2], &[1.0, 0.0, 2.0, 3.0])),
+        ]);
+        assert_eq!(
+            serde_json::to_string(&figures).unwrap(),
+            r#"{"loss":0.5,"accuracy":1.0,"auc":null,"recall":[0.5,null],"confusion":[[1.0,0.0],[2.0,3.0]]}"#
+        );
+        assert_eq!((figures.number("accuracy"), figures.number("recall")), (Some(1.0), None));
+        let text: Vec<String> = figures.0.iter().map(|(_, value)| value.to_string()).collect();
+        assert_eq!(text[3..], ["[0.5, NaN]", "[[1, 0], [2, 3]]"]);
     }
 
     #[test]

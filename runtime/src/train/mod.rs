@@ -5,8 +5,10 @@
 //! count from 1 in all that a user sees.
 
 mod checkpoint;
+mod collect;
 mod figures;
 mod load;
+mod plateau;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod trainer;
@@ -20,7 +22,7 @@ use crate::error::Result;
 use crate::program::{Program, Training};
 
 pub use checkpoint::{load_weights, save_weights};
-pub use figures::Figures;
+pub use figures::{Figures, Reading};
 pub use trainer::{Trainer, read_data};
 pub use wiring::Moment;
 
@@ -29,6 +31,8 @@ pub const INIT: &str = "init";
 /// The files that a training leaves in its folder.
 pub const BEST_FILE: &str = "best.safetensors";
 pub const LAST_FILE: &str = "last.safetensors";
+/// The averages of the weights after the last epoch, where the spec averages them.
+pub const AVERAGE_FILE: &str = "average.safetensors";
 
 /// What the user may decide besides the spec. The default changes nothing and saves nothing.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +78,8 @@ pub enum Event<'a> {
         seconds: f64,
         train: &'a Figures,
         validation: Option<&'a Figures>,
+        /// The rates of the epoch's last step, of optimizers whose rate may change.
+        rates: &'a [(String, f32)],
         best: bool,
     },
     End {

@@ -94,6 +94,10 @@ fn program(change: i64) -> Program {
             name: "train".into(),
             data: 0,
             steps: vec!["train.step".into()],
+            accumulate: 1,
+            updates: vec![],
+            rates: None,
+            averages: vec![],
             evaluate: "train.evaluate".into(),
             report: "train.report".into(),
             batch: 10,
@@ -101,11 +105,12 @@ fn program(change: i64) -> Program {
             seed: 1,
             shuffle: true,
             figures: vec![
-                Figure { name: "loss".into(), higher_is_better: false },
-                Figure { name: "labels".into(), higher_is_better: true },
+                Figure { name: "loss".into(), shape: vec![], higher_is_better: false },
+                Figure { name: "labels".into(), shape: vec![], higher_is_better: true },
             ],
             keep_best: None,
             stop_after: None,
+            reduce_rate: None,
         }],
         ..Program::default()
     }
@@ -148,15 +153,15 @@ impl Observer for Diary {
             Event::EpochStart { epoch, batches, .. } => format!("epoch {epoch}: {batches}"),
             Event::Batch { epoch, batch, rows, figures, .. } => {
                 self.at = (*epoch, *batch);
-                let loss = figures.as_ref().and_then(|f| f.get("loss"));
+                let loss = figures.as_ref().and_then(|f| f.number("loss"));
                 format!(
                     "batch {epoch}.{batch}: {rows}{}",
                     loss.map_or(String::new(), |l| format!(" loss {l}"))
                 )
             }
             Event::EpochEnd { epoch, train, validation, best, .. } => {
-                let validation = validation.and_then(|f| f.get("loss"));
-                format!("end {epoch}: {:?} {validation:?} {best}", train.get("loss"))
+                let validation = validation.and_then(|f| f.number("loss"));
+                format!("end {epoch}: {:?} {validation:?} {best}", train.number("loss"))
             }
             Event::End { summary } => format!("end: {:?}", summary.ending),
         });
@@ -190,7 +195,10 @@ fn a_training_runs_as_the_spec_says() {
         ]
     );
     // w is 2; the test labels 0 … 6 come in one batch.
-    assert_eq!(summary.test, Some(Figures(vec![("loss".into(), 4.0), ("labels".into(), 21.0)])));
+    assert_eq!(
+        summary.test,
+        Some(Figures(vec![("loss".into(), 4.0.into()), ("labels".into(), 21.0.into())]))
+    );
     assert_eq!(summary.saved, [options.out.unwrap().join(LAST_FILE)]);
     let saved = weights::read(&summary.saved[0]).unwrap();
     assert_eq!(saved.tensors["w"].view().to_f64(), [2.0]);
@@ -214,8 +222,8 @@ fn the_best_weights_are_kept_and_tested() {
     assert!(ends[0].ends_with("Some(4.0) true") && ends[1].ends_with("Some(1.0) true"), "{ends:?}");
     assert!(ends[2].ends_with("Some(16.0) false") && ends[3].ends_with("Some(49.0) false"), "{ends:?}");
     assert_eq!((summary.epochs, summary.best_epoch, summary.ending), (4, Some(2), Ending::Finished));
-    assert_eq!(summary.test.unwrap().get("loss"), Some(1.0));
-    assert_eq!(summary.validation.unwrap().get("loss"), Some(1.0));
+    assert_eq!(summary.test.unwrap().number("loss"), Some(1.0));
+    assert_eq!(summary.validation.unwrap().number("loss"), Some(1.0));
     let out = options.out.clone().unwrap();
     let w = |file: &str| weights::read(&out.join(file)).unwrap().tensors["w"].view().to_f64()[0];
     assert_eq!((w(BEST_FILE), w(LAST_FILE)), (-1.0, -7.0));
@@ -224,7 +232,7 @@ fn the_best_weights_are_kept_and_tested() {
     let loss = |file: &str, split| {
         evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent)
             .unwrap()
-            .and_then(|figures| figures.get("loss"))
+            .and_then(|figures| figures.number("loss"))
             .unwrap()
     };
     assert_eq!((loss(BEST_FILE, Split::Test), loss(LAST_FILE, Split::Validation)), (1.0, 49.0));
@@ -385,6 +393,7 @@ fn wires_carry_the_moment() {
         ("step", DType::I64, InputSource::Step),
         ("epoch", DType::F32, InputSource::Epoch),
         ("total", DType::I64, InputSource::TotalSteps),
+        ("rate_factor", DType::F32, InputSource::RateFactor),
     ] {
         let input = b.input(name, dtype, &[], source);
         b.output(name, &[], input);
@@ -392,8 +401,8 @@ fn wires_carry_the_moment() {
     let program = Program { entries: vec![b.0], ..Program::default() };
     let mut session = Session::new(Arc::new(program), 1).unwrap();
     let wiring = Wiring::new(&session, "echo", 0, &Default::default()).unwrap();
-    let moment = Moment { seed: 9, batch: 5, step: 6, epoch: 1.5, total_steps: 70 };
+    let moment = Moment { seed: 9, batch: 5, step: 6, epoch: 1.5, total_steps: 70, rate_factor: 0.25 };
     let outputs = wiring.run(&mut session, None, &moment).unwrap();
     let values: Vec<Vec<f64>> = outputs.iter().map(|(_, value)| value.to_f64()).collect();
-    assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0]]);
+    assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0], vec![0.25]]);
 }

@@ -10,12 +10,15 @@ use crate::error::{Error, Result};
 use crate::execute::{Profile, Session};
 use crate::pool::Pool;
 use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
+use crate::tensor::TensorView;
 
 use super::checkpoint::{self, load_weights, save_weights};
-use super::figures::{Best, Figures};
+use super::collect::Collections;
+use super::figures::{Best, Figures, Reading};
 use super::load::load_items;
+use super::plateau::Plateau;
 use super::wiring::{Moment, Wiring};
-use super::{BEST_FILE, Ending, Event, INIT, LAST_FILE, Observer, Options, Summary};
+use super::{AVERAGE_FILE, BEST_FILE, Ending, Event, INIT, LAST_FILE, Observer, Options, Summary};
 
 /// Everything that one training needs, ready to step.
 #[derive(Debug)]
@@ -25,8 +28,21 @@ pub struct Trainer {
     session: Session,
     parts: Parts,
     steps: Vec<Wiring>,
+    /// See [`Training::updates`].
+    updates: Vec<Wiring>,
+    rates: Option<Wiring>,
     evaluation: Wiring,
     report: Wiring,
+    /// What the report reads beside the accumulators.
+    collections: Collections,
+    /// Weights and their averages.
+    averages: Vec<(usize, usize)>,
+    /// Whether the averages are those of this training's weights: from its first update on.
+    averaged: bool,
+    /// Batches that wait for the rest of those that make one update, where several steps take them in turn.
+    held: Vec<(Batch, Moment)>,
+    /// What rates are multiplied by.
+    rate_factor: f64,
     /// Accumulators of one float, which show a loss that is no longer finite as soon as it happens.
     sums: Vec<usize>,
     batch: usize,
@@ -77,7 +93,12 @@ impl Trainer {
             Session::new(Arc::clone(&program), options.threads.unwrap_or_else(Pool::default_threads))?;
         let wire = |name: &str| Wiring::new(&session, name, training.data, &parts.train.table);
         let steps = training.steps.iter().map(|name| wire(name)).collect::<Result<Vec<_>>>()?;
-        let (evaluation, report) = (wire(&training.evaluate)?, wire(&training.report)?);
+        let updates = training.updates.iter().map(|name| wire(name)).collect::<Result<Vec<_>>>()?;
+        let rates = training.rates.as_deref().map(wire).transpose()?;
+        let evaluation = wire(&training.evaluate)?;
+        let collections = Collections::of_report(&program.entries[session.entry(&training.report)?]);
+        let table = &parts.train.table;
+        let report = Wiring::of_report(&session, &training.report, training.data, table, &collections)?;
 
         let batch = options.batch.unwrap_or(training.batch);
         if batch == 0 {
@@ -86,30 +107,45 @@ impl Trainer {
         if steps.is_empty() || training.figures.is_empty() {
             return wrong("it needs a step and a figure".into());
         }
+        if training.accumulate == 0 || (training.accumulate > 1 && updates.len() != steps.len()) {
+            return wrong("batches are accumulated, but no update follows".into());
+        }
         if report.outputs(&program) != training.figures.len() {
-            return wrong(format!("`{}` does not give one number for each figure", training.report));
+            return wrong(format!("`{}` does not give one value for each figure", training.report));
         }
         let largest = Split::ALL.map(|split| parts.get(split).len()).into_iter().max().unwrap_or(0);
-        for wiring in steps.iter().chain([&evaluation]) {
+        for wiring in steps.iter().chain(&updates).chain([&evaluation]) {
             let entry = &program.entries[wiring.entry];
             // The symbols of these entries are all bound by the batch: a row's own dims are constant.
             let bounds: Vec<(&str, usize)> =
                 entry.symbols.iter().map(|symbol| (symbol.as_str(), batch.min(largest))).collect();
             session.reserve(wiring.entry, &bounds)?;
         }
+        // In the report the batch is an epoch.
+        let symbols = &program.entries[report.entry].symbols;
+        let bounds: Vec<(&str, usize)> = symbols.iter().map(|symbol| (symbol.as_str(), largest)).collect();
+        session.reserve(report.entry, &bounds)?;
         let is_sum = |index: &usize| {
             let variable = &program.variables[*index];
             variable.kind == VariableKind::Accumulator
                 && variable.dtype == DType::F32
                 && variable.shape.iter().product::<usize>() == 1
         };
+        let averages = training.averages.iter().map(|pair| places(&program, pair)).collect::<Result<_>>()?;
         Ok(Trainer {
             index,
             session,
             parts,
             steps,
+            updates,
+            rates,
             evaluation,
             report,
+            collections,
+            averages,
+            averaged: false,
+            held: Vec::new(),
+            rate_factor: 1.0,
             sums: (0..program.variables.len()).filter(is_sum).collect(),
             batch,
             epochs: options.epochs.unwrap_or(training.epochs),
@@ -146,13 +182,15 @@ impl Trainer {
         }
     }
 
-    /// Runs all steps on one batch, which is the `done`-th since the start, counted from 0.
+    /// Takes one batch, the `done`-th since the start, counted from 0: runs all steps on it, and updates the weights when enough
+    /// batches have come together or the epoch ends.
     pub fn step(&mut self, batch: &Batch, done: usize) -> Result<()> {
-        let moment = self.moment(done);
-        for step in &self.steps {
-            step.run(&mut self.session, Some(batch), &moment)?;
-        }
-        Ok(())
+        let rows = self.parts.train.len().max(1) as f64;
+        self.take(batch, done, |entry, session, collections, batch, moment| {
+            let outputs = entry.run(session, Some(batch), moment)?;
+            collections.take(&outputs, batch.rows as f64 / rows);
+            Ok(())
+        })
     }
 
     /// As [`Trainer::step`], and shows each step's profile to `look`.
@@ -162,10 +200,45 @@ impl Trainer {
         done: usize,
         mut look: impl FnMut(Profile<'_>),
     ) -> Result<()> {
+        self.take(batch, done, |entry, session, _, batch, moment| {
+            look(entry.profile(session, batch, moment)?);
+            Ok(())
+        })
+    }
+
+    /// Runs whatever a batch makes due.
+    fn take(
+        &mut self,
+        batch: &Batch,
+        done: usize,
+        mut run: impl FnMut(&Wiring, &mut Session, &mut Collections, &Batch, &Moment) -> Result<()>,
+    ) -> Result<()> {
         let moment = self.moment(done);
-        for step in &self.steps {
-            look(step.profile(&mut self.session, batch, &moment)?);
+        let batches = self.batches_an_epoch();
+        let (accumulate, place) = (self.training().accumulate, done % batches + 1);
+        let due = place.is_multiple_of(accumulate) || place == batches;
+        if accumulate == 1 || self.steps.len() == 1 {
+            for step in &self.steps {
+                run(step, &mut self.session, &mut self.collections, batch, &moment)?;
+            }
+            for update in self.updates.iter().filter(|_| due) {
+                run(update, &mut self.session, &mut self.collections, batch, &moment)?;
+            }
+        } else {
+            // A step sees the updates of those before it, so it takes its batches after their update.
+            self.held.push((batch.clone(), moment));
+            if !due {
+                return Ok(());
+            }
+            for (step, update) in self.steps.iter().zip(&self.updates) {
+                for (batch, moment) in &self.held {
+                    run(step, &mut self.session, &mut self.collections, batch, moment)?;
+                }
+                run(update, &mut self.session, &mut self.collections, batch, &moment)?;
+            }
+            self.held.clear();
         }
+        self.averaged |= due;
         Ok(())
     }
 
@@ -176,6 +249,10 @@ impl Trainer {
         let mut best = training.keep_best.as_ref().map(|watch| self.watch(watch)).transpose()?;
         let mut patience = match &training.stop_after {
             Some((epochs, watch)) => Some((*epochs, self.watch(watch)?)),
+            None => None,
+        };
+        let mut plateau = match &training.reduce_rate {
+            Some(rule) => Some(Plateau::new(rule, self.watch(&rule.watch)?)),
             None => None,
         };
         if let Some(out) = out {
@@ -199,7 +276,7 @@ impl Trainer {
         for epoch in 1..=self.epochs {
             let Some(Epoch { figures, seconds }) = self.epoch(epoch, observer)? else {
                 summary.ending = Ending::Interrupted;
-                self.save(out, LAST_FILE, epoch - 1, [None, None], &mut summary.saved)?;
+                self.save_last(out, epoch - 1, [None, None], &mut summary.saved)?;
                 break;
             };
             summary.epochs = epoch;
@@ -209,23 +286,30 @@ impl Trainer {
                     Some(figures) => Some(figures),
                     None => {
                         summary.ending = Ending::Interrupted;
-                        self.save(out, LAST_FILE, epoch, [Some(&figures), None], &mut summary.saved)?;
+                        self.save_last(out, epoch, [Some(&figures), None], &mut summary.saved)?;
                         break;
                     }
                 },
             };
             let (train, validation_figures) = (&figures, validation.as_ref());
             let known = [Some(train), validation_figures];
-            let mut improves = |best: &mut Best| best.improves(epoch, best.pick(train, validation_figures));
+            let rates = self.rates(epoch)?;
+            let pick = |best: &Best| best.pick(train, validation_figures);
+            let mut improves = |best: &mut Best| best.improves(epoch, pick(best));
             let is_best = best.as_mut().is_some_and(&mut improves);
             let is_last = patience.as_mut().is_some_and(|(epochs, best)| {
                 improves(best);
                 best.epochs_without(epoch) >= *epochs
             });
-            self.save(out, LAST_FILE, epoch, known, &mut summary.saved)?;
+            if let Some(plateau) = &mut plateau {
+                self.rate_factor = plateau.after(epoch, pick);
+            }
+            self.save_last(out, epoch, known, &mut summary.saved)?;
             if is_best {
+                self.exchange_averages();
                 self.save(out, BEST_FILE, epoch, known, &mut summary.saved)?;
                 kept = Some(checkpoint::snapshot(&self.session));
+                self.exchange_averages();
                 summary.best_epoch = Some(epoch);
             }
             observer.event(&Event::EpochEnd {
@@ -233,6 +317,7 @@ impl Trainer {
                 seconds,
                 train,
                 validation: validation_figures,
+                rates: &rates,
                 best: is_best,
             });
             if is_best || kept.is_none() {
@@ -246,6 +331,7 @@ impl Trainer {
         if summary.ending != Ending::Interrupted {
             if let Some(kept) = &kept {
                 checkpoint::restore(&mut self.session, kept);
+                self.averaged = false;
             }
             if !self.parts.test.is_empty() {
                 summary.test = self.evaluate(Split::Test, observer)?;
@@ -256,18 +342,28 @@ impl Trainer {
         Ok(summary)
     }
 
-    /// Evaluates the present weights; none when it was interrupted.
+    /// Evaluates the present weights, or their averages where the spec has them; none when it was interrupted.
     pub fn evaluate(&mut self, split: Split, observer: &mut dyn Observer) -> Result<Option<Figures>> {
+        self.exchange_averages();
+        let figures = self.evaluate_as_it_is(split, observer);
+        self.exchange_averages();
+        figures
+    }
+
+    fn evaluate_as_it_is(&mut self, split: Split, observer: &mut dyn Observer) -> Result<Option<Figures>> {
         let part = self.parts.get(split);
         if part.is_empty() {
             return Err(self.wrong(format!("the data has no {} part", split.name())));
         }
         self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
+        let rows = part.len() as f64;
         let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
         let mut number = 0;
         while let Some(batch) = source.next_batch() {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
-            self.evaluation.run(&mut self.session, Some(batch), &moment)?;
+            let outputs = self.evaluation.run(&mut self.session, Some(batch), &moment)?;
+            self.collections.take(&outputs, batch.rows as f64 / rows);
             number += 1;
             if observer.interrupted() {
                 return Ok(None);
@@ -282,12 +378,15 @@ impl Trainer {
         let batches = self.order(epoch).batches(self.parts.train.len());
         observer.event(&Event::EpochStart { epoch, epochs: self.epochs, batches });
         self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
         let mut source = self.batches(epoch)?;
         let mut number = 0;
         while let Some(batch) = source.next_batch() {
             self.step(batch, (epoch - 1) * batches + number)?;
             number += 1;
-            let figures = match observer.wants_figures() || !self.sums_are_finite() {
+            // While batches are held back, there is nothing to report yet.
+            let report = self.held.is_empty() && (observer.wants_figures() || !self.sums_are_finite());
+            let figures = match report {
                 true => Some(self.checked_report(epoch, number)?),
                 false => None,
             };
@@ -314,24 +413,48 @@ impl Trainer {
 
     /// Where the training stands after so many batches.
     fn moment(&self, done: usize) -> Moment {
-        let batches = self.order(1).batches(self.parts.train.len()).max(1);
+        let batches = self.batches_an_epoch();
+        let accumulate = self.training().accumulate;
+        let updates = batches.div_ceil(accumulate);
+        let (epoch, update) = (done / batches, done % batches / accumulate);
         Moment {
             seed: self.seed,
             batch: done as i64,
-            step: done as i64,
-            epoch: (done / batches) as f32 + (done % batches) as f32 / batches as f32,
-            total_steps: (self.epochs * batches) as i64,
+            step: (epoch * updates + update) as i64,
+            epoch: epoch as f32 + update as f32 / updates as f32,
+            total_steps: (self.epochs * updates) as i64,
+            rate_factor: self.rate_factor as f32,
         }
     }
 
-    /// Reads the accumulators.
+    fn batches_an_epoch(&self) -> usize {
+        self.order(1).batches(self.parts.train.len()).max(1)
+    }
+
+    /// The rates of an epoch's last step.
+    fn rates(&mut self, epoch: usize) -> Result<Vec<(String, f32)>> {
+        let moment = self.moment(epoch * self.batches_an_epoch() - 1);
+        let Some(rates) = &self.rates else { return Ok(Vec::new()) };
+        let outputs = rates.run(&mut self.session, None, &moment)?;
+        let first = |value: TensorView<'_>| value.to_f64().first().copied().unwrap_or(f64::NAN) as f32;
+        Ok(outputs.iter().map(|(name, value)| (name.to_owned(), first(value))).collect())
+    }
+
+    /// Puts the averages in the place of the weights, or back again.
+    fn exchange_averages(&mut self) {
+        if self.averaged {
+            checkpoint::exchange(&mut self.session, &self.averages);
+        }
+    }
+
+    /// Reads the accumulators and what was collected.
     fn report(&mut self) -> Result<Figures> {
         let moment = Moment { seed: self.seed, ..Moment::default() };
-        let outputs = self.report.run(&mut self.session, None, &moment)?;
+        let outputs = self.report.report(&mut self.session, &self.collections, &moment)?;
         let figures = &self.program.trainings[self.index].figures;
         let values = outputs.iter().zip(figures).map(|((_, value), figure)| {
-            let value = value.to_f64().first().copied().unwrap_or(f64::NAN);
-            (figure.name.clone(), value as f32)
+            let values = value.to_f64().into_iter().map(|value| value as f32).collect();
+            (figure.name.clone(), Reading { shape: value.shape.to_vec(), values })
         });
         Ok(Figures(values.collect()))
     }
@@ -340,8 +463,8 @@ impl Trainer {
     /// such as a precision of nothing.
     fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
         let figures = self.report()?;
-        match figures.0.first() {
-            Some(&(_, value)) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
+        match figures.0.first().and_then(|(_, loss)| loss.number()) {
+            Some(value) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
             _ => Ok(figures),
         }
     }
@@ -373,6 +496,24 @@ impl Trainer {
         }
     }
 
+    /// Saves what the last step left: the weights, and their averages where there are any.
+    fn save_last(
+        &mut self,
+        out: Option<&Path>,
+        epoch: usize,
+        known: [Option<&Figures>; 2],
+        saved: &mut Vec<PathBuf>,
+    ) -> Result<()> {
+        self.save(out, LAST_FILE, epoch, known, saved)?;
+        if !self.averaged || self.averages.is_empty() {
+            return Ok(());
+        }
+        self.exchange_averages();
+        let result = self.save(out, AVERAGE_FILE, epoch, known, saved);
+        self.exchange_averages();
+        result
+    }
+
     /// Saves the weights with what is known about them: figures of training and of validation.
     fn save(
         &self,
@@ -400,6 +541,19 @@ impl Trainer {
             saved.push(path);
         }
         Ok(())
+    }
+}
+
+/// The places of a weight and its average.
+fn places(program: &Program, (weight, average): &(String, String)) -> Result<(usize, usize)> {
+    let place = |path: &str| program.variables.iter().position(|variable| variable.path == path);
+    let alike = |a: usize, b: usize| {
+        let (a, b) = (&program.variables[a], &program.variables[b]);
+        (a.dtype, &a.shape) == (b.dtype, &b.shape)
+    };
+    match (place(weight), place(average)) {
+        (Some(weight), Some(average)) if alike(weight, average) => Ok((weight, average)),
+        _ => Err(Error::Unsound(format!("`{average}` is no average of `{weight}`"))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Wiring: where each input of an entry comes from during a training.
 
+use super::collect::Collections;
 use crate::data::{Batch, Table};
 use crate::error::{Error, Result};
 use crate::execute::{Outputs, Profile, Session};
@@ -7,7 +8,7 @@ use crate::program::{DType, InputSource, Program};
 use crate::tensor::TensorView;
 
 /// Where in a training a run stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub seed: u64,
     /// The number of this batch since the start.
@@ -16,6 +17,14 @@ pub struct Moment {
     /// Epochs done, with the fraction of the current one.
     pub epoch: f32,
     pub total_steps: i64,
+    /// What rates are multiplied by.
+    pub rate_factor: f32,
+}
+
+impl Default for Moment {
+    fn default() -> Moment {
+        Moment { seed: 0, batch: 0, step: 0, epoch: 0.0, total_steps: 0, rate_factor: 1.0 }
+    }
 }
 
 /// An entry with the sources of its inputs resolved.
@@ -37,11 +46,25 @@ enum Wire {
     Step,
     Epoch,
     TotalSteps,
+    /// A collection by its place.
+    Collected(usize),
+    RateFactor,
 }
 
 impl Wiring {
     /// Resolves an entry by its name against the columns of a training's data.
     pub fn new(session: &Session, name: &str, data: usize, table: &Table) -> Result<Wiring> {
+        Wiring::of_report(session, name, data, table, &Collections::default())
+    }
+
+    /// Resolves an entry that may read what was collected, too.
+    pub fn of_report(
+        session: &Session,
+        name: &str,
+        data: usize,
+        table: &Table,
+        collections: &Collections,
+    ) -> Result<Wiring> {
         let entry = session.entry(name)?;
         let wrong =
             |input: &str, message: &str| Error::Unsound(format!("input `{input}` of `{name}` {message}"));
@@ -63,6 +86,11 @@ impl Wiring {
             InputSource::Step => Ok(Wire::Step),
             InputSource::Epoch => Ok(Wire::Epoch),
             InputSource::TotalSteps => Ok(Wire::TotalSteps),
+            InputSource::Collected => match collections.position(&input.name) {
+                Some(index) => Ok(Wire::Collected(index)),
+                None => Err(wrong(&input.name, "is collected, but only a report reads what is collected")),
+            },
+            InputSource::RateFactor => Ok(Wire::RateFactor),
         };
         let wires = session.program().entries[entry].inputs.iter().map(wire).collect::<Result<_>>()?;
         Ok(Wiring { entry, wires })
@@ -80,7 +108,17 @@ impl Wiring {
         batch: Option<&Batch>,
         moment: &Moment,
     ) -> Result<Outputs<'s>> {
-        self.with_inputs(batch, moment, |inputs| session.run(self.entry, inputs))
+        self.with_inputs(batch, &Collections::default(), moment, |inputs| session.run(self.entry, inputs))
+    }
+
+    /// Runs the entry on what was collected.
+    pub fn report<'s>(
+        &self,
+        session: &'s mut Session,
+        collections: &Collections,
+        moment: &Moment,
+    ) -> Result<Outputs<'s>> {
+        self.with_inputs(None, collections, moment, |inputs| session.run(self.entry, inputs))
     }
 
     /// Runs the entry and measures each launch.
@@ -90,13 +128,15 @@ impl Wiring {
         batch: &Batch,
         moment: &Moment,
     ) -> Result<Profile<'s>> {
-        self.with_inputs(Some(batch), moment, |inputs| session.run_profiled(self.entry, inputs))
+        let none = Collections::default();
+        self.with_inputs(Some(batch), &none, moment, |inputs| session.run_profiled(self.entry, inputs))
     }
 
     /// Calls `then` with the inputs in the entry's order.
     fn with_inputs<R>(
         &self,
         batch: Option<&Batch>,
+        collections: &Collections,
         moment: &Moment,
         then: impl FnOnce(&[TensorView<'_>]) -> R,
     ) -> R {
@@ -104,7 +144,7 @@ impl Wiring {
         random[..8].copy_from_slice(&moment.seed.to_le_bytes());
         random[8..].copy_from_slice(&moment.batch.to_le_bytes());
         let (step, epoch) = (moment.step.to_le_bytes(), moment.epoch.to_le_bytes());
-        let total_steps = moment.total_steps.to_le_bytes();
+        let (total_steps, rate_factor) = (moment.total_steps.to_le_bytes(), moment.rate_factor.to_le_bytes());
         let rows = batch.map_or(0, |batch| batch.rows);
         let shapes: Vec<Vec<usize>> = self
             .wires
@@ -112,6 +152,7 @@ impl Wiring {
             .map(|wire| match wire {
                 Wire::Column { row, .. } => [&[rows], row.as_slice()].concat(),
                 Wire::Random => vec![2],
+                Wire::Collected(index) => collections.shape(*index),
                 _ => Vec::new(),
             })
             .collect();
@@ -121,6 +162,7 @@ impl Wiring {
             .zip(&shapes)
             .map(|(wire, shape)| {
                 let (dtype, data): (DType, &[u8]) = match wire {
+                    Wire::Collected(index) => return collections.view(*index, shape),
                     Wire::Column { index, dtype, .. } => {
                         (*dtype, batch.and_then(|batch| batch.columns.get(*index)).map_or(&[], Vec::as_slice))
                     }
@@ -128,6 +170,7 @@ impl Wiring {
                     Wire::Step => (DType::I64, &step),
                     Wire::Epoch => (DType::F32, &epoch),
                     Wire::TotalSteps => (DType::I64, &total_steps),
+                    Wire::RateFactor => (DType::F32, &rate_factor),
                 };
                 TensorView { dtype, shape, data }
             })

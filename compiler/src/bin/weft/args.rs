@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use weft_compiler::stages::Stage;
 
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
@@ -19,8 +20,12 @@ pub struct Cli {
 pub enum Command {
     /// Check a spec and report every mistake with its place, its cause and a way out
     Check(Check),
+    /// Rewrite specs in their canonical form
+    Fmt(Fmt),
     /// Print what the compiler makes of a spec, at any stage
     Emit(Emit),
+    /// Keep the graphs of specs in files beside them, and see every change of them
+    Snapshot(Snapshot),
     /// Show a model's layers, shapes, parameters, FLOPs, bytes and planned memory
     Summary(Summary),
     /// Train a spec's model on its data; leaves the best and the last weights behind
@@ -31,6 +36,8 @@ pub enum Command {
     Predict(Predict),
     /// Time a training step or a prediction against this machine's limits
     Bench(Bench),
+    /// Explain an error's code, or anything that a spec can name
+    Explain(Explain),
 }
 
 /// The spec, and what a command line may change in it.
@@ -81,6 +88,19 @@ pub struct Check {
 }
 
 #[derive(Debug, Args)]
+pub struct Fmt {
+    /// Specs, and folders to search for them; `-` reads standard input and writes standard output [default: this folder]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Change nothing; show what would change, and end with 1 if anything would
+    #[arg(long)]
+    pub check: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Emit {
     #[command(flatten)]
     pub spec: SpecArgs,
@@ -111,6 +131,48 @@ pub enum StageArg {
     Clif,
     /// Machine code of each generated kernel
     Asm,
+}
+
+impl From<StageArg> for Stage {
+    fn from(stage: StageArg) -> Stage {
+        match stage {
+            StageArg::Ast => Stage::Ast,
+            StageArg::Typed => Stage::Typed,
+            StageArg::Graph => Stage::Graph,
+            StageArg::Optimized => Stage::Optimized,
+            StageArg::Loops => Stage::Loops,
+            StageArg::Clif => Stage::Clif,
+            StageArg::Asm => Stage::Asm,
+        }
+    }
+}
+
+/// What differs from the kept snapshots is shown, and waits beside them as `.snap.new`; then the exit code is 1.
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// Specs, or folders that hold some [default: the current folder]
+    pub specs: Vec<PathBuf>,
+    /// A stage to keep (may be repeated) [default: those that the spec has snapshots of, else graph]
+    #[arg(long, value_enum, value_name = "STAGE")]
+    pub stage: Vec<StageArg>,
+    /// An entry to keep (may be repeated): train, predict, or its full name [default: all training steps and predictions]
+    #[arg(long, value_name = "ENTRY")]
+    pub entry: Vec<String>,
+    /// Give a setting of the spec another value (may be repeated); such snapshots have files of their own
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Only compare: write nothing, and fail when something is new, changed or orphaned
+    #[arg(long, conflicts_with_all = ["accept", "review"])]
+    pub check: bool,
+    /// Keep everything as it is now, and remove snapshots of what is gone
+    #[arg(long, conflicts_with = "review")]
+    pub accept: bool,
+    /// Decide one by one
+    #[arg(long, conflicts_with = "json")]
+    pub review: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -203,6 +265,19 @@ pub struct Bench {
     /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
     #[arg(long)]
     pub profile: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A code (E0203, W0401), or a name: a layer, function, loss, optimizer, metric, key, data source, …
+    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    pub name: Option<String>,
+    /// List all names by family, each with its first sentence; and all codes
+    #[arg(long)]
+    pub list: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `NAME=VALUE`

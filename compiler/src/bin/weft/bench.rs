@@ -197,7 +197,11 @@ impl Subject {
             names.iter().filter_map(|n| program.entries.iter().position(|e| e.name == *n)).collect()
         };
         let indices = match &self.work {
-            Work::Training { .. } => program.trainings.first().map(|t| steps(&t.steps)).unwrap_or_default(),
+            Work::Training { .. } => program
+                .trainings
+                .first()
+                .map(|t| [steps(&t.steps), steps(&t.updates)].concat())
+                .unwrap_or_default(),
             Work::Prediction { entry, .. } => vec![*entry],
         };
         indices.into_iter().map(|i| (i, &program.entries[i])).collect()
@@ -303,7 +307,7 @@ fn kind(kernel: &weft_runtime::program::Kernel) -> &'static str {
         Kernel::CumulativeSum { .. } => "cumulative sum",
         Kernel::Gather { .. } => "gather",
         Kernel::ScatterAdd { .. } => "scatter-add",
-        Kernel::TopK { .. } => "top-k",
+        Kernel::Sort { .. } => "sort",
     }
 }
 

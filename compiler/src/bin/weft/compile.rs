@@ -111,7 +111,7 @@ pub fn fresh_weights(session: &mut Session, seed: u64) -> Result<(), Error> {
         .iter()
         .map(|input| match input.source {
             InputSource::Random => Tensor::from_i64(&[2], &[seed as i64, 0]),
-            InputSource::Epoch => Tensor::from_f32(&[], &[0.0]),
+            InputSource::Epoch | InputSource::RateFactor => Tensor::from_f32(&[], &[0.0]),
             _ => Tensor::from_i64(&[], &[0]),
         })
         .collect();

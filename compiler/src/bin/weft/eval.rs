@@ -4,7 +4,7 @@ use crate::args::Eval;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
-use crate::{output, spec, train};
+use crate::{output, spec, tables, train};
 use serde_json::json;
 use weft_runtime::data::Split;
 
@@ -21,7 +21,10 @@ pub fn run(args: &Eval) -> Result<(), Failure> {
         output::json(&json!({ "event": "end", "test": progress::figures_json(figures.as_ref()) }));
     } else {
         match figures {
-            Some(figures) => output::line(&format!("test        {}", progress::row(&figures))),
+            Some(figures) => {
+                output::line(&format!("test        {}", progress::row(&figures)));
+                tables::lines(&figures).iter().for_each(|line| output::line(line));
+            }
             None => output::line("interrupted"),
         }
     }

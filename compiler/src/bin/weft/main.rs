@@ -9,12 +9,16 @@ mod check;
 mod compile;
 mod emit;
 mod eval;
+mod explain;
 mod failure;
+mod fmt;
 mod output;
 mod predict;
 mod progress;
+mod snapshot;
 mod spec;
 mod summary;
+mod tables;
 mod train;
 
 use args::{Cli, Command};
@@ -38,12 +42,15 @@ fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Fmt(args) => fmt::run(args),
         Command::Emit(args) => emit::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Explain(args) => explain::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use weft_runtime::train::{Event, Figures, Observer};
+use weft_runtime::train::{Event, Figures, Observer, Reading};
 
 /// How often the figures of the running epoch are refreshed on a terminal.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -18,6 +18,8 @@ pub struct Progress {
     epoch_start: Instant,
     rows_done: usize,
     last_figures: Instant,
+    /// The rates shown last: a rate is shown when it has changed.
+    rates: Vec<(String, f32)>,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -45,7 +47,7 @@ impl Progress {
             }
         });
         let now = Instant::now();
-        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, interrupted }
+        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, rates: Vec::new(), interrupted }
     }
 }
 
@@ -81,7 +83,7 @@ impl Observer for Progress {
                     }
                 }
             }
-            Event::EpochEnd { epoch, seconds, train, validation, best } => {
+            Event::EpochEnd { epoch, seconds, train, validation, rates, best } => {
                 if let Form::Bar(bar) = &mut self.form
                     && let Some(bar) = bar.take()
                 {
@@ -89,15 +91,24 @@ impl Observer for Progress {
                 }
                 let rate = self.rows_done as f64 / seconds.max(1e-9);
                 if let Form::Json = self.form {
-                    output::json(&json!({
+                    let mut object = json!({
                         "event": "epoch", "epoch": epoch, "seconds": seconds, "samples_per_second": rate,
                         "train": figures_json(Some(train)), "validation": figures_json(*validation), "best": best,
-                    }));
+                    });
+                    if !rates.is_empty() {
+                        let rates = rates.iter().map(|(name, value)| (name.clone(), number(value)));
+                        object["rates"] = Value::Object(rates.collect());
+                    }
+                    output::json(&object);
                 } else {
                     let mut text = format!("epoch {epoch:>3}  {}", row(train));
                     if let Some(validation) = validation {
                         text += &format!("  | validation  {}", row(validation));
                     }
+                    for (name, value) in rates.iter().filter(|rate| !self.rates.contains(rate)) {
+                        text += &format!("  | {name} {value:.3e}");
+                    }
+                    self.rates = rates.to_vec();
                     text += &format!("  | {seconds:.1} s, {}", output::scaled(rate, "samples/s"));
                     if *best {
                         text += "  *";
@@ -132,16 +143,25 @@ fn epoch_bar(epoch: usize, epochs: usize, batches: usize) -> ProgressBar {
     bar
 }
 
-/// `loss 0.1234  accuracy 0.9871`
+/// `loss 0.1234  accuracy 0.9871`: the figures that are numbers.
 pub fn row(figures: &Figures) -> String {
-    let cells: Vec<String> = figures.0.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    let cells: Vec<String> = figures.numbers().map(|(name, value)| format!("{name} {value:.4}")).collect();
     cells.join("  ")
+}
+
+/// A number through its shortest text, so that 0.983f32 is written as 0.983.
+fn number(value: &f32) -> Value {
+    json!(value.to_string().parse::<f64>().ok())
 }
 
 /// An absent part of the data as `null`.
 pub fn figures_json(figures: Option<&Figures>) -> Value {
-    // Through their shortest text, so that 0.983f32 is written as 0.983.
-    let number = |value: f32| json!(value.to_string().parse::<f64>().ok());
-    let map = |f: &Figures| f.0.iter().map(|(name, value)| (name.clone(), number(*value))).collect();
+    let list = |row: &[f32]| Value::Array(row.iter().map(number).collect());
+    let shown = |value: &Reading| match value.shape.len() {
+        0 => value.values.first().map_or(Value::Null, number),
+        1 => list(&value.values),
+        _ => Value::Array(value.rows().map(list).collect()),
+    };
+    let map = |f: &Figures| f.0.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
     figures.map_or(Value::Null, |f| Value::Object(map(f)))
 }

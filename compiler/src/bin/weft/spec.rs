@@ -7,7 +7,7 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use weft_compiler::check::{self, Checked, Options};
-use weft_compiler::diagnostics::{self, Color, Severity};
+use weft_compiler::diagnostics::{self, Color, Diagnostic, Severity, Sources};
 
 /// A checked spec, and the folder that its relative paths start from.
 pub struct Spec {
@@ -52,31 +52,36 @@ pub fn sound(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Res
     Ok(spec)
 }
 
-/// Shows all diagnostics (as JSON lines on standard output, or for people on standard error); counts the errors.
+/// Shows all that was found in a spec; counts the errors.
 pub fn show(checked: &Checked, as_json: bool) -> usize {
+    show_all(&checked.diagnostics, &checked.sources, as_json)
+}
+
+/// Shows diagnostics (as JSON lines on standard output, or for people on standard error); counts the errors.
+pub fn show_all(diagnostics: &[Diagnostic], sources: &Sources, as_json: bool) -> usize {
     let plain = !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some();
     let color = if plain { Color::Never } else { Color::Always };
-    for diagnostic in &checked.diagnostics {
+    for diagnostic in diagnostics {
         if as_json {
             let span = diagnostic.primary.span;
-            let (line, column) = checked.sources.position(span);
+            let (line, column) = sources.position(span);
             output::json(&json!({
                 "severity": diagnostic.severity,
                 "code": diagnostic.code,
                 "message": diagnostic.message,
-                "file": checked.sources.get(span.file).map(|s| s.name.as_str()),
+                "file": sources.get(span.file).map(|s| s.name.as_str()),
                 "line": line,
                 "column": column,
                 "help": diagnostic.hint,
             }));
         } else {
-            output::note(&diagnostics::render(diagnostic, &checked.sources, color));
+            output::note(&diagnostics::render(diagnostic, sources, color));
         }
     }
-    checked.diagnostics.iter().filter(|d| d.severity == Severity::Error).count()
+    diagnostics.iter().filter(|d| d.severity == Severity::Error).count()
 }
 
-fn read_text(path: &Path) -> Result<String, Failure> {
+pub fn read_text(path: &Path) -> Result<String, Failure> {
     let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

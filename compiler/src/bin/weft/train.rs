@@ -4,7 +4,7 @@ use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
-use crate::{output, spec};
+use crate::{output, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
@@ -47,6 +47,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         if let Some(test) = &summary.test {
             let of = summary.best_epoch.map_or(String::new(), |e| format!(" (weights of epoch {e})"));
             output::line(&format!("test        {}{of}", progress::row(test)));
+            tables::lines(test).iter().for_each(|line| output::line(line));
         }
         let saved: Vec<String> = summary.saved.iter().map(|p: &PathBuf| p.display().to_string()).collect();
         output::line(&format!(

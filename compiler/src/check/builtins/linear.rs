@@ -12,19 +12,19 @@ use weft_grammar::Span;
 pub const TABLE: &[Builtin] = &[
     Builtin {
         signature: "contract(a, b, batch = [], sum = [])",
-        doc: "Sums of products over the pairs of axes `sum`, side by side over the pairs `batch`; result axes: batch, free of a, free of b.",
+        doc: "Sums of products over the pairs of axes `sum`, side by side over the pairs `batch`; result axes: batch, free of a, free of b.\n\nExample: `contract(a, b, sum = [(1, 1)])`",
         first: First::Plain,
         run: contract,
     },
     Builtin {
         signature: "einsum(formula, …operands)",
-        doc: "Contraction by named axes: `einsum(\"nqd,nkd->nqk\", q, k)`. Axes that are not in the result are summed.",
+        doc: "Contraction by named axes: `einsum(\"nqd,nkd->nqk\", q, k)`. Axes that are not in the result are summed.\n\nExample: `einsum(\"nqhd,nkhd->nhqk\", q, k)`",
         first: First::Plain,
         run: einsum,
     },
     Builtin {
         signature: "conv(x, w, stride = 1, padding = 0, dilation = 1, groups = 1)",
-        doc: "Convolution (a correlation) of `[n, spatial…, ci]` with `[kernel…, ci / groups, co]` in 1 or 2 axes. `padding`: a number, or a list of numbers or of (before, after).",
+        doc: "Convolution (a correlation) of `[n, spatial…, ci]` with `[kernel…, ci / groups, co]` in 1 or 2 axes. `padding`: a number, or a list of numbers or of (before, after).\n\nExample: `conv(image, kernels, stride = 2, padding = 1)`",
         first: First::Tensor,
         run: |c, call| {
             let (x, w) = (call.tensor(c, "x")?, call.tensor(c, "w")?);
@@ -37,7 +37,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "conv_data(dy, w, shape, stride = 1, padding = 0, dilation = 1, groups = 1)",
-        doc: "The adjoint of `conv` in its input, which has this shape: a transposed convolution.",
+        doc: "The adjoint of `conv` in its input, which has this shape: a transposed convolution.\n\nExample: `conv_data(dy, kernels, shape = [n, 14, 14, 1], padding = 1)`",
         first: First::Tensor,
         run: |c, call| {
             let (dy, w) = (call.tensor(c, "dy")?, call.tensor(c, "w")?);
@@ -52,7 +52,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "gather(table, indices, axis = 0)",
-        doc: "Replaces `axis` of the table by the axes of the indices: `gather(table, tokens)` looks rows up.",
+        doc: "Replaces `axis` of the table by the axes of the indices: `gather(table, tokens)` looks rows up.\n\nExample: `gather(table([1, 5]), label)`",
         first: First::Tensor,
         run: |c, call| {
             let (table, ty) = call.typed(c, "table")?;
@@ -64,7 +64,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "scatter_add(updates, indices, shape, axis = 0)",
-        doc: "Adds each update to the row of a zero tensor of this shape that its index names: the adjoint of `gather`.",
+        doc: "Adds each update to the row of a zero tensor of this shape that its index names: the adjoint of `gather`.\n\nExample: `scatter_add(x, label, [10, 64])`",
         first: First::Tensor,
         run: |c, call| {
             let (updates, ty) = call.typed(c, "updates")?;

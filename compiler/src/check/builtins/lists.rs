@@ -10,7 +10,7 @@ use weft_grammar::Span;
 pub const TABLE: &[Builtin] = &[
     Builtin {
         signature: "len(list)",
-        doc: "The number of elements of a list, tuple, map or text.",
+        doc: "The number of elements of a list, tuple, map or text.\n\nExample: `len([64, 32])`",
         first: First::Plain,
         run: |c, call| {
             let (value, span) = call.operand("list")?;
@@ -35,13 +35,13 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "range(start, end = none, step = 1)",
-        doc: "`range(n)`: 0 … n - 1; `range(a, b)`: a … b - 1, by `step`.",
+        doc: "`range(n)`: 0 … n - 1; `range(a, b)`: a … b - 1, by `step`.\n\nExample: `range(2, 8, step = 2)`",
         first: First::Plain,
         run: range,
     },
     Builtin {
         signature: "shape(x)",
-        doc: "The dims of a tensor, as a list.",
+        doc: "The dims of a tensor, as a list.\n\nExample: `shape(image)`",
         first: First::Number,
         run: |c, call| {
             let (_, ty) = call.typed(c, "x")?;
@@ -50,7 +50,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "rank(x)",
-        doc: "The number of axes of a tensor.",
+        doc: "The number of axes of a tensor.\n\nExample: `rank(image)`",
         first: First::Number,
         run: |c, call| {
             let (_, ty) = call.typed(c, "x")?;
@@ -59,7 +59,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "dtype(x)",
-        doc: "The element type of a tensor, as a text.",
+        doc: "The element type of a tensor, as a text.\n\nExample: `dtype(x)`",
         first: First::Number,
         run: |c, call| {
             let (_, ty) = call.typed(c, "x")?;
@@ -68,7 +68,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "int(x)",
-        doc: "A compile-time number as an int, rounded towards zero.",
+        doc: "A compile-time number as an int, rounded towards zero.\n\nExample: `int(64 * 0.75)`",
         first: First::Plain,
         run: |c, call| {
             let (value, span) = call.operand("x")?;
@@ -88,7 +88,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "float(x)",
-        doc: "A compile-time number as a float.",
+        doc: "A compile-time number as a float.\n\nExample: `float(3)`",
         first: First::Plain,
         run: |c, call| {
             let (value, span) = call.operand("x")?;
@@ -108,7 +108,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "text(x)",
-        doc: "A compile-time value as a text.",
+        doc: "A compile-time value as a text.\n\nExample: `text(64)`",
         first: First::Plain,
         run: |_, call| {
             let (value, _) = call.operand("x")?;
@@ -120,7 +120,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "fail(message)",
-        doc: "Stops with this message.",
+        doc: "Stops with this message.\n\nExample: `if rank(x) == 2 { x } else { fail(\"a matrix is needed\") }`",
         first: First::Plain,
         run: |c, call| {
             let (value, _) = call.operand("message")?;
@@ -133,7 +133,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "repeat(count, layer)",
-        doc: "`count` copies of a layer, one after another; each has its own weights unless the layer is bound to a name.",
+        doc: "`count` copies of a layer, one after another; each has its own weights unless the layer is bound to a name.\n\nExample: `x |> repeat(3, dense(64))`",
         first: First::Plain,
         run: |c, call| {
             let count = call.int(c, "count", 0)?;
@@ -148,7 +148,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "gradient(y, x)",
-        doc: "The gradient of the sum of `y` with respect to `x`, a tensor that `y` was computed from (or a list of such).",
+        doc: "The gradient of the sum of `y` with respect to `x`, a tensor that `y` was computed from (or a list of such).\n\nExample: `gradient(sum(x * x), x)`",
         first: First::Plain,
         run: gradient,
     },
@@ -231,7 +231,7 @@ fn gradient(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
         }
         wrt.push(c.as_tensor(item, DType::F32, span)?.node);
     }
-    let nodes = c.gradients(y.node, &wrt, call.span)?;
+    let nodes = c.gradients(y.node, None, &wrt, call.span)?;
     let mut values: Vec<Value> = nodes.into_iter().map(|n| c.tensor(n)).collect();
     match (many, values.len()) {
         (false, 1) => values.pop().ok_or(Reported),

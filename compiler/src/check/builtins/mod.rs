@@ -37,6 +37,7 @@ type Run = fn(&mut Checker<'_>, &Call<'_>) -> Result;
 pub struct Builtin {
     /// `sum(x, axis = none, keep = false)`; a last parameter `…rest` takes any number of arguments.
     pub signature: &'static str,
+    /// What it does, and ``Example: `…` `` paragraphs as in the standard library.
     pub doc: &'static str,
     first: First,
     run: Run,
@@ -66,20 +67,35 @@ impl Builtin {
 #[derive(Clone, Debug, Serialize)]
 pub struct Documentation {
     pub name: &'static str,
+    /// The family of the registry that its table stands for.
+    pub family: &'static str,
     pub signature: &'static str,
     pub doc: &'static str,
 }
 
 pub fn documentation() -> Vec<Documentation> {
-    all().map(|b| Documentation { name: b.name(), signature: b.signature, doc: b.doc }).collect()
+    let document = |family, b: &'static Builtin| Documentation {
+        name: b.name(),
+        family,
+        signature: b.signature,
+        doc: b.doc,
+    };
+    tables().flat_map(|(family, table)| table.iter().map(move |b| document(family, b))).collect()
+}
+
+/// (family, its builtins)
+fn tables() -> impl Iterator<Item = (&'static str, &'static [Builtin])> {
+    let others = [
+        ("reduce", reduce::TABLE),
+        ("linear", linear::TABLE),
+        ("views", views::TABLE),
+        ("compile", lists::TABLE),
+    ];
+    pointwise::TABLES.iter().copied().chain(others)
 }
 
 fn all() -> impl Iterator<Item = &'static Builtin> {
-    pointwise::TABLE
-        .iter()
-        .copied()
-        .chain([reduce::TABLE, linear::TABLE, views::TABLE, lists::TABLE])
-        .flatten()
+    tables().flat_map(|(_, table)| table)
 }
 
 pub fn find(name: &str) -> Option<&'static Builtin> {

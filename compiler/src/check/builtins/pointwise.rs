@@ -8,10 +8,10 @@ use crate::graph::op::{Binary, Distribution, Op, Unary};
 use crate::graph::{DType, Dim, TensorType};
 
 macro_rules! unary {
-    ($($signature:literal, $op:ident, $doc:literal;)*) => {
+    ($($signature:literal, $op:ident, $doc:literal, $example:literal;)*) => {
         &[$(Builtin {
             signature: $signature,
-            doc: $doc,
+            doc: concat!($doc, "\n\nExample: `", $example, "`"),
             first: First::Number,
             run: |c, call| { let x = call.operand("x")?; c.unary(Unary::$op, x, call.span) },
         }),*]
@@ -22,7 +22,11 @@ macro_rules! casts {
     ($($signature:literal, $dtype:ident;)*) => {
         &[$(Builtin {
             signature: $signature,
-            doc: "Casts a tensor, a number or a dim to this element type; a fraction rounds towards zero.",
+            doc: concat!(
+                "Casts a tensor, a number or a dim to this element type; a fraction rounds towards zero.\n\nExample: `",
+                $signature,
+                "`"
+            ),
             first: First::Number,
             run: |c, call| cast(c, call, DType::$dtype),
         }),*]
@@ -30,23 +34,23 @@ macro_rules! casts {
 }
 
 const UNARY: &[Builtin] = unary! {
-    "neg(x)", Neg, "`-x`.";
-    "abs(x)", Abs, "The magnitude.";
-    "sign(x)", Sign, "-1, 0 or 1.";
-    "floor(x)", Floor, "Rounds down.";
-    "ceil(x)", Ceil, "Rounds up.";
-    "round(x)", Round, "Rounds to the nearest, halves to even.";
-    "sqrt(x)", Sqrt, "The square root.";
-    "rsqrt(x)", Rsqrt, "`1 / sqrt(x)`.";
-    "exp(x)", Exp, "`e` to the power of `x`.";
-    "expm1(x)", Expm1, "`exp(x) - 1`, exact near 0.";
-    "log(x)", Log, "The natural logarithm.";
-    "log1p(x)", Log1p, "`log(1 + x)`, exact near 0.";
-    "sin(x)", Sin, "The sine.";
-    "cos(x)", Cos, "The cosine.";
-    "tanh(x)", Tanh, "The hyperbolic tangent.";
-    "sigmoid(x)", Sigmoid, "`1 / (1 + exp(-x))`.";
-    "erf(x)", Erf, "The error function.";
+    "neg(x)", Neg, "`-x`.", "neg(x)";
+    "abs(x)", Abs, "The magnitude.", "mean(abs(x))";
+    "sign(x)", Sign, "-1, 0 or 1.", "sign(x)";
+    "floor(x)", Floor, "Rounds down.", "floor(x / 2)";
+    "ceil(x)", Ceil, "Rounds up.", "ceil(x / 2)";
+    "round(x)", Round, "Rounds to the nearest, halves to even.", "round(x * 255)";
+    "sqrt(x)", Sqrt, "The square root.", "sqrt(x * x + 1)";
+    "rsqrt(x)", Rsqrt, "`1 / sqrt(x)`.", "x * rsqrt(variance(x) + 1e-5)";
+    "exp(x)", Exp, "`e` to the power of `x`.", "exp(-x)";
+    "expm1(x)", Expm1, "`exp(x) - 1`, exact near 0.", "expm1(x)";
+    "log(x)", Log, "The natural logarithm.", "log(p + 1e-7)";
+    "log1p(x)", Log1p, "`log(1 + x)`, exact near 0.", "log1p(x * x)";
+    "sin(x)", Sin, "The sine.", "sin(x)";
+    "cos(x)", Cos, "The cosine.", "cos(x)";
+    "tanh(x)", Tanh, "The hyperbolic tangent.", "x |> dense(64) |> tanh";
+    "sigmoid(x)", Sigmoid, "`1 / (1 + exp(-x))`.", "x |> dense(1) |> sigmoid";
+    "erf(x)", Erf, "The error function.", "erf(x)";
 };
 
 const CASTS: &[Builtin] = casts! {
@@ -60,28 +64,28 @@ const CASTS: &[Builtin] = casts! {
     "i64(x)", I64;
 };
 
-const OTHERS: &[Builtin] = &[
+const BINARY: &[Builtin] = &[
     Builtin {
         signature: "maximum(a, b)",
-        doc: "The larger, element by element; NaN if either is.",
+        doc: "The larger, element by element; NaN if either is.\n\nExample: `maximum(x, 0)`",
         first: First::Number,
         run: |c, call| pair(c, call, Binary::Max),
     },
     Builtin {
         signature: "minimum(a, b)",
-        doc: "The smaller, element by element; NaN if either is.",
+        doc: "The smaller, element by element; NaN if either is.\n\nExample: `minimum(x, 1)`",
         first: First::Number,
         run: |c, call| pair(c, call, Binary::Min),
     },
     Builtin {
         signature: "where(condition, then, otherwise)",
-        doc: "`then` where the condition is true, else `otherwise`.",
+        doc: "`then` where the condition is true, else `otherwise`.\n\nExample: `where(x <= 0, 0, x)`",
         first: First::Plain,
         run: choose,
     },
     Builtin {
         signature: "hold(x)",
-        doc: "The value itself, with no gradient.",
+        doc: "The value itself, with no gradient.\n\nExample: `x + hold(round(x) - x)`",
         first: First::Number,
         run: |c, call| {
             let x = call.tensor(c, "x")?;
@@ -89,21 +93,24 @@ const OTHERS: &[Builtin] = &[
             Ok(c.tensor(node))
         },
     },
+];
+
+const CONSTANTS: &[Builtin] = &[
     Builtin {
         signature: "zeros(…dims)",
-        doc: "Zeros (f32) of these dims, or of a shape list.",
+        doc: "Zeros (f32) of these dims, or of a shape list.\n\nExample: `zeros(n, 10)`",
         first: First::Plain,
         run: |c, call| filled(c, call, 0.0),
     },
     Builtin {
         signature: "ones(…dims)",
-        doc: "Ones (f32) of these dims, or of a shape list.",
+        doc: "Ones (f32) of these dims, or of a shape list.\n\nExample: `ones(n, 10)`",
         first: First::Plain,
         run: |c, call| filled(c, call, 1.0),
     },
     Builtin {
         signature: "full(shape, value)",
-        doc: "A tensor of this shape with one value everywhere; f32 unless the value is a tensor.",
+        doc: "A tensor of this shape with one value everywhere; f32 unless the value is a tensor.\n\nExample: `full([n, 10], 0.1)`",
         first: First::Plain,
         run: |c, call| {
             let shape = call.need("shape")?;
@@ -117,44 +124,51 @@ const OTHERS: &[Builtin] = &[
     },
     Builtin {
         signature: "zeros_like(x)",
-        doc: "Zeros of the type of `x`.",
+        doc: "Zeros of the type of `x`.\n\nExample: `state m = zeros_like(w)`",
         first: First::Number,
         run: |c, call| like(c, call, 0.0),
     },
     Builtin {
         signature: "ones_like(x)",
-        doc: "Ones of the type of `x`.",
+        doc: "Ones of the type of `x`.\n\nExample: `x - ones_like(x)`",
         first: First::Number,
         run: |c, call| like(c, call, 1.0),
     },
-    Builtin { signature: "iota(n)", doc: "`0, 1, …, n - 1` as i32[n].", first: First::Plain, run: iota },
+    Builtin {
+        signature: "iota(n)",
+        doc: "`0, 1, …, n - 1` as i32[n].\n\nExample: `iota(10)`",
+        first: First::Plain,
+        run: iota,
+    },
     Builtin {
         signature: "arange(n)",
-        doc: "The same as `iota`: `0, 1, …, n - 1` as i32[n].",
+        doc: "The same as `iota`: `0, 1, …, n - 1` as i32[n].\n\nExample: `arange(10)`",
         first: First::Plain,
         run: iota,
     },
     Builtin {
         signature: "table(values)",
-        doc: "A small constant f32 tensor from a list of numbers, or of lists of one length.",
+        doc: "A small constant f32 tensor from a list of numbers, or of lists of one length.\n\nExample: `gather(table([1, 5]), label)`",
         first: First::Plain,
         run: table,
     },
     Builtin {
         signature: "uniform(…dims)",
-        doc: "Uniform random numbers in [0, 1) (f32); the stream is that of the path.",
+        doc: "Uniform random numbers in [0, 1) (f32); the stream is that of the path.\n\nExample: `x + 0.01 * uniform(shape(x))`",
         first: First::Plain,
         run: |c, call| random(c, call, Distribution::Uniform),
     },
     Builtin {
         signature: "normal(…dims)",
-        doc: "Normal random numbers of mean 0 and deviation 1 (f32); the stream is that of the path.",
+        doc: "Normal random numbers of mean 0 and deviation 1 (f32); the stream is that of the path.\n\nExample: `x + 0.1 * normal(shape(x))`",
         first: First::Plain,
         run: |c, call| random(c, call, Distribution::Normal),
     },
 ];
 
-pub const TABLE: &[&[Builtin]] = &[UNARY, CASTS, OTHERS];
+/// (family, its builtins)
+pub const TABLES: &[(&str, &[Builtin])] =
+    &[("elementwise", UNARY), ("elementwise", BINARY), ("casts", CASTS), ("constants", CONSTANTS)];
 
 fn cast(c: &mut Checker<'_>, call: &Call<'_>, dtype: DType) -> Result {
     let (value, span) = call.operand("x")?;

@@ -1,64 +1,64 @@
-//! Reductions, argmax, cumulative sums, top-k.
+//! Reductions, argmax, cumulative sums, sorting.
 
 use super::{Builtin, Call, First};
 use crate::check::value::Value;
 use crate::check::{Checker, Result};
 use crate::diagnostics::Code;
 use crate::graph::op::{Op, Reduction};
-use crate::graph::{Dim, NodeId};
+use crate::graph::{DType, Dim, NodeId, TensorType};
 
 pub const TABLE: &[Builtin] = &[
     Builtin {
         signature: "sum(x, axis = none, keep = false)",
-        doc: "The sum over all axes, or over `axis` (a number or a list); `keep` leaves extents of 1.",
+        doc: "The sum over all axes, or over `axis` (a number or a list); `keep` leaves extents of 1.\n\nExample: `sum(x * x, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::Sum),
     },
     Builtin {
         signature: "prod(x, axis = none, keep = false)",
-        doc: "The product.",
+        doc: "The product.\n\nExample: `prod(x, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::Prod),
     },
     Builtin {
         signature: "max(x, axis = none, keep = false, …rest)",
-        doc: "The largest element. Of several numbers, or of a list of numbers: the largest of them.",
+        doc: "The largest element. Of several numbers, or of a list of numbers: the largest of them.\n\nExample: `max(softmax(logits), axis = -1)`",
         first: First::Number,
         run: |c, call| extreme(c, call, Reduction::Max),
     },
     Builtin {
         signature: "min(x, axis = none, keep = false, …rest)",
-        doc: "The smallest element. Of several numbers, or of a list of numbers: the smallest of them.",
+        doc: "The smallest element. Of several numbers, or of a list of numbers: the smallest of them.\n\nExample: `min(x, axis = -1, keep = true)`",
         first: First::Number,
         run: |c, call| extreme(c, call, Reduction::Min),
     },
     Builtin {
         signature: "any(x, axis = none, keep = false)",
-        doc: "Is any element true?",
+        doc: "Is any element true?\n\nExample: `any(x > 0.5, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::Any),
     },
     Builtin {
         signature: "all(x, axis = none, keep = false)",
-        doc: "Are all elements true?",
+        doc: "Are all elements true?\n\nExample: `all(x > 0.5, axis = -1)`",
         first: First::Tensor,
         run: |c, call| reduce(c, call, Reduction::All),
     },
     Builtin {
         signature: "argmax(x, axis = -1)",
-        doc: "The index (i32) of the largest element along `axis`; ties go to the lowest.",
+        doc: "The index (i32) of the largest element along `axis`; ties go to the lowest.\n\nExample: `argmax(logits)`",
         first: First::Tensor,
         run: |c, call| arg(c, call, true),
     },
     Builtin {
         signature: "argmin(x, axis = -1)",
-        doc: "The index (i32) of the smallest element along `axis`; ties go to the lowest.",
+        doc: "The index (i32) of the smallest element along `axis`; ties go to the lowest.\n\nExample: `argmin(x, axis = 1)`",
         first: First::Tensor,
         run: |c, call| arg(c, call, false),
     },
     Builtin {
         signature: "cumsum(x, axis = -1, reverse = false, exclusive = false)",
-        doc: "Sums of all elements up to each one along `axis`.",
+        doc: "Sums of all elements up to each one along `axis`.\n\nExample: `cumsum(x, axis = 1)`",
         first: First::Tensor,
         run: |c, call| {
             let (x, ty) = call.typed(c, "x")?;
@@ -71,7 +71,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "top_k(x, k)",
-        doc: "The `k` largest along the last axis in falling order: `(values, indices)`.",
+        doc: "The `k` largest along the last axis in falling order: `(values, indices)`.\n\nExample: `let values, indices = top_k(logits, 5)`",
         first: First::Tensor,
         run: |c, call| {
             let x = call.tensor(c, "x")?;
@@ -81,10 +81,30 @@ pub const TABLE: &[Builtin] = &[
             else {
                 return c.fail(Code::BadIndex, call.span, format!("there are no {k} largest elements here"));
             };
-            let values = c.emit(Op::TopK { k, indices: false }, &[x.node], None, call.span)?;
-            let indices = c.emit(Op::TopK { k, indices: true }, &[x.node], None, call.span)?;
+            let mut ty = c.tensor_type(x);
+            if let Some(last) = ty.shape.last_mut() {
+                *last = Dim::from(k);
+            }
+            let sorted = |c: &mut Checker<'_>, indices| {
+                let dtype = if indices { DType::I32 } else { ty.dtype };
+                let ty = TensorType::new(dtype, ty.shape.clone());
+                c.emit(Op::Sort { falling: true, indices }, &[x.node], Some(ty), call.span)
+            };
+            let (values, indices) = (sorted(c, false)?, sorted(c, true)?);
             Ok(Value::tuple(vec![c.tensor(values), c.tensor(indices)]))
         },
+    },
+    Builtin {
+        signature: "sort(x, axis = -1, falling = false)",
+        doc: "The elements along `axis` in rising (falling) order. Equal ones keep their order; NaN is the largest.",
+        first: First::Tensor,
+        run: |c, call| sort(c, call, false),
+    },
+    Builtin {
+        signature: "argsort(x, axis = -1, falling = false)",
+        doc: "The places (i32) of the elements along `axis` in rising (falling) order, equal ones by place.",
+        first: First::Tensor,
+        run: |c, call| sort(c, call, true),
     },
 ];
 
@@ -153,6 +173,24 @@ fn extreme(c: &mut Checker<'_>, call: &Call<'_>, reduction: Reduction) -> Result
         );
     }
     super::lists::larger(c, &numbers, reduction == Reduction::Max, call.span)
+}
+
+fn sort(c: &mut Checker<'_>, call: &Call<'_>, indices: bool) -> Result {
+    let (x, ty) = call.typed(c, "x")?;
+    let axis = call.axis(c, "axis", -1, ty.rank())?;
+    let falling = call.flag(c, "falling", false)?;
+    // The primitive sorts along the last axis; an exchange of two axes is its own inverse.
+    let mut exchange: Vec<usize> = (0..ty.rank()).collect();
+    exchange.swap(axis, ty.rank() - 1);
+    let exchanged = |c: &mut Checker<'_>, node| {
+        c.place(call.span);
+        let node = c.context.builder.transpose(node, &exchange);
+        c.built(node, call.span)
+    };
+    let node = exchanged(c, x.node)?;
+    let node = c.emit(Op::Sort { falling, indices }, &[node], None, call.span)?;
+    let node = exchanged(c, node)?;
+    Ok(c.tensor(node))
 }
 
 fn arg(c: &mut Checker<'_>, call: &Call<'_>, largest: bool) -> Result {

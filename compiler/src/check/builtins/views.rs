@@ -14,19 +14,19 @@ use weft_grammar::ast::{self, Index};
 pub const TABLE: &[Builtin] = &[
     Builtin {
         signature: "reshape(x, dims)",
-        doc: "The same elements in row-major order under another shape.",
+        doc: "The same elements in row-major order under another shape.\n\nExample: `x |> reshape([n, 8, 8])`",
         first: First::Tensor,
         run: reshape,
     },
     Builtin {
         signature: "transpose(x, permutation = none)",
-        doc: "Result axis i is axis `permutation[i]`; without one, the last two axes change places.",
+        doc: "Result axis i is axis `permutation[i]`; without one, the last two axes change places.\n\nExample: `transpose(x)`",
         first: First::Tensor,
         run: transpose,
     },
     Builtin {
         signature: "broadcast(x, dims)",
-        doc: "Adds leading axes and stretches extents of 1 to this shape.",
+        doc: "Adds leading axes and stretches extents of 1 to this shape.\n\nExample: `broadcast(bias, [n, 64])`",
         first: First::Tensor,
         run: |c, call| {
             let x = call.tensor(c, "x")?;
@@ -40,7 +40,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "expand(x, axis)",
-        doc: "A new axis of extent 1 at this place of the result; `-1` puts it last.",
+        doc: "A new axis of extent 1 at this place of the result; `-1` puts it last.\n\nExample: `expand(x, -1)`",
         first: First::Tensor,
         run: |c, call| {
             let (x, ty) = call.typed(c, "x")?;
@@ -51,7 +51,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "squeeze(x, axis)",
-        doc: "Removes an axis of extent 1.",
+        doc: "Removes an axis of extent 1.\n\nExample: `x |> dense(1) |> squeeze(-1)`",
         first: First::Tensor,
         run: |c, call| {
             let (x, ty) = call.typed(c, "x")?;
@@ -71,7 +71,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "window(x, axis, size, stride = 1, dilation = 1)",
-        doc: "Sliding windows over the axes from `axis` on: `[n, h, w, c]` becomes `[n, oh, ow, kh, kw, c]` for a `size` of two.",
+        doc: "Sliding windows over the axes from `axis` on: `[n, h, w, c]` becomes `[n, oh, ow, kh, kw, c]` for a `size` of two.\n\nExample: `max(window(image, axis = 1, size = [2, 2], stride = 2), axis = [3, 4])`",
         first: First::Tensor,
         run: |c, call| {
             let (x, ty) = call.typed(c, "x")?;
@@ -83,7 +83,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "unwindow(x, axis, size, shape, stride = 1, dilation = 1)",
-        doc: "The adjoint of `window`: overlapping windows are added up to a tensor of this shape.",
+        doc: "The adjoint of `window`: overlapping windows are added up to a tensor of this shape.\n\nExample: `unwindow(window(signal, axis = 1, size = 5), axis = 1, size = 5, shape = shape(signal))`",
         first: First::Tensor,
         run: |c, call| {
             let (x, ty) = call.typed(c, "x")?;
@@ -99,13 +99,13 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "pad(x, amounts, value = 0)",
-        doc: "Puts (before, after) elements of `value` around each axis; `amounts` has one pair an axis.",
+        doc: "Puts (before, after) elements of `value` around each axis; `amounts` has one pair an axis.\n\nExample: `pad(x, [(0, 0), (1, 1)])`",
         first: First::Tensor,
         run: pad,
     },
     Builtin {
         signature: "concat(parts, axis = -1)",
-        doc: "Joins tensors along an axis.",
+        doc: "Joins tensors along an axis.\n\nExample: `concat([a, b])`",
         first: First::Plain,
         run: |c, call| {
             let parts = parts(c, call)?;
@@ -116,7 +116,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "stack(parts, axis = 0)",
-        doc: "Puts tensors of one shape side by side along a new axis.",
+        doc: "Puts tensors of one shape side by side along a new axis.\n\nExample: `stack([a, b], axis = 1)`",
         first: First::Plain,
         run: |c, call| {
             let parts = parts(c, call)?;
@@ -131,7 +131,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "split(x, parts, axis = -1)",
-        doc: "A list of `parts` equal pieces along an axis, or of pieces of the extents in a list.",
+        doc: "A list of `parts` equal pieces along an axis, or of pieces of the extents in a list.\n\nExample: `let value, gate = split(x, 2)`",
         first: First::Tensor,
         run: split,
     },

@@ -45,6 +45,7 @@ mod errors;
 mod fuzz;
 mod lints;
 mod semantics;
+mod updates;
 
 const SPECS: &[(&str, &str)] = &[
     ("mnist_cnn", include_str!("../../../../specs/mnist_cnn.weft")),

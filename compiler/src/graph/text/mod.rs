@@ -4,19 +4,22 @@
 //! graph predict
 //! bound n <= 128
 //! guard (n%2) "n must be even"
-//! %0 = input "x" : f32[n, 28, 28, 1]
-//! %1 = variable "Cnn.conv.w" : f32[3, 3, 1, 32]
-//! %2 = conv %0, %1 {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 26, 26, 32]  // Cnn.conv
-//! output "y" = %2
-//! update "Cnn.steps" = %2
+//! %image = input "image" : f32[n, 28, 28, 1]  // digit
+//! %Cnn.conv2d.weight = variable "Cnn.conv2d.weight" : f32[3, 3, 1, 32]
+//! %Cnn.conv2d.conv = conv %image, %Cnn.conv2d.weight {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 26, 26, 32]
+//! output "y" = %Cnn.conv2d.conv
+//! update "Cnn.steps" = %Cnn.conv2d.conv
 //! ```
 //!
-//! A node's number is its place. What follows `//` is its path; a line of only a comment is skipped.
+//! Nodes stand in order and are named by path and operation ([`names()`]); any other names are read as well, `%0` and `%1` too.
+//! What follows `//` is a node's path where its name doesn't tell it; a line of only a comment is skipped.
 
+mod names;
 mod parse;
 
-use super::Graph;
 use super::op::{Conv, Distribution, Op};
+use super::{Graph, NodeId};
+pub use names::names;
 pub use parse::{TextError, parse, parse_dim, parse_type};
 use std::fmt::{Display, Write};
 
@@ -33,21 +36,23 @@ pub fn print(graph: &Graph) -> String {
     for (dim, message, _) in &graph.guards {
         line(format!("guard {dim} {}", quoted(message)));
     }
+    let names = names(graph);
+    let name = |id: NodeId| names.get(id.index()).map_or("?", String::as_str);
     for (id, node) in graph.ids().zip(&graph.nodes) {
-        let mut content = format!("%{} = {}", id.0, op_name(&node.op));
+        let mut content = format!("%{} = {}", name(id), op_name(&node.op));
         for (place, input) in node.inputs.iter().enumerate() {
-            let _ = write!(content, "{} %{}", if place > 0 { "," } else { "" }, input.0);
+            let _ = write!(content, "{} %{}", if place > 0 { "," } else { "" }, name(*input));
         }
         content.push_str(&op_attributes(&node.op));
         let _ = write!(content, " : {}", node.ty);
-        if !node.path.is_empty() {
+        if *node.path != *names::path_of(name(id), &node.op) {
             let _ = write!(content, "  // {}", node.path);
         }
-        line(content);
+        line(content.trim_end().to_string());
     }
     for (word, list) in [("output", &graph.outputs), ("update", &graph.updates)] {
-        for (name, id) in list {
-            line(format!("{word} {} = %{}", quoted(name), id.0));
+        for (label, id) in list {
+            line(format!("{word} {} = %{}", quoted(label), name(*id)));
         }
     }
     text
@@ -79,7 +84,7 @@ pub fn op_name(op: &Op) -> String {
         Op::ConvWeights(_) => "conv_weights",
         Op::Gather { .. } => "gather",
         Op::ScatterAdd { .. } => "scatter_add",
-        Op::TopK { .. } => "top_k",
+        Op::Sort { .. } => "sort",
         Op::Reshape => "reshape",
         Op::Transpose { .. } => "transpose",
         Op::Broadcast { .. } => "broadcast",
@@ -129,7 +134,9 @@ pub fn op_attributes(op: &Op) -> String {
             ("dilation", list(dilation)),
             ("groups", groups.to_string()),
         ],
-        Op::TopK { k, indices } => vec![("k", k.to_string()), ("indices", indices.to_string())],
+        Op::Sort { falling, indices } => {
+            vec![("falling", falling.to_string()), ("indices", indices.to_string())]
+        }
         Op::Transpose { permutation } => vec![("permutation", list(permutation))],
         Op::Slice { axis, start, step } => {
             vec![("axis", axis.to_string()), ("start", start.to_string()), ("step", step.to_string())]

@@ -4,6 +4,8 @@ use super::super::build::infer;
 use super::super::dim::Dim;
 use super::super::op::{Binary, Compare, Conv, Distribution, Op, Reduction, Unary};
 use super::super::{DType, Graph, Node, NodeId, TensorType};
+use super::names::{belongs, path_of};
+use std::collections::HashMap;
 use std::sync::Arc;
 use weft_grammar::Span;
 
@@ -24,11 +26,15 @@ impl std::error::Error for TextError {}
 
 type Read<T> = Result<T, String>;
 
+/// The nodes so far by their names.
+type Named<'a> = HashMap<&'a str, NodeId>;
+
 /// Reads a graph. Lines may be indented; spans are not in the text and come back empty.
 pub fn parse(text: &str) -> Result<Graph, TextError> {
-    let mut graph = Graph::default();
+    let (mut graph, mut named) = (Graph::default(), Named::new());
     for (number, line) in text.lines().enumerate() {
-        read_line(&mut graph, line.trim()).map_err(|message| TextError { line: number + 1, message })?;
+        read_line(&mut graph, &mut named, line.trim())
+            .map_err(|message| TextError { line: number + 1, message })?;
     }
     Ok(graph)
 }
@@ -49,13 +55,13 @@ pub fn parse_type(text: &str) -> Result<TensorType, String> {
     Ok(ty)
 }
 
-fn read_line(graph: &mut Graph, line: &str) -> Read<()> {
+fn read_line<'a>(graph: &mut Graph, named: &mut Named<'a>, line: &'a str) -> Read<()> {
     let mut cursor = Cursor { rest: line, depth: 0 };
     if line.is_empty() || line.starts_with("//") {
         return Ok(());
     }
     if cursor.eat("%") {
-        return read_node(graph, &mut cursor);
+        return read_node(graph, named, &mut cursor);
     }
     match cursor.word()? {
         "graph" => graph.name = cursor.rest.trim().to_string(),
@@ -73,7 +79,7 @@ fn read_line(graph: &mut Graph, line: &str) -> Read<()> {
         word @ ("output" | "update") => {
             let name = cursor.string()?;
             cursor.expect("=")?;
-            let id = cursor.node(graph)?;
+            let id = cursor.node(named)?;
             cursor.end()?;
             if word == "output" { &mut graph.outputs } else { &mut graph.updates }.push((name, id));
         }
@@ -82,16 +88,13 @@ fn read_line(graph: &mut Graph, line: &str) -> Read<()> {
     Ok(())
 }
 
-fn read_node(graph: &mut Graph, cursor: &mut Cursor<'_>) -> Read<()> {
-    let place: usize = cursor.number()?;
-    if place != graph.nodes.len() {
-        return Err(format!("%{place} stands where %{} is due", graph.nodes.len()));
-    }
+fn read_node<'a>(graph: &mut Graph, named: &mut Named<'a>, cursor: &mut Cursor<'a>) -> Read<()> {
+    let label = cursor.label()?;
     cursor.expect("=")?;
     let name = cursor.word()?;
     let mut inputs = Vec::new();
     while cursor.peek('%') {
-        inputs.push(cursor.node(graph)?);
+        inputs.push(cursor.node(named)?);
         if !cursor.eat(",") {
             break;
         }
@@ -99,10 +102,17 @@ fn read_node(graph: &mut Graph, cursor: &mut Cursor<'_>) -> Read<()> {
     let op = read_op(name, cursor)?;
     cursor.expect(":")?;
     let given = cursor.ty()?;
-    let path = if cursor.eat("//") { std::mem::take(&mut cursor.rest).trim() } else { "" };
+    let path = match cursor.eat("//") {
+        true => std::mem::take(&mut cursor.rest).trim(),
+        false => path_of(label, &op),
+    };
     cursor.end()?;
     let types: Vec<&TensorType> = inputs.iter().map(|id| &graph.node(*id).ty).collect();
     let ty = infer(&op, &types, Some(&given)).map_err(|e| e.message)?;
+    let id = NodeId(u32::try_from(graph.nodes.len()).map_err(|_| "there are too many nodes")?);
+    if named.insert(label, id).is_some() {
+        return Err(format!("%{label} stands twice"));
+    }
     graph.nodes.push(Node { op, inputs, ty, span: Span::default(), path: Arc::from(path) });
     Ok(())
 }
@@ -165,7 +175,7 @@ fn read_op(name: &str, c: &mut Cursor<'_>) -> Read<Op> {
         "conv" => c.fields(|c| Ok(Op::Conv(read_conv(c)?))),
         "conv_data" => c.fields(|c| Ok(Op::ConvData(read_conv(c)?))),
         "conv_weights" => c.fields(|c| Ok(Op::ConvWeights(read_conv(c)?))),
-        "top_k" => c.fields(|c| Ok(Op::TopK { k: c.one("k")?, indices: c.flag("indices")? })),
+        "sort" => c.fields(|c| Ok(Op::Sort { falling: c.flag("falling")?, indices: c.flag("indices")? })),
         "slice" => c.fields(|c| {
             let axis = c.one("axis")?;
             c.field("start")?;
@@ -284,13 +294,16 @@ impl<'a> Cursor<'a> {
         Err("a string does not end".to_string())
     }
 
-    fn node(&mut self, graph: &Graph) -> Read<NodeId> {
+    /// A node's name, after its `%`.
+    fn label(&mut self) -> Read<&'a str> {
+        let label = self.take(belongs);
+        if label.is_empty() { Err(format!("a node's name is due before `{}`", self.rest)) } else { Ok(label) }
+    }
+
+    fn node(&mut self, named: &Named<'_>) -> Read<NodeId> {
         self.expect("%")?;
-        let place = self.number()?;
-        match u32::try_from(place) {
-            Ok(id) if place < graph.nodes.len() => Ok(NodeId(id)),
-            _ => Err(format!("%{place} does not stand before this line")),
-        }
+        let label = self.label()?;
+        named.get(label).copied().ok_or_else(|| format!("%{label} does not stand before this line"))
     }
 
     fn ty(&mut self) -> Read<TensorType> {

@@ -1,7 +1,6 @@
 use super::super::Bound;
 use super::super::index::INDEX_OUT_OF_RANGE;
-use super::{Dims, Scratch, check, numbers, run};
-use crate::kernels::isa::Level;
+use super::{Dims, check, numbers};
 use crate::program::Kernel;
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -60,33 +59,6 @@ proptest! {
         let scatter = Kernel::ScatterAdd { axis: axis_dim, count: count_dim, inner: inner_dim };
         check(&scatter, &d, &[&updates, &indices], &scattered, Some(outer * axis), &cuts);
     }
-
-    #[test]
-    fn the_k_largest(rows in 1usize..4, axis in 0usize..60, part in 0.0f64..1.0, levels in 1i32..50) {
-        let k = (axis as f64 * part).round() as usize;
-        let mut d = Dims::default();
-        // Few distinct values, so that there are ties.
-        let x: Vec<f32> = numbers(rows * axis, 7).iter().map(|x| (x * levels as f32).round()).collect();
-        let kernel = Kernel::TopK { axis: d.add(axis), k: d.add(k) };
-        let bound = Bound::bind(&kernel, &d.0).unwrap();
-        let mut scratch = Scratch::new(bound.scratch_bytes());
-        let (mut values, mut indices) = (vec![0.0f32; rows * k], vec![0i32; rows * k]);
-        let buffers = [x.as_ptr().cast_mut().cast(), values.as_mut_ptr().cast(), indices.as_mut_ptr().cast()];
-        // SAFETY: the buffers are as large as the kernel's doc says.
-        unsafe { bound.run(&buffers, 0, rows, scratch.start(), &AtomicU32::new(0)) };
-        scratch.check();
-        for row in 0..rows {
-            let x = &x[row * axis..][..axis];
-            let mut order: Vec<usize> = (0..axis).collect();
-            order.sort_by(|&a, &b| x[b].total_cmp(&x[a]).then(a.cmp(&b)));
-            // The sort above tells the zeros apart, which are equal here.
-            order.sort_by(|&a, &b| x[b].partial_cmp(&x[a]).unwrap().then(a.cmp(&b)));
-            for i in 0..k {
-                prop_assert_eq!(indices[row * k + i] as usize, order[i]);
-                prop_assert_eq!(values[row * k + i], x[order[i]]);
-            }
-        }
-    }
 }
 
 #[test]
@@ -112,33 +84,10 @@ fn an_index_out_of_range_is_clamped_and_noted() {
 }
 
 #[test]
-fn not_a_number_counts_as_the_largest() {
-    let mut d = Dims::default();
-    let kernel = Kernel::TopK { axis: d.add(4), k: d.add(2) };
-    let bound = Bound::bind(&kernel, &d.0).unwrap();
-    let x = [1.0f32, f32::NAN, f32::INFINITY, f32::NAN];
-    let (mut values, mut indices) = ([0.0f32; 2], [0i32; 2]);
-    let buffers = [x.as_ptr().cast_mut().cast(), values.as_mut_ptr().cast(), indices.as_mut_ptr().cast()];
-    // SAFETY: the buffers are as large as the kernel's doc says.
-    unsafe { bound.run(&buffers, 0, 1, std::ptr::null_mut(), &AtomicU32::new(0)) };
-    assert_eq!(indices, [1, 3]);
-}
-
-#[test]
 fn bad_dims_are_errors() {
     let mut d = Dims::default();
-    let kernel = Kernel::TopK { axis: d.add(3), k: d.add(4) };
-    assert!(Bound::bind(&kernel, &d.0).is_err());
-    assert!(Bound::bind(&kernel, &[-1, 4]).is_err());
+    let kernel = Kernel::Gather { axis: d.add(3), count: d.add(4), inner: d.add(1) };
+    assert!(Bound::bind(&kernel, &[-1, 4, 1]).is_err());
     assert!(Bound::bind(&kernel, &[3]).is_err());
     assert!(Bound::bind(&Kernel::Nest { function: 0, dims: vec![] }, &[]).is_err());
-    let _ = run(
-        &Kernel::TopK { axis: d.add(0), k: d.add(0) },
-        &d.0,
-        &[&[], &[]],
-        0,
-        Some(1),
-        Level::Portable,
-        &[],
-    );
 }

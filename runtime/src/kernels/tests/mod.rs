@@ -5,6 +5,7 @@ mod convolution;
 mod index;
 mod math;
 mod random;
+mod sort;
 
 use super::Bound;
 use super::isa::Level;

@@ -1,0 +1,73 @@
+//! Entries of the standard library, read off its own text.
+
+use super::{Entry, Kind, Parameter, families};
+use crate::check;
+use weft_grammar::ast::{CallableKind, Item, ItemKind, Param, ResultType, TypeKind};
+use weft_grammar::{FileId, Span};
+
+/// All items of the library, file by file in the order of their families.
+pub fn entries() -> Vec<Entry> {
+    let files = families::FAMILIES.iter().flat_map(|f| f.files.iter().copied());
+    files.flat_map(|stem| file(stem).unwrap_or_default()).collect()
+}
+
+fn file(stem: &str) -> Option<Vec<Entry>> {
+    let (name, text) = check::library().iter().find(|(name, _)| *name == format!("std/{stem}.weft"))?;
+    let family = families::of_file(stem)?;
+    let parsed = weft_grammar::parse(FileId(0), text);
+    Some(parsed.file.items.iter().filter_map(|item| entry(item, name, text, family)).collect())
+}
+
+fn entry(item: &Item, file: &'static str, text: &str, family: &'static str) -> Option<Entry> {
+    let slice = |span: Span| text.get(span.start as usize..span.end as usize).unwrap_or("");
+    let parameter = |p: &Param| Parameter {
+        name: p.name.text.clone(),
+        ty: p.ty.as_ref().map(|t| one_line(slice(t.span))),
+        default: p.default.as_ref().map(|d| one_line(slice(d.span))),
+    };
+    let (kind, word, name, end, params) = match &item.kind {
+        ItemKind::Callable(c) => {
+            let (kind, word) = match c.kind {
+                CallableKind::Fn => (Kind::Fn, "fn"),
+                CallableKind::Layer | CallableKind::Model => (Kind::Layer, "layer"),
+                CallableKind::Optimizer => (Kind::Optimizer, "optimizer"),
+            };
+            let inputs = c.inputs.iter().flatten();
+            (kind, word, &c.name, c.body.span.start, c.params.iter().chain(inputs).map(parameter).collect())
+        }
+        ItemKind::Metric(m) => {
+            // A metric's body starts at the first brace: nothing before it can hold one.
+            let body = slice(m.span).find('{').map_or(m.span.end, |at| m.span.start + at as u32);
+            (Kind::Metric, "metric", &m.name, body, m.params.iter().map(parameter).collect())
+        }
+        _ => return None,
+    };
+    let head = one_line(slice(Span { end, ..name.span }));
+    let family = if is_helper(item) { "helpers" } else { family };
+    let doc = item.doc.as_deref().unwrap_or("");
+    let parameters: Vec<Parameter> = params;
+    let entry = Entry::described(kind, family, &name.text, format!("{word} {head}"), doc);
+    Some(Entry { parameters, file: Some(file), ..entry })
+}
+
+/// Does a function compute with sizes rather than with tensors? Its result, or its first parameter, is a number.
+fn is_helper(item: &Item) -> bool {
+    let ItemKind::Callable(callable) = &item.kind else { return false };
+    if callable.kind != CallableKind::Fn || callable.inputs.is_some() {
+        return false;
+    }
+    let number =
+        |kind: &TypeKind| matches!(kind, TypeKind::Kind(k) if ["int", "float"].contains(&k.text.as_str()));
+    let first = callable.params.first().and_then(|p| p.ty.as_ref());
+    let result = match &callable.result {
+        Some(ResultType::One(ty)) => Some(ty),
+        _ => None,
+    };
+    first.is_some_and(|t| number(&t.kind)) || result.is_some_and(|t| number(&t.kind))
+}
+
+/// A signature or type as one line, however it is broken in its file.
+fn one_line(text: &str) -> String {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    joined.replace("( ", "(").replace(", )", ")").replace(" )", ")")
+}

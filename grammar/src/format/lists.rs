@@ -1,0 +1,110 @@
+//! What stands between commas → canonical text, with the comments among it.
+
+use super::Printer;
+use super::layout::{Doc, concat, group, indent, tail, text};
+use crate::ast::*;
+use crate::span::Span;
+
+impl<'a> Printer<'a> {
+    pub fn name(&self, name: &Name) -> Doc {
+        text(name.text.clone())
+    }
+
+    /// `a, b, c` in a place without brackets: breaks after commas.
+    pub fn separated<T>(&mut self, all: &'a [T], print: impl Fn(&mut Self, &'a T) -> Doc) -> Doc {
+        let mut parts = Vec::new();
+        for (index, one) in all.iter().enumerate() {
+            if index > 0 {
+                parts.extend([text(","), Doc::Line]);
+            }
+            parts.push(print(self, one));
+        }
+        group(indent(concat(parts)))
+    }
+
+    /// `(a, b, c)`: on one line, or one a line with a comma after each. A bracket with a space inside, `{ `, is a brace.
+    pub fn delimited<T>(
+        &mut self,
+        open: &'static str,
+        all: &'a [T],
+        span: fn(&T) -> Span,
+        print: impl Fn(&mut Self, &'a T) -> Doc,
+        close: &'static str,
+        end: u32,
+    ) -> Doc {
+        let brace = open.ends_with(' ');
+        let lines = brace && all.first().is_some_and(|first| self.opens_lines(span(first).start));
+        let edge = || match (lines, brace) {
+            (true, _) => Doc::Hard,
+            (_, true) => Doc::Line,
+            _ => Doc::Soft,
+        };
+        if all.is_empty() {
+            return text(format!("{}{}", open.trim_end(), close.trim_start()));
+        }
+        let mut parts = Vec::new();
+        for (index, one) in all.iter().enumerate() {
+            self.element_comments(&mut parts, span(one).start);
+            parts.push(if index == 0 { edge() } else { Doc::Line });
+            // Comments were put before the line they belong to.
+            parts.append(&mut self.own_lines(span(one).start));
+            parts.push(print(self, one));
+            parts.push(if index + 1 < all.len() { text(",") } else { Doc::Broken(",") });
+        }
+        self.element_comments(&mut parts, end);
+        let rest = self.own_lines(end);
+        if !rest.is_empty() {
+            parts.push(Doc::Hard);
+            parts.extend(rest);
+            // The last comment's own new line is the one before the bracket.
+            parts.pop();
+        }
+        let list = concat([text(open.trim_end()), indent(concat(parts)), edge(), text(close.trim_start())]);
+        if brace { tail(list) } else { group(list) }
+    }
+
+    /// Puts a comment that follows an element on its line.
+    fn element_comments(&mut self, parts: &mut Vec<Doc>, end: u32) {
+        let follows = self
+            .comments
+            .get(self.next)
+            .is_some_and(|comment| comment.span.start < end && Self::can_follow(comment));
+        if follows && let Some(comment) = self.comment_before(end) {
+            parts.push(Doc::Suffix(comment.text.clone()));
+        }
+    }
+
+    /// The comments before the byte `end`, each with its new line.
+    pub fn own_lines(&mut self, end: u32) -> Vec<Doc> {
+        let mut lines = Vec::new();
+        while let Some(comment) = self.comment_before(end) {
+            lines.extend([text(comment.text.clone()), Doc::Hard]);
+        }
+        lines
+    }
+
+    /// The comment that ends the line before the byte `end`, if one does.
+    pub fn line_end(&mut self, end: u32) -> Doc {
+        let mut parts = Vec::new();
+        self.element_comments(&mut parts, end);
+        concat(parts)
+    }
+}
+
+/// A text literal.
+pub fn quoted(value: &str) -> Doc {
+    let mut out = String::with_capacity(value.len() + 2);
+    out.push('"');
+    for character in value.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    text(out)
+}
