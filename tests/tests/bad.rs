@@ -208,7 +208,7 @@ macro_rules! topics {
     };
 }
 
-topics! { data dims habits kinds load names predict settings shapes sharing syntax training uses }
+topics! { data dims habits kinds load names predict settings shapes sharing syntax training uses warnings }
 
 #[test]
 fn every_folder_is_a_topic() {
