@@ -524,11 +524,14 @@ impl Checker<'_> {
         let value = match &callable.result {
             Some(result) => {
                 let at = callable.body.statements.last().map_or(callable.body.span, |s| s.span);
-                let given = [Argument { name: None, value: value.clone(), span: at }];
+                let tensor = match value {
+                    Value::Tensor(t) => Some((t, at)),
+                    _ => None,
+                };
                 let before = self.diagnostics.len();
                 let checked = self.check_result(result, value, at, &scope, &signature, item.name());
                 if checked.is_err() && self.by_user(at) {
-                    self.explain_shapes(before, &Self::given_tensors(&given));
+                    self.explain_shapes(before, tensor.as_slice());
                 }
                 checked?
             }

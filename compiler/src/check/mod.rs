@@ -55,6 +55,7 @@ mod context;
 mod data;
 mod expr;
 mod layer;
+mod lint;
 mod loss;
 mod metric;
 mod model;
@@ -168,6 +169,8 @@ pub(crate) struct Checker<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
     reported: HashMap<(&'static str, Span), (Occasion, Vec<String>)>,
+    /// How many of the diagnostics were told the way of their shapes; see [`trail`].
+    explained: usize,
     /// Above 0, nothing is reported: a trial.
     muted: usize,
     loader: &'a mut dyn FnMut(&str) -> ::std::result::Result<String, String>,
@@ -209,6 +212,7 @@ impl<'a> Checker<'a> {
             sources: Sources::default(),
             diagnostics: Vec::new(),
             reported: HashMap::new(),
+            explained: 0,
             muted: 0,
             loader,
             options,
@@ -247,7 +251,9 @@ impl<'a> Checker<'a> {
         self.predictions(home);
         self.loads(home);
         self.unused_overrides();
-        self.resolve(home);
+        let resolution = self.resolve(home);
+        self.lint_items(home, &resolution);
+        self.settle_doubts();
     }
 
     fn finish(mut self, main: &str) -> Checked {

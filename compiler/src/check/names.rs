@@ -20,6 +20,8 @@ pub struct Home {
     pub(crate) names: HashMap<String, Entry>,
     /// The names that `use … { … }` brings in.
     pub imports: Vec<ast::Name>,
+    /// A file that it uses whole could not be had: names that nothing knows may be of that file.
+    pub incomplete: bool,
     /// Every item, in order, for the passes over models, data and trainings.
     pub items: Vec<(ItemRef, Span, Option<String>)>,
 }
@@ -84,6 +86,7 @@ impl Checker<'_> {
             name: name.to_owned(),
             names: HashMap::new(),
             imports: Vec::new(),
+            incomplete: false,
             items: Vec::new(),
         });
         if let Some(edition) = &parsed.file.edition
@@ -124,10 +127,15 @@ impl Checker<'_> {
             ItemKind::Setting(s) => (Some(s.name.clone()), ItemRef::Setting(Rc::new(s))),
             ItemKind::Callable(callable) => {
                 let name = callable.name.clone();
+                let params = callable.params.iter().chain(callable.inputs.iter().flatten());
+                let clear = self.each_once(params.map(|p| &p.name));
                 let item = Item { callable, home, doc: item.doc.clone() };
-                (Some(name), ItemRef::Callable(Rc::new(item)))
+                (Some(name), if clear { ItemRef::Callable(Rc::new(item)) } else { ItemRef::Lost })
             }
-            ItemKind::Metric(m) => (Some(m.name.clone()), ItemRef::Metric(Rc::new(m))),
+            ItemKind::Metric(m) => {
+                let clear = self.each_once(m.params.iter().map(|p| &p.name));
+                (Some(m.name.clone()), if clear { ItemRef::Metric(Rc::new(m)) } else { ItemRef::Lost })
+            }
             ItemKind::Data(d) => (Some(d.name.clone()), ItemRef::Data(Rc::new(d))),
             ItemKind::Train(t) => (None, ItemRef::Train(Rc::new(t))),
             ItemKind::Predict(p) => (None, ItemRef::Predict(Rc::new(p))),
@@ -141,6 +149,24 @@ impl Checker<'_> {
             home.items.push((reference, item.span, item.doc));
         }
         None
+    }
+
+    /// No two of these parameters may have the same name.
+    fn each_once<'n>(&mut self, names: impl Iterator<Item = &'n ast::Name>) -> bool {
+        let mut seen: Vec<&ast::Name> = Vec::new();
+        let mut clear = true;
+        for name in names {
+            match seen.iter().find(|n| n.text == name.text) {
+                Some(earlier) => {
+                    let message = format!("two parameters are called `{}`", name.text);
+                    let diagnostic = Diagnostic::error(Code::Duplicate, name.span, message);
+                    self.report(diagnostic.label("again here").related(earlier.span, "first here"));
+                    clear = false;
+                }
+                None => seen.push(name),
+            }
+        }
+        clear
     }
 
     fn enter_name(&mut self, home: usize, name: &ast::Name, entry: Entry) {
@@ -180,7 +206,7 @@ impl Checker<'_> {
                 )
                 .note(circle),
             );
-            return;
+            return self.lose(home, names);
         }
         let known = self.homes.iter().position(|h| h.name == full);
         let place = match known {
@@ -195,7 +221,7 @@ impl Checker<'_> {
                 Err(error) => {
                     let message = format!("`{}` cannot be read: {error}", path.value);
                     self.report(Diagnostic::error(Code::BadUse, path.span, message));
-                    return;
+                    return self.lose(home, names);
                 }
             },
         };
@@ -226,8 +252,24 @@ impl Checker<'_> {
                             let message = format!("`{}` has no item `{}`", path.value, name.text);
                             let hint = did_you_mean(&name.text, available.iter().map(|(n, _)| n.as_str()));
                             self.report(Diagnostic::error(Code::BadUse, name.span, message).hint_if(hint));
+                            self.lose(home, Some(vec![(name, alias)]));
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// Notes the names that a failed `use` would have brought in, so that they are no further mistakes.
+    fn lose(&mut self, home: usize, names: Option<Vec<(ast::Name, Option<ast::Name>)>>) {
+        let Some(target) = self.homes.get_mut(home) else { return };
+        match names {
+            None => target.incomplete = true,
+            Some(names) => {
+                for (name, alias) in names {
+                    let own = alias.unwrap_or(name);
+                    let entry = Entry { item: ItemRef::Lost, home, span: own.span };
+                    target.names.entry(own.text).or_insert(entry);
                 }
             }
         }
@@ -321,6 +363,7 @@ impl Checker<'_> {
                 format!("write `on {name} as {{ … }}` in a `train` block"),
             ),
             Some(Err(reported)) => Err(reported),
+            None if self.homes.get(scope.home()).is_some_and(|h| h.incomplete) => Err(super::Reported),
             None => {
                 let names = self.visible(scope);
                 let hint = did_you_mean_name(name, names.iter().map(|n| n.as_ref()));

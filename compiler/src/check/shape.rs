@@ -4,7 +4,7 @@ use super::context::Decision;
 use super::scope::Scope;
 use super::value::{Tensor, Value};
 use super::{Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{self, Code, Diagnostic, did_you_mean};
 use crate::graph::{DType, Dim, Op, TensorType};
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DimSpec, ExprKind, TypeKind};
@@ -12,6 +12,10 @@ use weft_grammar::ast::{self, DimSpec, ExprKind, TypeKind};
 /// The compile-time kinds that a parameter's type may name.
 pub const KINDS: &[&str] =
     &["int", "float", "bool", "text", "fn", "list", "tuple", "map", "schedule", "dim", "any"];
+
+/// What may stand before the `[` of a tensor's type.
+const DTYPES: &[&str] =
+    &["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "i64", "bool", "float", "int", "any"];
 
 /// What one signature has bound beside the names in scope.
 #[derive(Debug, Default)]
@@ -38,8 +42,32 @@ struct Binder {
 struct Declared<'t> {
     span: Span,
     text: &'t str,
-    bound_at: Option<Span>,
+    names: &'t [Named<'t>],
+}
+
+/// A name in a dim, with its value and the place that gave it: the tensor that bound it, or the text that states it.
+struct Named<'t> {
+    name: String,
+    value: Dim,
+    at: Span,
     binder: Option<&'t Binder>,
+}
+
+impl<'t> Declared<'t> {
+    /// The name that the dim consists of.
+    fn alone(&self) -> Option<&'t Named<'t>> {
+        self.names.first().filter(|n| n.name == self.text)
+    }
+}
+
+/// The names in a dim.
+fn names_in(spec: &ast::Expr) -> Vec<(&str, Span)> {
+    match &spec.kind {
+        ExprKind::Name(name) => vec![(name, spec.span)],
+        ExprKind::Binary { left, right, .. } => [names_in(left), names_in(right)].concat(),
+        ExprKind::Unary { operand, .. } => names_in(operand),
+        _ => Vec::new(),
+    }
 }
 
 /// One tensor that is matched, for messages.
@@ -211,8 +239,7 @@ impl Checker<'_> {
                 Some(rest) if rest.len() == own.len() => {
                     for (want, have) in rest.iter().zip(&own) {
                         let axis = shape.len();
-                        let declared =
-                            Declared { span: subject.ty.span, text: "...", bound_at: None, binder: None };
+                        let declared = Declared { span: subject.ty.span, text: "...", names: &[] };
                         shape.push(self.agree(subject, declared, want, have, &actual, axis)?);
                     }
                 }
@@ -247,14 +274,15 @@ impl Checker<'_> {
         scope: &Scope,
         signature: &Signature,
     ) -> Result<Dim> {
-        let (mut bound_at, mut binder) = (None, None);
-        if let ExprKind::Name(name) = &spec.kind {
-            bound_at = self.dim_name(name, spec.span, scope)?.map(|(_, at)| at);
-            binder = signature.binders.iter().find(|b| b.name == *name && Some(b.span) == bound_at);
-        }
         let want = self.dim(spec, scope)?;
+        let mut names = Vec::new();
+        for (name, span) in names_in(spec) {
+            let Some((value, at)) = self.dim_name(name, span, scope)? else { continue };
+            let binder = signature.binders.iter().find(|b| b.name == name && b.span == at);
+            names.push(Named { name: name.to_owned(), value, at, binder });
+        }
         let text = self.sources.text(spec.span).to_owned();
-        let declared = Declared { span: spec.span, text: &text, bound_at, binder };
+        let declared = Declared { span: spec.span, text: &text, names: &names };
         self.agree(subject, declared, &want, extent, actual, axis)
     }
 
@@ -272,17 +300,17 @@ impl Checker<'_> {
         match self.context.decide(want, have) {
             Decision::Equal => {}
             Decision::Unknown => {
-                let given = declared.binder.map_or(String::new(), |b| format!(" by {}", b.what));
+                let binder = declared.alone().and_then(|n| n.binder);
+                let given = binder.map_or(String::new(), |b| format!(" by {}", b.what));
                 let message = format!("`{text}` is {want}{given}, but {what} has {have} there ({actual})");
                 let span = self.user_span(subject.span);
                 self.context.guard(want.clone() - have.clone(), message, span);
             }
             Decision::Differ => {
-                let bound_at = declared.bound_at.filter(|at| *at != subject.span);
-                let message = match (bound_at, declared.binder) {
-                    (Some(at), Some(_)) => {
-                        let lines = self.lines(at, subject.span);
-                        format!("`{text}` is {want} here{} but {have} there{}", lines.0, lines.1)
+                let message = match declared.alone() {
+                    Some(Named { at, binder: Some(_), .. }) if *at != subject.span => {
+                        let (here, there) = self.lines(*at, subject.span);
+                        format!("`{text}` is {want} here{here} but {have} there{there}")
                     }
                     _ if want.to_string() == text => format!("axis {axis} must be {want}, but it is {have}"),
                     _ => format!("`{text}` is {want}, but axis {axis} is {have}"),
@@ -290,20 +318,16 @@ impl Checker<'_> {
                 let code = subject.code_for(Code::DimMismatch);
                 let mut diagnostic = Diagnostic::error(code, subject.span, message)
                     .label(format!("{have} here: axis {axis} of {actual}"));
-                match (bound_at, declared.binder) {
-                    (Some(at), Some(b)) if b.what != what => {
-                        let label =
-                            format!("`{text}` is {want} here: axis {} of {}, {}", b.axis, b.ty, b.what);
-                        diagnostic = diagnostic.related(at, label);
+                for named in declared.names.iter().filter(|n| n.at != subject.span) {
+                    let binding = match named.binder {
+                        Some(b) if b.what != what => format!(": axis {} of {}, {}", b.axis, b.ty, b.what),
+                        Some(b) => format!(": axis {} of {}", b.axis, b.ty),
+                        None => String::new(),
+                    };
+                    let label = format!("`{}` is {} here{binding}", named.name, named.value);
+                    if !diagnostic.related.iter().any(|l| l.span == named.at && l.text == label) {
+                        diagnostic = diagnostic.related(named.at, label);
                     }
-                    (Some(at), Some(b)) => {
-                        diagnostic = diagnostic
-                            .related(at, format!("`{text}` is {want} here: axis {} of {}", b.axis, b.ty));
-                    }
-                    (Some(at), None) => {
-                        diagnostic = diagnostic.related(at, format!("`{text}` is {want} here"))
-                    }
-                    _ => {}
                 }
                 diagnostic =
                     diagnostic.related(declared.span, format!("{what} is declared with `{text}` here"));
@@ -368,8 +392,7 @@ impl Checker<'_> {
         if let Some(dtype) = DType::from_name(text) {
             return Ok(dtype);
         }
-        let known = ["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "i64", "bool", "float", "int", "any"];
-        let hint = did_you_mean(text, known);
+        let hint = did_you_mean(text, DTYPES.iter().copied());
         Err(self.report(
             Diagnostic::error(Code::UnknownName, span, format!("no element type is called `{text}`"))
                 .hint_if(hint),
@@ -585,9 +608,14 @@ impl Checker<'_> {
         Err(self.report(Diagnostic::error(Code::WrongKind, span, message).related(ty.span, "declared here")))
     }
 
+    /// No compile-time kind and no element type has this name.
     pub(crate) fn unknown_kind(&mut self, name: &ast::Name) -> Reported {
-        let hint = did_you_mean(&name.text, KINDS.iter().copied());
-        let message = format!("no kind is called `{}`", name.text);
+        let meant = [KINDS, DTYPES].iter().find_map(|known| diagnostics::meant(&name.text, known));
+        let hint = match meant {
+            Some(meant) => Some(format!("did you mean `{meant}`?")),
+            None => did_you_mean(&name.text, KINDS.iter().copied()),
+        };
+        let message = format!("no type is called `{}`", name.text);
         self.report(Diagnostic::error(Code::UnknownName, name.span, message).hint_if(hint))
     }
 

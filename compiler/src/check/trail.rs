@@ -207,7 +207,10 @@ impl Checker<'_> {
             SHAPES.iter().any(|c| c.id() == d.code) && !d.notes.iter().any(|n| n.starts_with(WAY))
         };
         let last = self.diagnostics.len();
-        for at in before..last {
+        // An error is explained by the innermost text alone.
+        let first = before.max(self.explained);
+        self.explained = last;
+        for at in first..last {
             let Some(true) = self.diagnostics.get(at).map(wanted) else { continue };
             let Some(mut diagnostic) = self.diagnostics.get(at).cloned() else { continue };
             self.tell_ways(&mut diagnostic, given);
@@ -220,7 +223,13 @@ impl Checker<'_> {
     fn tell_ways(&self, diagnostic: &mut Diagnostic, given: &[(Tensor, Span)]) {
         let graph = &self.context.builder.graph;
         let own = given.iter().filter(|(t, _)| t.graph == self.context.id);
-        let own: Vec<(NodeId, Span)> = own.map(|(t, span)| (t.node, *span)).collect();
+        let mut own: Vec<(NodeId, Span)> = own.map(|(t, span)| (t.node, *span)).collect();
+        // A message about one of them is about those that it shows.
+        let shown: Vec<Span> =
+            std::iter::once(&diagnostic.primary).chain(&diagnostic.related).map(|l| l.span).collect();
+        if own.iter().any(|(_, span)| *span == diagnostic.primary.span) {
+            own.retain(|(_, span)| shown.contains(span));
+        }
         let several = own.len() > 1;
         let mut told: Vec<String> = Vec::new();
         for (node, span) in &own {
@@ -229,7 +238,15 @@ impl Checker<'_> {
             if self.by_user(*span) && !shown.into_iter().any(|l| l.span == *span) {
                 diagnostic.related.push(Label { span: *span, text: ty.clone() });
             }
-            let way = self.way(*node, diagnostic);
+            let (way, origin) = self.way(*node);
+            let shown = std::iter::once(&diagnostic.primary).chain(&diagnostic.related);
+            if let Some(origin) = origin.filter(|o| !shown.into_iter().any(|l| l.span == o.span)) {
+                let text = match &origin.row {
+                    Some(row) => Some(format!("a row's {} is {row}", origin.what)),
+                    None => (way.len() < 2).then(|| format!("{} comes from here", origin.what)),
+                };
+                diagnostic.related.extend(text.map(|text| Label { span: origin.span, text }));
+            }
             if way.len() < 2 {
                 continue;
             }
@@ -243,12 +260,13 @@ impl Checker<'_> {
         }
     }
 
-    /// The stations from an origin to this node. A data set's field on the way becomes a place of the message.
-    fn way(&self, node: NodeId, diagnostic: &mut Diagnostic) -> Vec<Stop> {
+    /// The stations from an origin to this node, and the origin.
+    fn way(&self, node: NodeId) -> (Vec<Stop>, Option<&Origin>) {
         let graph = &self.context.builder.graph;
         let trail = &self.context.trail;
         let mut stops = Vec::new();
         let (mut at, mut before) = (node, trail.steps.len());
+        let mut first = None;
         loop {
             let ty = graph.node(at).ty.to_string();
             if let Some(index) = trail.maker(at, before)
@@ -261,13 +279,7 @@ impl Checker<'_> {
                 at = *input;
             } else if let Some(origin) = trail.origin(at) {
                 stops.push(Stop { text: origin.what.clone(), ty, span: origin.span });
-                let shown = std::iter::once(&diagnostic.primary).chain(&diagnostic.related);
-                if let Some(row) = &origin.row
-                    && !shown.into_iter().any(|l| l.span == origin.span)
-                {
-                    let text = format!("a row's {} is {row}", origin.what);
-                    diagnostic.related.push(Label { span: origin.span, text });
-                }
+                first = Some(origin);
                 break;
             } else {
                 // Made by an operation that is no step of its own, such as a view between two of them.
@@ -284,7 +296,7 @@ impl Checker<'_> {
             previous.clone_from(&stop.ty);
             !(operator && same)
         });
-        stops
+        (stops, first)
     }
 
     /// `line 7`, with the file's name when it isn't that of the message.
@@ -315,7 +327,7 @@ impl Checker<'_> {
         before: usize,
         result: &super::Result,
     ) {
-        if !self.by_user(expr.span) || !operands.iter().any(|(v, _)| v.is_tensor()) {
+        if !self.by_user(expr.span) {
             return;
         }
         match result {

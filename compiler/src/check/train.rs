@@ -22,7 +22,7 @@ use weft_grammar::ast::{self, DottedName, TrainClause, TrainClauseKind};
 use weft_runtime::program::{Figure, ReduceRate, Training, VariableKind, Watch};
 
 /// The keys of a `train` block.
-const KEYS: &[&str] = &["batch", "accumulate", "epochs", "seed", "shuffle"];
+pub(super) const KEYS: &[&str] = &["batch", "accumulate", "epochs", "seed", "shuffle"];
 
 /// What the keys say.
 #[derive(Clone, Debug)]

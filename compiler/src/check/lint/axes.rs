@@ -6,7 +6,7 @@ use crate::check::scope::Scope;
 use crate::check::value::Value;
 use crate::diagnostics::{Code, Diagnostic};
 use crate::graph::TensorType;
-use weft_grammar::Span;
+use weft_grammar::{Span, ast};
 
 pub fn one_choice(view: &View<'_>, found: &mut Vec<Diagnostic>) {
     for (_, step, name, input) in view.library_steps() {
@@ -43,20 +43,27 @@ fn single(ty: &TensorType, axis: Option<Value>) -> bool {
 }
 
 impl Checker<'_> {
-    /// A metric that can have only one value on what it is given. `scope`: the metric's parameters.
-    pub(crate) fn lint_metric(&mut self, name: &str, span: Span, scope: &Scope) {
-        let tensor = ["logits", "scores"].iter().find_map(|p| match scope.find(p) {
-            Some((Value::Tensor(t), _)) => Some(self.tensor_type(t)),
+    /// A metric of the library that can have only one value on what it is given. `scope`: its parameters.
+    pub(crate) fn lint_metric(&mut self, metric: &ast::Metric, span: Span, scope: &Scope) {
+        if self.by_user(metric.span) {
+            return;
+        }
+        let given = |name: &str| {
+            let own = metric.params.iter().any(|p| p.name.text == name);
+            scope.find(name).map(|(value, _)| value).filter(|_| own)
+        };
+        let tensor = ["logits", "scores"].iter().find_map(|p| match given(p) {
+            Some(Value::Tensor(t)) => Some(self.tensor_type(t)),
             _ => None,
         });
-        let Some(ty) = tensor else { return };
+        let (Some(ty), name) = (tensor, &metric.name.text) else { return };
         let classes = ty.shape.last().and_then(|d| d.as_constant()).unwrap_or(i64::MAX);
-        let (message, hint) = match scope.find("k") {
+        let (message, hint) = match given("k") {
             _ if classes == 1 && ty.rank() > 1 => (
                 format!("`{name}` chooses among the classes of the last axis, and there is only one"),
                 "for a yes-or-no answer, use `binary_accuracy`",
             ),
-            Some((Value::Int(k), _)) if k >= classes => (
+            Some(Value::Int(k)) if k >= classes => (
                 format!("the {k} best of {classes} classes always hold the right one: `{name}` is always 1"),
                 "choose a smaller `k`",
             ),

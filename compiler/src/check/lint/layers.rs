@@ -75,14 +75,13 @@ pub fn linear_after_linear(view: &View<'_>, found: &mut Vec<Diagnostic>) {
             continue;
         }
         let earlier = view.library(maker);
-        let message = format!(
-            "`{name}` after `{earlier}` with nothing between: together they can do no more than one of them"
-        );
-        found.push(
-            Diagnostic::warning(Code::LinearAfterLinear, step.span, message)
-                .related(maker.span, format!("`{earlier}` here"))
-                .hint("put an activation between them, such as `|> relu`"),
-        );
+        let repeated = maker.span == step.span;
+        let who =
+            if repeated { format!("copies of `{name}`") } else { format!("`{name}` after `{earlier}`") };
+        let message = format!("{who} with nothing between: together they can do no more than one of them");
+        let doubt = Diagnostic::warning(Code::LinearAfterLinear, step.span, message);
+        let doubt = if repeated { doubt } else { doubt.related(maker.span, format!("`{earlier}` here")) };
+        found.push(doubt.hint("put an activation between them, such as `|> relu`"));
     }
 }
 

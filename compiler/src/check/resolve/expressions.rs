@@ -1,10 +1,10 @@
 //! The names of expressions, types and statements.
 
 use super::{Kind, Walk};
+use crate::check::builtins;
 use crate::check::names::ItemRef;
 use crate::check::shape::KINDS;
 use crate::check::value::Item;
-use crate::check::builtins;
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::DType;
 use std::rc::Rc;
@@ -72,10 +72,12 @@ impl Walk<'_, '_> {
     /// The element type or kind that a type names.
     pub(super) fn kinds(&mut self, ty: &Type) {
         match &ty.kind {
-            TypeKind::Tensor { dtype, .. } => {
+            TypeKind::Tensor { dtype, dims } => {
                 let any = ["float", "int", "any"].contains(&dtype.text.as_str());
-                if !any && DType::from_name(&dtype.text).is_none() {
-                    let _ = self.checker.dtype(&dtype.text, dtype.span);
+                match dims {
+                    _ if any || DType::from_name(&dtype.text).is_some() => {}
+                    Some(_) => drop(self.checker.dtype(&dtype.text, dtype.span)),
+                    None => drop(self.checker.unknown_kind(dtype)),
                 }
             }
             TypeKind::Kind(name) if !KINDS.contains(&name.text.as_str()) => {

@@ -3,12 +3,12 @@
 use super::{Kind, Walk};
 use crate::check::data;
 use crate::check::names::ItemRef;
+use crate::check::train::KEYS;
 use crate::check::value::Item;
-use crate::diagnostics::{Code, Diagnostic};
 use weft_grammar::Span;
 use weft_grammar::ast::{
-    self, CallableKind, DataClause, DimSpec, Expr, ExprKind, MetricStatement, Name, Param, Pattern, ResultType,
-    Statement, StatementKind, TrainClause, TrainClauseKind, Type, TypeKind,
+    self, CallableKind, DataClause, DimSpec, Expr, ExprKind, MetricStatement, Name, Param, Pattern,
+    ResultType, Statement, StatementKind, TrainClause, TrainClauseKind, Type, TypeKind,
 };
 
 impl Walk<'_, '_> {
@@ -50,7 +50,6 @@ impl Walk<'_, '_> {
             CallableKind::Optimizer | CallableKind::Fn => Kind::Quiet,
             CallableKind::Layer | CallableKind::Model => Kind::Parameter,
         };
-        self.once(callable.params.iter().chain(callable.inputs.iter().flatten()).map(|p| &p.name));
         match &callable.inputs {
             None => self.inputs(&callable.params, Kind::Parameter),
             Some(inputs) => {
@@ -88,6 +87,8 @@ impl Walk<'_, '_> {
         for (param, place) in params.iter().zip(places) {
             let Some(ty) = &param.ty else { continue };
             self.kinds(ty);
+            // What stands around two `...` binds nothing.
+            self.lenient |= rests(ty) > 1;
             for name in free_dims(ty) {
                 if self.local(&name.0).is_none() && !self.checker.is_setting(self.home, &name.0) {
                     let at = self.declare(&Name { text: name.0, span: name.1 }, Kind::Quiet);
@@ -135,21 +136,6 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// No two of these names may be the same.
-    fn once<'n>(&mut self, names: impl Iterator<Item = &'n Name>) {
-        let mut seen: Vec<&Name> = Vec::new();
-        for name in names {
-            match seen.iter().find(|n| n.text == name.text) {
-                Some(earlier) => {
-                    let message = format!("two parameters are called `{}`", name.text);
-                    let diagnostic = Diagnostic::error(Code::Duplicate, name.span, message);
-                    self.checker.report(diagnostic.label("again here").related(earlier.span, "first here"));
-                }
-                None => seen.push(name),
-            }
-        }
-    }
-
     pub(super) fn setting(&mut self, setting: &ast::Setting) {
         if let Some(ty) = &setting.ty {
             self.kinds(ty);
@@ -160,7 +146,6 @@ impl Walk<'_, '_> {
     }
 
     fn metric(&mut self, metric: &ast::Metric) {
-        self.once(metric.params.iter().map(|p| &p.name));
         self.inputs(&metric.params, Kind::Parameter);
         self.levels.push(Vec::new());
         for statement in &metric.statements {
@@ -219,6 +204,8 @@ impl Walk<'_, '_> {
     // ---- trainings
 
     fn train(&mut self, train: &ast::Train) {
+        // Without a data set, the names of its fields mean nothing.
+        self.lenient |= !train.clauses.iter().any(|c| matches!(c.kind, TrainClauseKind::On { .. }));
         for clause in &train.clauses {
             if let TrainClauseKind::On { data, fields } = &clause.kind {
                 self.on(data, fields.as_ref());
@@ -276,6 +263,8 @@ impl Walk<'_, '_> {
                 self.clauses(clauses);
                 self.levels.pop();
             }
+            // What an unknown key is given says nothing.
+            TrainClauseKind::Key { name, .. } if !KEYS.contains(&name.text.as_str()) => {}
             TrainClauseKind::Key { value, .. }
             | TrainClauseKind::StopAfter { epochs: value, .. }
             | TrainClauseKind::Clip { limit: value, .. }
@@ -289,6 +278,12 @@ impl Walk<'_, '_> {
             TrainClauseKind::On { .. } | TrainClauseKind::Let { .. } | TrainClauseKind::KeepBest(_) => {}
         }
     }
+}
+
+/// How many `...` a type has.
+fn rests(ty: &Type) -> usize {
+    let TypeKind::Tensor { dims: Some(dims), .. } = &ty.kind else { return 0 };
+    dims.iter().filter(|spec| matches!(spec, DimSpec::Rest(_))).count()
 }
 
 /// The bare names among the dims of an input's type.

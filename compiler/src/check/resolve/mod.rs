@@ -83,9 +83,10 @@ impl Checker<'_> {
             .collect();
         let mut found = Resolution::default();
         for home in homes {
+            let incomplete = self.homes.get(home).is_some_and(|h| h.incomplete);
             for item in self.items(home, |item| Some(item.clone())) {
                 let mut walk =
-                    Walk { checker: self, found, home, levels: Vec::new(), owner: None, lenient: false };
+                    Walk { checker: self, found, home, levels: Vec::new(), owner: None, lenient: incomplete };
                 walk.item(&item, home == main);
                 found = walk.found;
             }
