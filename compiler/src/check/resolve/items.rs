@@ -3,8 +3,8 @@
 use super::{Kind, Walk};
 use crate::check::data;
 use crate::check::names::ItemRef;
-use crate::check::train::KEYS;
 use crate::check::value::Item;
+use crate::registry::train_keys;
 use weft_grammar::Span;
 use weft_grammar::ast::{
     self, CallableKind, DataClause, DimSpec, Expr, ExprKind, MetricStatement, Name, Param, Pattern,
@@ -264,7 +264,7 @@ impl Walk<'_, '_> {
                 self.levels.pop();
             }
             // What an unknown key is given says nothing.
-            TrainClauseKind::Key { name, .. } if !KEYS.contains(&name.text.as_str()) => {}
+            TrainClauseKind::Key { name, .. } if !train_keys().any(|key| key == name.text) => {}
             TrainClauseKind::Key { value, .. }
             | TrainClauseKind::StopAfter { epochs: value, .. }
             | TrainClauseKind::Clip { limit: value, .. }
