@@ -68,3 +68,27 @@ fn a_closed_pipe_is_quiet() {
         assert_eq!(output.status.code(), Some(0), "{args:?}");
     }
 }
+
+/// The README's table of commands is that of `weft --help`.
+#[test]
+fn the_readme_lists_every_command() {
+    let help = fine(&["--help"]).out;
+    let (_, commands) = help.split_once("Commands:\n").expect("help lists the commands");
+    let names: Vec<&str> = commands
+        .lines()
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 8, "{help}");
+    let readme =
+        std::fs::read_to_string(crate::harness::root().join("README.md")).expect("there is a README");
+    let listed: Vec<&str> =
+        readme.lines().filter_map(|line| line.strip_prefix("| `weft ")?.split([' ', '`']).next()).collect();
+    for name in &names {
+        assert!(listed.contains(name), "the README's table has no `weft {name}`");
+    }
+    for name in listed {
+        assert!(names.contains(&name), "there is no command `{name}`");
+    }
+}
