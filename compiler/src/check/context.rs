@@ -129,6 +129,16 @@ impl Context {
         }
     }
 
+    /// As [`Context::decide`], of an axis and what it is declared as: 1 is written for an axis that may be stretched, so a symbol beside it is
+    /// never meant to be 1. (`f32[n, 1]` minus `f32[n]` is `f32[n, n]`: far from what its author wants, and no matter for the first batch.)
+    pub fn decide_axis(&self, a: &Dim, b: &Dim) -> Decision {
+        let stretched = |x: &Dim, y: &Dim| x.is(1) && y.as_symbol().is_some();
+        match self.decide(a, b) {
+            Decision::Unknown if stretched(a, b) || stretched(b, a) => Decision::Differ,
+            decision => decision,
+        }
+    }
+
     /// The dim under the facts: each symbol that is a multiple of `k` is written as `k * …`.
     pub fn simplify(&self, dim: &Dim) -> Dim {
         if self.multiples.is_empty() {

@@ -61,6 +61,12 @@ impl Checker<'_> {
     /// A value where a dim must stand.
     pub(crate) fn value_dim(&mut self, value: &Value, span: Span) -> Result<Dim> {
         match value {
+            Value::Int(-1) => self.fail_hint(
+                Code::InexactDim,
+                span,
+                "a dim cannot be -1",
+                "a dim has a name, `f32[n, 10]`, or is computed, `[n, h * w]`; `flatten` joins all but the first",
+            ),
             Value::Int(i) if *i < 0 => self.fail(Code::InexactDim, span, format!("a dim cannot be {i}")),
             Value::Int(_) | Value::Dim(_) => value.as_dim().ok_or(Reported),
             Value::Float(f) => self.fail_hint(
@@ -244,7 +250,7 @@ impl Checker<'_> {
         axis: usize,
         bound_at: Option<Span>,
     ) -> Result<Dim> {
-        match self.context.decide(want, have) {
+        match self.context.decide_axis(want, have) {
             Decision::Equal => {}
             Decision::Unknown => {
                 let message = format!("`{text}` is {want} but {} has {have} there ({actual})", subject.what);
@@ -268,6 +274,11 @@ impl Checker<'_> {
                 }
                 let what = subject.what;
                 diagnostic = diagnostic.related(declared, format!("{what} is declared with `{text}` here"));
+                if text == "..." && (want.is(1) || have.is(1)) {
+                    diagnostic = diagnostic.hint(
+                        "`f32[n, 1]` beside `f32[n]` is stretched to `f32[n, n]`: drop an axis with `squeeze(-1)`, or add one with `expand(x, -1)`",
+                    );
+                }
                 return Err(self.report(diagnostic));
             }
         }

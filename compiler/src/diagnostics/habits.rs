@@ -176,7 +176,7 @@ const ADVICE: &[(&[&str], &str)] = &[
         "a model's inputs stand in its head: `model Net(image: f32[n, 28, 28, 1]) { … }`",
     ),
     (&["Model", "Module"], "a model is an item: `model Net(x: f32[n, 8]) -> f32[n, 4] { … }`"),
-    (&["Activation"], "an activation is a function in the pipe: `|> relu`"),
+    (&["Activation", "activation"], "an activation is a function in the pipe: `|> dense(64) |> relu`"),
     (&["Parameter", "Variable", "add_weight"], "write `weight w: f32[d] = zeros()` in a `layer`"),
     (&["lambda", "Lambda"], "write `fn(x) { 2 * x }`"),
     (

@@ -167,6 +167,9 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     if let Some(meant) = meant(name, &all) {
         return Some(format!("did you mean `{meant}`?"));
     }
+    if let Some(advice) = habits::advice(name) {
+        return Some(advice.to_owned());
+    }
     (!all.is_empty() && all.len() <= 12).then(|| {
         let list = all.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", ");
         format!("there {} {list}", if all.len() == 1 { "is" } else { "are" })
