@@ -233,9 +233,9 @@ impl Checker<'_> {
                 return Err(Reported);
             }
             other => {
+                let hint = self.kind_hint("tensor", other);
                 let message = format!("a tensor is needed here, not {}", other.kind());
-                let diagnostic = Diagnostic::error(Code::WrongKind, span, message);
-                return Err(self.report(diagnostic.hint_if(of_weighted_loss(other))));
+                return Err(self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint)));
             }
         };
         let node = self.emit(op, &[], Some(scalar), span)?;
@@ -610,16 +610,6 @@ pub fn symbol(op: B) -> &'static str {
         B::And => "and",
         B::Or => "or",
     }
-}
-
-/// A loss with weights is a record, so nothing can be added to it as a whole.
-fn of_weighted_loss(value: &Value) -> Option<String> {
-    let Value::Record(fields) = value else { return None };
-    let is_loss = ["loss", "weight"].iter().all(|name| fields.iter().any(|(n, _)| &**n == *name));
-    is_loss.then(|| {
-        "a loss with weights is a record: `let e = …`, and `{ loss = e.loss + …, weight = e.weight }`"
-            .to_owned()
-    })
 }
 
 #[cfg(test)]

@@ -90,6 +90,7 @@ Families, with the first of their names:
 
 const AFTER: &str = "\
 A newcomer may read them in this order: items, data, train, layers, losses, optimizers, metrics.
+`weft new cnn NAME` writes a commented spec to start from.
 ";
 
 /// As many names as fit into `width` characters.
