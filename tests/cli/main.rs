@@ -13,5 +13,6 @@ mod explain;
 mod files;
 mod harness;
 mod predict;
+mod snapshot;
 mod train;
 mod usage;
