@@ -55,7 +55,7 @@ fn an_unknown_name_is_wrong_usage_with_a_way_out() {
     weft(&["explain", "conv2e"]).fails(2, &["nothing called `conv2e`", "did you mean `conv2d`?"]);
     weft(&["explain", "Conv2D"]).fails(2, &["did you mean `conv2d`?"]);
     weft(&["explain", "E0204x"]).fails(2, &["weft explain --list"]);
-    weft(&["explain"]).fails(2, &["--list"]);
+    weft(&["explain"]).fails(2, &["weft explain <NAME>"]);
 }
 
 #[test]

@@ -67,7 +67,6 @@ const NAMES: &[(&str, &str)] = &[
     ("huberloss", "huber"),
     ("smoothl1loss", "huber"),
     ("kldivloss", "kl_divergence"),
-    ("kldivergence", "kl_divergence"),
     ("tripletmarginloss", "triplet"),
     ("sparsecategoricalaccuracy", "accuracy"),
     ("categoricalaccuracy", "accuracy"),
