@@ -1,7 +1,7 @@
 //! `weft snapshot`: from the first files over changes and decisions to what is orphaned.
 
 use crate::harness::{command, folder, root, text, weft};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
@@ -144,9 +144,16 @@ fn settings_have_files_of_their_own() {
     says(&folder, &["--accept"], 0, &[]);
     says(&folder, &["--accept", "--set", "width=16"], 0, &["1 new"]);
     assert_eq!(files(&folder), [KEPT, "net__graph_predict.net@width=16.snap"]);
-    says(&folder, &["--check"], 0, &["1 the same"]);
     says(&folder, &["--check", "--set", "width=16"], 0, &["1 the same"]);
     says(&folder, &["--check", "--set", "wdth=16"], 1, &["E0108", "did you mean `width`?"]);
+    // Who names no settings means all that there are files of.
+    says(&folder, &["--check"], 0, &["2 the same"]);
+    write(&folder, "net.weft", &SPEC.replace("relu", "tanh"));
+    let found = objects(&says(&folder, &["--check", "--json"], 1, &[]));
+    assert_eq!((&found[0]["settings"], &found[0]["status"]), (&json!({}), &"changed".into()));
+    assert_eq!((&found[1]["settings"], &found[1]["status"]), (&json!({ "width": "16" }), &"changed".into()));
+    write(&folder, "net.weft", &SPEC.replace("setting width", "setting units").replace("(width", "(units"));
+    says(&folder, &["--check"], 1, &["1 the same, 1 orphaned", "net.weft has no setting width"]);
 }
 
 #[test]
@@ -170,6 +177,97 @@ fn changes_are_decided_one_by_one() {
     let (code, _) = snapshot(&folder, &["--review"], "r\n");
     assert_eq!(code, Some(1), "a rejected change is still one of the spec");
     assert_eq!(files(&folder), [KEPT, "other__graph_predict.other.snap"]);
+    // What is orphaned stays or goes.
+    std::fs::remove_file(folder.join("other.weft")).expect("it is there");
+    let (code, said) = snapshot(&folder, &["--review"], "n\n");
+    assert!(code == Some(1) && said.contains("there is no other.weft\nremove it? [y/n]"), "{said}");
+    let (code, said) = snapshot(&folder, &["--review"], "y\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(files(&folder), [KEPT]);
+}
+
+/// Questions stand there before they are answered, and differences are painted.
+#[test]
+#[cfg(unix)]
+fn a_terminal_shows_colours_and_asks() {
+    let folder = project("terminal");
+    says(&folder, &["--accept"], 0, &[]);
+    write(&folder, "net.weft", &SPEC.replace("relu", "tanh"));
+    let mut command = command(&["snapshot", "--review"]);
+    command.current_dir(&folder).env("TERM", "xterm");
+    let question = "accept, reject, skip or diff? [a/r/s/d] ";
+    let (code, shown) = on_a_terminal(command, question, &["d", "?", "a"]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("\x1b[32m+ %Net.tanh = tanh %Net.dense.add : f32[n, 8]\x1b[0m"), "{shown}");
+    assert!(shown.contains("\x1b[31m-%Net.relu.le"), "the difference in lines:\n{shown}");
+    assert!(shown.matches(question).count() == 3 && shown.contains("all settled"), "{shown}");
+    says(&folder, &["--check"], 0, &["1 the same"]);
+}
+
+/// Runs a command on a terminal of its own, and types an answer each time that it asks; how it ended, and what the terminal shows.
+#[cfg(unix)]
+fn on_a_terminal(
+    mut command: std::process::Command,
+    question: &str,
+    answers: &[&str],
+) -> (Option<i32>, String) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::io::Read;
+    use std::os::unix::ffi::OsStringExt;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("the terminal can be used");
+    let name = ptsname(&ours, Vec::new()).expect("the terminal has a name").into_bytes();
+    let path = std::ffi::OsString::from_vec(name);
+    let theirs = std::fs::File::options().read(true).write(true).open(path).expect("the terminal opens");
+    let again = || theirs.try_clone().expect("another handle");
+    command.stdin(again()).stdout(again()).stderr(again());
+    let mut child = command.spawn().expect("weft starts");
+    // The terminal ends when nobody holds its other side any more.
+    drop((command, theirs));
+    let mut keys = std::fs::File::from(ours);
+    let mut screen = keys.try_clone().expect("another handle");
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = screen.read(&mut bytes) {
+            let _ = sender.send(bytes[..count].to_vec());
+        }
+    });
+    let (mut shown, mut answered) = (Vec::new(), 0);
+    loop {
+        match receiver.recv_timeout(Duration::from_secs(120)) {
+            Ok(bytes) => shown.extend(bytes),
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                child.kill().expect("it still runs");
+                panic!("it says nothing more:\n{}", String::from_utf8_lossy(&shown));
+            }
+        }
+        if String::from_utf8_lossy(&shown).matches(question).count() > answered {
+            let answer = answers.get(answered).expect("it asks no more than there are answers");
+            keys.write_all(format!("{answer}\n").as_bytes()).expect("it can be typed");
+            answered += 1;
+        }
+    }
+    let code = child.wait().expect("weft ends").code();
+    (code, String::from_utf8_lossy(&shown).replace("\r\n", "\n"))
+}
+
+/// Every run of the command hashes with another seed, and gives the same bytes.
+#[test]
+fn runs_do_not_differ() {
+    let folder = folder("snapshot_runs");
+    for spec in ["mnist_mlp.weft", "autoencoder.weft"] {
+        std::fs::copy(root().join("specs").join(spec), folder.join(spec)).expect("it can be copied");
+    }
+    let stages = ["--stage", "typed", "--stage", "graph", "--stage", "optimized", "--stage", "loops"];
+    says(&folder, &[&["--accept"], &stages[..]].concat(), 0, &["14 new; all settled"]);
+    for _ in 0..2 {
+        says(&folder, &["--check"], 0, &["14 the same"]);
+    }
 }
 
 #[test]
@@ -182,6 +280,7 @@ fn what_lost_its_spec_or_its_entry_is_named_and_goes() {
     // A test's own snapshot is none of ours.
     write(&folder.join("snapshots"), "mine.snap", "---\nsource: tests/mine.rs\n---\ntext\n");
     let orphans = ["net.weft has no entry predict.net", "orphaned, there is no other.weft"];
+    says(&folder, &[], 1, &orphans);
     says(&folder, &["--check"], 1, &orphans);
     // Who names one spec asks about no other.
     let said = says(&folder, &["--check", "net.weft"], 1, &orphans[..1]);
@@ -221,4 +320,18 @@ fn insta_and_weft_share_their_files() {
     insta::with_settings!({ snapshot_path => made.join("snapshots"), prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!("digits__graph_predict.digit", graph);
     });
+    // What a failed assertion left waits for a decision of `weft snapshot` as well.
+    let snapshots = made.join("snapshots");
+    let pending = "digits__graph_predict.digit.snap.new";
+    let left = "---\nsource: tests/specs.rs\nassertion_line: 10\nexpression: graph\n---\ngraph of before\n";
+    write(&snapshots, "digits__graph_predict.digit.snap", left);
+    write(&snapshots, pending, left);
+    says(
+        &made,
+        &["--check"],
+        1,
+        &["graph of predict.digit has changed", "~ graph of before → graph predict.digit"],
+    );
+    says(&made, &["--accept"], 0, &["1 changed; all settled"]);
+    assert_eq!(files(&made), ["digits__graph_predict.digit.snap"]);
 }
