@@ -136,6 +136,12 @@ fn stages_and_entries_that_are_kept_stay_compared() {
     write(&folder, "net.weft", &SPEC.replace("dense(2)", "dense(2, bias = false)"));
     says(&folder, &["--stage", "typed"], 1, &["typed has changed", "@@", "bias = false"]);
     says(&folder, &["--entry", "train"], 2, &["the spec has no entry `train`", "predict.net"]);
+    // In a folder it is enough that some spec has the entry.
+    write(&folder, "other.weft", &SPEC.replace("predict net", "predict other"));
+    let said =
+        says(&folder, &["--entry", "predict.other"], 1, &["graph of predict.other is new", ": 1 new;"]);
+    assert!(!said.contains("has no entry"), "{said}");
+    says(&folder, &["net.weft", "--entry", "predict.other"], 2, &["net.weft: the spec has no entry"]);
 }
 
 #[test]

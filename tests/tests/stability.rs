@@ -111,7 +111,9 @@ proptest! {
         }
         let product = |graph: &str| graph.lines().find(|l| l.starts_with("%p.mul = ")).map(str::to_owned).unwrap();
         if ty(&product(&before)) == ty(&product(&after)) {
-            prop_assert_eq!(gone, [product(&before)], "only the reader of the model reads something else");
+            // A dropout is nothing at all in a prediction.
+            let read = if new.len() == old.len() { vec![] } else { vec![product(&before)] };
+            prop_assert_eq!(gone, read, "only the reader of the model reads something else");
         }
     }
 }

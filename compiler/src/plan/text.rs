@@ -2,7 +2,7 @@
 
 use super::nest::{How, Nest, Stage, ValueId, ValueOp};
 use super::{BufferId, Kernel, Launch, Plan, Storage, Stride};
-use crate::graph::Dim;
+use crate::graph::{DType, Dim};
 use std::fmt::Write;
 
 /// The whole plan.

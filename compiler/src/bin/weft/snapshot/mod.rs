@@ -52,12 +52,20 @@ struct Counts {
     settled: usize,
 }
 
+impl Counts {
+    fn compared(&self) -> usize {
+        self.same + self.new + self.changed
+    }
+}
+
 struct Run<'a> {
     args: &'a Snapshot,
     mode: Mode,
     counts: Counts,
     /// Specs with errors.
     broken: usize,
+    /// Why a spec that was found in a folder was passed over.
+    missing: Option<Failure>,
 }
 
 pub fn run(args: &Snapshot) -> Result<(), Failure> {
@@ -68,14 +76,17 @@ pub fn run(args: &Snapshot) -> Result<(), Failure> {
         _ => Mode::Compare,
     };
     let (specs, folders) = targets(&args.specs)?;
-    let mut run = Run { args, mode, counts: Counts::default(), broken: 0 };
+    let mut run = Run { args, mode, counts: Counts::default(), broken: 0, missing: None };
     let mut checked = BTreeMap::new();
     for (path, named) in specs {
         let known = run.spec(&path, named)?;
         checked.insert(path, known);
     }
     run.orphans(&checked, &folders)?;
-    run.finish()
+    match run.missing.take() {
+        Some(failure) if run.counts.compared() == 0 && run.broken == 0 => Err(failure),
+        _ => run.finish(),
+    }
 }
 
 /// Specs, each with whether it was named on the command line, and the folders that are covered whole.
@@ -123,16 +134,21 @@ impl Run<'_> {
             return Ok(None);
         };
         let known = Known::of(&spec.checked);
-        let kept = kept(path, &known)?;
-        let mut wanted = BTreeSet::new();
-        if given.is_empty() && !kept.is_empty() {
-            let settings: BTreeSet<&Settings> = kept.iter().map(|name| &name.settings).collect();
-            for settings in settings {
-                wanted.extend(self.wanted(path, module, &kept, settings)?);
+        let entries = match self.entries(path, module) {
+            // Of several specs not each has to have it.
+            Err(failure) if !named => {
+                self.missing.get_or_insert(failure);
+                return Ok(Some(known));
             }
-        } else {
-            wanted.extend(self.wanted(path, module, &kept, &given)?);
+            entries => entries?,
+        };
+        let kept = kept(path, &known)?;
+        let mut settings: BTreeSet<&Settings> = kept.iter().map(|name| &name.settings).collect();
+        if settings.is_empty() || !given.is_empty() {
+            settings = [&given].into();
         }
+        let wanted: BTreeSet<Name> =
+            settings.into_iter().flat_map(|settings| self.wanted(&entries, &kept, settings)).collect();
         if wanted.is_empty() && named && !self.args.json {
             let path = path.display();
             output::note(&format!("{path}: neither trains nor predicts, so there is nothing to keep"));
@@ -163,14 +179,21 @@ impl Run<'_> {
         spec::read(&args, None, None)
     }
 
+    /// The entries to compare of a spec: those that were named, else its training steps and predictions.
+    fn entries(&self, path: &Path, module: &Module) -> Result<BTreeSet<String>, Failure> {
+        if self.args.entry.is_empty() {
+            let steps = module.trainings.iter().flat_map(|t| t.steps.iter().cloned());
+            return Ok(steps.chain(module.predictions.iter().map(|p| p.entry.clone())).collect());
+        }
+        let found = self.args.entry.iter().map(|name| stages::entry_name(module, Some(name)));
+        found.collect::<Result<_, _>>().map_err(|error| match error {
+            EmitError::Request(why) => Failure::usage(format!("{}: {why}", path.display())),
+            _ => Failure::reported(),
+        })
+    }
+
     /// What to compare of a spec with some settings, of which it keeps some snapshots already.
-    fn wanted(
-        &self,
-        path: &Path,
-        module: &Module,
-        kept: &[Name],
-        settings: &Settings,
-    ) -> Result<BTreeSet<Name>, Failure> {
+    fn wanted(&self, entries: &BTreeSet<String>, kept: &[Name], settings: &Settings) -> BTreeSet<Name> {
         let kept: Vec<&Name> = kept.iter().filter(|name| name.settings == *settings).collect();
         let mut stages: Vec<Stage> = self.args.stage.iter().map(|s| Stage::from(*s)).collect();
         if stages.is_empty() {
@@ -179,31 +202,22 @@ impl Run<'_> {
         if stages.is_empty() {
             stages.push(Stage::Graph);
         }
-        let mut entries: BTreeSet<String> = BTreeSet::new();
-        for name in &self.args.entry {
-            let entry = stages::entry_name(module, Some(name)).map_err(|error| match error {
-                EmitError::Request(why) => Failure::usage(format!("{}: {why}", path.display())),
-                _ => Failure::reported(),
-            });
-            entries.insert(entry?);
-        }
-        let all = entries.is_empty();
-        if all {
-            entries.extend(module.trainings.iter().flat_map(|t| t.steps.iter().cloned()));
-            entries.extend(module.predictions.iter().map(|p| p.entry.clone()));
-        }
         let mut wanted = BTreeSet::new();
         for stage in stages {
-            let name =
-                |entry: Option<&String>| Name { settings: settings.clone(), stage, entry: entry.cloned() };
-            if stage.of_entry() {
-                wanted.extend(entries.iter().map(|entry| name(Some(entry))));
-                wanted.extend(kept.iter().filter(|n| all && n.stage == stage).map(|n| (*n).clone()));
-            } else {
+            let name = |entry: Option<&String>| {
+                let entry = entry.cloned();
+                Name { settings: settings.clone(), stage, entry }
+            };
+            if !stage.of_entry() {
                 wanted.insert(name(None));
+                continue;
+            }
+            wanted.extend(entries.iter().map(|entry| name(Some(entry))));
+            if self.args.entry.is_empty() {
+                wanted.extend(kept.iter().filter(|name| name.stage == stage).map(|name| (*name).clone()));
             }
         }
-        Ok(wanted)
+        wanted
     }
 
     /// Compares, tells, and does what the mode asks.
