@@ -120,6 +120,8 @@ fn scripts_get_objects() {
     assert_eq!(change["paths"][0]["changed"][0]["node"], "Net.dense_2.contract");
     assert_eq!(change["paths"][0]["lines"][0]["line"], 6);
     assert_eq!(change["paths"][1]["removed"].as_array().map(Vec::len), Some(6));
+    // What is gone stands on no line: the line is that of what read it.
+    assert_eq!(change["paths"][1]["lines"][0]["line"], 6);
     assert_eq!((&sums["changed"], &sums["same"]), (&1.into(), &0.into()));
 }
 
