@@ -50,9 +50,7 @@ pub enum Kind {
     Weight,
     /// A parameter or an input; the callee's name is for messages.
     Parameter,
-    /// A field that `on … as { … }` takes.
-    Field,
-    /// What may stay unused: loop variables, states, dims, the inputs of optimizers and schedules.
+    /// What may stay unused: loop variables, states, dims, the fields that a training takes, the inputs of optimizers and schedules.
     Quiet,
 }
 
