@@ -54,6 +54,8 @@ mod call;
 mod context;
 mod data;
 mod expr;
+pub mod filled;
+mod hints;
 mod layer;
 mod lint;
 mod loss;
@@ -78,7 +80,7 @@ mod tests;
 
 pub use builtins::{Documentation, documentation};
 pub use data::{SourceDocumentation, sources};
-pub use std::library;
+pub use std::{declared, library};
 pub use typed::TypedSpec;
 
 use crate::diagnostics::{Code, Diagnostic, Severity, Sources};
@@ -131,6 +133,19 @@ pub fn check(
     checker.finish(main)
 }
 
+/// [`check`], and how each call of the user's own files bound its parameters.
+pub fn check_noting_calls(
+    main: &str,
+    loader: &mut dyn FnMut(&str) -> ::std::result::Result<String, String>,
+    options: &Options,
+) -> (Checked, filled::Calls) {
+    let mut checker = Checker::new(loader, options);
+    checker.calls_noted = Some(filled::Calls::new());
+    checker.spec(main);
+    let calls = checker.calls_noted.take().unwrap_or_default();
+    (checker.finish(main), calls)
+}
+
 /// An error was reported; whoever gets this stays silent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reported;
@@ -169,6 +184,8 @@ pub(crate) struct Checker<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
     reported: HashMap<(&'static str, Span), (Occasion, Vec<String>)>,
+    /// The `let`s under way: their names, which are not known yet, and the text of their values.
+    lets: Vec<(Vec<String>, Span)>,
     /// How many of the diagnostics were told the way of their shapes; see [`trail`].
     explained: usize,
     /// Above 0, nothing is reported: a trial.
@@ -184,6 +201,8 @@ pub(crate) struct Checker<'a> {
     graphs: u32,
     frames: Vec<layer::Frame>,
     calls: Vec<CallSite>,
+    /// How calls bind their parameters, where somebody wants to know.
+    calls_noted: Option<filled::Calls>,
     depth: usize,
     fuel: u64,
     variables: Vec<Declared>,
@@ -212,6 +231,7 @@ impl<'a> Checker<'a> {
             sources: Sources::default(),
             diagnostics: Vec::new(),
             reported: HashMap::new(),
+            lets: Vec::new(),
             explained: 0,
             muted: 0,
             loader,
@@ -225,6 +245,7 @@ impl<'a> Checker<'a> {
             graphs: 2,
             frames: Vec::new(),
             calls: Vec::new(),
+            calls_noted: None,
             depth: 0,
             fuel: 0,
             variables: Vec::new(),

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use weft_grammar::{FileId, SyntaxError, parse};
+use weft_tests::specs::root;
 
-const GRAMMAR: &str = include_str!("../weft.pest");
+const GRAMMAR: &str = include_str!("../../grammar/weft.pest");
 
 /// The names of the grammar's rules that are no words of the language, nor of English.
 fn rules() -> Vec<&'static str> {
@@ -73,7 +74,7 @@ const SLIPS: &[&str] = &["", "= =", ")", "{", ";", "let", "é", "'", "\"", "->",
 
 #[test]
 fn broken_specs_are_told_in_our_words() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the root");
+    let root = root();
     let rules = rules();
     assert!(rules.len() > 40, "{rules:?}");
     let (mut broken, mut messages, mut turn) = (0, 0, 0);
