@@ -6,7 +6,7 @@ use super::scope::Scope;
 use super::shape::Signature;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Instance, Item, Lambda, Value};
 use super::{CallSite, Checker, MAX_CALLS, Reported, Result, builtins, trail};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_argument};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean_argument, nearest};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, CallableKind, Expr, ExprKind, Param, TypeKind};
@@ -75,7 +75,7 @@ impl Checker<'_> {
     }
 
     /// Does the call's `(` stand on a line below its callee?
-    pub(crate) fn grown(&self, callee: Span, call: Span) -> bool {
+    fn grown(&self, callee: Span, call: Span) -> bool {
         let between = Span { start: callee.end, ..call };
         self.sources.text(between).split('(').next().is_some_and(|gap| gap.contains('\n'))
     }
@@ -163,7 +163,8 @@ impl Checker<'_> {
     /// A bare name where one of a choice's options must stand.
     pub(crate) fn no_option(&mut self, name: &str, span: Span, options: &[&ast::Name]) -> Reported {
         self.touched.insert(span);
-        let hint = did_you_mean(name, options.iter().map(|o| o.text.as_str()));
+        let near = nearest(name, options.iter().map(|o| o.text.as_str()));
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
         let list = options.iter().map(|o| format!("`{}`", o.text)).collect::<Vec<_>>().join(" or ");
         let message = format!("`{name}` is not one of {list}");
         self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint))

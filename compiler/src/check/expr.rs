@@ -166,6 +166,11 @@ impl Checker<'_> {
                 self.muted += 1;
                 let value = self.expr(known, scope);
                 self.muted -= 1;
+                if value.is_err() && self.global(scope.home(), option, bare.span).is_none() {
+                    // Whether it is an option cannot be said.
+                    self.touched.insert(bare.span);
+                    return self.expr(known, scope);
+                }
                 if let Ok(Value::Choice(chosen)) = value {
                     return Ok(Value::Bool((*chosen == **option) == (operator == BinaryOperator::Eq)));
                 }
@@ -254,7 +259,7 @@ impl Checker<'_> {
     pub(crate) fn statement(&mut self, statement: &Statement, scope: &Scope) -> Result {
         match &statement.kind {
             StatementKind::Let { pattern, value } => {
-                let value = self.expr(value, scope);
+                let value = self.within_let(pattern, value.span, |checker| checker.expr(value, scope));
                 let failed = value.is_err();
                 self.bind_pattern(pattern, value.unwrap_or(Value::Error), statement.span, scope, true)?;
                 if failed {

@@ -77,7 +77,7 @@ impl Checker<'_> {
             }
             ItemRef::Predict(predict) => {
                 let item = &predict.name.text;
-                Some(format!("a `predict` item has inputs of its own: `predict {item}({name}: f32[n, 8])`"))
+                Some(format!("a `predict` item has inputs of its own: `predict {item}({name}: …)`"))
             }
             _ => None,
         }

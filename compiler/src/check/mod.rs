@@ -184,6 +184,8 @@ pub(crate) struct Checker<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
     reported: HashMap<(&'static str, Span), (Occasion, Vec<String>)>,
+    /// The `let`s under way: their names, which are not known yet, and the text of their values.
+    lets: Vec<(Vec<String>, Span)>,
     /// How many of the diagnostics were told the way of their shapes; see [`trail`].
     explained: usize,
     /// Above 0, nothing is reported: a trial.
@@ -229,6 +231,7 @@ impl<'a> Checker<'a> {
             sources: Sources::default(),
             diagnostics: Vec::new(),
             reported: HashMap::new(),
+            lets: Vec::new(),
             explained: 0,
             muted: 0,
             loader,

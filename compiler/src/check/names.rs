@@ -20,8 +20,8 @@ pub struct Home {
     pub(crate) names: HashMap<String, Entry>,
     /// The names that `use … { … }` brings in.
     pub imports: Vec<ast::Name>,
-    /// A file that it uses whole could not be had: names that nothing knows may be of that file.
-    pub incomplete: bool,
+    /// A file that it uses could not be had, so that a name unknown here may be one of that file's.
+    pub lenient: bool,
     /// Every item, in order, for the passes over models, data and trainings.
     pub items: Vec<(ItemRef, Span, Option<String>)>,
 }
@@ -86,7 +86,7 @@ impl Checker<'_> {
             name: name.to_owned(),
             names: HashMap::new(),
             imports: Vec::new(),
-            incomplete: false,
+            lenient: false,
             items: Vec::new(),
         });
         if let Some(edition) = &parsed.file.edition
@@ -263,11 +263,11 @@ impl Checker<'_> {
         }
     }
 
-    /// Notes the names that a failed `use` would have brought in, so that they are no further mistakes.
+    /// Notes the names that a failed `use` would have brought in: their uses are no further mistakes.
     fn lose(&mut self, home: usize, names: Option<Vec<(ast::Name, Option<ast::Name>)>>) {
         let Some(target) = self.homes.get_mut(home) else { return };
         match names {
-            None => target.incomplete = true,
+            None => target.lenient = true,
             Some(names) => {
                 for (name, alias) in names {
                     let own = alias.unwrap_or(name);
@@ -368,16 +368,52 @@ impl Checker<'_> {
             Some(Err(reported)) => Err(reported),
             None => {
                 let names = self.visible(scope);
-                let names: Vec<&str> = names.iter().map(|n| n.as_ref()).collect();
                 Err(self.unknown_name(name, span, scope.home(), &names))
             }
         }
     }
 
+    /// Does something in the value of a `let`, whose names are not known there.
+    pub(crate) fn within_let<T>(
+        &mut self,
+        pattern: &ast::Pattern,
+        value: Span,
+        act: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        if !self.by_user(value) {
+            return act(self);
+        }
+        self.lets.push((pattern.names().into_iter().map(|n| n.text.clone()).collect(), value));
+        let result = act(self);
+        self.lets.pop();
+        result
+    }
+
     /// Says that nothing is called so, and what was probably meant.
-    pub(crate) fn unknown_name(&mut self, name: &str, span: Span, home: usize, names: &[&str]) -> Reported {
-        if self.homes.get(home).is_some_and(|h| h.incomplete) {
+    pub(crate) fn unknown_name(
+        &mut self,
+        name: &str,
+        span: Span,
+        home: usize,
+        names: &[Rc<str>],
+    ) -> Reported {
+        if self.homes.get(home).is_some_and(|h| h.lenient) {
             return Reported;
+        }
+        let own = self
+            .lets
+            .iter()
+            .rev()
+            .find(|(names, value)| value.holds(span) && names.iter().any(|n| n == name));
+        if let Some((_, value)) = own.cloned() {
+            // A value that goes on to the next line was an error already.
+            if self.diagnostics.iter().any(|d| value.holds(d.primary.span)) {
+                return Reported;
+            }
+            let message = format!("`{name}` is known only after its own `let`");
+            let diagnostic = Diagnostic::error(Code::UnknownName, span, message);
+            let hint = "where the next line starts with `(`, `[` or `-`, a `let` goes on: end it with `;`";
+            return self.report(diagnostic.related(value, "this is its value").hint(hint));
         }
         let divides = self.sources.line_before(span).trim_end().ends_with("//");
         let comment = "`//` after a value divides; a comment of one word stands on a line of its own";
@@ -385,7 +421,7 @@ impl Checker<'_> {
             .then(|| comment.to_owned())
             .or_else(|| self.field_hint(name, span, home))
             .or_else(|| self.bound_elsewhere(name, span, home))
-            .or_else(|| did_you_mean_name(name, names.iter().copied()));
+            .or_else(|| did_you_mean_name(name, names.iter().map(|n| n.as_ref())));
         self.report(
             Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
                 .hint_if(hint),

@@ -294,6 +294,9 @@ impl Checker<'_> {
         signature: &Signature,
     ) -> Result<Dim> {
         let want = self.dim(spec, scope)?;
+        if matches!(self.context.decide(&want, extent), Decision::Equal) {
+            return Ok(want);
+        }
         let mut names = Vec::new();
         for (name, span) in names_in(spec) {
             let Some((value, at)) = self.dim_name(name, span, scope)? else { continue };
@@ -643,12 +646,16 @@ impl Checker<'_> {
             return Err(Reported);
         }
         let shown = match &value {
-            Value::Function(_) | Value::Tensor(_) => String::new(),
+            Value::Function(_) | Value::Tensor(_) | Value::None => String::new(),
             other => format!(" ({})", other.show()),
         };
         let message = format!("{what} is {kind}, not {}{shown}", value.kind());
         let hint = match &ty.kind {
             TypeKind::Kind(name) => self.kind_hint(&name.text, &value),
+            TypeKind::Choice(options) => match &value {
+                Value::Text(text) => did_you_mean(text, options.iter().map(|o| o.text.as_str())),
+                _ => None,
+            },
             _ => None,
         };
         Err(self.report(

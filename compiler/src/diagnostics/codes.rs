@@ -131,7 +131,7 @@ codes! {
         "`load` names a model of this file, and each rule's captures must stand on both sides.";
     // ---- warnings
     UnusedLet = "W0101", "unused name",
-        "A `let`, a weight, a sum or a field of the data is used by nothing. A name that starts with `_` may stay unused.";
+        "A `let`, a weight or a sum is used by nothing. A name that starts with `_` may stay unused.";
     UnusedParameter = "W0102", "unused parameter",
         "A parameter or input is read by nothing in its body, so that a caller's value is ignored. A name that starts with `_` may stay unused.";
     UnusedSetting = "W0103", "unused setting",

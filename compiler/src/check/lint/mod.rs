@@ -73,10 +73,8 @@ impl Checker<'_> {
         found.extend(training::untrained(self, main));
         // A weight whose layer is used for nothing has no gradient; that it is used for nothing says it all.
         let idle = unused::idle_text(resolution);
-        found.extend(training::without_gradient(self).into_iter().filter(|d| {
-            let at = d.primary.span;
-            !idle.iter().any(|s| s.file == at.file && s.start <= at.start && at.end <= s.end)
-        }));
+        let used = |d: &Diagnostic| !idle.iter().any(|text| text.holds(d.primary.span));
+        found.extend(training::without_gradient(self).into_iter().filter(used));
         self.doubts.extend(found);
     }
 

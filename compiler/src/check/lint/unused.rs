@@ -48,7 +48,6 @@ fn declaration(declaration: &Declaration) -> Option<Diagnostic> {
         Kind::Quiet => return None,
         Kind::Let => (Code::UnusedLet, "", "take it out; a name that starts with `_` may stay unused"),
         Kind::Weight => (Code::UnusedLet, "the weight ", "use it, or take it out"),
-        Kind::Field => (Code::UnusedLet, "the field ", "leave it out of `as { … }`"),
         Kind::Setting => (Code::UnusedSetting, "the setting ", "take it out, or use it"),
         Kind::Parameter => (
             Code::UnusedParameter,

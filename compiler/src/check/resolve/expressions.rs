@@ -93,13 +93,7 @@ impl Walk<'_, '_> {
         match &expr.kind {
             ExprKind::Name(name) => self.name(name, expr.span),
             ExprKind::Field { base, .. } => self.expr(base),
-            ExprKind::Call { callee, arguments } => {
-                // What stands on the next line was meant as a statement, so its names may not be bound yet.
-                let lenient = self.lenient;
-                self.lenient |= self.checker.grown(callee.span, expr.span);
-                self.call(callee, arguments);
-                self.lenient = lenient;
-            }
+            ExprKind::Call { callee, arguments } => self.call(callee, arguments),
             ExprKind::Pipe { value, map, .. } => {
                 self.expr(value);
                 self.expr(map);

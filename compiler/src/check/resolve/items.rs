@@ -219,7 +219,7 @@ impl Walk<'_, '_> {
         self.mention(&data.text);
         self.declare(&Name { text: "batch".into(), span: data.span }, Kind::Quiet);
         match fields {
-            Some(pattern) => self.pattern(pattern, Kind::Field),
+            Some(pattern) => self.pattern(pattern, Kind::Quiet),
             None => {
                 let fields = match self.checker.entry(self.home, &data.text).map(|e| e.item) {
                     Some(ItemRef::Data(item)) => row_fields(&item),

@@ -11,6 +11,7 @@ mod items;
 
 use super::{Checker, builtins};
 use std::collections::HashSet;
+use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, Expr, Name, Pattern};
 
@@ -49,9 +50,7 @@ pub enum Kind {
     Weight,
     /// A parameter or an input; the callee's name is for messages.
     Parameter,
-    /// A field that `on … as { … }` takes.
-    Field,
-    /// What may stay unused: loop variables, states, dims, the inputs of optimizers and schedules.
+    /// What may stay unused: loop variables, states, dims, the fields that a training takes, the inputs of optimizers and schedules.
     Quiet,
 }
 
@@ -82,10 +81,9 @@ impl Checker<'_> {
             .collect();
         let mut found = Resolution::default();
         for home in homes {
-            let incomplete = self.homes.get(home).is_some_and(|h| h.incomplete);
+            let lenient = self.homes.get(home).is_some_and(|h| h.lenient);
             for item in self.items(home, |item| Some(item.clone())) {
-                let mut walk =
-                    Walk { checker: self, found, home, levels: Vec::new(), owner: None, lenient: incomplete };
+                let mut walk = Walk { checker: self, found, home, levels: Vec::new(), owner: None, lenient };
                 walk.item(&item, home == main);
                 found = walk.found;
             }
@@ -133,7 +131,10 @@ impl Walk<'_, '_> {
 
     /// `let pattern = value`
     fn binding(&mut self, pattern: &Pattern, value: &Expr) {
+        let names = pattern.names().into_iter().map(|n| n.text.clone()).collect();
+        self.checker.lets.push((names, value.span));
         self.expr(value);
+        self.checker.lets.pop();
         let first = self.found.declarations.len();
         self.pattern(pattern, Kind::Let);
         for declaration in self.found.declarations.iter_mut().skip(first) {
@@ -142,16 +143,8 @@ impl Walk<'_, '_> {
     }
 
     fn pattern(&mut self, pattern: &Pattern, kind: Kind) {
-        match pattern {
-            Pattern::One(name) => {
-                self.declare(name, kind);
-            }
-            Pattern::Tuple(names, _) => names.iter().for_each(|n| {
-                self.declare(n, kind);
-            }),
-            Pattern::Record(names, _) => names.iter().for_each(|(field, alias)| {
-                self.declare(alias.as_ref().unwrap_or(field), kind);
-            }),
+        for name in pattern.names() {
+            self.declare(name, kind);
         }
     }
 
@@ -187,12 +180,12 @@ impl Walk<'_, '_> {
         if self.use_local(name) || self.mention(name) || name == "training" {
             return;
         }
-        if self.lenient || self.checker.touched.contains(&span) {
+        let told = || self.checker.diagnostics.iter().any(|d| d.primary.span == span);
+        if self.lenient || self.checker.touched.contains(&span) || told() {
             return;
         }
-        let mut names = self.local_names();
-        names.extend(self.checker.visible_items(self.home).iter().map(|n| n.to_string()));
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut names: Vec<Rc<str>> = self.local_names().iter().map(|n| Rc::from(n.as_str())).collect();
+        names.extend(self.checker.visible_items(self.home));
         self.checker.unknown_name(name, span, self.home, &names);
     }
 
