@@ -91,7 +91,11 @@ impl Checker<'_> {
         let mut failed = false;
         for (place, argument) in arguments.iter().enumerate() {
             let candidates: Vec<&Param> = match &argument.name {
-                Some(name) => params.iter().filter(|p| p.name.text == name.text).collect(),
+                // A misspelt name may be of any parameter.
+                Some(name) => match params.iter().find(|p| p.name.text == name.text) {
+                    Some(param) => vec![param],
+                    None => params.iter().collect(),
+                },
                 // In a map the first parameter is left out, so a positional argument may be for the next one.
                 None => params.iter().skip(place).take(2).collect(),
             };
@@ -153,7 +157,7 @@ impl Checker<'_> {
                 Some(Ok(Global::Value(Value::Function(_)))) => candidates.len() > 1,
                 global => global.is_some(),
             };
-            if !options.is_empty() && !known {
+            if !options.is_empty() && !known && candidates.len() <= 2 {
                 return Err(self.no_option(name, expr.span, &options));
             }
         }
