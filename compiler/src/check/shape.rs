@@ -311,7 +311,7 @@ impl Checker<'_> {
         axis: usize,
     ) -> Result<Dim> {
         let (text, what) = (declared.text, subject.what);
-        match self.context.decide(want, have) {
+        match self.context.decide_axis(want, have) {
             Decision::Equal => {}
             Decision::Unknown => {
                 let binder = declared.alone().and_then(|n| n.binder);
@@ -345,6 +345,11 @@ impl Checker<'_> {
                 }
                 diagnostic =
                     diagnostic.related(declared.span, format!("{what} is declared with `{text}` here"));
+                if text == "..." && (want.is(1) || have.is(1)) {
+                    diagnostic = diagnostic.hint(
+                        "`f32[n, 1]` beside `f32[n]` is stretched to `f32[n, n]`: drop an axis with `squeeze(-1)`, or add one with `expand(x, -1)`",
+                    );
+                }
                 self.name_symbols(&mut diagnostic, &[want, have]);
                 return Err(self.report(diagnostic));
             }
