@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use weft_compiler::check::{Checked, Options};
-use weft_compiler::registry::{self, example};
 use weft_tests::golden;
 use weft_tests::specs::{check_file, check_text, rendered, root};
 
@@ -60,25 +59,6 @@ fn specs_of_documents_get_no_warning() {
         for block in text.split("\n```").skip(1).step_by(2) {
             if let Some(spec) = block.strip_prefix("weft\n") {
                 note(&mut wrong, &document.display().to_string(), &check_text(spec, &Options::default()));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Trainings that the rule of `registry::example` puts around an example train something else than it measures.
-#[test]
-fn examples_of_the_library_get_no_warning() {
-    let mut wrong = Vec::new();
-    for entry in registry::all() {
-        for example in &entry.examples {
-            let example::Outcome::Fine(mut spec) = example::check(&example.code, &example.note) else {
-                continue;
-            };
-            // What the rule puts around an example may stay unused.
-            spec.checked.diagnostics.retain(|d| !d.code.starts_with("W01"));
-            if !spec.text.contains("\ntrain {") {
-                note(&mut wrong, &entry.name, &spec.checked);
             }
         }
     }
