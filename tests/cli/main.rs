@@ -12,6 +12,7 @@ mod emit;
 mod explain;
 mod files;
 mod harness;
+mod metrics;
 mod predict;
 mod train;
 mod usage;

@@ -39,7 +39,12 @@
 //! `(step, epoch, total)`: f32 scalars, `step` from 1, `epoch` with the fraction of the current one. Clipping comes before.
 //!
 //! **Losses** are per element: `minimize` takes the mean of all elements; a record `{ loss, weight }` gives the weighted mean. The figure is
-//! the mean over the epoch. `measure` takes a metric call, or any tensor expression, whose mean is reported.
+//! the mean over the epoch. `measure` takes a metric call, or any tensor expression (or such a record), whose mean is reported.
+//!
+//! **Metrics.** Parts that `sum` names are added up over the epoch. `collect` gathers rows: its first axis runs over the batch (a constant
+//! number of rows for each of its rows), the others are constant. In `value` what is collected has all rows of the epoch, and `batch`, with
+//! every dim that follows from it, is their count. The value is a number, a vector or a table of constant extents, in any dtype,
+//! or a record of such, each a figure `METRIC.FIELD` of its own. Only a number can be watched.
 //!
 //! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count. Entries: `NAME.step` (with
 //! `step` blocks `NAME.step.STEP`), `NAME.evaluate`, `NAME.report`; `NAME` is `train` unless the block is named. Accumulators are
@@ -61,6 +66,7 @@ mod model;
 mod names;
 mod optimizer;
 mod predict;
+mod report;
 mod scope;
 mod settings;
 mod shape;
