@@ -229,37 +229,31 @@ const WORDS: &[Word] = &[
     ),
     (
         "train",
-        "accumulate",
-        "accumulate = 1",
-        "So many batches make one update, as if they were one large batch: gradients are the mean over all their rows, and schedules \
-         count updates. What is left at an epoch's end makes one, too.\n\n\
-         Example: `accumulate = 4`",
+        "clip",
+        "clip gradients by value | norm | global norm NUMBER",
+        "Keeps gradients within a limit before the optimizer sees them: each element, the norm of each weight's gradient, or the norm of \
+         all gradients of a step together (Pascanu et al. 2013).\n\n\
+         Example: `clip gradients by global norm 1.0`",
     ),
     (
         "train",
-        "clip",
-        "clip gradients by value LIMIT | by norm LIMIT | by global norm LIMIT",
-        "Keeps gradients within a limit: each element, the norm of each weight's gradient, or the norm of all gradients together (Pascanu et \
-         al. 2013). In a `step` block it is for that step alone.\n\n\
-         Example: `clip gradients by global norm 1.0`\n\n\
-         Example: `clip gradients by value 0.5`",
+        "accumulate",
+        "accumulate = BATCHES",
+        "So many batches make one update, as one batch of all their rows would.\n\nExample: `accumulate = 4`",
     ),
     (
         "train",
         "average",
         "average weights by SHARE",
-        "Keeps a moving average of the weights: SHARE of the past and the rest of the present, after each update. Evaluations use it, \
-         `best.safetensors` and `average.safetensors` hold it, and `last.safetensors` holds the weights themselves.\n\n\
+        "Keeps a moving average of every trained weight, which evaluations and the best weights have in their place; the share is the past's.\n\n\
          Example: `average weights by 0.999`",
     ),
     (
         "train",
         "reduce",
-        "reduce rate by FACTOR after N epochs without better SPLIT.FIGURE with min_rate = 0, cooldown = 0",
-        "Multiplies the rates of all optimizers by FACTOR when a figure has not become better for N epochs, and after N more again. No rate \
-         falls below `min_rate`; after a reduction, `cooldown` epochs do not count.\n\n\
-         Example: `reduce rate by 0.5 after 3 epochs without better validation.loss`\n\n\
-         Example: `reduce rate by 0.1 after 2 epochs without better train.loss with min_rate = 1e-5, cooldown = 1`",
+        "reduce rate by FACTOR after N epochs without better FIGURE with min_rate = NUMBER, cooldown = N",
+        "Multiplies the rates when a figure has not become better for so many epochs.\n\n\
+         Example: `reduce rate by 0.5 after 3 epochs without better validation.loss`",
     ),
     (
         "train",
