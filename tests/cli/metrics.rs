@@ -71,7 +71,10 @@ fn figures_of_classes_are_tables_for_people_and_lists_for_scripts() {
     let shown = evaluate(&[]).out;
     let line = |start: &str| -> Vec<&str> {
         let found = shown.lines().find(|line| line.trim_start().starts_with(start));
-        found.unwrap_or_else(|| panic!("no line starts with `{start}`:\n{shown}")).split_whitespace().collect()
+        found
+            .unwrap_or_else(|| panic!("no line starts with `{start}`:\n{shown}"))
+            .split_whitespace()
+            .collect()
     };
     assert_eq!(line("class_report"), ["class_report", "precision", "recall", "f1", "support"]);
     assert_eq!(line("confusion_matrix")[1..], ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);

@@ -310,7 +310,8 @@ fn a_figure_is_a_number_a_vector_a_table_or_a_record_of_these() {
 #[test]
 fn a_loss_with_weights_is_measured_as_their_mean() {
     let weighted = "cross_entropy(logits, label, class_weights = [1, 1, 1, 1, 1, 1, 1, 1, 1, 9])";
-    let spec = measuring("", &format!("weighted: {weighted}")).replace("cross_entropy(logits, label) using", &format!("{weighted} using"));
+    let spec = measuring("", &format!("weighted: {weighted}"))
+        .replace("cross_entropy(logits, label) using", &format!("{weighted} using"));
     let checked = run(&spec);
     let text = print(graph(module(&checked), "train.evaluate"));
     assert!(text.contains("\"train/weighted.count\"") && text.contains("\"train/loss.count\""), "{text}");
