@@ -97,6 +97,10 @@ def record():
     of_scores(case, logits, label, answer)
 
 
+def softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
 def of_classes(case, label, guess):
     every = dict(average=None, zero_division=0, labels=range(CLASSES))
     case("precision_each", "precision(y, label, average = each)", sk.precision_score(label, guess, **every))
@@ -105,6 +109,12 @@ def of_classes(case, label, guess):
     case("iou_each", "iou(y, label, average = each)", sk.jaccard_score(label, guess, **every))
     others = [sk.recall_score(label != c, guess != c, zero_division=0) for c in range(CLASSES)]
     case("specificity_each", "specificity(y, label, average = each)", others)
+    others, size = np.array(others), np.bincount(label, minlength=CLASSES)
+    occurs = np.isin(range(CLASSES), np.concatenate([label, guess]))
+    case("specificity_macro", "specificity(y, label, average = macro)", others[occurs].mean())
+    case("specificity_weighted", "specificity(y, label, average = weighted)", (others * size).sum() / size.sum())
+    of_each = np.eye(CLASSES, dtype=bool)
+    case("specificity_micro", "specificity(y, label, average = micro)", sk.recall_score(~of_each[label].ravel(), ~of_each[guess].ravel()))
     counts = sk.confusion_matrix(label, guess, labels=range(CLASSES))
     case("confusion_matrix", "confusion_matrix(y, label)", counts)
     # Axes before the classes are all rows: each label twice, as a picture of two pixels.
@@ -131,10 +141,12 @@ def of_scores(case, logits, label, answer):
     # Few different scores, so that many rows share one.
     coarse = np.floor(score / 4)
     case("auc", "auc(y, answer)", sk.roc_auc_score(true, score))
+    # Of several classes counted as one.
+    case("auc_micro", "auc(softmax(y), one_hot(label, 5))", sk.roc_auc_score(np.eye(CLASSES)[label].ravel(), softmax(logits).ravel()))
     case("auc_ties", "auc(floor(y / 4), answer)", sk.roc_auc_score(true, coarse))
     case("average_precision", "auc(y, answer, curve = pr)", sk.average_precision_score(true, score))
     case("average_precision_ties", "auc(floor(y / 4), answer, curve = pr)", sk.average_precision_score(true, coarse))
-    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    p = softmax(logits)
     seen = [c for c in range(CLASSES) if (label == c).any()]
     size = np.array([(label == c).sum() for c in seen])
     for name, curve, area in [("class_auc", "roc", sk.roc_auc_score), ("class_average_precision", "pr", sk.average_precision_score)]:
