@@ -233,11 +233,16 @@ impl Checker<'_> {
                 return Err(Reported);
             }
             other => {
-                return self.fail(
-                    Code::WrongKind,
-                    span,
-                    format!("a tensor is needed here, not {}", other.kind()),
-                );
+                let message = format!("a tensor is needed here, not {}", other.kind());
+                let hint = match other {
+                    Value::Record(fields) => {
+                        let names: Vec<String> =
+                            fields.iter().map(|(name, _)| format!("`.{name}`")).collect();
+                        Some(format!("the record has {}: name the field that you mean", names.join(", ")))
+                    }
+                    _ => None,
+                };
+                return Err(self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint)));
             }
         };
         let node = self.emit(op, &[], Some(scalar), span)?;
