@@ -233,15 +233,8 @@ impl Checker<'_> {
                 return Err(Reported);
             }
             other => {
+                let hint = self.kind_hint("tensor", other);
                 let message = format!("a tensor is needed here, not {}", other.kind());
-                let hint = match other {
-                    Value::Record(fields) => {
-                        let names: Vec<String> =
-                            fields.iter().map(|(name, _)| format!("`.{name}`")).collect();
-                        Some(format!("the record has {}: name the field that you mean", names.join(", ")))
-                    }
-                    _ => None,
-                };
                 return Err(self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint)));
             }
         };

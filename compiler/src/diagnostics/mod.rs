@@ -133,6 +133,12 @@ impl Sources {
         self.get(span.file).and_then(|s| s.text.get(span.start as usize..span.end as usize)).unwrap_or("")
     }
 
+    /// The text of a span's line before it.
+    pub fn line_before(&self, span: Span) -> &str {
+        let before = self.get(span.file).and_then(|s| s.text.get(..span.start as usize)).unwrap_or("");
+        before.rsplit('\n').next().unwrap_or("")
+    }
+
     /// 1-based line and column (in characters) of a span's start.
     pub fn position(&self, span: Span) -> (usize, usize) {
         let Some(source) = self.get(span.file) else { return (1, 1) };
@@ -149,7 +155,7 @@ impl Sources {
 
 /// The candidate nearest to a misspelt name, if one is near enough to be meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = 1 + name.chars().count() / 4;
+    let limit = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)
@@ -183,6 +189,16 @@ pub fn did_you_mean_name<'a>(name: &str, candidates: impl IntoIterator<Item = &'
         .map(|meant| format!("did you mean `{meant}`?"))
         .or_else(advice)
         .or_else(|| nearest(name, all.iter().copied()).map(|near| format!("did you mean `{near}`?")))
+}
+
+/// What an unknown argument stands for, or how the thing is said here, or what arguments there are.
+pub fn did_you_mean_argument<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let all: Vec<&str> = candidates.into_iter().collect();
+    let meant = habits::counterpart(name, &all).map(|meant| format!("did you mean `{meant}`?"));
+    meant.or_else(|| habits::argument(name).map(str::to_owned)).or_else(|| did_you_mean(name, all))
 }
 
 /// What was meant by a name from elsewhere, or by a misspelt one.

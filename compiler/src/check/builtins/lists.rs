@@ -136,6 +136,14 @@ pub const TABLE: &[Builtin] = &[
         doc: "`count` copies of a layer, one after another; each has its own weights unless the layer is bound to a name.\n\nExample: `x |> repeat(3, dense(64))`",
         first: First::Plain,
         run: |c, call| {
+            if let Ok((Value::Function(layer), span)) = call.operand("count") {
+                let message = format!(
+                    "the number of copies comes first, but this is {}",
+                    Value::Function(layer.clone()).kind()
+                );
+                let hint = format!("write `repeat(3, {}(…))`", layer.name());
+                return c.fail_hint(Code::WrongKind, span, message, hint);
+            }
             let count = call.int(c, "count", 0)?;
             if !(0..=4096).contains(&count) {
                 let span = call.need("count")?.span;
