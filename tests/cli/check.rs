@@ -135,3 +135,19 @@ fn settings_can_be_set_and_are_checked() {
     let twice = fine(&["summary", spec, "--json", "--set", "units=6", "--set", "units=8"]).last_object();
     assert_eq!(twice["parameters"], count(8));
 }
+
+#[test]
+fn a_choice_that_is_none_is_one_mistake_that_names_the_choices() {
+    let text = "setting kind: choice(small, large) = small\n\n\
+        model Net(x: f32[n, 8]) { if kind == small { x |> dense(4) } else { x |> dense(8) } }\n";
+    let spec = write(&folder("check_choice"), "choice.weft", text);
+    fine(&["check", &spec, "--set", "kind=large"]);
+    weft(&["check", &spec, "--set", "kind=huge"])
+        .fails(1, &["E0108", "the setting `kind` is small or large", "choice.weft: 1 error\n"]);
+}
+
+#[test]
+fn a_loss_with_weights_says_how_another_is_added_to_it() {
+    let spec = "tests/bad/training/weighted_loss_added.weft";
+    weft(&["check", spec]).fails(1, &["E0201", "weight = e.weight"]);
+}

@@ -16,5 +16,6 @@ mod harness;
 mod metrics;
 mod new;
 mod predict;
+mod snapshot;
 mod train;
 mod usage;
