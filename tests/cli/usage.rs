@@ -3,7 +3,7 @@
 use crate::harness::{command, fine, folder, weft, write};
 use std::process::Stdio;
 
-const COMMANDS: [&str; 7] = ["check", "emit", "summary", "train", "eval", "predict", "bench"];
+const COMMANDS: [&str; 8] = ["check", "emit", "snapshot", "summary", "train", "eval", "predict", "bench"];
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {

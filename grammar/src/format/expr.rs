@@ -330,10 +330,12 @@ impl<'a> Printer<'a> {
             let carries = self.separated(&scan.carries, |p, (name, value)| {
                 concat([p.name(name), text(" = "), p.expr(value)])
             });
-            parts.push(group(indent(concat([Doc::Line, text("carrying "), carries]))));
+            let rows = self.block_rows(&scan.body);
+            parts.push(self.clause_and_braces(concat([text("carrying "), carries]), rows));
+        } else {
+            parts.push(text(" "));
+            parts.push(self.block(&scan.body));
         }
-        parts.push(text(" "));
-        parts.push(self.block(&scan.body));
         concat(parts)
     }
 }
