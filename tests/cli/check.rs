@@ -161,3 +161,19 @@ fn a_rendered_spec_is_a_spec() {
     let run = fine(&["check", "--render", &uses, "--set", "wide=6"]);
     assert!(run.err.contains("`wide` is a setting of a file in use"), "{run}");
 }
+
+#[test]
+fn a_choice_that_is_none_is_one_mistake_that_names_the_choices() {
+    let text = "setting kind: choice(small, large) = small\n\n\
+        model Net(x: f32[n, 8]) { if kind == small { x |> dense(4) } else { x |> dense(8) } }\n";
+    let spec = write(&folder("check_choice"), "choice.weft", text);
+    fine(&["check", &spec, "--set", "kind=large"]);
+    weft(&["check", &spec, "--set", "kind=huge"])
+        .fails(1, &["E0108", "the setting `kind` is small or large", "choice.weft: 1 error\n"]);
+}
+
+#[test]
+fn a_loss_with_weights_says_how_another_is_added_to_it() {
+    let spec = "tests/bad/training/weighted_loss_added.weft";
+    weft(&["check", spec]).fails(1, &["E0201", "weight = e.weight"]);
+}

@@ -15,5 +15,6 @@ mod fmt;
 mod harness;
 mod new;
 mod predict;
+mod snapshot;
 mod train;
 mod usage;

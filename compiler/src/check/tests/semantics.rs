@@ -65,8 +65,8 @@ fn what_dims_cannot_decide_is_guarded() {
     insta::assert_snapshot!(print(graph(module(&checked), "predict")), @r#"
     graph predict
     guard h - w "`+` needs one shape, but an axis is h and w"
-    %x = input "x" : f32[n, h]
-    %y = input "y" : f32[n, w]
+    %x = input : f32[n, h]
+    %y = input : f32[n, w]
     %M.slice = slice %y {axis=1, start=0, step=1} : f32[n, h]
     %M.add = add %x, %M.slice : f32[n, h]
     output "output" = %M.add
