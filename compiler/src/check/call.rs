@@ -610,12 +610,15 @@ impl Checker<'_> {
             && !ends_in_none(&callable.body)
         {
             let message = format!("the body of `{}` has no value", item.name());
-            return self.fail_hint(
+            let before = self.diagnostics.len();
+            let result = self.fail_hint(
                 Code::ResultMismatch,
                 callable.name.span,
                 message,
                 "the last statement of a body is its value",
             );
+            self.explain_shapes(before, &[]);
+            return result;
         }
         Ok((value, values))
     }
