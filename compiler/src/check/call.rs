@@ -295,7 +295,8 @@ impl Checker<'_> {
         schedules: bool,
     ) -> Result<Bound> {
         let (value, at, default) = self.given_or_default(param, slot, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if optional && matches!(value, Value::None) {
             return Ok(Bound { value, span: at, default });
         }
         let number = param.ty.as_ref().is_some_and(|ty| ty.is_kind("float"));
@@ -496,7 +497,8 @@ impl Checker<'_> {
         signature: &mut Signature,
     ) -> Result<(Value, Span)> {
         let (value, at, default) = self.given_or_default(param, slot, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if (default || optional) && matches!(value, Value::None) {
             return Ok((value, at));
         }
         let what = format!("`{}` of `{callee}`", param.name.text);
