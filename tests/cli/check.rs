@@ -1,5 +1,6 @@
 //! `weft check` and `--set`: what is said of a spec, and where.
 
+use crate::files;
 use crate::harness::{fine, folder, text, weft, write};
 use serde_json::json;
 
@@ -76,14 +77,43 @@ fn a_file_that_does_not_parse_has_a_place_too() {
 
 #[test]
 fn warnings_can_be_denied() {
-    let text = "edition 2026\n\nmodel M(x: f32[n, 8]) { let d = dense(8)\n x |> repeat(3, d) }\n";
-    let spec = write(&folder("check_warnings"), "shared.weft", text);
+    let text = "edition 2026\n\nmodel M(x: f32[n, 8]) { x |> dense(16) |> dense(4) }\n";
+    let spec = write(&folder("check_warnings"), "linear.weft", text);
     let run = fine(&["check", &spec]);
     assert_eq!(run.out, format!("{spec}: fine (1 warning)\n"));
-    assert!(run.err.contains("warning[W0401]"), "{run}");
-    weft(&["check", &spec, "--deny", "warnings"]).fails(1, &["warning[W0401]", "shared.weft: 1 warning"]);
+    assert!(run.err.contains("warning[W0404]"), "{run}");
+    weft(&["check", &spec, "--deny", "warnings"]).fails(1, &["warning[W0404]", "linear.weft: 1 warning"]);
     let found = fine(&["check", &spec, "--json"]).objects();
-    assert_eq!((&found[0]["severity"], &found[0]["code"]), (&json!("warning"), &json!("W0401")));
+    assert_eq!((&found[0]["severity"], &found[0]["code"]), (&json!("warning"), &json!("W0404")));
+    let other = json!([{ "file": spec, "line": 3, "column": 30, "label": "`dense` here" }]);
+    assert_eq!(found[0]["related"], other);
+    weft(&["check", &spec, "--json", "--deny", "warnings"]).ends_with(1);
+}
+
+/// A spec with a warning is trained, measured and shown all the same, and each command warns once.
+#[test]
+fn every_command_warns_once() {
+    let folder = folder("check_warns_once");
+    files::digits(&folder);
+    let source = "data digits = mnist(\".\") { image = f32(image) / 255 }
+model Net(image: f32[n, 28, 28, 1]) { image |> flatten |> dense(16) |> dense(10) }
+train {
+    on digits as { image, label }
+    epochs = 1
+    minimize cross_entropy(Net(image), label) using adam()
+}
+predict digit(image: f32[n, 28, 28, 1]) -> { p } { { p = softmax(Net(image)) } }
+";
+    let spec = write(&folder, "linear.weft", source);
+    let out = folder.join("out");
+    let trained = weft(&["train", &spec, "--out", text(&out)]).ends_with(0);
+    let weights = out.join("last.safetensors");
+    let measured = weft(&["eval", &spec, "--weights", text(&weights)]).ends_with(0);
+    for run in [trained, measured, fine(&["summary", &spec]), fine(&["emit", &spec, "--stage", "graph"])] {
+        assert_eq!(run.err.matches("warning[").count(), 1, "{run}");
+        assert!(run.err.contains("linear.weft:2:72") && !run.out.contains("warning"), "{run}");
+        assert!(!run.err.contains('\u{1b}'), "colours are for terminals:\n{run}");
+    }
 }
 
 #[test]
@@ -134,6 +164,32 @@ fn settings_can_be_set_and_are_checked() {
     // The last one counts.
     let twice = fine(&["summary", spec, "--json", "--set", "units=6", "--set", "units=8"]).last_object();
     assert_eq!(twice["parameters"], count(8));
+}
+
+#[test]
+fn a_rendered_spec_is_a_spec() {
+    let folder = folder("check_render");
+    let spec = "specs/mnist_mlp.weft";
+    let shown = fine(&["check", "--render", spec, "--set", "units=48"]).out;
+    assert!(shown.contains("setting units = 48\n") && shown.contains("shuffle = true"), "{shown}");
+    let rendered = write(&folder, "rendered.weft", &shown);
+    fine(&["fmt", "--check", &rendered]);
+    let graph = |spec: &str, more: &[&str]| {
+        let args = ["emit", spec, "--stage", "graph", "--entry", "predict"];
+        fine(&[&args[..], more].concat()).out
+    };
+    assert_eq!(graph(&rendered, &[]), graph(spec, &["--set", "units=48"]));
+    let object = fine(&["check", "--render", "--json", spec, "--set", "units=48"]).last_object();
+    assert_eq!(object["rendered"], shown);
+    // A wrong spec has errors and no defaults.
+    let wrong = write(&folder, "wrong.weft", "model M(x: f32[n, 8]) { x |> dens(3) }\n");
+    weft(&["check", "--render", &wrong]).fails(1, &["did you mean `dense`?"]);
+    // What another file sets cannot be written into this one.
+    write(&folder, "blocks.weft", "setting wide = 4\nlayer block(x: f32[n, d]) { x |> dense(wide) }\n");
+    let text = "use \"blocks.weft\"\nmodel M(x: f32[n, 8]) { x |> block }\npredict p(x: f32[n, 8]) -> { y } { { y = M(x) } }\n";
+    let uses = write(&folder, "uses.weft", text);
+    let run = fine(&["check", "--render", &uses, "--set", "wide=6"]);
+    assert!(run.err.contains("`wide` is a setting of a file in use"), "{run}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod explain;
 mod files;
 mod fmt;
 mod harness;
+mod metrics;
 mod new;
 mod predict;
 mod snapshot;
