@@ -5,7 +5,7 @@ use super::names::Global;
 use super::scope::Scope;
 use super::shape::Signature;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Instance, Item, Lambda, Value};
-use super::{CallSite, Checker, MAX_CALLS, Reported, Result, builtins};
+use super::{CallSite, Checker, MAX_CALLS, Reported, Result, builtins, trail};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_argument};
 use std::rc::Rc;
 use weft_grammar::Span;
@@ -170,8 +170,32 @@ impl Checker<'_> {
             return self.fail(Code::TooLarge, span, "calls are nested too deeply; does one call itself?");
         }
         self.calls.push(CallSite { span, name: Rc::from(function.name()) });
-        let result = self.apply_inner(function, arguments, span, name);
+        let result = match self.by_user(span) {
+            true => self.apply_in_sight(function, arguments, span, name),
+            false => self.apply_inner(function, arguments, span, name),
+        };
         self.calls.pop();
+        result
+    }
+
+    /// An application that stands in the user's text: it leaves a step on the trail, or its error is told how its inputs came about.
+    fn apply_in_sight(
+        &mut self,
+        function: &Rc<Function>,
+        arguments: Vec<Argument>,
+        span: Span,
+        name: Option<&ast::Name>,
+    ) -> Result {
+        let before = self.diagnostics.len();
+        let result = self.apply_inner(function, arguments.clone(), span, name);
+        match &result {
+            Ok(value) => {
+                let inputs: Vec<Value> = arguments.iter().map(|a| a.value.clone()).collect();
+                let call = trail::Call { function: function.clone(), arguments };
+                self.tread(span, Some(call), &inputs, value);
+            }
+            Err(Reported) => self.explain_shapes(before, &Self::given_tensors(&arguments)),
+        }
         result
     }
 
@@ -479,7 +503,7 @@ impl Checker<'_> {
         for (param, result) in params.iter().zip(bound) {
             let (value, at) = result?;
             let what = format!("`{}` of `{callee}`", param.name.text);
-            let value = self.compare_input(param, value, at, scope, &what)?;
+            let value = self.compare_input(param, value, at, scope, signature, &what)?;
             let value = self.instantiate(value, &param.name.text);
             scope.bind(&param.name.text, value.clone(), at);
             values.push(value);
@@ -568,7 +592,16 @@ impl Checker<'_> {
         let value = match &callable.result {
             Some(result) => {
                 let at = callable.body.statements.last().map_or(callable.body.span, |s| s.span);
-                self.check_result(result, value, at, &scope, &signature, item.name())?
+                let tensor = match value {
+                    Value::Tensor(t) => Some((t, at)),
+                    _ => None,
+                };
+                let before = self.diagnostics.len();
+                let checked = self.check_result(result, value, at, &scope, &signature, item.name());
+                if checked.is_err() && self.by_user(at) {
+                    self.explain_shapes(before, tensor.as_slice());
+                }
+                checked?
             }
             None => value,
         };
@@ -664,7 +697,7 @@ fn ends_in_none(body: &ast::Block) -> bool {
 }
 
 /// A map's kept arguments after the new ones.
-fn join(mut arguments: Vec<Argument>, kept: &[Argument]) -> Vec<Argument> {
+pub fn join(mut arguments: Vec<Argument>, kept: &[Argument]) -> Vec<Argument> {
     arguments.extend(kept.iter().cloned());
     arguments
 }

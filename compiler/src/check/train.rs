@@ -199,15 +199,15 @@ impl Checker<'_> {
             return Err(Reported);
         }
         let keep_best = watches.iter().rev().find_map(|c| match &c.kind {
-            TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures)),
+            TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures, &plan)),
             _ => None,
         });
         let stop_after = watches.iter().rev().find_map(|c| match &c.kind {
-            TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &scope)),
+            TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &plan, &scope)),
             _ => None,
         });
         let reduce_rate = plan.plateau.map(|plateau| {
-            let watch = self.watch(plateau.by, &figures)?;
+            let watch = self.watch(plateau.by, &figures, &plan)?;
             let Plateau { factor, epochs, cooldown, .. } = plateau;
             Ok(ReduceRate { factor, epochs, watch, cooldown })
         });
@@ -468,6 +468,10 @@ impl Checker<'_> {
         let scope = Scope::of_file(plan.home);
         let batch = Dim::symbol(BATCH);
         self.context.builder.graph.bounds.push((BATCH.into(), plan.keys.batch as i64));
+        batch.symbols(&mut |s| {
+            let what = "the number of rows of a batch, known only when it runs".to_owned();
+            self.context.symbols.insert(s.clone(), (what, plan.data.span));
+        });
         scope.bind(BATCH, Value::Dim(batch.clone()), plan.data.span);
         let fields = self.batched(&plan.data.text, &batch, plan.data.span)?;
         let scope = scope.inner();
@@ -581,6 +585,7 @@ impl Checker<'_> {
             let weights = self.moved(&loss, over, &plan.frozen)?;
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
             let gradients = self.gradients(loss.mean, gathers.then_some(loss.count), &nodes, loss.span)?;
+            self.note_moved(loss.mean, &weights, &gradients);
             self.context.output(loss.figure.clone(), loss.mean);
             let (figure, span) = (loss.figure.clone(), loss.span);
             moves.push(Move { using, groups, figure, span, weights, gradients });
@@ -589,6 +594,9 @@ impl Checker<'_> {
         if !complete {
             return Err(Reported);
         }
+        self.note_read();
+        self.lint_entry();
+        self.lint_batch(plan.keys.batch, plan.data.span);
         match gathers {
             true => self.gather(&plan.name, &moves, &known).map(|()| StepOutcome::Gathered(moves)),
             false => self.move_weights(plan, step, moves, &scope).map(StepOutcome::Moved),
@@ -760,7 +768,7 @@ impl Checker<'_> {
     }
 
     /// `validation.accuracy`
-    fn watch(&mut self, by: &DottedName, figures: &[Figure]) -> Result<Watch> {
+    fn watch(&mut self, by: &DottedName, figures: &[Figure], plan: &Plan<'_>) -> Result<Watch> {
         let (split, figure) = match by.parts.split_first() {
             Some((split, rest)) if !rest.is_empty() => {
                 (split, rest.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join("."))
@@ -782,6 +790,8 @@ impl Checker<'_> {
                 self.report(Diagnostic::error(Code::UnknownFigure, split.span, message).hint_if(hint))
             );
         }
+        let data = self.data_index(&plan.data.text).and_then(|i| self.module.data.get(i));
+        let validates = data.is_some_and(|d| d.validation > 0.0);
         match figures.iter().find(|f| f.name == figure) {
             Some(found) if !found.shape.is_empty() => {
                 let extents: Vec<String> = found.shape.iter().map(usize::to_string).collect();
@@ -791,6 +801,7 @@ impl Checker<'_> {
                 self.fail_hint(Code::UnknownFigure, by.span, message, hint)
             }
             Some(found) => {
+                self.lint_watch(&split.text, &figure, validates, by.span);
                 Ok(Watch { split: split.text.clone(), figure, higher_is_better: found.higher_is_better })
             }
             None => {
@@ -806,10 +817,12 @@ impl Checker<'_> {
         epochs: &ast::Expr,
         by: &DottedName,
         figures: &[Figure],
+        plan: &Plan<'_>,
         scope: &Scope,
     ) -> Result<(usize, Watch)> {
         let count = self.int(epochs, scope)?;
-        let watch = self.watch(by, figures)?;
+        let watch = self.watch(by, figures, plan)?;
+        self.lint_stop(count, plan.keys.epochs, epochs.span);
         match usize::try_from(count).ok().filter(|c| *c >= 1) {
             Some(count) => Ok((count, watch)),
             None => self.fail(

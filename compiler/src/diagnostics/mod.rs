@@ -202,7 +202,7 @@ pub fn did_you_mean_argument<'a>(
 }
 
 /// What was meant by a name from elsewhere, or by a misspelt one.
-fn meant<'a>(name: &str, all: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn meant<'a>(name: &str, all: &[&'a str]) -> Option<&'a str> {
     habits::counterpart(name, all).or_else(|| nearest(name, all.iter().copied()))
 }
 
