@@ -116,7 +116,7 @@ impl<'a> Printer<'a> {
 
     pub fn params(&mut self, params: &'a [Param]) -> Doc {
         let end = params.last().map_or(0, |param| param.span.end);
-        self.delimited("(", params, |param| param.span, Self::param, ")", end)
+        self.delimited("(", params, Self::param, ")", end)
     }
 
     fn param(&mut self, param: &'a Param) -> Doc {
@@ -131,14 +131,11 @@ impl<'a> Printer<'a> {
     fn result(&mut self, result: &'a ResultType) -> Doc {
         match result {
             ResultType::One(ty) => self.ty(ty),
-            ResultType::Tuple(types, span) => {
-                self.delimited("(", types, |ty| ty.span, Self::ty, ")", span.end)
-            }
+            ResultType::Tuple(types, span) => self.delimited("(", types, Self::ty, ")", span.end),
             ResultType::Record(members, _) if members.is_empty() => text("{}"),
             ResultType::Record(members, span) => self.delimited(
                 "{ ",
                 members,
-                |(name, ty)| name.span.to(ty.span),
                 |p, (name, ty)| concat([p.name(name), text(": "), p.ty(ty)]),
                 " }",
                 span.end,

@@ -130,6 +130,6 @@ impl<'a> Printer<'a> {
             Some(other) => concat([p.name(name), text(" as "), p.name(other)]),
             None => p.name(name),
         };
-        self.delimited("{ ", names, |(name, _)| name.span, print, " }", end)
+        self.delimited("{ ", names, print, " }", end)
     }
 }
