@@ -113,7 +113,9 @@ fn scripts_get_objects() {
     says(&folder, &["--accept"], 0, &[]);
     write(&folder, "net.weft", &SPEC.replace("|> relu ", ""));
     let found = objects(&says(&folder, &["--json"], 1, &[]));
-    let [change, sums] = &found[..] else { panic!("{found:?}") };
+    // The two layers with nothing between them are warned of as well.
+    let [warning, change, sums] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(warning["severity"], "warning");
     assert_eq!((&change["spec"], &change["stage"]), (&"net.weft".into(), &"graph".into()));
     assert_eq!((&change["entry"], &change["status"]), (&"predict.net".into(), &"changed".into()));
     assert_eq!(change["paths"][0]["path"], "Net.dense_2");
