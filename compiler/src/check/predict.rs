@@ -73,7 +73,9 @@ impl Checker<'_> {
         if let Some(names) = &predict.result {
             let Value::Record(fields) = &value else {
                 let message = format!("`{}` gives a record, but this is {}", predict.name.text, value.kind());
-                return self.fail(Code::ResultMismatch, at, message);
+                let fields: Vec<String> = names.iter().map(|n| format!("{} = …", n.text)).collect();
+                let hint = format!("write `{{ {} }}`", fields.join(", "));
+                return self.fail_hint(Code::ResultMismatch, at, message, hint);
             };
             let undeclared: Vec<&str> = fields
                 .iter()

@@ -124,7 +124,10 @@ impl Checker<'_> {
                 Code::InexactDim,
                 span,
                 format!("a dim must be a whole number, not {}", super::value::show_float(*f)),
-                "`/` must divide exactly here; `//` rounds down",
+                match f.fract() == 0.0 {
+                    true => "a product with a float is a float: `int(…)` makes it whole",
+                    false => "`/` must divide exactly here; `//` rounds down",
+                },
             ),
             Value::Error => Err(Reported),
             other => self.fail(Code::WrongKind, span, format!("a dim must be an int, not {}", other.kind())),
@@ -207,7 +210,12 @@ impl Checker<'_> {
             )
             .label(format!("{actual}"))
             .related(subject.ty.span, format!("declared with {least}{}", axes(named)));
-            return Err(self.report(diagnostic));
+            let hint = match (named, rank) {
+                (2, 3..) => "`flatten` joins all axes but the first",
+                _ if rank < named => "`expand` adds an axis of one, `reshape(x, […])` gives others",
+                _ => "`reshape(x, […])` gives it other axes; `mean(x, axis = …)` takes one away",
+            };
+            return Err(self.report(diagnostic.hint(hint)));
         }
         let split = dims.iter().position(|d| matches!(d, DimSpec::Rest(_)));
         let front = split.unwrap_or(dims.len());
@@ -327,6 +335,9 @@ impl Checker<'_> {
                         format!("`{text}` is {want} here{here} but {have} there{there}")
                     }
                     _ if want.to_string() == text => format!("axis {axis} must be {want}, but it is {have}"),
+                    _ if text == "..." => {
+                        format!("axis {axis} of {what} is {have}, that of its input is {want}")
+                    }
                     _ => format!("`{text}` is {want}, but axis {axis} is {have}"),
                 };
                 let code = subject.code_for(Code::DimMismatch);
@@ -635,12 +646,16 @@ impl Checker<'_> {
             return Err(Reported);
         }
         let shown = match &value {
-            Value::Function(_) | Value::Tensor(_) => String::new(),
+            Value::Function(_) | Value::Tensor(_) | Value::None => String::new(),
             other => format!(" ({})", other.show()),
         };
         let message = format!("{what} is {kind}, not {}{shown}", value.kind());
         let hint = match &ty.kind {
             TypeKind::Kind(name) => self.kind_hint(&name.text, &value),
+            TypeKind::Choice(options) => match &value {
+                Value::Text(text) => did_you_mean(text, options.iter().map(|o| o.text.as_str())),
+                _ => None,
+            },
             _ => None,
         };
         Err(self.report(
@@ -694,15 +709,20 @@ impl Checker<'_> {
             return self.fail(Code::WrongKind, ty.span, "a tensor type is needed, such as `f32[64]`");
         };
         let dtype = self.dtype(&dtype.text, dtype.span)?;
+        let rests = dims.iter().flatten().filter(|d| matches!(d, DimSpec::Rest(_))).count();
+        if rests > 1 {
+            return self.fail(Code::RankMismatch, ty.span, "a type has at most one `...`");
+        }
         let mut shape = Vec::new();
         for spec in dims.iter().flatten() {
             match spec {
                 DimSpec::Expr(e) => shape.push(self.dim(e, scope)?),
                 DimSpec::Rest(span) => {
-                    return self.fail(
+                    return self.fail_hint(
                         Code::UnknownDim,
                         *span,
                         "`...` needs an input to tell what it stands for",
+                        "write every dim out: `f32[n, 28, 28, 1]`",
                     );
                 }
             }

@@ -184,6 +184,10 @@ impl Checker<'_> {
             }
         }
         if let Some(step) = steps.iter().find(|s| s.minimize.is_empty()) {
+            // A `loss = …` was told already how it is written.
+            if steps.len() == 1 && seen.iter().any(|key| says_minimize(&key.text)) {
+                return Err(Reported);
+            }
             let at = step.name.map_or(at, |n| n.span);
             return self.fail_hint(
                 Code::IncompleteTrain,
@@ -264,7 +268,9 @@ impl Checker<'_> {
                 Some((_, first)) => {
                     let message = format!("`{words}` stands twice in this block");
                     let diagnostic = Diagnostic::error(Code::Duplicate, clause.span, message);
-                    result = Err(self.report(diagnostic.related(*first, "first here")));
+                    let hint =
+                        (words == "on").then(|| "another `train NAME { … }` can read other data".to_owned());
+                    result = Err(self.report(diagnostic.related(*first, "first here").hint_if(hint)));
                 }
                 None => seen.push((words, clause.span)),
             }
@@ -313,6 +319,7 @@ impl Checker<'_> {
         if !train_keys().any(|key| key == name.text) {
             let hint = habits::clause(&name.text)
                 .map(|clause| format!("write `{clause}`"))
+                .or_else(|| habits::argument(&name.text).map(str::to_owned))
                 .or_else(|| did_you_mean(&name.text, train_keys()));
             let message = format!("`train` has no key `{}`", name.text);
             return Err(self.report(Diagnostic::error(Code::UnknownKey, name.span, message).hint_if(hint)));
@@ -348,7 +355,7 @@ impl Checker<'_> {
             }
         };
         if !fits {
-            let message = format!("`{}` is {needed}, not {} ({})", name.text, given.kind(), given.show());
+            let message = format!("`{}` is {needed}, not {}", name.text, given.shown());
             return self.fail(Code::BadKeyValue, value.span, message);
         }
         *keys = next;
@@ -855,4 +862,9 @@ fn names_of(pattern: &ast::Pattern) -> Vec<String> {
             names.iter().map(|(n, alias)| alias.as_ref().unwrap_or(n).text.clone()).collect()
         }
     }
+}
+
+/// Is this, elsewhere, the key for what `minimize` says here?
+fn says_minimize(key: &str) -> bool {
+    habits::clause(key).is_some_and(|clause| clause.starts_with("minimize"))
 }
