@@ -340,7 +340,8 @@ impl Checker<'_> {
         schedules: bool,
     ) -> Result<Bound> {
         let (value, at, default) = self.given_or_default(param, slot, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if optional && matches!(value, Value::None) {
             return Ok(Bound { value, span: at, default });
         }
         let number = param.ty.as_ref().is_some_and(|ty| ty.is_kind("float"));
@@ -541,7 +542,8 @@ impl Checker<'_> {
         signature: &mut Signature,
     ) -> Result<(Value, Span)> {
         let (value, at, default) = self.given_or_default(param, slot, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if (default || optional) && matches!(value, Value::None) {
             return Ok((value, at));
         }
         let what = format!("`{}` of `{callee}`", param.name.text);
@@ -631,12 +633,15 @@ impl Checker<'_> {
             && !ends_in_none(&callable.body)
         {
             let message = format!("the body of `{}` has no value", item.name());
-            return self.fail_hint(
+            let before = self.diagnostics.len();
+            let result = self.fail_hint(
                 Code::ResultMismatch,
                 callable.name.span,
                 message,
                 "the last statement of a body is its value",
             );
+            self.explain_shapes(before, &[]);
+            return result;
         }
         Ok((value, values))
     }

@@ -68,7 +68,7 @@ impl Checker<'_> {
             }
         }
         let value = self.block(&predict.body, &scope.inner())?;
-        self.lint_entry();
+        self.lint_entry(None);
         let at = predict.body.statements.last().map_or(predict.body.span, |s| s.span);
         if let Some(names) = &predict.result {
             let Value::Record(fields) = &value else {

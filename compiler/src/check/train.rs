@@ -602,8 +602,7 @@ impl Checker<'_> {
             return Err(Reported);
         }
         self.note_read();
-        self.lint_entry();
-        self.lint_batch(plan.keys.batch, plan.data.span);
+        self.lint_entry(Some((plan.keys.batch, plan.data.span)));
         match gathers {
             true => self.gather(&plan.name, &moves, &known).map(|()| StepOutcome::Gathered(moves)),
             false => self.move_weights(plan, step, moves, &scope).map(StepOutcome::Moved),
