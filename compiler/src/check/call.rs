@@ -247,7 +247,8 @@ impl Checker<'_> {
         schedules: bool,
     ) -> Result<Bound> {
         let (value, at, default) = self.given_or_default(param, slot, callee, span, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if optional && matches!(value, Value::None) {
             return Ok(Bound { value, span: at, default });
         }
         let number =

@@ -69,6 +69,7 @@ mod train;
 pub mod typed;
 mod update;
 mod value;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -147,12 +148,26 @@ struct CallSite {
     name: Rc<str>,
 }
 
+/// The number of the graph of first values.
+const INIT: u32 = 1;
+
+impl Declared {
+    fn new(variable: Variable, decay: bool, statement: Span) -> Declared {
+        let site = variable.span;
+        Declared { variable, decay, regularise: None, constrain: None, site, statement }
+    }
+}
+
 /// A weight, state, slot or accumulator, with what only the checker needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
     pub variable: Variable,
     /// `with decay = false`
     pub decay: bool,
+    /// `with regularise = l2(1e-4)`
+    pub regularise: Option<weight::WeightMap>,
+    /// `with constrain = max_norm(2)`
+    pub constrain: Option<weight::WeightMap>,
     /// The user's text that led to it first.
     pub site: Span,
     /// The statement that declares it, be it in the library.
@@ -208,7 +223,7 @@ impl<'a> Checker<'a> {
             std_homes: HashMap::new(),
             settings: HashMap::new(),
             context: Context::new(0, "", false),
-            init: Context::new(1, "init", false),
+            init: Context::new(INIT, "init", false),
             graphs: 2,
             frames: Vec::new(),
             calls: Vec::new(),

@@ -320,11 +320,14 @@ impl Checker<'_> {
                 span,
                 format!("`{name}` is computed by another entry, so it cannot be read here"),
             ),
-            Value::Tensor(t) if t.graph != self.context.id => self.fail(
-                Code::ForeignTensor,
-                span,
-                "this tensor is computed by another entry, so it cannot be read here",
-            ),
+            Value::Tensor(t) if t.graph != self.context.id => match self.first_value_of(t) {
+                Some(first) => Ok(Value::Tensor(first)),
+                None => self.fail(
+                    Code::ForeignTensor,
+                    span,
+                    "this tensor is computed by another entry, so it cannot be read here",
+                ),
+            },
             value => Ok(value),
         }
     }

@@ -436,6 +436,13 @@ const WORDS: &[Word] = &[
         "A number, or a function of `(step, epoch, total)` that gives one: a rate of an optimizer.\n\n\
          Example: `fn halving(first: float)(step, epoch, total) { first * 0.5 ** floor(epoch) }`",
     ),
+    (
+        "kinds",
+        "sizes",
+        "NAME: sizes",
+        "A number for all axes alike, or a list or tuple with one for each: a kernel, a stride. `per_axis(NAME, 2)` makes a list of both \
+         forms.\n\nExample: `image |> conv2d(8, kernel = (3, 5), stride = 2)`",
+    ),
     // ---- operators
     (
         "operators",
