@@ -1,13 +1,15 @@
 //! The whole way as functions: from a checked spec to a program, and the text of every stage on the way.
 //!
-//! `weft emit` prints what [`emit`] returns, and snapshot tests compare it. All of it is deterministic: nodes are named by their
-//! place and path, and nothing depends on the machine, on hash order or on time.
+//! `weft emit` prints what [`emit`] returns, and snapshot tests compare it; [`snapshot`] gives it from a spec's name alone. All of
+//! it is deterministic: nodes are named by their path and operation, and nothing depends on the machine, on hash order or on
+//! time, nor on the line that something stands on.
 
-use crate::check::Checked;
+use crate::check::{self, Checked};
 use crate::cpu::{self, Target};
-use crate::graph::{Entry, Module, export, text};
+use crate::diagnostics::{self, Color, Severity};
+use crate::graph::{Entry, Graph, Module, export, text};
+use crate::passes;
 use crate::plan::{self, PlanError};
-use crate::{graph, passes};
 use serde_json::json;
 use weft_grammar::FileId;
 use weft_runtime::program::Program;
@@ -38,6 +40,11 @@ impl Stage {
             Stage::Clif => "clif",
             Stage::Asm => "asm",
         }
+    }
+
+    /// Is it of one entry, and not of the whole spec?
+    pub const fn of_entry(self) -> bool {
+        !matches!(self, Stage::Ast | Stage::Typed)
     }
 }
 
@@ -102,6 +109,55 @@ pub fn entry_name(module: &Module, name: Option<&str>) -> Result<String, EmitErr
     })
 }
 
+fn find<'a>(module: &'a Module, entry: Option<&str>) -> Result<&'a Entry, EmitError> {
+    let name = entry_name(module, entry)?;
+    module.entries.iter().find(|e| e.graph.name == name).ok_or(EmitError::Unsound)
+}
+
+/// The graph of an entry at a stage: as the spec says it, or optimised. `None` for the stages that are no graphs.
+pub fn graph_of(checked: &Checked, stage: Stage, entry: Option<&str>) -> Result<Option<Graph>, EmitError> {
+    let module = checked.module.as_ref().ok_or(EmitError::Unsound)?;
+    Ok(match stage {
+        Stage::Graph => Some(find(module, entry)?.graph.clone()),
+        Stage::Optimized => Some(passes::optimize(&find(module, entry)?.graph)),
+        _ => None,
+    })
+}
+
+/// The text of a stage of a spec, for a snapshot test of it: one call from the spec's name to what a test compares.
+///
+/// `read` gives the text of a file, of the spec itself and of those that it uses: `|name| std::fs::read_to_string(name)`, say. `entry`
+/// is as in [`entry_name`]. The error is what `weft check` would print, or why there is no such stage.
+///
+/// ```
+/// use weft_compiler::stages::{Stage, snapshot};
+/// let spec = "model Net(x: f32[n, 4]) -> f32[n, 2] { x |> dense(2) }  predict net(x: f32[n, 4]) { Net(x) }";
+/// let text = snapshot("net.weft", |_| Ok::<_, String>(spec.to_string()), Stage::Graph, Some("predict")).unwrap();
+/// assert!(text.contains("%Net.dense.contract = contract %x, %Net.dense.weight"));
+/// ```
+pub fn snapshot<E: std::fmt::Display>(
+    spec: &str,
+    read: impl Fn(&str) -> Result<String, E>,
+    stage: Stage,
+    entry: Option<&str>,
+) -> Result<String, String> {
+    let mut loader = |name: &str| read(name).map_err(|e| e.to_string());
+    let checked = check::check(spec, &mut loader, &check::Options::default());
+    emit(&checked, stage, entry, Format::Text).map_err(|error| match error {
+        EmitError::Unsound => {
+            let errors = checked.diagnostics.iter().filter(|d| d.severity == Severity::Error);
+            let texts: Vec<String> =
+                errors.map(|d| diagnostics::render(d, &checked.sources, Color::Never)).collect();
+            texts.join("\n")
+        }
+        EmitError::Request(why) => why,
+        EmitError::Plan(error) => {
+            let (line, _) = checked.sources.position(error.span);
+            format!("{spec}:{line}: {error}")
+        }
+    })
+}
+
 /// A stage of a checked spec as text. `entry` chooses the schedule (see [`entry_name`]); `ast` and `typed` are of the whole spec.
 pub fn emit(
     checked: &Checked,
@@ -121,8 +177,7 @@ pub fn emit(
             Format::Dot | Format::Svg => Err(unfit(stage, format)),
         };
     }
-    let name = entry_name(module, entry)?;
-    let entry = module.entries.iter().find(|e| e.graph.name == name).ok_or(EmitError::Unsound)?;
+    let entry = find(module, entry)?;
     if stage == Stage::Graph {
         return drawn(&entry.graph, format);
     }
@@ -130,6 +185,7 @@ pub fn emit(
     if stage == Stage::Optimized {
         return drawn(&graph, format);
     }
+    let name = &entry.graph.name;
     let plan = plan::plan(&Entry { graph, inputs: entry.inputs.clone() }, &module.variables)?;
     let text = match stage {
         Stage::Loops => plan::text::print(&plan),
@@ -159,7 +215,7 @@ fn syntax(checked: &Checked, format: Format) -> Result<String, EmitError> {
     }
 }
 
-fn drawn(graph: &graph::Graph, format: Format) -> Result<String, EmitError> {
+fn drawn(graph: &Graph, format: Format) -> Result<String, EmitError> {
     Ok(match format {
         Format::Text => text::print(graph),
         Format::Json => export::json(graph),

@@ -120,6 +120,13 @@ pub struct Type {
     pub span: Span,
 }
 
+impl Type {
+    /// Is it the compile-time kind of this name?
+    pub fn is_kind(&self, name: &str) -> bool {
+        matches!(&self.kind, TypeKind::Kind(kind) if kind.text == name)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum TypeKind {
     /// `f32[n, t, d / heads]`; `float[...]` means any float type. A bare `f32` is a scalar tensor.

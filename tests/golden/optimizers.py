@@ -87,8 +87,97 @@ def optimizers():
     case("adagrad", "adagrad(rate = 0.1)", lambda w: o.Adagrad([w], 0.1))
     case("adadelta", "adadelta()", lambda w: o.Adadelta([w], 1.0))
     case("adafactor", "adafactor(rate = 0.1)", lambda w: o.Adafactor([w], 0.1, eps=(1.1920929e-7, 1e-3)))
+    case("adam_amsgrad", "adam(rate = 0.01, beta2 = 0.9, amsgrad = true)", lambda w: o.Adam([w], 0.01, (0.9, 0.9), amsgrad=True))
+    case("adamw_amsgrad", "adamw(rate = 0.01, beta2 = 0.9, decay = 0.1, amsgrad = true)",
+         lambda w: o.AdamW([w], 0.01, (0.9, 0.9), weight_decay=0.1, amsgrad=True))
+    case("adagrad_start", "adagrad(rate = 0.1, start = 0.5)", lambda w: o.Adagrad([w], 0.1, initial_accumulator_value=0.5))
+    case("adafactor_decay", "adafactor(rate = 0.1, decay = 0.1, clip = 1.5)",
+         lambda w: o.Adafactor([w], 0.1, eps=(1.1920929e-7, 1e-3), d=1.5, weight_decay=0.1))
+    case("lion_keras", "lion(rate = 0.01)", of_keras("Lion", 0.01))
+    case("lamb_keras", "lamb(rate = 0.01, decay = 0)", of_keras("Lamb", 0.01, epsilon=1e-6))
     case("lion", "lion(rate = 0.01, decay = 0.1)", lion)
     case("lamb", "lamb(rate = 0.01, decay = 0.1)", lamb)
+
+
+def of_keras(name, rate, **options):
+    """An optimizer of Keras as a step function."""
+
+    def make(w):
+        import keras
+
+        variable = keras.Variable(w.detach().numpy(), dtype="float64" if w.dtype == torch.float64 else "float32")
+        keras.config.set_floatx(variable.dtype)
+        optimizer = getattr(keras.optimizers, name)(rate, **options)
+        optimizer.build([variable])
+
+        def step(_, g, t):
+            optimizer.apply([g.numpy()])
+            return torch.from_numpy(np.array(variable.value))
+
+        return step
+
+    return make
+
+
+PAIR = """
+model Case(g: f32[n, 3, 4]) -> f32[n] {
+    weight a: f32[3, 4] = zeros()
+    weight b: f32[4] = zeros()
+    sum(g * a, axis = [1, 2]) + sum(g[:, 0] * b, axis = 1)
+}
+
+data rows = mnist("data/mnist") {
+    g = (f32(image[:3, :4, 0]) - 128) / 64
+}
+
+train {
+    on rows as { g }
+    batch = 1
+    epochs = 1
+    minimize Case(g) using %s
+}
+"""
+
+
+def pairs():
+    """Two weights: groups with numbers of their own, and what is clipped."""
+    batches = gradient_batches()
+    gradients = [torch.from_numpy((b["image"][0, :3, :4, 0].astype(np.float64) - 128) / 64) for b in batches]
+
+    def case(name, using, make, clip=lambda a, b: (a, b)):
+        def run(_, weights, states, dtype):
+            a, b = weights["Case.a"], weights["Case.b"]
+            optimizer = make(a, b)
+            losses = []
+            for g in gradients:
+                g = g.to(dtype)
+                losses.append(((g * a).sum() + (g[0] * b).sum()).item())
+                a.grad, b.grad = clip(g.clone(), g[0].clone())
+                optimizer.step()
+            first = {"Case.a": gradients[0], "Case.b": gradients[0][0]}
+            return losses, first, {"Case.a": a, "Case.b": b}
+
+        weights = {"Case.a": array((3, 4), 3), "Case.b": array((4,), 4)}
+        trained(f"optimizers/{name}", run, batches, weights, text=PAIR % using, shared="optimizers/batches", floor=2e-6)
+
+    o = torch.optim
+    case("groups", "adamw(rate = 0.01, decay = 0.1) { decay = 0 for *.b; rate *= 0.1 for Case.a; beta1 = 0.5 for *.b }",
+         lambda a, b: o.AdamW([{"params": [a], "lr": 0.001, "weight_decay": 0.1},
+                               {"params": [b], "lr": 0.01, "weight_decay": 0.0, "betas": (0.5, 0.999)}]))
+
+    def of_tensorflow(clip):
+        import tensorflow as tf
+
+        tensors = lambda values: [tf.constant(v.numpy()) for v in values]
+        return lambda a, b: tuple(torch.from_numpy(v.numpy()) for v in clip(tf, tensors((a, b))))
+
+    sgd = lambda a, b: o.SGD([a, b], 0.1, 0.9)
+    using = "sgd(rate = 0.1, momentum = 0.9)\n    clip gradients by "
+    case("clip_value", using + "value 0.5", sgd,
+         of_tensorflow(lambda tf, all: [tf.clip_by_value(g, -0.5, 0.5) for g in all]))
+    case("clip_norm", using + "norm 2.0", sgd, of_tensorflow(lambda tf, all: [tf.clip_by_norm(g, 2.0) for g in all]))
+    case("clip_global_norm", using + "global norm 3.5", sgd,
+         of_tensorflow(lambda tf, all: tf.clip_by_global_norm(all, 3.5)[0]))
 
 
 def lion(w):
@@ -170,6 +259,10 @@ def schedules():
     case("cosine", "cosine(0.1)", of_torch(lambda o: s.CosineAnnealingLR(o, STEPS), 0.1))
     case("cosine_end", "cosine(0.1, end = 0.01)", of_torch(lambda o: s.CosineAnnealingLR(o, STEPS, 0.01), 0.1))
     case("cosine_restarts", "cosine_restarts(0.1, period = 8)", of_torch(lambda o: s.CosineAnnealingWarmRestarts(o, 8), 0.1))
+    case("cosine_restarts_growth", "cosine_restarts(0.1, period = 3, end = 0.01, growth = 2.0)",
+         of_torch(lambda o: s.CosineAnnealingWarmRestarts(o, 3, 2, 0.01), 0.1))
+    case("cosine_restarts_fall", "cosine_restarts(0.1, period = 4, growth = 1.5, fall = 0.5)", of_keras_restarts(4, 1.5, 0.5))
+    case("warm_up_constant", "warm_up(0.1, steps = 5)", [0.1 * min(t / 5, 1) for t in range(1, STEPS + 1)])
     case("polynomial", "polynomial(0.1, power = 2.0)", of_torch(lambda o: s.PolynomialLR(o, STEPS, 2.0), 0.1))
     case("step_decay", "step_decay(0.1, every = 2, factor = 0.5)", of_torch(lambda o: s.StepLR(o, 2, 0.5), 0.1, True))
     case("exponential", "exponential(0.1, factor = 0.9)", of_torch(lambda o: s.ExponentialLR(o, 0.9), 0.1, True))
@@ -180,6 +273,15 @@ def schedules():
     case("warm_up", "warm_up(cosine(0.1), steps = 5)", [0.1 * t / 5 for t in range(1, 6)] + late)
 
 
+def of_keras_restarts(period, growth, fall):
+    import keras
+
+    keras.config.set_floatx("float64")
+    schedule = keras.optimizers.schedules.CosineDecayRestarts(0.1, period, growth, fall)
+    return [float(schedule(i)) for i in range(STEPS)]
+
+
 def record():
     optimizers()
+    pairs()
     schedules()

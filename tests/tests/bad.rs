@@ -174,6 +174,7 @@ fn check_topic(topic: &str) {
         let text = rendered(&checked);
         assert!(!found.is_empty(), "nothing is wrong with {}", case.name);
         if found != expected && bless {
+            println!("──── {}\n{text}\n", case.name);
             case.bless(&found);
         } else if found != expected {
             wrong += &format!("{}: expected {expected:#?}\nbut found {found:#?}\n{text}\n\n", case.name);
@@ -207,7 +208,7 @@ macro_rules! topics {
     };
 }
 
-topics! { names shapes syntax training }
+topics! { data dims habits kinds load names predict settings shapes sharing syntax training uses }
 
 #[test]
 fn every_folder_is_a_topic() {

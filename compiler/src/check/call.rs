@@ -1,6 +1,7 @@
 //! Calls: binding arguments to parameters, telling maps from applications, running bodies.
 
 use super::layer::Frame;
+use super::names::Global;
 use super::scope::Scope;
 use super::shape::Signature;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Instance, Item, Lambda, Value};
@@ -251,13 +252,16 @@ impl Checker<'_> {
         if optional && matches!(value, Value::None) {
             return Ok(Bound { value, span: at, default });
         }
-        let number =
-            matches!(param.ty.as_ref().map(|t| &t.kind), Some(TypeKind::Kind(k)) if k.text == "float");
+        let number = param.ty.as_ref().is_some_and(|ty| ty.is_kind("float"));
         if schedules && number && matches!(value, Value::Function(_)) {
             return Ok(Bound { value, span: at, default });
         }
         let what = format!("`{}` of `{callee}`", param.name.text);
         let value = match &param.ty {
+            // Whoever takes a schedule, and is no optimizer, will ask it for its value: a number becomes one that never changes.
+            Some(ty) if !schedules && value.is_number() && ty.is_kind("schedule") => {
+                self.steady(value, at, scope)?
+            }
             Some(ty) => self.of_kind(ty, value, at, &what)?,
             // Without a type, a fraction as the default says that the parameter is a float.
             None => match (&param.default, value) {
@@ -266,6 +270,16 @@ impl Checker<'_> {
             },
         };
         Ok(Bound { value, span: at, default })
+    }
+
+    /// `constant_rate(value)`
+    fn steady(&mut self, value: Value, span: Span, scope: &Scope) -> Result {
+        match self.global(scope.home(), "constant_rate", span) {
+            Some(Ok(Global::Value(Value::Function(steady)))) => {
+                self.apply(&steady, vec![Argument { name: None, value, span }], span, None)
+            }
+            _ => Ok(value),
+        }
     }
 
     fn given_or_default(

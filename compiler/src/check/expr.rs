@@ -3,7 +3,7 @@
 use super::scope::Scope;
 use super::value::{Argument, Function, FunctionKind, Lambda, Value};
 use super::{Checker, MAX_DEPTH, Reported, Result, arith};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::op::Unary;
 use std::rc::Rc;
 use weft_grammar::Span;
@@ -136,7 +136,8 @@ impl Checker<'_> {
             },
             other => {
                 let message = format!("{} has no fields", other.kind());
-                self.fail(Code::UnknownField, field.span, message)
+                let hint = other.is_tensor().then(|| habits::method(&field.text));
+                Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint_if(hint)))
             }
         }
     }

@@ -8,7 +8,7 @@ use super::scope::Scope;
 use super::value::Value;
 use super::{CallSite, Checker, Reported, Result};
 use super::{names::Global, shape::Signature};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_name};
 use crate::graph::{DType, Dim, NodeId, Op, TensorType};
 use std::rc::Rc;
 use weft_grammar::Span;
@@ -84,8 +84,7 @@ impl Checker<'_> {
                 None => {
                     let mut names = self.metric_names(scope.home());
                     names.extend(self.visible(scope).iter().map(|n| n.to_string()));
-                    let hint =
-                        did_you_mean(name, names.iter().map(String::as_str)).filter(|h| h.starts_with("did"));
+                    let hint = did_you_mean_name(name, names.iter().map(String::as_str));
                     let message = format!("no metric is called `{name}`");
                     return Err(
                         self.report(Diagnostic::error(Code::UnknownName, callee.span, message).hint_if(hint))

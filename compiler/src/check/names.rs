@@ -6,7 +6,7 @@
 use super::scope::Scope;
 use super::value::{Function, FunctionKind, Given, Instance, Item, Value};
 use super::{Checker, Result, builtins, std};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_name};
 use ::std::collections::HashMap;
 use ::std::rc::Rc;
 use weft_grammar::ast::{self, CallableKind, ItemKind};
@@ -301,8 +301,7 @@ impl Checker<'_> {
             Some(Err(reported)) => Err(reported),
             None => {
                 let names = self.visible(scope);
-                let hint = did_you_mean(name, names.iter().map(|n| n.as_ref()));
-                let hint = hint.filter(|h| h.starts_with("did"));
+                let hint = did_you_mean_name(name, names.iter().map(|n| n.as_ref()));
                 Err(self.report(
                     Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
                         .hint_if(hint),

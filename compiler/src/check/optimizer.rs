@@ -11,7 +11,7 @@ use crate::graph::op::Binary;
 use crate::graph::{DType, NodeId, TensorType};
 use std::rc::Rc;
 use weft_grammar::Span;
-use weft_grammar::ast::{self, BinaryOperator, CallableKind, TypeKind};
+use weft_grammar::ast::{self, BinaryOperator, CallableKind};
 use weft_runtime::program::InputSource;
 
 /// A configured optimizer of one `minimize`.
@@ -85,19 +85,24 @@ impl Checker<'_> {
             return Err(Reported);
         }
         for (param, bound) in params.iter().zip(&bound) {
-            self.sound_rate(param, &bound.value, bound.span)?;
+            self.sound_number(param, &bound.value, bound.span)?;
         }
         let mut rules = Vec::new();
+        let mut failed = false;
         for group in groups.iter().filter(|g| !WEIGHT_RULES.contains(&g.key.text.as_str())) {
             let Some(place) = item.callable.params.iter().position(|p| p.name.text == group.key.text) else {
                 let known = item.callable.params.iter().map(|p| p.name.text.as_str()).chain(WEIGHT_RULES);
                 let hint = did_you_mean(&group.key.text, known);
                 let message = format!("`{}` has no parameter `{}`", item.name(), group.key.text);
                 self.report(Diagnostic::error(Code::BadGroup, group.key.span, message).hint_if(hint));
+                failed = true;
                 continue;
             };
-            let value = self.expr(&group.value, scope)?;
-            let value = self.group_value(&item, place, value, group)?;
+            let value = self.expr(&group.value, scope);
+            let Ok(value) = value.and_then(|value| self.group_value(&item, place, value, group)) else {
+                failed = true;
+                continue;
+            };
             rules.push(Rule {
                 place,
                 value,
@@ -106,6 +111,9 @@ impl Checker<'_> {
                 span: group.span,
                 matched: false,
             });
+        }
+        if failed {
+            return Err(Reported);
         }
         let reduced = plateau.map(|plateau| plateau.min_rate);
         Ok(Optimizer { item, bound, rules, reduced, shown, span: using.span })
@@ -127,27 +135,33 @@ impl Checker<'_> {
             let message = format!("{what} is multiplied by a number, not {}", value.kind());
             return self.fail(Code::BadGroup, at, message);
         }
-        let numeric = matches!(
-            param.ty.as_ref().map(|t| &t.kind),
-            Some(TypeKind::Kind(kind)) if ["float", "schedule"].contains(&kind.text.as_str())
-        );
+        let numeric = param.ty.as_ref().is_some_and(|ty| ty.is_kind("float") || ty.is_kind("schedule"));
         let value = match &param.ty {
             Some(ty) if !(numeric && matches!(value, Value::Function(_))) => {
                 self.of_kind(ty, value, at, &what)?
             }
             _ => value,
         };
-        self.sound_rate(param, &value, at)?;
+        self.sound_number(param, &value, at)?;
         Ok(value)
     }
 
-    /// A rate against the gradient would climb.
-    fn sound_rate(&mut self, param: &ast::Param, value: &Value, at: Span) -> Result<()> {
-        match value.as_float() {
-            Some(rate) if param.name.text == RATE && !(rate >= 0.0 && rate.is_finite()) => {
-                self.fail(Code::BadKeyValue, at, format!("a rate is 0 or more, not {}", value.show()))
+    /// Numbers that go by these names have bounds in every optimizer.
+    fn sound_number(&mut self, param: &ast::Param, value: &Value, at: Span) -> Result<()> {
+        let Some(number) = value.as_float() else { return Ok(()) };
+        let (fits, needed) = match param.name.text.as_str() {
+            RATE | "decay" | "eps" => (number >= 0.0 && number.is_finite(), "0 or more"),
+            "momentum" | "beta1" | "beta2" | "smoothing" => {
+                ((0.0..1.0).contains(&number), "a share: 0 or more, and less than 1")
             }
-            _ => Ok(()),
+            _ => return Ok(()),
+        };
+        match fits {
+            true => Ok(()),
+            false => {
+                let message = format!("`{}` is {needed}, not {}", param.name.text, value.show());
+                self.fail(Code::BadKeyValue, at, message)
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::update::{Clip, Move, Plateau};
 use super::value::Value;
 use super::weight::{Penalties, WeightMap};
 use super::{Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::{Dim, NodeId};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
@@ -324,7 +324,7 @@ impl Checker<'_> {
 
     fn key(&mut self, keys: &mut Keys, name: &ast::Name, value: &ast::Expr, scope: &Scope) -> Result<()> {
         if !KEYS.contains(&name.text.as_str()) {
-            let hint = clause_instead(&name.text)
+            let hint = habits::clause(&name.text)
                 .map(|clause| format!("write `{clause}`"))
                 .or_else(|| did_you_mean(&name.text, KEYS.iter().copied()));
             let message = format!("`train` has no key `{}`", name.text);
@@ -845,22 +845,6 @@ impl Checker<'_> {
             ),
         }
     }
-}
-
-/// The clause that says what newcomers look for among the keys.
-fn clause_instead(key: &str) -> Option<&'static str> {
-    Some(match key {
-        "clip_norm" | "clip_grad_norm" | "gradient_clip" | "grad_clip" | "global_clipnorm"
-        | "max_grad_norm" => "clip gradients by global norm 1.0",
-        "clipnorm" => "clip gradients by norm 1.0",
-        "clip_value" | "clipvalue" | "clip_grad_value" => "clip gradients by value 1.0",
-        "ema" | "use_ema" | "ema_momentum" | "ema_decay" => "average weights by 0.999",
-        "reduce_lr_on_plateau" | "plateau" => {
-            "reduce rate by 0.5 after 3 epochs without better validation.loss"
-        }
-        "gradient_accumulation_steps" | "accumulation_steps" | "accumulate_grad_batches" => "accumulate = 4",
-        _ => return None,
-    })
 }
 
 /// `train.step`, or `train.step.discriminator`

@@ -5,6 +5,7 @@
 
 pub mod articles;
 pub mod codes;
+pub mod habits;
 pub mod render;
 
 pub use codes::{CODES, Code};
@@ -163,13 +164,30 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     let mut all: Vec<&str> = candidates.into_iter().collect();
     all.sort_unstable();
     all.dedup();
-    if let Some(near) = nearest(name, all.iter().copied()) {
-        return Some(format!("did you mean `{near}`?"));
+    if let Some(meant) = meant(name, &all) {
+        return Some(format!("did you mean `{meant}`?"));
     }
     (!all.is_empty() && all.len() <= 12).then(|| {
         let list = all.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", ");
         format!("there {} {list}", if all.len() == 1 { "is" } else { "are" })
     })
+}
+
+/// What an unknown name of an expression stands for, or how the thing is said here. There are too many names to list.
+pub fn did_you_mean_name<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut all: Vec<&str> = candidates.into_iter().collect();
+    all.sort_unstable();
+    all.dedup();
+    let advice = || habits::advice(name).map(str::to_owned);
+    habits::counterpart(name, &all)
+        .map(|meant| format!("did you mean `{meant}`?"))
+        .or_else(advice)
+        .or_else(|| nearest(name, all.iter().copied()).map(|near| format!("did you mean `{near}`?")))
+}
+
+/// What was meant by a name from elsewhere, or by a misspelt one.
+fn meant<'a>(name: &str, all: &[&'a str]) -> Option<&'a str> {
+    habits::counterpart(name, all).or_else(|| nearest(name, all.iter().copied()))
 }
 
 #[cfg(test)]

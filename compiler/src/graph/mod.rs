@@ -12,7 +12,7 @@
 //! - an update has its variable's type; each variable is updated at most once.
 //!
 //! Around it: [`build`] makes graphs, [`text`] prints them and reads them back, [`vectorize()`] batches a graph of one row, [`cost`]
-//! counts operations and bytes, [`export`] draws, [`random`] makes graphs for tests. [`crate::grad`] differentiates,
+//! counts operations and bytes, [`export`] draws, [`diff`] compares two, [`random`] makes graphs for tests. [`crate::grad`] differentiates,
 //! [`crate::passes`] optimises, [`crate::evaluate`] runs.
 
 #![cfg_attr(
@@ -22,6 +22,7 @@
 
 pub mod build;
 pub mod cost;
+pub mod diff;
 pub mod dim;
 pub mod export;
 pub mod op;

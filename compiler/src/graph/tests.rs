@@ -8,17 +8,19 @@ use proptest::prelude::*;
 const EXAMPLE: &str = r#"graph predict
 bound n <= 128
 guard (n%2) "n must be \"even\""
-%0 = input "x" : f32[n, 28, 28, 1]
-%1 = variable "Cnn.conv.w" : f32[3, 3, 1, 32]
-%2 = conv %0, %1 {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 26, 26, 32]  // Cnn.conv
-%3 = constant 0.0 : f32[]
-%4 = broadcast %3 {axes=[]} : f32[n, 26, 26, 32]
-%5 = max %2, %4 : f32[n, 26, 26, 32]  // Cnn.relu
-%6 = slice %5 {axis=0, start=((n + 1)//2), step=-1} : f32[(n//2), 26, 26, 32]
-%7 = reduce_max %6 {axes=[0, 1, 2, 3]} : f32[]
-%8 = pad %7 {amounts=[], value=-inf} : f32[]
-output "y" = %8
-update "steps" = %3
+%x = input "x" : f32[n, 28, 28, 1]  // predict
+%Cnn.conv.w = variable "Cnn.conv.w" : f32[3, 3, 1, 32]
+%Cnn.conv.conv = conv %x, %Cnn.conv.w {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 26, 26, 32]
+%constant = constant 0.0 : f32[]
+%broadcast = broadcast %constant {axes=[]} : f32[n, 26, 26, 32]
+%Cnn.relu.max = max %Cnn.conv.conv, %broadcast : f32[n, 26, 26, 32]
+%slice = slice %Cnn.relu.max {axis=0, start=((n + 1)//2), step=-1} : f32[(n//2), 26, 26, 32]
+%a_b.reduce_max = reduce_max %slice {axes=[0, 1, 2, 3]} : f32[]  // a b
+%pad = pad %a_b.reduce_max {amounts=[], value=-inf} : f32[]
+%pad_2 = pad %pad {amounts=[], value=-inf} : f32[]
+%Net.w = variable "Net.w" : f32[]  //
+output "y" = %pad_2
+update "steps" = %constant
 "#;
 
 #[test]
@@ -26,7 +28,12 @@ fn text_form_reads_back() {
     let graph = parse(EXAMPLE).unwrap();
     assert_eq!(print(&graph), EXAMPLE);
     assert_eq!(verify(&graph), Ok(()));
-    assert_eq!(&*graph.nodes[2].path, "Cnn.conv");
+    let paths: Vec<&str> = graph.nodes.iter().map(|n| &*n.path).collect();
+    assert_eq!(
+        paths,
+        ["predict", "Cnn.conv", "Cnn.conv", "", "", "Cnn.relu", "", "a b", "", "", ""],
+        "names tell paths"
+    );
 }
 
 #[test]
@@ -44,11 +51,21 @@ fn dims_read_back() {
 
 #[test]
 fn errors_name_the_line() {
+    // What a text calls its nodes is its own matter.
+    let named = parse("%a = input \"x\" : f32[n]\n%7 = exp %a : f32[n]\noutput \"y\" = %7").unwrap();
+    assert_eq!(
+        print(&named),
+        "graph \n%x = input \"x\" : f32[n]\n%exp = exp %x : f32[n]\noutput \"y\" = %exp\n"
+    );
     let error = parse("graph g\n%0 = input \"x\" : f32[n]\n%1 = exp %0 : f32[m]\n").unwrap_err();
     assert_eq!(error.line, 3);
-    for bad in
-        ["%1 = input \"x\" : f32[]", "%0 = exp %0 : f32[]", "%0 = frob : f32[]", "%0 = input \"x : f32[]"]
-    {
+    for bad in [
+        "%0 = dim 1 : f32[]\n%0 = dim 2 : f32[]",
+        "% = dim 1 : f32[]",
+        "%0 = exp %0 : f32[]",
+        "%0 = frob : f32[]",
+        "%0 = input \"x : f32[]",
+    ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
 }

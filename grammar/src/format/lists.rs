@@ -1,7 +1,7 @@
 //! What stands between commas → canonical text, with the comments among it.
 
 use super::Printer;
-use super::layout::{Doc, concat, group, indent, text};
+use super::layout::{Doc, concat, group, indent, tail, text};
 use crate::ast::*;
 use crate::span::Span;
 
@@ -59,7 +59,8 @@ impl<'a> Printer<'a> {
             // The last comment's own new line is the one before the bracket.
             parts.pop();
         }
-        group(concat([text(open.trim_end()), indent(concat(parts)), edge(), text(close.trim_start())]))
+        let list = concat([text(open.trim_end()), indent(concat(parts)), edge(), text(close.trim_start())]);
+        if brace { tail(list) } else { group(list) }
     }
 
     /// Puts a comment that follows an element on its line.

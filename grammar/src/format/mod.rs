@@ -1,7 +1,7 @@
 //! Tree → canonical text.
 //!
-//! The text depends on the tree alone, but for two things that the tree's spans tell: where comments stand, and where
-//! a writer left a blank line between two statements. This file holds the rows of a body and their comments; the others print one
+//! The text depends on the tree alone, but for what the tree's spans tell of the writer's lines: where comments stand, where a blank
+//! line sets two statements apart, where a line begins with a stage of a pipe, and where one begins after a brace. This file holds the rows of a body and their comments; the others print one
 //! family of the tree each, and `layout.rs` breaks lines.
 
 mod expr;
@@ -17,8 +17,25 @@ use crate::span::Span;
 use layout::{Doc, concat, indent, nothing, text};
 pub use lists::quoted;
 
-/// The canonical text of a file: idempotent, keeps comments and the grouping by blank lines.
+/// The canonical text of a file without errors: idempotent, keeps comments and the grouping by blank lines.
 pub fn format(file: &SourceFile, source: &str) -> String {
+    let mut text = print(file, source);
+    // A line that was broken because it was too long is the writer's own break when the text is read again, and may spare what
+    // stands around it. Such breaks only ever grow in number, so this ends, nearly always at the first turn.
+    for _ in 0..MAX_TURNS {
+        let again = print(&crate::parse(crate::FileId(0), &text).file, &text);
+        if again == text {
+            break;
+        }
+        text = again;
+    }
+    text
+}
+
+/// Far more turns than a text takes.
+const MAX_TURNS: usize = 8;
+
+fn print(file: &SourceFile, source: &str) -> String {
     let mut printer = Printer { source, comments: &file.comments, next: 0 };
     let mut rows = Rows::default();
     if let Some(edition) = &file.edition {

@@ -79,7 +79,7 @@ pub enum Event<'a> {
         train: &'a Figures,
         validation: Option<&'a Figures>,
         /// The rates of the epoch's last step, of optimizers whose rate may change.
-        rates: &'a Figures,
+        rates: &'a [(String, f32)],
         best: bool,
     },
     End {

@@ -432,13 +432,12 @@ impl Trainer {
     }
 
     /// The rates of an epoch's last step.
-    fn rates(&mut self, epoch: usize) -> Result<Figures> {
+    fn rates(&mut self, epoch: usize) -> Result<Vec<(String, f32)>> {
         let moment = self.moment(epoch * self.batches_an_epoch() - 1);
-        let Some(rates) = &self.rates else { return Ok(Figures::default()) };
+        let Some(rates) = &self.rates else { return Ok(Vec::new()) };
         let outputs = rates.run(&mut self.session, None, &moment)?;
         let first = |value: TensorView<'_>| value.to_f64().first().copied().unwrap_or(f64::NAN) as f32;
-        let number = |value| Reading::from(first(value));
-        Ok(Figures(outputs.iter().map(|(name, value)| (name.to_owned(), number(value))).collect()))
+        Ok(outputs.iter().map(|(name, value)| (name.to_owned(), first(value))).collect())
     }
 
     /// Puts the averages in the place of the weights, or back again.

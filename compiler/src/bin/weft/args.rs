@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use weft_compiler::stages::Stage;
 
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ pub enum Command {
     Fmt(Fmt),
     /// Print what the compiler makes of a spec, at any stage
     Emit(Emit),
+    /// Keep the graphs of specs in files beside them, and see every change of them
+    Snapshot(Snapshot),
     /// Show a model's layers, shapes, parameters, FLOPs, bytes and planned memory
     Summary(Summary),
     /// Train a spec's model on its data; leaves the best and the last weights behind
@@ -128,6 +131,48 @@ pub enum StageArg {
     Clif,
     /// Machine code of each generated kernel
     Asm,
+}
+
+impl From<StageArg> for Stage {
+    fn from(stage: StageArg) -> Stage {
+        match stage {
+            StageArg::Ast => Stage::Ast,
+            StageArg::Typed => Stage::Typed,
+            StageArg::Graph => Stage::Graph,
+            StageArg::Optimized => Stage::Optimized,
+            StageArg::Loops => Stage::Loops,
+            StageArg::Clif => Stage::Clif,
+            StageArg::Asm => Stage::Asm,
+        }
+    }
+}
+
+/// What differs from the kept snapshots is shown, and waits beside them as `.snap.new`; then the exit code is 1.
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// Specs, or folders that hold some [default: the current folder]
+    pub specs: Vec<PathBuf>,
+    /// A stage to keep (may be repeated) [default: those that the spec has snapshots of, else graph]
+    #[arg(long, value_enum, value_name = "STAGE")]
+    pub stage: Vec<StageArg>,
+    /// An entry to keep (may be repeated): train, predict, or its full name [default: all training steps and predictions]
+    #[arg(long, value_name = "ENTRY")]
+    pub entry: Vec<String>,
+    /// Give a setting of the spec another value (may be repeated); such snapshots have files of their own
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Only compare: write nothing, and fail when something is new, changed or orphaned
+    #[arg(long, conflicts_with_all = ["accept", "review"])]
+    pub check: bool,
+    /// Keep everything as it is now, and remove snapshots of what is gone
+    #[arg(long, conflicts_with = "review")]
+    pub accept: bool,
+    /// Decide one by one
+    #[arg(long, conflicts_with = "json")]
+    pub review: bool,
+    /// Print one JSON object a line, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,20 +1,13 @@
 //! `weft emit`: what the compiler makes of a spec, at any stage.
 
-use crate::args::{Emit, FormatArg, StageArg};
+use crate::args::{Emit, FormatArg};
 use crate::failure::Failure;
-use crate::{output, spec};
+use crate::output;
+use crate::spec::{self, Spec};
 use weft_compiler::stages::{self, EmitError, Format, Stage};
 
 pub fn run(args: &Emit) -> Result<(), Failure> {
-    let stage = match args.stage {
-        StageArg::Ast => Stage::Ast,
-        StageArg::Typed => Stage::Typed,
-        StageArg::Graph => Stage::Graph,
-        StageArg::Optimized => Stage::Optimized,
-        StageArg::Loops => Stage::Loops,
-        StageArg::Clif => Stage::Clif,
-        StageArg::Asm => Stage::Asm,
-    };
+    let stage = Stage::from(args.stage);
     let format = match (args.format, args.spec.json) {
         (FormatArg::Json, _) | (FormatArg::Text, true) => Format::Json,
         (FormatArg::Text, false) => Format::Text,
@@ -27,19 +20,22 @@ pub fn run(args: &Emit) -> Result<(), Failure> {
     } else {
         spec::sound(&args.spec, None, None)?
     };
-    match stages::emit(&spec.checked, stage, args.entry.as_deref(), format) {
-        Ok(text) => {
-            output::write(&text);
-            Ok(())
-        }
-        Err(EmitError::Unsound) => {
+    let text = stages::emit(&spec.checked, stage, args.entry.as_deref(), format);
+    output::write(&text.map_err(|error| failure(&spec, error))?);
+    Ok(())
+}
+
+/// Why a stage cannot be shown, as the command's end.
+pub fn failure(spec: &Spec, error: EmitError) -> Failure {
+    match error {
+        EmitError::Unsound => {
             spec::show(&spec.checked, false);
-            Err(Failure::reported())
+            Failure::reported()
         }
-        Err(EmitError::Request(why)) => Err(Failure::usage(why)),
-        Err(EmitError::Plan(error)) => {
+        EmitError::Request(why) => Failure::usage(why),
+        EmitError::Plan(error) => {
             let (line, _) = spec.checked.sources.position(error.span);
-            Err(Failure::input(format!("line {line}: {error}")))
+            Failure::input(format!("line {line}: {error}"))
         }
     }
 }

@@ -15,6 +15,7 @@ mod fmt;
 mod output;
 mod predict;
 mod progress;
+mod snapshot;
 mod spec;
 mod summary;
 mod tables;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Fmt(args) => fmt::run(args),
         Command::Emit(args) => emit::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),

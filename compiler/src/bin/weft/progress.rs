@@ -95,8 +95,9 @@ impl Observer for Progress {
                         "event": "epoch", "epoch": epoch, "seconds": seconds, "samples_per_second": rate,
                         "train": figures_json(Some(train)), "validation": figures_json(*validation), "best": best,
                     });
-                    if !rates.0.is_empty() {
-                        object["rates"] = figures_json(Some(rates));
+                    if !rates.is_empty() {
+                        let rates = rates.iter().map(|(name, value)| (name.clone(), number(value)));
+                        object["rates"] = Value::Object(rates.collect());
                     }
                     output::json(&object);
                 } else {
@@ -104,12 +105,10 @@ impl Observer for Progress {
                     if let Some(validation) = validation {
                         text += &format!("  | validation  {}", row(validation));
                     }
-                    let rates: Vec<(String, f32)> =
-                        rates.numbers().map(|(name, rate)| (name.to_owned(), rate)).collect();
                     for (name, value) in rates.iter().filter(|rate| !self.rates.contains(rate)) {
                         text += &format!("  | {name} {value:.3e}");
                     }
-                    self.rates = rates;
+                    self.rates = rates.to_vec();
                     text += &format!("  | {seconds:.1} s, {}", output::scaled(rate, "samples/s"));
                     if *best {
                         text += "  *";
@@ -150,10 +149,13 @@ pub fn row(figures: &Figures) -> String {
     cells.join("  ")
 }
 
+/// A number through its shortest text, so that 0.983f32 is written as 0.983.
+fn number(value: &f32) -> Value {
+    json!(value.to_string().parse::<f64>().ok())
+}
+
 /// An absent part of the data as `null`.
 pub fn figures_json(figures: Option<&Figures>) -> Value {
-    // Through their shortest text, so that 0.983f32 is written as 0.983.
-    let number = |value: &f32| json!(value.to_string().parse::<f64>().ok());
     let list = |row: &[f32]| Value::Array(row.iter().map(number).collect());
     let shown = |value: &Reading| match value.shape.len() {
         0 => value.values.first().map_or(Value::Null, number),

@@ -44,6 +44,7 @@ fn graph<'m>(module: &'m Module, name: &str) -> &'m Graph {
 mod errors;
 mod fuzz;
 mod semantics;
+mod updates;
 
 const SPECS: &[(&str, &str)] = &[
     ("mnist_cnn", include_str!("../../../../specs/mnist_cnn.weft")),

@@ -65,11 +65,11 @@ fn what_dims_cannot_decide_is_guarded() {
     insta::assert_snapshot!(print(graph(module(&checked), "predict")), @r#"
     graph predict
     guard h - w "`+` needs one shape, but an axis is h and w"
-    %0 = input "x" : f32[n, h]
-    %1 = input "y" : f32[n, w]
-    %2 = slice %1 {axis=1, start=0, step=1} : f32[n, h]  // M
-    %3 = add %0, %2 : f32[n, h]  // M
-    output "output" = %3
+    %x = input "x" : f32[n, h]
+    %y = input "y" : f32[n, w]
+    %M.slice = slice %y {axis=1, start=0, step=1} : f32[n, h]
+    %M.add = add %x, %M.slice : f32[n, h]
+    output "output" = %M.add
     "#);
 }
 
@@ -107,9 +107,9 @@ fn a_weight_may_be_held_and_numbers_fill() {
     assert!(!module.variables[0].trainable);
     insta::assert_snapshot!(print(graph(module, "init")), @r#"
     graph init
-    %0 = constant 2.0 : f32[]  // M.l.w
-    %1 = broadcast %0 {axes=[]} : f32[3]  // M.l.w
-    update "M.l.w" = %1
+    %M.l.w.constant = constant 2.0 : f32[]
+    %M.l.w.broadcast = broadcast %M.l.w.constant {axes=[]} : f32[3]
+    update "M.l.w" = %M.l.w.broadcast
     "#);
 }
 

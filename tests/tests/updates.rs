@@ -1,0 +1,188 @@
+//! What happens between a gradient and a weight, in real trainings: accumulated batches, averages, reduced rates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weft_compiler::check;
+use weft_runtime::data::Split;
+use weft_runtime::program::{Program, VariableKind};
+use weft_runtime::train::{self, Event, Observer, Options, Silent, Trainer};
+use weft_tests::specs;
+
+/// A perceptron in two parts, and the digits in `specs/data`.
+const MODELS: &str = "
+model A(image: f32[n, 28, 28, 1]) -> f32[n, 16] { image |> max_pool2d(4) |> flatten |> dense(16) |> tanh }
+model B(code: f32[n, 16]) -> f32[n, 10] { code |> dense(10) }
+data digits = mnist(\"data/mnist\") { image = f32(image) / 255 }
+";
+
+/// One step; the rows weigh differently, and the rate, the clipping and the average all depend on what a step is.
+const ONE_STEP: &str = "
+    minimize { loss = cross_entropy(B(A(image)), label), weight = 0.5 + f32(label) / 4 }
+        using sgd(rate = cosine(0.2), momentum = 0.9) { rate *= 0.5 for *.bias }
+    clip gradients by global norm 0.5
+    average weights by 0.9
+";
+
+/// Two steps, of which the second sees the first one's update.
+const TWO_STEPS: &str = "
+    let logits = B(A(image))
+    step first { minimize cross_entropy(logits, label) over A using sgd(rate = 0.5) }
+    step second { minimize cross_entropy(logits, label) over B using sgd(rate = 0.5) }
+";
+
+fn program(clauses: &str) -> Arc<Program> {
+    let spec = format!("{MODELS}train {{\n on digits as {{ image, label }}\n seed = 3\n {clauses} }}");
+    let checked = specs::check_text(&spec, &check::Options::default());
+    let shown = specs::rendered(&checked);
+    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+    Arc::new(weft_compiler::stages::compile(&module).unwrap_or_else(|e| panic!("{e}")))
+}
+
+fn options(threads: usize) -> Options {
+    Options { base: specs::root().join("specs"), threads: Some(threads), ..Options::default() }
+}
+
+fn trainer(clauses: &str, threads: usize) -> Trainer {
+    let mut trainer = Trainer::new(program(clauses), 0, &options(threads)).unwrap_or_else(|e| panic!("{e}"));
+    trainer.initialise(None).unwrap_or_else(|e| panic!("{e}"));
+    trainer
+}
+
+/// So many batches of the first epoch.
+fn run(trainer: &mut Trainer, count: usize) {
+    let mut batches = trainer.batches(1).expect("there is data");
+    for done in 0..count {
+        let Some(batch) = batches.next_batch() else { return };
+        trainer.step(batch, done).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+/// Weights and averages.
+fn weights(trainer: &mut Trainer) -> BTreeMap<String, Vec<f64>> {
+    let session = trainer.session();
+    let kept = |(_, v): &(usize, &weft_runtime::program::Variable)| {
+        v.kind == VariableKind::Weight || v.path.ends_with(".average")
+    };
+    let variables = session.program().variables.iter().enumerate().filter(kept);
+    variables.map(|(index, v)| (v.path.clone(), session.variable(index).to_f64())).collect()
+}
+
+fn distance(a: &BTreeMap<String, Vec<f64>>, b: &BTreeMap<String, Vec<f64>>) -> f64 {
+    assert!(a.keys().eq(b.keys()));
+    let pairs = a.values().flatten().zip(b.values().flatten());
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| if d.is_nan() { f64::NAN } else { worst.max(d) })
+}
+
+/// 8,000 rows: 166 batches of 48 and one of 32, so the last update has fewer batches and fewer rows.
+#[test]
+fn accumulated_batches_move_weights_as_one_large_batch() {
+    for clauses in [ONE_STEP, TWO_STEPS] {
+        let after = |keys: &str, threads: usize| {
+            let mut trainer = trainer(&format!("{keys} {clauses}"), threads);
+            run(&mut trainer, usize::MAX);
+            weights(&mut trainer)
+        };
+        let large = after("batch = 192", 2);
+        let small = after("batch = 48\n accumulate = 4", 2);
+        let far = distance(&large, &small);
+        assert!(far < 2e-5, "{far:.1e} off: {clauses}");
+        assert_eq!(small, after("batch = 48\n accumulate = 4", 1), "threads change bits: {clauses}");
+        let alone = distance(&large, &after("batch = 48", 2));
+        assert!(alone > 1e-2, "every batch an update makes no difference ({alone:.1e}): {clauses}");
+    }
+}
+
+#[test]
+fn averages_are_those_of_the_formula_and_are_evaluated() {
+    let mut trainer = trainer(&format!("batch = 100\n {ONE_STEP}"), 2);
+    let mut expected: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut batches = trainer.batches(1).expect("there is data");
+    for done in 0..7 {
+        let batch = batches.next_batch().expect("there are more rows");
+        trainer.step(batch, done).unwrap_or_else(|e| panic!("{e}"));
+        for (path, now) in weights(&mut trainer).into_iter().filter(|(path, _)| !path.contains('/')) {
+            let average = expected.entry(format!("{path}/train.average")).or_insert_with(|| now.clone());
+            average.iter_mut().zip(&now).for_each(|(a, w)| *a = 0.9 * *a + 0.1 * w);
+        }
+    }
+    let state = weights(&mut trainer);
+    let kept: BTreeMap<_, _> = state.clone().into_iter().filter(|(path, _)| path.contains('/')).collect();
+    assert!(distance(&kept, &expected) < 1e-6, "{:.1e} off", distance(&kept, &expected));
+    let evaluated = trainer.evaluate(Split::Validation, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(weights(&mut trainer), state, "an evaluation leaves the weights");
+
+    // Another training that has these averages for its weights says the same.
+    let mut other = self::trainer(&format!("batch = 100\n {ONE_STEP}"), 2);
+    let own = other.evaluate(Split::Validation, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
+    let session = other.session();
+    let paths: Vec<String> = session.program().variables.iter().map(|v| v.path.clone()).collect();
+    for (index, path) in paths.iter().enumerate() {
+        if let Some(values) = kept.get(&format!("{path}/train.average")) {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
+            session.variable_bytes_mut(index).copy_from_slice(&bytes);
+        }
+    }
+    let same = other.evaluate(Split::Validation, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(evaluated, same);
+    assert_ne!(evaluated, own);
+}
+
+#[test]
+fn weights_and_averages_are_both_saved_and_the_best_are_averages() {
+    let out = std::env::temp_dir().join(format!("weft-averages-{}", std::process::id()));
+    let program = program(&format!("batch = 100\n epochs = 2\n keep best by validation.loss\n {ONE_STEP}"));
+    let options = Options { out: Some(out.clone()), ..options(2) };
+    let summary = train::train(Arc::clone(&program), 0, &options, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
+    let loss = |file: &str, split| {
+        let figures = train::evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent);
+        figures.unwrap_or_else(|e| panic!("{e}")).expect("nothing interrupts")
+    };
+    let test = loss(train::BEST_FILE, Split::Test);
+    assert_eq!(summary.test.as_ref(), Some(&test));
+    assert_eq!(summary.best_epoch, Some(2));
+    assert_eq!(summary.validation, Some(loss(train::AVERAGE_FILE, Split::Validation)));
+    assert_ne!(summary.validation, Some(loss(train::LAST_FILE, Split::Validation)));
+    assert_eq!(summary.saved.len(), 3);
+    std::fs::remove_dir_all(out).expect("the files were saved");
+}
+
+/// The gradient is 1, so the weight tells the sum of all rates: two steps of each epoch's.
+#[test]
+fn a_rate_falls_when_nothing_gets_better() {
+    #[derive(Default)]
+    struct Rates(Vec<f32>);
+    impl Observer for Rates {
+        fn event(&mut self, event: &Event<'_>) {
+            if let Event::EpochEnd { rates: [(name, rate)], .. } = event {
+                assert_eq!(name, "rate");
+                self.0.push(*rate);
+            }
+        }
+    }
+    let text = "
+        layer line()(image: f32[n, 28, 28, 1]) {
+            weight w: f32[1] = zeros()
+            sum(image * 0.0, axis = [1, 2, 3]) + w
+        }
+        model Line(image: f32[n, 28, 28, 1]) { image |> line }
+        data digits = mnist(\"data/mnist\") { image = f32(image) }
+        train {
+            on digits as { image }
+            batch = 4000
+            epochs = 6
+            minimize Line(image) using sgd(rate = 1.0)
+            measure still: sum(image * 0.0, axis = [1, 2, 3])
+            reduce rate by 0.5 after 1 epochs without better validation.still with min_rate = 0.2
+        }";
+    let checked = specs::check_text(text, &check::Options::default());
+    let shown = specs::rendered(&checked);
+    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+    let program = Arc::new(weft_compiler::stages::compile(&module).unwrap_or_else(|e| panic!("{e}")));
+    let mut trainer = Trainer::new(program, 0, &options(2)).unwrap_or_else(|e| panic!("{e}"));
+    trainer.initialise(None).unwrap_or_else(|e| panic!("{e}"));
+    let mut rates = Rates::default();
+    trainer.train(None, &mut rates).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(rates.0, [1.0, 1.0, 0.5, 0.25, 0.2, 0.2]);
+    let w = &weights(&mut trainer)["Line.line.w"];
+    assert!((w[0] + 2.0 * 3.15).abs() < 1e-5, "{w:?}");
+}
