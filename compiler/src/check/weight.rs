@@ -175,7 +175,12 @@ impl Checker<'_> {
             let value = self.expr(&group.value, scope)?;
             let map = self.weight_map(&group.key, value, group.value.span)?;
             let patterns = group.patterns.iter().map(|p| p.value.clone()).collect();
-            rules.push(WeightRule { regularise: group.key.text == "regularise", map, patterns, span: group.span });
+            rules.push(WeightRule {
+                regularise: group.key.text == "regularise",
+                map,
+                patterns,
+                span: group.span,
+            });
         }
         Ok(rules)
     }

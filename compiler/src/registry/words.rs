@@ -128,10 +128,13 @@ const WORDS: &[Word] = &[
     (
         "statements",
         "weight",
-        "weight NAME: TYPE = FIRST_VALUE with trainable = false, decay = false",
-        "A tensor that is learned. Its shape is constant; its first value is an initialiser, a number or a tensor. `decay = false` keeps an \
-         optimizer's decay from it.\n\n\
-         Example: `weight scale: f32[d] = ones() with decay = false`",
+        "weight NAME: TYPE = FIRST_VALUE with ATTRIBUTE = VALUE, …",
+        "A tensor that is learned. Its shape is constant; its first value is an initialiser, a number or a tensor. `trainable = false` keeps it \
+         as it is, `decay = false` keeps an optimizer's decay from it. `regularise` is a penalty on it that joins the loss, `constrain` is \
+         applied after each update, and `reparametrise` makes what the layer computes with. An attribute without a value has that of \
+         the same name.\n\n\
+         Example: `weight scale: f32[d] = ones() with decay = false`\n\n\
+         Example: `weight w: f32[d, 64] = glorot_uniform() with regularise = l2(1e-4), constrain = max_norm(2)`",
     ),
     (
         "statements",
@@ -254,8 +257,9 @@ const WORDS: &[Word] = &[
         "using",
         "using OPTIMIZER { KEY = VALUE for PATTERN }",
         "The optimizer of a `minimize`. Rules in braces change its parameters for the weights whose paths match: `=` replaces, `*=` \
-         multiplies.\n\n\
-         Example: `minimize loss using adamw(rate = 1e-3) { decay = 0 for *.bias, *.norm.*  rate *= 0.1 for dense.* }`",
+         multiplies. `regularise` and `constrain` go before what the layers ask for, and `none` takes it away.\n\n\
+         Example: `minimize loss using adamw(rate = 1e-3) { decay = 0 for *.bias, *.norm.*  rate *= 0.1 for dense.* }`\n\n\
+         Example: `minimize loss using adam() { regularise = l2(1e-4) for *.weight }`",
     ),
     (
         "train",

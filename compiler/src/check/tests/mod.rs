@@ -45,6 +45,7 @@ mod errors;
 mod fuzz;
 mod semantics;
 mod updates;
+mod weights;
 
 const SPECS: &[(&str, &str)] = &[
     ("mnist_cnn", include_str!("../../../../specs/mnist_cnn.weft")),
