@@ -6,7 +6,7 @@
 use super::scope::Scope;
 use super::typed;
 use super::value::{Argument, Function, FunctionKind, Instance, Value};
-use super::weight::Attributes;
+use super::weight::{Attributes, WeightMap};
 use super::{Checker, Declared, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::graph::{DType, NodeId, TensorType, Variable};
@@ -219,8 +219,10 @@ impl Checker<'_> {
         if let Some(declared) = self.by_path.get(&path).and_then(|i| self.variables.get_mut(*i)) {
             (declared.regularise, declared.constrain) = (regularise, constrain);
         }
-        if let Some(map) = reparametrise {
-            node = self.mapped_weight(&map, node, "`reparametrise`")?;
+        if let Some(WeightMap { function, span }) = reparametrise {
+            // Each weight has an instance of its own.
+            let function = Rc::new(Function { kind: function.kind.clone(), instance: None });
+            node = self.mapped_weight(&WeightMap { function, span }, node, "`reparametrise`")?;
         }
         let tensor = self.tensor(node);
         scope.bind(&name.text, tensor, name.span);

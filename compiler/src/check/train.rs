@@ -569,7 +569,7 @@ impl Checker<'_> {
         let mut taken = Vec::new();
         let base = format!("{}/", plan.name);
         let mut complete = !failed;
-        for clause in &step.minimize {
+        for &clause in &step.minimize {
             let loss = self.step_loss(plan, step, clause, &scope, &mut taken);
             complete &= loss.is_ok();
             losses.extend(loss.ok());
