@@ -43,7 +43,7 @@ fn words_and_sources_are_explained_too() {
         ("mnist", "image: u8[28, 28, 1], label: i32[]"),
         ("einsum", "named axes"),
         ("|>", "VALUE |> MAP"),
-        ("adamw", "decay = 0.01"),
+        ("adamw", "decay: float = 0.01"),
     ] {
         let out = fine(&["explain", name]).out;
         assert!(out.contains(says), "`{says}` is not in:\n{out}");
@@ -52,10 +52,10 @@ fn words_and_sources_are_explained_too() {
 
 #[test]
 fn an_unknown_name_is_wrong_usage_with_a_way_out() {
-    weft(&["explain", "conv2"]).fails(2, &["nothing called `conv2`", "did you mean `conv2d`?"]);
+    weft(&["explain", "conv2e"]).fails(2, &["nothing called `conv2e`", "did you mean `conv2d`?"]);
     weft(&["explain", "Conv2D"]).fails(2, &["did you mean `conv2d`?"]);
     weft(&["explain", "E0204x"]).fails(2, &["weft explain --list"]);
-    weft(&["explain"]).fails(2, &["--list"]);
+    weft(&["explain"]).fails(2, &["weft explain <NAME>"]);
 }
 
 #[test]

@@ -132,7 +132,8 @@ fn weights_and_averages_are_both_saved_and_the_best_are_averages() {
     let out = std::env::temp_dir().join(format!("weft-averages-{}", std::process::id()));
     let program = program(&format!("batch = 100\n epochs = 2\n keep best by validation.loss\n {ONE_STEP}"));
     let options = Options { out: Some(out.clone()), ..options(2) };
-    let summary = train::train(Arc::clone(&program), 0, &options, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
+    let summary =
+        train::train(Arc::clone(&program), 0, &options, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
     let loss = |file: &str, split| {
         let figures = train::evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent);
         figures.unwrap_or_else(|e| panic!("{e}")).expect("nothing interrupts")

@@ -12,7 +12,6 @@ const NAMES: &[(&str, &str)] = &[
     ("convtranspose1d", "conv1d_transpose"),
     ("convtranspose2d", "conv2d_transpose"),
     ("deconv2d", "conv2d_transpose"),
-    ("separableconv2d", "separable_conv2d"),
     ("maxpooling1d", "max_pool1d"),
     ("maxpooling2d", "max_pool2d"),
     ("averagepooling1d", "avg_pool1d"),
@@ -81,7 +80,6 @@ const NAMES: &[(&str, &str)] = &[
     ("huberloss", "huber"),
     ("smoothl1loss", "huber"),
     ("kldivloss", "kl_divergence"),
-    ("kldivergence", "kl_divergence"),
     ("tripletmarginloss", "triplet"),
     ("sparsecategoricalaccuracy", "accuracy"),
     ("categoricalaccuracy", "accuracy"),
@@ -176,16 +174,36 @@ const ADVICE: &[(&[&str], &str)] = &[
         "there is no `self`: parameters, weights and layers bound with `let` are names of the body",
     ),
     (
-        &["nn", "F", "tf", "keras", "torch", "layers", "jnp", "np", "jax", "flax", "optim", "losses", "optimizers"],
+        &[
+            "nn",
+            "F",
+            "tf",
+            "keras",
+            "torch",
+            "layers",
+            "jnp",
+            "np",
+            "jax",
+            "flax",
+            "optim",
+            "losses",
+            "optimizers",
+        ],
         "there are no modules: the standard library's names stand alone, `dense(10)`, `relu`, `adam`",
     ),
     (&["Sequential"], "a pipe puts layers one after another: `x |> dense(64) |> relu |> dense(10)`"),
-    (&["Input", "InputLayer"], "a model's inputs stand in its head: `model Net(image: f32[n, 28, 28, 1]) { … }`"),
+    (
+        &["Input", "InputLayer"],
+        "a model's inputs stand in its head: `model Net(image: f32[n, 28, 28, 1]) { … }`",
+    ),
     (&["Model", "Module"], "a model is an item: `model Net(x: f32[n, 8]) -> f32[n, 4] { … }`"),
     (&["Activation"], "an activation is a function in the pipe: `|> relu`"),
     (&["Parameter", "Variable", "add_weight"], "write `weight w: f32[d] = zeros()` in a `layer`"),
     (&["lambda", "Lambda"], "write `fn(x) { 2 * x }`"),
-    (&["print", "println"], "nothing is printed while a spec is compiled; `weft summary` and `weft emit` show shapes"),
+    (
+        &["print", "println"],
+        "nothing is printed while a spec is compiled; `weft summary` and `weft emit` show shapes",
+    ),
     (&["matmul", "bmm", "mm"], "write `a @ b`"),
     (&["elif", "elseif"], "write `else if`"),
     (&["while", "loop"], "a loop runs over a list: `for i in range(4) { … }`"),
@@ -218,10 +236,7 @@ const CLAUSES: &[(&[&str], &str)] = &[
         &["reduce_lr_on_plateau", "plateau"],
         "reduce rate by 0.5 after 3 epochs without better validation.loss",
     ),
-    (
-        &["gradient_accumulation_steps", "accumulation_steps", "accumulate_grad_batches"],
-        "accumulate = 4",
-    ),
+    (&["gradient_accumulation_steps", "accumulation_steps", "accumulate_grad_batches"], "accumulate = 4"),
 ];
 
 /// What is left of a name without its case and underscores: `Conv2D`, `BatchNorm`, `GlobalMaxPool2d`.
@@ -249,7 +264,9 @@ pub fn advice(word: &str) -> Option<&'static str> {
 pub fn method(name: &str) -> String {
     match name {
         "T" | "t" | "mT" => "write `transpose(x)`".to_owned(),
-        "shape" | "size" => "the dims have names in the input's type; `shape(x)` is the list of them".to_owned(),
+        "shape" | "size" => {
+            "the dims have names in the input's type; `shape(x)` is the list of them".to_owned()
+        }
         _ => {
             let here = NAMES.iter().find(|(elsewhere, _)| *elsewhere == bare(name)).map_or(name, |row| row.1);
             format!("tensors have no methods: write `{here}(x, …)`, or `x |> {here}(…)`")

@@ -103,12 +103,15 @@ impl Paths<'_> {
     }
 }
 
+/// A path with its nodes that stand in both, went, and came.
+type Matched<'a> = (&'a str, Vec<(NodeId, NodeId)>, Vec<NodeId>, Vec<NodeId>);
+
 /// The matching as it grows.
 struct Matches<'a> {
     /// The partner of each older node.
     to_new: Vec<Option<NodeId>>,
     /// Path, pairs, added, removed.
-    groups: Vec<(&'a str, Vec<(NodeId, NodeId)>, Vec<NodeId>, Vec<NodeId>)>,
+    groups: Vec<Matched<'a>>,
 }
 
 impl<'a> Matches<'a> {

@@ -202,7 +202,8 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
         }
         "data" | "train" | "predict" => vec![format!("{head}{}{code}\n", data_for(code))],
         "fn" if named_fn => vec![format!("{head}{code}\n")],
-        "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "step" => {
+        "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "clip" | "average"
+        | "reduce" | "step" => {
             vec![training(&head, &word, code, &inputs)]
         }
         "weight" | "state" => vec![in_layer(&head, code)],

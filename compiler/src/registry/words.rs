@@ -232,16 +232,31 @@ const WORDS: &[Word] = &[
     ),
     (
         "train",
-        "clip_norm",
-        "clip_norm = NUMBER",
-        "Shortens all gradients of a step together so that their norm is at most this (Pascanu et al. 2013).\n\n\
-         Example: `clip_norm = 1.0`",
+        "clip",
+        "clip gradients by value | norm | global norm NUMBER",
+        "Keeps gradients within a limit before the optimizer sees them: each element, the norm of each weight's gradient, or the norm of \
+         all gradients of a step together (Pascanu et al. 2013).\n\n\
+         Example: `clip gradients by global norm 1.0`",
     ),
     (
         "train",
-        "clip_value",
-        "clip_value = NUMBER",
-        "Cuts every element of every gradient to at most this size.\n\nExample: `clip_value = 0.5`",
+        "accumulate",
+        "accumulate = BATCHES",
+        "So many batches make one update, as one batch of all their rows would.\n\nExample: `accumulate = 4`",
+    ),
+    (
+        "train",
+        "average",
+        "average weights by SHARE",
+        "Keeps a moving average of every trained weight, which evaluations and the best weights have in their place; the share is the past's.\n\n\
+         Example: `average weights by 0.999`",
+    ),
+    (
+        "train",
+        "reduce",
+        "reduce rate by FACTOR after N epochs without better FIGURE with min_rate = NUMBER, cooldown = N",
+        "Multiplies the rates when a figure has not become better for so many epochs.\n\n\
+         Example: `reduce rate by 0.5 after 3 epochs without better validation.loss`",
     ),
     (
         "train",

@@ -98,7 +98,7 @@ impl<'a> Printer<'a> {
         }
         parts.push(text(" "));
         // A head of several lines is followed by a body of several lines.
-        let one_line = concat(parts.iter().cloned()).width().is_some_and(|width| width + 1 <= WIDTH);
+        let one_line = concat(parts.iter().cloned()).width().is_some_and(|width| width < WIDTH);
         let short = matches!(callable.kind, CallableKind::Fn | CallableKind::Layer) && one_line;
         parts.push(if short { self.short_block(&callable.body) } else { self.block(&callable.body) });
         concat(parts)

@@ -17,7 +17,7 @@ pub fn run(args: &Explain) -> Result<(), Failure> {
             true => {
                 output::json(&json!({ "code": article.code, "title": article.title(), "text": article.text }))
             }
-            false => output::write(&plain(&article.text)),
+            false => output::write(&plain(article.text)),
         }
         return Ok(());
     }

@@ -96,13 +96,13 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "sort(x, axis = -1, falling = false)",
-        doc: "The elements along `axis` in rising (falling) order. Equal ones keep their order; NaN is the largest.",
+        doc: "The elements along `axis` in rising (falling) order. Equal ones keep their order; NaN is the largest.\n\nExample: `sort(x)`",
         first: First::Tensor,
         run: |c, call| sort(c, call, false),
     },
     Builtin {
         signature: "argsort(x, axis = -1, falling = false)",
-        doc: "The places (i32) of the elements along `axis` in rising (falling) order, equal ones by place.",
+        doc: "The places (i32) of the elements along `axis` in rising (falling) order, equal ones by place.\n\nExample: `argsort(x, falling = true)`",
         first: First::Tensor,
         run: |c, call| sort(c, call, true),
     },

@@ -39,7 +39,8 @@ fn accumulation_moves_the_weights_in_an_entry_of_its_own() {
     let training = &module.trainings[0];
     assert_eq!((training.accumulate, &training.updates[..]), (4, &["train.update".to_owned()][..]));
     assert_eq!(training.averages[0], ("M.dense.weight".into(), "M.dense.weight/train.average".into()));
-    let rule = training.reduce_rate.as_ref().map(|r| (r.factor, r.epochs, r.cooldown, r.watch.figure.as_str()));
+    let rule =
+        training.reduce_rate.as_ref().map(|r| (r.factor, r.epochs, r.cooldown, r.watch.figure.as_str()));
     assert_eq!(rule, Some((0.5, 2, 0, "loss")));
 }
 

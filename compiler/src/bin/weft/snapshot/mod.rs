@@ -97,8 +97,11 @@ pub fn run(args: &Snapshot) -> Result<(), Failure> {
     run.finish()
 }
 
+/// Specs, each with whether it was named on the command line, and the folders they stand in.
+type Targets = (Vec<(PathBuf, bool)>, BTreeSet<PathBuf>);
+
 /// The specs, each with whether it was named, and the folders that are covered whole.
-fn targets(given: &[PathBuf]) -> Result<(Vec<(PathBuf, bool)>, BTreeSet<PathBuf>), Failure> {
+fn targets(given: &[PathBuf]) -> Result<Targets, Failure> {
     let (mut specs, mut folders) = (Vec::new(), BTreeSet::new());
     let here = [PathBuf::new()];
     for path in if given.is_empty() { &here[..] } else { given } {
