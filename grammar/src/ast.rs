@@ -167,7 +167,7 @@ pub enum StatementKind {
         value: Expr,
     },
     /// `weight w: f32[d, units] = glorot_uniform()`; attributes follow as `with trainable = false, constrain`,
-        /// where a name alone has the value of the same name.
+    /// where a name alone has the value of the same name.
     Weight {
         name: Name,
         ty: Type,

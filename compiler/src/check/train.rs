@@ -16,14 +16,12 @@ use super::weight::{Penalties, WeightMap};
 use super::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::{Dim, NodeId};
+use crate::registry::train_keys;
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DottedName, TrainClause, TrainClauseKind};
 use weft_runtime::program::{Figure, ReduceRate, Training, VariableKind, Watch};
-
-/// The keys of a `train` block.
-const KEYS: &[&str] = &["batch", "accumulate", "epochs", "seed", "shuffle"];
 
 /// What the keys say.
 #[derive(Clone, Debug)]
@@ -323,10 +321,10 @@ impl Checker<'_> {
     }
 
     fn key(&mut self, keys: &mut Keys, name: &ast::Name, value: &ast::Expr, scope: &Scope) -> Result<()> {
-        if !KEYS.contains(&name.text.as_str()) {
+        if !train_keys().any(|key| key == name.text) {
             let hint = habits::clause(&name.text)
                 .map(|clause| format!("write `{clause}`"))
-                .or_else(|| did_you_mean(&name.text, KEYS.iter().copied()));
+                .or_else(|| did_you_mean(&name.text, train_keys()));
             let message = format!("`train` has no key `{}`", name.text);
             return Err(self.report(Diagnostic::error(Code::UnknownKey, name.span, message).hint_if(hint)));
         }

@@ -140,7 +140,7 @@ fn candidates(name: &str) -> &'static [&'static str] {
         "tokens" | "caption" | "word" => &["i32[n, 20]"],
         "logits" | "logit" | "p" | "scores" => CLASSES,
         "label" | "target" | "next" | "y" | "count" | "same" => TARGETS,
-        "mask" => &["bool[n, 10]", "bool[n, 20]", "f32[n, 28, 28, 1]"],
+        "mask" => &["bool[n, 10]", "bool[n, 20]", "f32[n, 28, 28, 1]", "i32[n, 28, 28]"],
         "q" | "k" | "v" => &["f32[n, 20, 8, 64]", "=16"],
         "counts" => &["f32[10, 10]"],
         "bias" => &["f32[64]"],
@@ -202,8 +202,8 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
         }
         "data" | "train" | "predict" => vec![format!("{head}{}{code}\n", data_for(code))],
         "fn" if named_fn => vec![format!("{head}{code}\n")],
-        "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "clip" | "average"
-        | "reduce" | "step" => {
+        "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "step" | "clip"
+        | "average" | "reduce" => {
             vec![training(&head, &word, code, &inputs)]
         }
         "weight" | "state" => vec![in_layer(&head, code)],

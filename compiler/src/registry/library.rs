@@ -25,29 +25,38 @@ fn entry(item: &Item, file: &'static str, text: &str, family: &'static str) -> O
         ty: p.ty.as_ref().map(|t| one_line(slice(t.span))),
         default: p.default.as_ref().map(|d| one_line(slice(d.span))),
     };
-    let (kind, word, name, end, params) = match &item.kind {
+    // The tensors of a `fn` or `metric` stand in the same list as what configures it.
+    let is_input = |p: &Param| match &p.ty {
+        Some(ty) => matches!(ty.kind, TypeKind::Tensor { .. }),
+        None => p.default.is_none(),
+    };
+    let (kind, word, name, end, params, inputs) = match &item.kind {
         ItemKind::Callable(c) => {
             let (kind, word) = match c.kind {
                 CallableKind::Fn => (Kind::Fn, "fn"),
                 CallableKind::Layer | CallableKind::Model => (Kind::Layer, "layer"),
                 CallableKind::Optimizer => (Kind::Optimizer, "optimizer"),
             };
-            let inputs = c.inputs.iter().flatten();
-            (kind, word, &c.name, c.body.span.start, c.params.iter().chain(inputs).map(parameter).collect())
+            let (inputs, params): (Vec<&Param>, Vec<&Param>) = match &c.inputs {
+                Some(inputs) => (inputs.iter().collect(), c.params.iter().collect()),
+                None => c.params.iter().partition(|p| is_input(p)),
+            };
+            (kind, word, &c.name, c.body.span.start, params, inputs)
         }
         ItemKind::Metric(m) => {
             // A metric's body starts at the first brace: nothing before it can hold one.
             let body = slice(m.span).find('{').map_or(m.span.end, |at| m.span.start + at as u32);
-            (Kind::Metric, "metric", &m.name, body, m.params.iter().map(parameter).collect())
+            let (inputs, params) = m.params.iter().partition(|p| is_input(p));
+            (Kind::Metric, "metric", &m.name, body, params, inputs)
         }
         _ => return None,
     };
     let head = one_line(slice(Span { end, ..name.span }));
     let family = if is_helper(item) { "helpers" } else { family };
     let doc = item.doc.as_deref().unwrap_or("");
-    let parameters: Vec<Parameter> = params;
+    let list = |params: Vec<&Param>| params.into_iter().map(parameter).collect();
     let entry = Entry::described(kind, family, &name.text, format!("{word} {head}"), doc);
-    Some(Entry { parameters, file: Some(file), ..entry })
+    Some(Entry { parameters: list(params), inputs: list(inputs), file: Some(file), ..entry })
 }
 
 /// Does a function compute with sizes rather than with tensors? Its result, or its first parameter, is a number.

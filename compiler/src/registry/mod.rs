@@ -13,9 +13,10 @@ mod library;
 mod words;
 
 use crate::check;
-use crate::diagnostics::did_you_mean;
+use crate::diagnostics::{did_you_mean_name, habits};
 pub use families::{FAMILIES, Family};
 use serde::Serialize;
+pub use words::train_keys;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -48,14 +49,18 @@ pub struct Entry {
     pub summary: String,
     /// The whole description, without its examples.
     pub doc: String,
+    /// What configures it.
     pub parameters: Vec<Parameter>,
+    /// The tensors that it is applied to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Parameter>,
     pub examples: Vec<Example>,
     /// The file of the standard library that declares it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<&'static str>,
 }
 
-/// A parameter, or an input tensor.
+/// A parameter, or a tensor that something is applied to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parameter {
     pub name: String,
@@ -80,7 +85,18 @@ impl Entry {
         let (doc, examples) = split_examples(doc);
         let summary = first_sentence(&doc).to_owned();
         let name = name.to_owned();
-        Entry { name, kind, family, signature, summary, doc, parameters: Vec::new(), examples, file: None }
+        Entry {
+            name,
+            kind,
+            family,
+            signature,
+            summary,
+            doc,
+            parameters: Vec::new(),
+            inputs: Vec::new(),
+            examples,
+            file: None,
+        }
     }
 }
 
@@ -99,30 +115,11 @@ pub fn find(name: &str) -> Vec<Entry> {
     all().into_iter().filter(|e| e.name == name).collect()
 }
 
-/// Names of a family, of another framework or misspelt: what could have been meant by a name that is none.
+/// What could have been meant by a name that is none: one spelt nearly so, or what another framework's word is here.
 pub fn suggest(name: &str) -> Option<String> {
     let entries = all();
-    let names = || entries.iter().map(|e| e.name.as_str());
-    let exact = names().find(|n| n.eq_ignore_ascii_case(name));
-    let near = || did_you_mean(name, names());
-    // `Conv2D`, `MaxPooling2D`, `LayerNorm`: what is left without case and underscores often says it.
-    let bare = |text: &str| text.replace('_', "").to_lowercase();
-    let plain = || names().find(|n| bare(n) == bare(name));
-    let snake = || did_you_mean(&snake_case(name), names());
-    exact.or_else(plain).map(|n| format!("did you mean `{n}`?")).or_else(near).or_else(snake)
-}
-
-fn snake_case(name: &str) -> String {
-    let mut out = String::new();
-    let mut before = '_';
-    for c in name.chars() {
-        if c.is_uppercase() && before.is_lowercase() {
-            out.push('_');
-        }
-        out.extend(c.to_lowercase());
-        before = c;
-    }
-    out
+    let clause = || habits::clause(name).map(|clause| format!("in a `train` block: `{clause}`"));
+    did_you_mean_name(name, entries.iter().map(|e| e.name.as_str())).or_else(clause)
 }
 
 fn primitive(documentation: &check::Documentation) -> Entry {
@@ -234,11 +231,10 @@ mod tests {
 
     #[test]
     fn names_of_other_frameworks_are_understood() {
-        for (name, meant) in
-            [("Dense", "dense"), ("Conv2D", "conv2d"), ("LayerNorm", "layer_norm"), ("sofmax", "softmax")]
-        {
+        for (name, meant) in [("Dense", "dense"), ("MaxPooling2D", "max_pool2d"), ("sofmax", "softmax")] {
             assert_eq!(suggest(name), Some(format!("did you mean `{meant}`?")), "{name}");
         }
+        assert!(suggest("early_stopping").is_some_and(|hint| hint.contains("stop after")));
         assert_eq!(suggest("zzzzzzzz"), None);
     }
 }

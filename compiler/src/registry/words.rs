@@ -12,6 +12,12 @@ pub fn entries() -> impl Iterator<Item = Entry> {
     })
 }
 
+/// The keys of a `train` block, `NAME = VALUE`: the closed set that the checker knows.
+pub fn train_keys() -> impl Iterator<Item = &'static str> {
+    let is_key = |form: &str, name: &str| form.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = "));
+    WORDS.iter().filter(move |(family, name, form, _)| *family == "train" && is_key(form, name)).map(|w| w.1)
+}
+
 const WORDS: &[Word] = &[
     // ---- items
     (
@@ -232,30 +238,34 @@ const WORDS: &[Word] = &[
     ),
     (
         "train",
-        "clip",
-        "clip gradients by value | norm | global norm NUMBER",
-        "Keeps gradients within a limit before the optimizer sees them: each element, the norm of each weight's gradient, or the norm of \
-         all gradients of a step together (Pascanu et al. 2013).\n\n\
-         Example: `clip gradients by global norm 1.0`",
+        "accumulate",
+        "accumulate = 1",
+        "Moves the weights once every so many batches, by the gradient of all their rows together: a batch as many times as large, in the \
+         memory of one.\n\n\
+         Example: `accumulate = 4`",
     ),
     (
         "train",
-        "accumulate",
-        "accumulate = BATCHES",
-        "So many batches make one update, as one batch of all their rows would.\n\nExample: `accumulate = 4`",
+        "clip",
+        "clip gradients by value LIMIT, by norm LIMIT, by global norm LIMIT",
+        "Keeps gradients within a limit before the optimizer sees them: each element (`value`), the norm of each weight's gradient (`norm`), or \
+         the norm of all of them together (`global norm`; Pascanu et al. 2013). Several clips run in order.\n\n\
+         Example: `clip gradients by global norm 1.0`",
     ),
     (
         "train",
         "average",
         "average weights by SHARE",
-        "Keeps a moving average of every trained weight, which evaluations and the best weights have in their place; the share is the past's.\n\n\
+        "Keeps an average of each weight beside it, of which every update leaves this share (an exponential moving average). Validations, tests \
+         and the best weights use the average; the training goes on from the weights themselves.\n\n\
          Example: `average weights by 0.999`",
     ),
     (
         "train",
         "reduce",
-        "reduce rate by FACTOR after N epochs without better FIGURE with min_rate = NUMBER, cooldown = N",
-        "Multiplies the rates when a figure has not become better for so many epochs.\n\n\
+        "reduce rate by FACTOR after N epochs without better SPLIT.FIGURE with min_rate = RATE, cooldown = EPOCHS",
+        "Multiplies the optimizers' rates by the factor whenever a figure has not become better for N epochs. The rate doesn't fall below \
+         `min_rate`, and after a reduction `cooldown` epochs don't count.\n\n\
          Example: `reduce rate by 0.5 after 3 epochs without better validation.loss`",
     ),
     (
@@ -340,6 +350,14 @@ const WORDS: &[Word] = &[
         "sum NAME: TYPE = EXPRESSION",
         "This batch's part of a total; the parts are added up over the epoch.\n\n\
          Example: `metric rows(x: f32[n, 10]) better higher { sum count: f32[] = f32(n) value = count }`",
+    ),
+    (
+        "metric",
+        "collect",
+        "collect NAME: TYPE = EXPRESSION",
+        "This batch's rows of a tensor; at the end of the epoch, those of all batches in order. For figures that no sums can give, such as the \
+         area under a curve.\n\n\
+         Example: `metric middle(x: f32[n]) better lower { collect all: f32[n] = x value = sort(all)[0] }`",
     ),
     (
         "metric",

@@ -46,7 +46,8 @@ pub const TABLE: &[Builtin] = &[
                 Some(items) => {
                     let name = c.sources.text(span).to_owned();
                     let has = items.len();
-                    let message = format!("`{name}` needs one number for all axes, or {count}, but has {has}");
+                    let message =
+                        format!("`{name}` needs one number for all axes, or {count}, but has {has}");
                     c.fail(Code::WrongKind, span, message)
                 }
                 None => Ok(Value::list(vec![value; count])),
