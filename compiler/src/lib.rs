@@ -9,4 +9,5 @@ pub mod graph;
 pub mod passes;
 pub mod plan;
 pub mod registry;
+pub mod render;
 pub mod stages;

@@ -1,6 +1,7 @@
 //! From "pest stopped here" to a message in our words.
 
 use crate::codes;
+use crate::habits;
 use crate::parse::{Rule, SyntaxError, WeftParser};
 use crate::scan::{ITEM_WORDS, ItemRange, RESERVED, Scan, Token, TokenKind};
 use crate::span::Span;
@@ -47,16 +48,10 @@ pub fn unknown_item(word: &str, kind: TokenKind, span: Span) -> SyntaxError {
             hint: Some(format!("an item starts with one of {}", list_words(ITEM_WORDS))),
         };
     }
-    let hint = match nearest(word, ITEM_WORDS) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if matches!(
-            word,
-            "let" | "weight" | "state" | "assert" | "for" | "if" | "minimize" | "measure"
-        ) =>
-        {
-            format!("`{word}` stands in the body of an item")
-        }
-        None => format!("an item starts with one of {}", list_words(ITEM_WORDS)),
+    let hint = match (habits::item(word), nearest(word, ITEM_WORDS)) {
+        (Some(hint), _) => hint.to_owned(),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => format!("an item starts with one of {}", list_words(ITEM_WORDS)),
     };
     SyntaxError {
         code: codes::UNKNOWN_ITEM,
@@ -71,9 +66,38 @@ fn list_words(words: &[&str]) -> String {
     words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// `Net.fit(…)` where items stand.
+pub fn called_item(word: &str, span: Span) -> SyntaxError {
+    SyntaxError {
+        code: codes::UNKNOWN_ITEM,
+        message: format!("nothing is done with `{word}` here: a spec declares what there is"),
+        span,
+        related: None,
+        hint: Some("a training is the item `train { on DATA as { FIELD } … }`; `weft train` runs it".into()),
+    }
+}
+
+/// An item in the body of another: its error and its name.
+pub fn nested_item(scan: &Scan, item: &ItemRange, at: usize) -> Option<(SyntaxError, String)> {
+    let (first, _) = scan.pieces_at(item, at).next()?;
+    let (token, name) = (scan.tokens.get(first)?, scan.tokens.get(first + 1)?);
+    let word = scan.word(token);
+    if first <= item.first || word == "setting" || !scan.starts_item(first) {
+        return None;
+    }
+    let error = SyntaxError {
+        code: codes::UNEXPECTED,
+        message: format!("`{word}` cannot stand inside another item"),
+        span: scan.span(token.start, token.end),
+        related: None,
+        hint: Some("write it before or after this one: the order of items means nothing".into()),
+    };
+    Some((error, scan.word(name).to_owned()))
+}
+
 /// The candidate nearest to a misspelt word, when one is near enough.
 pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let limit = 1 + word.len() / 4;
+    let limit = (word.len() / 3).max(1);
     candidates
         .iter()
         .map(|candidate| (distance(word, candidate), *candidate))
@@ -107,18 +131,24 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// pest rejected an item at the byte `at`.
 pub fn rejected(scan: &Scan, item: &ItemRange, at: usize, variant: &ErrorVariant<Rule>) -> SyntaxError {
-    let index = scan.tokens.partition_point(|token| token.start < at).min(item.last);
+    let index = scan.tokens.partition_point(|token| token.end <= at).min(item.last);
     let next = scan.tokens.get(index).filter(|_| index < item.last);
     let previous = index.checked_sub(1).and_then(|i| scan.tokens.get(i));
+    let piece = scan.pieces_at(item, at).next();
     let expected: &[Rule] = match variant {
         ErrorVariant::ParsingError { positives, .. } => positives,
         ErrorVariant::CustomError { .. } => &[],
     };
-    Rejection { scan, next, previous, expected }.explain()
+    Rejection { scan, item, index, piece, next, previous, expected }.explain()
 }
 
 struct Rejection<'a> {
     scan: &'a Scan,
+    item: &'a ItemRange,
+    /// The token that pest stopped at.
+    index: usize,
+    /// The tokens of the statement around it; `None` in the item's head.
+    piece: Option<(usize, usize)>,
     next: Option<&'a Token>,
     previous: Option<&'a Token>,
     expected: &'a [Rule],
@@ -128,14 +158,18 @@ impl Rejection<'_> {
     fn explain(&self) -> SyntaxError {
         let after = self.previous.map_or("", |token| self.scan.word(token));
         let found = self.next.map_or("", |token| self.scan.word(token));
+        if let Some(error) = self.elif(after, found) {
+            return error;
+        }
         let (code, message) = self.message(after, found);
-        let hint = self.hint(after, found);
-        SyntaxError { code, message, span: self.place(), related: None, hint }
+        let hint = self.hint(code, after, found).or_else(|| self.form());
+        SyntaxError { code, message, span: self.place(code), related: None, hint }
     }
 
     /// What is there, or, when nothing fitting is there, the end of what came before.
-    fn place(&self) -> Span {
-        let closing = self.next.is_none_or(|next| next.first || next.kind == TokenKind::Close);
+    fn place(&self, code: &'static str) -> Span {
+        let named = code == codes::UNEXPECTED && self.next.is_some();
+        let closing = self.next.is_none_or(|next| next.first || next.kind == TokenKind::Close) && !named;
         match (self.previous, self.next) {
             (Some(previous), _) if closing => self.scan.span(previous.start, previous.end),
             (_, Some(next)) => self.scan.span(next.start, next.end),
@@ -193,6 +227,9 @@ impl Rejection<'_> {
         }
         let found = if found.is_empty() { "the end".to_owned() } else { format!("`{found}`") };
         match words.as_slice() {
+            [] if self.index == self.item.first + 2 && self.expects(Rule::open_paren) => {
+                (codes::EXPECTED, format!("expected `(` after `{after}`, but found {found}"))
+            }
             [] => (codes::UNEXPECTED, format!("unexpected {found}")),
             [words @ .., last] if words.len() < 4 => {
                 let mut list = words.join(", ");
@@ -206,7 +243,112 @@ impl Rejection<'_> {
         }
     }
 
-    fn hint(&self, after: &str, found: &str) -> Option<String> {
+    /// `elif` is two statements and a stray `else` to the grammar.
+    fn elif(&self, after: &str, found: &str) -> Option<SyntaxError> {
+        if (after, found) != ("}", "else") {
+            return None;
+        }
+        let open = self.previous.and_then(|close| close.mate)?;
+        let before = self.scan.tokens.get(..open)?;
+        let start = before.iter().rposition(|t| t.kind == TokenKind::Close && self.scan.word(t) == "}")?;
+        let token =
+            before.get(start + 1).filter(|t| ["elif", "elsif", "elseif"].contains(&self.scan.word(t)))?;
+        Some(SyntaxError {
+            code: codes::UNEXPECTED,
+            message: format!("`{}` goes on with no `if`", self.scan.word(token)),
+            span: self.scan.span(token.start, token.end),
+            related: None,
+            hint: Some("write `else if`".into()),
+        })
+    }
+
+    /// How the statement or the item is written, when its outline is what is wrong.
+    fn form(&self) -> Option<String> {
+        let first = self.piece.map_or(self.item.first, |(first, _)| first);
+        let word = self.scan.word(self.scan.tokens.get(first)?);
+        let form = habits::form(word)?;
+        // Inside brackets or after the `=` an expression is wrong.
+        let mut index = first;
+        while index < self.index {
+            let token = self.scan.tokens.get(index)?;
+            index = match (token.kind, token.mate) {
+                (TokenKind::Open, Some(mate)) if mate < self.index => mate + 1,
+                (TokenKind::Open, _) => return None,
+                _ if self.scan.word(token) == "=" => return None,
+                _ => index + 1,
+            };
+        }
+        Some(format!("it is written `{form}`"))
+    }
+
+    /// Is one of the tokens before, on the same line, this word?
+    fn line_has(&self, word: &str) -> bool {
+        let before = self.scan.tokens.get(..self.index).unwrap_or(&[]);
+        let mut line = before.iter().rev().take(1 + before.iter().rev().take_while(|t| !t.first).count());
+        line.any(|token| self.scan.word(token) == word)
+    }
+
+    /// What other languages write in this way.
+    fn habit(&self, code: &'static str, after: &str, found: &str) -> Option<String> {
+        let following = self.scan.tokens.get(self.index + 1);
+        let word = |token: Option<&Token>| token.is_some_and(|t| t.kind == TokenKind::Word);
+        let starts = self.piece.is_some_and(|(first, _)| self.index == first + 1);
+        let typed = self.index.checked_sub(2).is_some_and(|i| self.scan.is(i, ":"));
+        let adjacent = |a: Option<&Token>, b: Option<&Token>| a.zip(b).is_some_and(|(a, b)| a.end == b.start);
+        Some(match found {
+            "+=" | "-=" | "*=" | "/=" if word(self.previous) => {
+                let operator = found.trim_end_matches('=');
+                format!("write `{after} = {after} {operator} …`")
+            }
+            "=>" => "a nameless function is `fn(x) { … }`; a result's type follows `->`".into(),
+            ":" if self.line_has("lambda") => "a nameless function is `fn(x) { … }`".into(),
+            ":" if self.expects(Rule::result) || self.expects(Rule::arrow) => {
+                "a result's type follows `->`".into()
+            }
+            ":" if starts && word(self.previous) => format!("a value is given with `=`: `{after} = …`"),
+            ":" if self.expects(Rule::block) || self.expects(Rule::open_brace) => {
+                "a body stands in braces: `{ … }`".into()
+            }
+            "**" | "*" if matches!(after, "(" | ",") => {
+                "there are no `*args` and `**kwargs`: every parameter has its name".into()
+            }
+            "(" if typed => format!("the dims of a type stand in brackets: `{after}[n, 10]`"),
+            "-" if adjacent(self.previous, self.next)
+                && adjacent(self.next, following)
+                && word(following) =>
+            {
+                let following = following.map_or("", |t| self.scan.word(t));
+                format!("`-` is no part of a name: `{after}_{following}`")
+            }
+            "else" => "a choice is written `if c { a } else { b }`".into(),
+            "for" if self.line_has("minimize") => {
+                "`over` tells whose weights move: `minimize LOSS over MODEL using …`".into()
+            }
+            "for" | "while" if self.scan.is(self.item.first, "train") => {
+                "a training repeats by itself: `epochs = 10` says how often".into()
+            }
+            "," if self.previous.is_some_and(|t| t.kind == TokenKind::Number)
+                && following.is_some_and(|t| t.kind == TokenKind::Number) =>
+            {
+                let following = following.map_or("", |t| self.scan.word(t));
+                format!("digits are grouped with `_`: `{after}_{following}`")
+            }
+            _ if word(self.previous)
+                && word(self.next)
+                && self.expects(Rule::colon)
+                && ["int", "float", "bool", "text", "str", "list", "Tensor"].contains(&after) =>
+            {
+                format!("the type follows the name: `{found}: {after}`")
+            }
+            _ if code == codes::BAD_NUMBER => "numbers look like 64, 1_000, 0.5, 1e-3".into(),
+            _ => return None,
+        })
+    }
+
+    fn hint(&self, code: &'static str, after: &str, found: &str) -> Option<String> {
+        if let Some(hint) = self.habit(code, after, found) {
+            return Some(hint);
+        }
         let hint = match (after, found) {
             ("=", "=") => "equality is `==`",
             ("}", "|>") => "put the `if` in parentheses to go on with its value",

@@ -52,7 +52,10 @@ const ITEMS: &[(&[&str], &str)] = &[
     ),
     (&["weight", "state"], "weights and states are declared in the body of a `layer`"),
     (
-        &["minimize", "measure", "on", "batch", "epochs", "step", "keep", "stop", "freeze", "clip", "loss", "seed"],
+        &[
+            "minimize", "measure", "on", "batch", "epochs", "step", "keep", "stop", "freeze", "clip", "loss",
+            "seed",
+        ],
         "this stands in a `train { … }` block",
     ),
     (&["dataset", "dataloader", "loader"], "a data set is `data NAME = SOURCE(\"FOLDER\") { … }`"),

@@ -8,11 +8,13 @@ mod build;
 pub mod codes;
 mod explain;
 pub mod format;
+mod habits;
 pub mod parse;
 mod scan;
 pub mod span;
+pub mod visit;
 
 pub use codes::CODES;
-pub use format::format;
+pub use format::{format, quote};
 pub use parse::{Parsed, SyntaxError, parse};
 pub use span::{FileId, Span};

@@ -135,7 +135,11 @@ impl Recovery<'_> {
         if let Some(name) = self.scan.tokens.get(item.first + 1).filter(|t| t.kind == TokenKind::Word) {
             self.lost.push(self.scan.word(name).to_owned());
         }
-        self.errors.push(explain::unknown_item(self.scan.word(token), token.kind, span));
+        let word = self.scan.word(token);
+        self.errors.push(match self.scan.is(item.first + 1, ".") {
+            true => explain::called_item(word, span),
+            false => explain::unknown_item(word, token.kind, span),
+        });
     }
 
     /// Parses, cutting out what is wrong, until nothing is. `false`: an error is outside every statement.
@@ -164,9 +168,16 @@ impl Recovery<'_> {
                     InputLocation::Span((at, _)) => at,
                 };
             let at = self.scan.blame(at);
-            let known = cuts.iter().any(|cut| (cut.start..=cut.end).contains(&at));
-            if !known {
-                self.errors.push(explain::rejected(self.scan, item, at, &error.variant));
+            // What follows a broken statement on its line belongs to it.
+            let line = |from: usize| self.scan.text.get(from..at).is_some_and(|gap| !gap.contains('\n'));
+            let known = cuts.iter().any(|cut| (cut.start..=cut.end).contains(&at) || line(cut.end));
+            match explain::nested_item(self.scan, item, at) {
+                _ if known => {}
+                Some((error, name)) => {
+                    self.lost.push(name);
+                    self.errors.push(error);
+                }
+                None => self.errors.push(explain::rejected(self.scan, item, at, &error.variant)),
             }
             if !self.cut(item, at, start, text, &mut cuts) {
                 return false;

@@ -48,10 +48,29 @@ fn list(of: impl Strategy<Value = String>, least: usize) -> impl Strategy<Value 
     proptest::collection::vec(of, least..4).prop_map(|all| all.join(", "))
 }
 
+/// Operators in a row, with and without parentheses that change nothing.
+fn chain() -> impl Strategy<Value = String> {
+    let operand = prop_oneof![
+        3 => name(),
+        1 => name().prop_map(|a| format!("-{a}")),
+        1 => name().prop_map(|a| format!("(-{a})")),
+        1 => name().prop_map(|a| format!("f({a})")),
+        2 => (name(), name()).prop_map(|(a, b)| format!("({a} * {b})")),
+        1 => (name(), name()).prop_map(|(a, b)| format!("({a} // {b})")),
+        1 => (name(), name()).prop_map(|(a, b)| format!("(({a} |> {b}))")),
+    ];
+    let operator =
+        proptest::sample::select(&["+", "-", "*", "/", "%", "**", "@", "and", "or", "|>", "|> stem:"][..]);
+    (operand.clone(), proptest::collection::vec((operator, operand), 1..5)).prop_map(|(first, rest)| {
+        rest.into_iter().fold(first, |before, (operator, operand)| format!("{before} {operator} {operand}"))
+    })
+}
+
 /// The text of a random expression: every form, fully parenthesised or not at all.
 fn expr() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         4 => name(),
+        1 => chain(),
         1 => proptest::sample::select(&["1", "0.5", ".5", "1e-3", "1_000", "true", "none", "\"a \\\"b\\n{x}\"", "()", "[]"][..])
             .prop_map(str::to_owned)
     ];
@@ -66,6 +85,7 @@ fn expr() -> impl Strategy<Value = String> {
             (name(), proptest::sample::select(&["+", "*", "**", "and", "|>", "-"][..]), i())
                 .prop_map(|(a, o, b)| format!("{a} {o} {b}")),
             i().prop_map(|a| format!("-({a})")),
+            (i(), i(), i()).prop_map(|(a, b, c)| format!("({a}) |> fn(y) {{ {b} }} |> ({c})")),
             i().prop_map(|a| format!("not ({a})")),
             (i(), list(i(), 0), name(), i()).prop_map(|(f, a, n, v)| match a.is_empty() {
                 true => format!("({f})({n} = {v})"),
@@ -163,6 +183,18 @@ fn with_comments(text: &str, at: &[u8]) -> String {
     out
 }
 
+/// Begins lines where a writer may: before stages and after braces. The formatter keeps these.
+fn with_breaks(text: &str, at: &[u8]) -> String {
+    let (mut out, mut rest, mut turn) = (String::new(), text, at.iter().cycle());
+    while let Some(place) = rest.find(" |>").into_iter().chain(rest.find("{ ").map(|place| place + 1)).min() {
+        let (before, after) = rest.split_at(place);
+        out.push_str(before);
+        out.push_str(if turn.next().is_some_and(|turn| turn % 2 == 0) { "\n" } else { " " });
+        rest = &after[1..];
+    }
+    out + rest
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -192,6 +224,12 @@ proptest! {
     #[test]
     fn items_survive_formatting(items in proptest::collection::vec(item(), 1..4)) {
         check(&items.join("\n"));
+    }
+
+    #[test]
+    fn lines_of_the_writer_survive_formatting(items in proptest::collection::vec(item(), 1..3), at in proptest::collection::vec(0u8..5, 1..20)) {
+        let broken = check(&with_breaks(&items.join("\n"), &at));
+        check(&with_comments(&broken, &at));
     }
 
     #[test]
@@ -225,6 +263,29 @@ fn operators_bind_as_documented() {
         let of = |text: &str| shape(&format!("setting s = {text}"));
         assert_eq!(of(written), of(meant), "{written}");
         assert_ne!(of(written), of("a"));
+    }
+}
+
+#[test]
+fn the_writers_parentheses_between_operators_stay() {
+    for kept in [
+        "a + (b * c)",
+        "(a / b) * (c / d)",
+        "(a + b) + c",
+        "x ** -0.5",
+        "x ** (-y)",
+        "-(a * b)",
+        "not (a == b)",
+        "(a + b) |> relu",
+        "x |> fn(y) { y * 2 } |> stem: fn(y) { y } |> relu",
+        "{ loss = loss, weight }",
+    ] {
+        assert_eq!(check(&format!("setting s = {kept}")), format!("setting s = {kept}\n"));
+    }
+    for (written, meant) in
+        [("((a + b)) * c", "(a + b) * c"), ("(a)", "a"), ("f((a + b), (c))", "f(a + b, c)")]
+    {
+        assert_eq!(check(&format!("setting s = {written}")), format!("setting s = {meant}\n"));
     }
 }
 

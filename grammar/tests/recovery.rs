@@ -72,7 +72,7 @@ fn an_unclosed_brace_points_at_its_opening_and_spares_the_next_item() {
     let text = "fn f(x) {\n    if x {\n        x\n\nfn g(x) { x }\n";
     let parsed = parse(FileId(0), text);
     assert_eq!(names(&parsed), ["f", "g"]);
-    insta::assert_snapshot!(errors(text), @r#"5:1 E0004 "fn": unclosed `{` | 2:10: this `{` is never closed"#);
+    insta::assert_snapshot!(errors(text), @r#"5:1 E0004 "fn": unclosed `{` | 2:10: this `{` is never closed | hint: a `}` is missing before this"#);
 }
 
 #[test]

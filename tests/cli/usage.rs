@@ -1,6 +1,6 @@
 //! Help, wrong usage, and pipes that close.
 
-use crate::harness::{command, fine, weft};
+use crate::harness::{command, fine, folder, weft, write};
 use std::process::Stdio;
 
 const COMMANDS: [&str; 7] = ["check", "emit", "summary", "train", "eval", "predict", "bench"];
@@ -18,6 +18,9 @@ fn help_names_every_command_and_every_exit_code() {
     for flag in ["--data", "--seed", "--threads", "--epochs", "--batch", "--out", "--device"] {
         assert!(fine(&["train", "--help"]).out.contains(flag), "train has no {flag}");
     }
+    for name in ["fmt", "new", "completions"] {
+        assert!(help.contains(name), "`{name}` is not in:\n{help}");
+    }
     assert_eq!(fine(&["--version"]).out, format!("weft {}\n", env!("CARGO_PKG_VERSION")));
 }
 
@@ -32,6 +35,8 @@ fn wrong_usage_ends_with_2() {
         (&["check", spec, "--set", "units"], "expected NAME=VALUE"),
         (&["check", spec, "--set", "=3"], "expected NAME=VALUE"),
         (&["check", spec, "--deny", "errors"], "warnings"),
+        (&["fmt", "-", spec], "`-` stands alone"),
+        (&["completions", "tcsh"], "zsh"),
         (&["emit", spec], "--stage"),
         (&["emit", spec, "--stage", "lops"], "loops"),
         (&["emit", spec, "--stage", "typed", "--format", "svg"], "`typed` has no svg form"),
@@ -67,4 +72,18 @@ fn a_closed_pipe_is_quiet() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
         assert_eq!(output.status.code(), Some(0), "{args:?}");
     }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = fine(&["completions", shell]).out;
+        for part in ["weft", "train", "--epochs"].iter().take(if shell == "fish" { 2 } else { 3 }) {
+            assert!(script.contains(part), "`{part}` is not in the script for {shell}");
+        }
+    }
+    // Where there is a bash, it must be able to read its script.
+    let script = write(&folder("completions"), "weft.bash", fine(&["completions", "bash"]).out);
+    let Ok(bash) = std::process::Command::new("bash").args(["-n", &script]).output() else { return };
+    assert!(bash.status.success(), "{}", String::from_utf8_lossy(&bash.stderr));
 }

@@ -233,11 +233,9 @@ impl Checker<'_> {
                 return Err(Reported);
             }
             other => {
-                return self.fail(
-                    Code::WrongKind,
-                    span,
-                    format!("a tensor is needed here, not {}", other.kind()),
-                );
+                let hint = self.kind_hint("tensor", other);
+                let message = format!("a tensor is needed here, not {}", other.kind());
+                return Err(self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint)));
             }
         };
         let node = self.emit(op, &[], Some(scalar), span)?;

@@ -6,7 +6,7 @@ use super::scope::Scope;
 use super::shape::Signature;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Instance, Item, Lambda, Value};
 use super::{CallSite, Checker, MAX_CALLS, Reported, Result, builtins};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_argument};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, CallableKind, Expr, ExprKind, Param, TypeKind};
@@ -22,18 +22,20 @@ impl Checker<'_> {
         name: Option<&ast::Name>,
     ) -> Result {
         let function = self.expr(callee, scope);
+        // What stands on the next line is no argument when this cannot be called: its names may not even be bound yet.
+        let grown = self.grown(callee.span, span);
         let function = match function {
-            Ok(value)
-                if !matches!(value, Value::Function(_) | Value::Error) && self.grown(callee.span, span) =>
-            {
-                self.fail_hint(
+            Ok(value) if grown && !matches!(value, Value::Function(_) | Value::Error) => {
+                return self.fail_hint(
                     Code::NotCallable,
                     span,
                     format!("{} is applied to what stands on the next line", value.kind()),
                     "white space means nothing: end the statement before a `(` with `;`",
-                )
+                );
             }
-            Ok(value) => self.function(&value, callee.span),
+            Ok(value @ (Value::Function(_) | Value::Error)) => self.function(&value, callee.span),
+            Ok(value) => self.not_callable(callee, &value, scope),
+            Err(reported) if grown => return Err(reported),
             Err(reported) => Err(reported),
         };
         let empty = Vec::new();
@@ -57,10 +59,34 @@ impl Checker<'_> {
         self.apply(&function, values?, span, name)
     }
 
+    /// Says that this is no function, and when a local name hides one.
+    fn not_callable(&mut self, callee: &Expr, value: &Value, scope: &Scope) -> Result<Rc<Function>> {
+        let hidden = match &callee.kind {
+            ExprKind::Name(name) if self.is_known(name) => scope.find(name).map(|(_, bound)| (name, bound)),
+            _ => None,
+        };
+        let Some((name, bound)) = hidden else { return self.function(value, callee.span) };
+        let message = format!("{} cannot be applied", value.kind());
+        Err(self.report(
+            Diagnostic::error(Code::NotCallable, callee.span, message)
+                .related(bound, format!("this `{name}` hides the function of that name"))
+                .hint(format!("give this one another name, so that `{name}(…)` is the function")),
+        ))
+    }
+
     /// Does the call's `(` stand on a line below its callee?
     fn grown(&self, callee: Span, call: Span) -> bool {
         let between = Span { start: callee.end, ..call };
         self.sources.text(between).split('(').next().is_some_and(|gap| gap.contains('\n'))
+    }
+
+    /// Where a value was given: what a parameter of the library brought is best named at the user's own argument.
+    pub(crate) fn given_at(&self, expr: &Expr, scope: &Scope) -> Span {
+        let bound = match &expr.kind {
+            ExprKind::Name(name) if self.sources.is_std(expr.span.file) => scope.find(name).map(|(_, at)| at),
+            _ => None,
+        };
+        bound.filter(|at| !self.sources.is_std(at.file)).unwrap_or(expr.span)
     }
 
     /// Evaluates arguments. A bare name that is an option of its parameter's `choice` is that option.
@@ -78,14 +104,47 @@ impl Checker<'_> {
                 // In a map the first parameter is left out, so a positional argument may be for the next one.
                 None => params.iter().skip(place).take(2).collect(),
             };
+            if self.misplaced_option(argument, &candidates, params, scope).is_some() {
+                failed = true;
+                continue;
+            }
             match self.argument(&argument.value, &candidates, scope) {
                 Ok(value) => {
-                    values.push(Argument { name: argument.name.clone(), value, span: argument.value.span })
+                    let tensor = value.is_tensor();
+                    let span =
+                        if tensor { argument.value.span } else { self.given_at(&argument.value, scope) };
+                    values.push(Argument { name: argument.name.clone(), value, span })
                 }
                 Err(Reported) => failed = true,
             }
         }
         if failed { Err(Reported) } else { Ok(values) }
+    }
+
+    /// An option of a `choice` at the place of another parameter.
+    fn misplaced_option(
+        &mut self,
+        argument: &ast::Argument,
+        candidates: &[&Param],
+        params: &[Param],
+        scope: &Scope,
+    ) -> Option<Reported> {
+        let ExprKind::Name(name) = &argument.value.kind else { return None };
+        let offers = |p: &&Param| match p.ty.as_ref().map(|t| &t.kind) {
+            Some(TypeKind::Choice(options)) => options.iter().any(|o| o.text == *name),
+            _ => false,
+        };
+        let owner = params.iter().find(offers)?;
+        if candidates.iter().any(offers)
+            || scope.find(name).is_some()
+            || self.global(scope.home(), name, argument.value.span).is_some()
+        {
+            return None;
+        }
+        let owner = &owner.name.text;
+        let message = format!("`{name}` is an option of `{owner}`, not a value of its own");
+        let hint = format!("write `{owner} = {name}`");
+        Some(self.report(Diagnostic::error(Code::WrongKind, argument.value.span, message).hint(hint)))
     }
 
     fn argument(&mut self, expr: &Expr, candidates: &[&Param], scope: &Scope) -> Result {
@@ -170,12 +229,11 @@ impl Checker<'_> {
                 _ => arguments,
             };
             if waits(&callable.params, &arguments) {
-                return Ok(with(Given::Waiting(Rc::new(self.named(
-                    &callable.params,
-                    arguments,
-                    item.name(),
-                )?))));
+                let kept = self.named(&callable.params, arguments, item.name())?;
+                self.note_call(item.name(), &callable.params, &kept, true, span);
+                return Ok(with(Given::Waiting(Rc::new(kept))));
             }
+            self.note_call(item.name(), &callable.params, &arguments, false, span);
             let instance = function.instance.clone();
             return self.run_item(function, item, None, instance, arguments, span);
         }
@@ -219,13 +277,15 @@ impl Checker<'_> {
     ) -> Result<Vec<Bound>> {
         let (scope, callee) = (&Scope::of_file(item.home), item.name());
         let params = &item.callable.params;
+        self.note_call(callee, params, &arguments, false, span);
         let slots = self.slots(params, arguments, callee)?;
+        self.need_all(params, &slots, callee, span)?;
         // Any number of an optimizer may follow a schedule.
         let schedules = item.callable.kind == CallableKind::Optimizer;
         let mut bound = Vec::new();
         let mut failed = false;
         for (param, slot) in params.iter().zip(slots) {
-            let result = self.plain(param, slot, callee, span, scope, schedules);
+            let result = self.plain(param, slot, callee, scope, schedules);
             match &result {
                 Ok(b) => scope.bind(&param.name.text, b.value.clone(), b.span),
                 Err(Reported) => scope.bind(&param.name.text, Value::Error, param.name.span),
@@ -243,11 +303,10 @@ impl Checker<'_> {
         param: &Param,
         slot: Option<Argument>,
         callee: &str,
-        span: Span,
         scope: &Scope,
         schedules: bool,
     ) -> Result<Bound> {
-        let (value, at, default) = self.given_or_default(param, slot, callee, span, scope)?;
+        let (value, at, default) = self.given_or_default(param, slot, scope)?;
         let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
         if optional && matches!(value, Value::None) {
             return Ok(Bound { value, span: at, default });
@@ -286,20 +345,13 @@ impl Checker<'_> {
         &mut self,
         param: &Param,
         slot: Option<Argument>,
-        callee: &str,
-        span: Span,
         scope: &Scope,
     ) -> Result<(Value, Span, bool)> {
         match (slot, &param.default) {
             (Some(argument), _) => Ok((self.readable(argument.value, argument.span)?, argument.span, false)),
             (None, Some(default)) => Ok((self.argument(default, &[param], scope)?, default.span, true)),
-            (None, None) => {
-                let message = format!("`{callee}` needs `{}`", param.name.text);
-                Err(self.report(
-                    Diagnostic::error(Code::MissingArgument, span, message)
-                        .related(param.span, "declared here"),
-                ))
-            }
+            // It was reported with the others that are missing.
+            (None, None) => Err(Reported),
         }
     }
 
@@ -334,7 +386,7 @@ impl Checker<'_> {
                     failed = true;
                 }
                 (None, Some(name)) => {
-                    let hint = did_you_mean(&name.text, params.iter().map(|p| p.name.text.as_str()));
+                    let hint = did_you_mean_argument(&name.text, params.iter().map(|p| p.name.text.as_str()));
                     let message = format!("`{callee}` has no parameter `{}`", name.text);
                     self.report(Diagnostic::error(Code::UnknownArgument, name.span, message).hint_if(hint));
                     failed = true;
@@ -354,6 +406,34 @@ impl Checker<'_> {
             }
         }
         if failed { Err(Reported) } else { Ok(slots) }
+    }
+
+    /// Says what was not given, in one message.
+    fn need_all(
+        &mut self,
+        params: &[Param],
+        slots: &[Option<Argument>],
+        callee: &str,
+        span: Span,
+    ) -> Result<()> {
+        let missing: Vec<&Param> = params
+            .iter()
+            .zip(slots)
+            .filter_map(|(param, slot)| (slot.is_none() && param.default.is_none()).then_some(param))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = missing.iter().map(|p| format!("`{}`", p.name.text)).collect();
+        let mut diagnostic = Diagnostic::error(
+            Code::MissingArgument,
+            span,
+            format!("`{callee}` needs {}", names.join(" and ")),
+        );
+        for param in missing {
+            diagnostic = diagnostic.related(param.span, "declared here");
+        }
+        Err(self.report(diagnostic))
     }
 
     /// The arguments of a waiting `fn`: positional ones belong to the parameters after the first.
@@ -397,9 +477,10 @@ impl Checker<'_> {
         signature: &mut Signature,
     ) -> Result<Vec<Value>> {
         let slots = self.slots(params, arguments, callee)?;
+        self.need_all(params, &slots, callee, span)?;
         let mut bound: Vec<Result<(Value, Span)>> = Vec::new();
         for (param, slot) in params.iter().zip(slots) {
-            let result = self.bind_one(param, slot, callee, span, scope, signature);
+            let result = self.bind_one(param, slot, callee, scope, signature);
             let value = match &result {
                 Ok((value, _)) => value.clone(),
                 Err(Reported) => Value::Error,
@@ -424,11 +505,10 @@ impl Checker<'_> {
         param: &Param,
         slot: Option<Argument>,
         callee: &str,
-        span: Span,
         scope: &Scope,
         signature: &mut Signature,
     ) -> Result<(Value, Span)> {
-        let (value, at, default) = self.given_or_default(param, slot, callee, span, scope)?;
+        let (value, at, default) = self.given_or_default(param, slot, scope)?;
         if default && matches!(value, Value::None) {
             return Ok((value, at));
         }

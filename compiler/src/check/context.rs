@@ -1,6 +1,7 @@
 //! The graph that is being built, and what belongs to it alone: inputs, the variables it reads, the new values they get.
 
 use super::value::Tensor;
+use crate::graph::dim::Atom;
 use crate::graph::{Builder, DType, Dim, Entry, NodeId, Op, Symbol, TensorType};
 use std::collections::{BTreeMap, HashMap};
 use weft_grammar::Span;
@@ -125,8 +126,22 @@ impl Context {
         match difference.as_constant() {
             Some(0) => Decision::Equal,
             Some(_) => Decision::Differ,
+            None if self.never_zero(&difference) => Decision::Differ,
             None => Decision::Unknown,
         }
+    }
+
+    /// Symbols are 1 or more, so that a sum whose terms have one sign is never 0. And a batch has as many rows as are left, so its
+    /// number of rows is never a number that the spec states.
+    fn never_zero(&self, difference: &Dim) -> bool {
+        let symbols = |monomial: &[Atom]| monomial.iter().all(|atom| matches!(atom, Atom::Symbol(_)));
+        let batch = |monomial: &[Atom]| match monomial {
+            [] => true,
+            [Atom::Symbol(name)] => self.builder.graph.bounds.iter().any(|(bounded, _)| bounded == name),
+            _ => false,
+        };
+        let one_sign = |sign: i64| difference.terms().all(|(m, c)| symbols(m) && c.signum() == sign);
+        one_sign(1) || one_sign(-1) || difference.terms().all(|(monomial, _)| batch(monomial))
     }
 
     /// The dim under the facts: each symbol that is a multiple of `k` is written as `k * …`.

@@ -89,6 +89,13 @@ pub struct Row {
     raw: Vec<Field>,
 }
 
+impl Row {
+    /// Has the row, after the body, a field of this name?
+    pub fn has(&self, name: &str) -> bool {
+        self.graph.outputs.iter().any(|(field, _)| field == name)
+    }
+}
+
 impl Checker<'_> {
     pub(crate) fn data_items(&mut self, home: usize) {
         let items = self.items(home, |item| match item {

@@ -187,7 +187,9 @@ impl Checker<'_> {
                 "`where(c, a, b)` chooses element by element",
             ),
             other => {
-                self.fail(Code::WrongKind, expr.span, format!("a condition is a bool, not {}", other.kind()))
+                let hint = self.kind_hint("bool", &other);
+                let message = format!("a condition is a bool, not {}", other.kind());
+                Err(self.report(Diagnostic::error(Code::WrongKind, expr.span, message).hint_if(hint)))
             }
         }
     }
@@ -199,7 +201,10 @@ impl Checker<'_> {
         let Value::Function(function) = function else {
             let message = format!("after `|>` stands a map, but this is {}", function.kind());
             let called = matches!(map.kind, ExprKind::Call { .. });
-            let hint = called.then(|| "leave the first tensor out: the pipe passes it".to_owned());
+            let hint = match called {
+                true => Some("leave the first tensor out: the pipe passes it".to_owned()),
+                false => self.kind_hint("fn", &function).or(Some("a layer or a fn can stand here".into())),
+            };
             return Err(self.report(Diagnostic::error(Code::NotCallable, map.span, message).hint_if(hint)));
         };
         if let Some(ty) = self.show_type(&input) {
@@ -295,10 +300,24 @@ impl Checker<'_> {
             StatementKind::Assign { target, value } => {
                 let new = self.expr(value, scope);
                 let failed = new.is_err();
-                if !scope.assign(&target.text, new.unwrap_or(Value::Error), target.span) {
+                if self.frame().is_some_and(|frame| frame.states.contains_key(&target.text)) {
+                    return self.fail_hint(
+                        Code::BadUpdate,
+                        target.span,
+                        format!("`{}` changes by `<-`; `=` would only name another value", target.text),
+                        format!("write `{} <- …`", target.text),
+                    );
+                }
+                let new = new.unwrap_or(Value::Error);
+                if !scope.assign(&target.text, new.clone(), target.span) {
+                    // Its uses are no further mistakes.
+                    scope.bind(&target.text, new, target.span);
                     let names = scope.names();
                     let hint = crate::diagnostics::nearest(&target.text, names.iter().map(|n| n.as_ref()));
                     let hint = match hint {
+                        _ if self.is_setting(scope.home(), &target.text) => {
+                            "a setting has one value everywhere; `let` binds another name".to_owned()
+                        }
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("write `let {} = …` to make it", target.text),
                     };
@@ -611,12 +630,17 @@ impl Checker<'_> {
         match value {
             Value::Int(i) => Ok(*i),
             Value::Error => Err(Reported),
-            Value::Dim(d) => self.fail(
+            Value::Dim(d) => self.fail_hint(
                 Code::NotCompileTime,
                 span,
                 format!("`{d}` is known only when it runs; a constant is needed"),
+                "operations on tensors work on all of their elements at once, without a loop",
             ),
-            other => self.fail(Code::WrongKind, span, format!("an int is needed here, not {}", other.kind())),
+            other => {
+                let hint = self.kind_hint("int", other);
+                let message = format!("an int is needed here, not {}", other.kind());
+                Err(self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint)))
+            }
         }
     }
 

@@ -59,6 +59,11 @@ impl Frame {
             flat: false,
         }
     }
+
+    /// Is it the body of a `train` block itself?
+    pub fn is_train(&self) -> bool {
+        &*self.name == "train"
+    }
 }
 
 impl Checker<'_> {
@@ -192,6 +197,19 @@ impl Checker<'_> {
 
     // ---- weights and states
 
+    /// Says that a weight or state has no instance to belong to. Of a library's layer its use is the mistake, whatever it declares.
+    fn homeless(&mut self, what: &str, name: &ast::Name, why: &str) -> Result<()> {
+        let message = match self.user_span(name.span) == name.span {
+            true => format!("`{what} {}` cannot be made in {why}", name.text),
+            false => format!("a layer with weights cannot be made in {why}"),
+        };
+        let hint = match why.strip_prefix("the fn ") {
+            Some(_) => "make it a `layer`, or take the layer as a parameter",
+            None => "make it in the body of a `model` or a `layer`, and use that here",
+        };
+        self.fail_hint(Code::WeightInFn, name.span, message, hint)
+    }
+
     /// `weight name: type = value with attributes`
     pub(crate) fn weight(
         &mut self,
@@ -202,13 +220,7 @@ impl Checker<'_> {
         scope: &Scope,
     ) -> Result<()> {
         if let Some(why) = self.weightless() {
-            let message = format!("`weight {}` cannot be made in {why}", name.text);
-            return self.fail_hint(
-                Code::WeightInFn,
-                name.span,
-                message,
-                "make it a `layer`, or take the layer as a parameter",
-            );
+            return self.homeless("weight", name, &why);
         }
         let attributes = self.attributes(attributes, scope)?;
         let path = self.claim(&name.text).to_string();
@@ -241,8 +253,7 @@ impl Checker<'_> {
         if slots.is_none()
             && let Some(why) = self.weightless()
         {
-            let message = format!("`state {}` cannot be made in {why}", name.text);
-            return self.fail_hint(Code::WeightInFn, name.span, message, "make it a `layer`");
+            return self.homeless("state", name, &why);
         }
         let ty = match ty {
             Some(ty) => Some(self.constant_type(ty, scope, &name.text)?),
@@ -445,7 +456,7 @@ impl Checker<'_> {
                 Err(Some(message)) => checker.fail(
                     Code::ResultMismatch,
                     value.span,
-                    format!("the first value must be {ty}; {message}"),
+                    format!("the first value must be {ty}, like what is declared; {message}"),
                 ),
             }
         })

@@ -177,10 +177,11 @@ impl Checker<'_> {
             }
         }
         if weights.is_empty() {
-            return self.fail(
+            return self.fail_hint(
                 Code::NothingToTrain,
                 loss.span,
                 "this loss depends on no weight that may move",
+                "a loss compares what a model gives, as `Net(image)`, with what it should give; `freeze` and `over` hold weights",
             );
         }
         Ok(weights)

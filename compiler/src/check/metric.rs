@@ -136,6 +136,7 @@ impl Checker<'_> {
                 }
             },
         };
+        self.note_call(callee, &metric.params, &arguments, false, span);
         self.calls.push(CallSite { span, name: Rc::from(callee) });
         let inner = Scope::of_file(home);
         let result =

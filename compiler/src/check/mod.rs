@@ -60,6 +60,8 @@ mod call;
 mod context;
 mod data;
 mod expr;
+pub mod filled;
+mod hints;
 mod layer;
 mod loss;
 mod metric;
@@ -82,7 +84,7 @@ mod tests;
 
 pub use builtins::{Documentation, documentation};
 pub use data::{SourceDocumentation, sources};
-pub use std::library;
+pub use std::{declared, library};
 pub use typed::TypedSpec;
 
 use crate::diagnostics::{Code, Diagnostic, Severity, Sources};
@@ -133,6 +135,19 @@ pub fn check(
     let mut checker = Checker::new(loader, options);
     checker.spec(main);
     checker.finish(main)
+}
+
+/// [`check`], and how each call of the user's own files bound its parameters.
+pub fn check_noting_calls(
+    main: &str,
+    loader: &mut dyn FnMut(&str) -> ::std::result::Result<String, String>,
+    options: &Options,
+) -> (Checked, filled::Calls) {
+    let mut checker = Checker::new(loader, options);
+    checker.calls_noted = Some(filled::Calls::new());
+    checker.spec(main);
+    let calls = checker.calls_noted.take().unwrap_or_default();
+    (checker.finish(main), calls)
 }
 
 /// An error was reported; whoever gets this stays silent.
@@ -197,6 +212,8 @@ pub(crate) struct Checker<'a> {
     graphs: u32,
     frames: Vec<layer::Frame>,
     calls: Vec<CallSite>,
+    /// How calls bind their parameters, where somebody wants to know.
+    calls_noted: Option<filled::Calls>,
     depth: usize,
     fuel: u64,
     variables: Vec<Declared>,
@@ -233,6 +250,7 @@ impl<'a> Checker<'a> {
             graphs: 2,
             frames: Vec::new(),
             calls: Vec::new(),
+            calls_noted: None,
             depth: 0,
             fuel: 0,
             variables: Vec::new(),

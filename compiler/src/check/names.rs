@@ -5,7 +5,7 @@
 
 use super::scope::Scope;
 use super::value::{Function, FunctionKind, Given, Instance, Item, Value};
-use super::{Checker, Result, builtins, std};
+use super::{Checker, Reported, Result, builtins, std};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_name};
 use ::std::collections::HashMap;
 use ::std::rc::Rc;
@@ -18,6 +18,8 @@ pub struct Home {
     pub file: FileId,
     pub name: String,
     names: HashMap<String, Entry>,
+    /// A file that it uses could not be had, so that a name unknown here may be one of that file's.
+    lenient: bool,
     /// Every item, in order, for the passes over models, data and trainings.
     pub items: Vec<(ItemRef, Span, Option<String>)>,
 }
@@ -76,7 +78,13 @@ impl Checker<'_> {
             self.report(error.into());
         }
         let place = self.homes.len();
-        self.homes.push(Home { file, name: name.to_owned(), names: HashMap::new(), items: Vec::new() });
+        self.homes.push(Home {
+            file,
+            name: name.to_owned(),
+            names: HashMap::new(),
+            lenient: false,
+            items: Vec::new(),
+        });
         if let Some(edition) = &parsed.file.edition
             && edition.text != "2026"
         {
@@ -138,12 +146,14 @@ impl Checker<'_> {
         let Some(target) = self.homes.get_mut(home) else { return };
         match target.names.get(&name.text) {
             Some(earlier) => {
-                let earlier = earlier.span;
+                let (earlier, used) = (earlier.span, entry.home != home);
                 let message = format!("`{}` is declared twice", name.text);
+                let hint = used.then(|| format!("use it under another name: `{{ {} as … }}`", name.text));
                 self.report(
                     Diagnostic::error(Code::Duplicate, name.span, message)
                         .label("again here")
-                        .related(earlier, "first here"),
+                        .related(earlier, "first here")
+                        .hint_if(hint),
                 );
             }
             None => {
@@ -186,6 +196,12 @@ impl Checker<'_> {
                 Err(error) => {
                     let message = format!("`{}` cannot be read: {error}", path.value);
                     self.report(Diagnostic::error(Code::BadUse, path.span, message));
+                    match names {
+                        Some(names) => {
+                            names.into_iter().for_each(|(name, alias)| self.lose(home, alias.unwrap_or(name)))
+                        }
+                        None => self.homes.get_mut(home).into_iter().for_each(|home| home.lenient = true),
+                    }
                     return;
                 }
             },
@@ -213,10 +229,19 @@ impl Checker<'_> {
                             let message = format!("`{}` has no item `{}`", path.value, name.text);
                             let hint = did_you_mean(&name.text, available.iter().map(|(n, _)| n.as_str()));
                             self.report(Diagnostic::error(Code::BadUse, name.span, message).hint_if(hint));
+                            self.lose(home, alias.unwrap_or(name));
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// A name of something that cannot be had: its uses are no further mistakes.
+    fn lose(&mut self, home: usize, name: ast::Name) {
+        let entry = Entry { item: ItemRef::Lost, home, span: name.span };
+        if let Some(home) = self.homes.get_mut(home) {
+            home.names.entry(name.text).or_insert(entry);
         }
     }
 
@@ -301,13 +326,32 @@ impl Checker<'_> {
             Some(Err(reported)) => Err(reported),
             None => {
                 let names = self.visible(scope);
-                let hint = did_you_mean_name(name, names.iter().map(|n| n.as_ref()));
-                Err(self.report(
-                    Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
-                        .hint_if(hint),
-                ))
+                Err(self.unknown_name(name, span, scope.home(), &names))
             }
         }
+    }
+
+    /// Says that nothing is called so, and what was probably meant.
+    pub(crate) fn unknown_name(
+        &mut self,
+        name: &str,
+        span: Span,
+        home: usize,
+        names: &[Rc<str>],
+    ) -> Reported {
+        if self.homes.get(home).is_some_and(|h| h.lenient) {
+            return Reported;
+        }
+        let divides = self.sources.line_before(span).trim_end().ends_with("//");
+        let comment = "`//` after a value divides; a comment of one word stands on a line of its own";
+        let hint = divides
+            .then(|| comment.to_owned())
+            .or_else(|| self.field_hint(name))
+            .or_else(|| did_you_mean_name(name, names.iter().map(|n| n.as_ref())));
+        self.report(
+            Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
+                .hint_if(hint),
+        )
     }
 
     /// A value that may be read here: errors stay silent, tensors must be of this graph.
@@ -324,7 +368,12 @@ impl Checker<'_> {
                 None => self.fail(
                     Code::ForeignTensor,
                     span,
-                    "this tensor is computed by another entry, so it cannot be read here",
+                    match &*self.context.builder.graph.name {
+                        "init" => {
+                            "a first value is computed before there is a batch, so it cannot read this tensor"
+                        }
+                        _ => "this tensor is computed by another entry, so it cannot be read here",
+                    },
                 ),
             },
             value => Ok(value),

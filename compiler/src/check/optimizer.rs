@@ -303,7 +303,8 @@ impl Checker<'_> {
         let values = [self.tensor(node), self.tensor(gradient), step.clone()];
         if inputs.len() > values.len() {
             let message = "an optimizer takes the weight, its gradient and the step";
-            return self.fail(Code::BadOptimizer, item.callable.name.span, message);
+            let hint = format!("write `{0} <- {0} - …`", weight.name.text);
+            return self.fail_hint(Code::BadOptimizer, item.callable.name.span, message, hint);
         }
         for (param, value) in inputs.iter().zip(values) {
             scope.bind(&param.name.text, value, optimizer.span);

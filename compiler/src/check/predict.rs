@@ -74,25 +74,34 @@ impl Checker<'_> {
                 let message = format!("`{}` gives a record, but this is {}", predict.name.text, value.kind());
                 return self.fail(Code::ResultMismatch, at, message);
             };
+            let undeclared: Vec<&str> = fields
+                .iter()
+                .map(|(field, _)| field.as_ref())
+                .filter(|field| !names.iter().any(|n| n.text == **field))
+                .collect();
+            let mut misspelt: Vec<&str> = Vec::new();
             for name in names {
-                if !fields.iter().any(|(f, _)| **f == *name.text) {
-                    let hint = did_you_mean(&name.text, fields.iter().map(|(f, _)| f.as_ref()));
-                    let message = format!("the result has no field `{}`", name.text);
-                    self.report(
-                        Diagnostic::error(Code::ResultMismatch, name.span, message)
-                            .related(at, "the result")
-                            .hint_if(hint),
-                    );
+                if fields.iter().any(|(f, _)| **f == *name.text) {
+                    continue;
                 }
+                let near = crate::diagnostics::nearest(&name.text, undeclared.iter().copied());
+                misspelt.extend(near);
+                let message = match near {
+                    Some(field) => format!("the result has `{field}` where `{}` is declared", name.text),
+                    None => format!("the result has no field `{}`", name.text),
+                };
+                self.report(
+                    Diagnostic::error(Code::ResultMismatch, name.span, message)
+                        .label("declared here")
+                        .related(at, "the result"),
+                );
             }
-            for (field, _) in fields.iter() {
-                if !names.iter().any(|n| *n.text == **field) {
-                    let message = format!("the field `{field}` is not declared");
-                    self.report(
-                        Diagnostic::error(Code::ResultMismatch, at, message)
-                            .related(predict.name.span, "the fields are declared here"),
-                    );
-                }
+            for field in undeclared.into_iter().filter(|field| !misspelt.contains(field)) {
+                let message = format!("the field `{field}` is not declared");
+                self.report(
+                    Diagnostic::error(Code::ResultMismatch, at, message)
+                        .related(predict.name.span, "the fields are declared here"),
+                );
             }
         }
         self.outputs(&value, at, "output")
@@ -105,6 +114,26 @@ impl Checker<'_> {
             _ => None,
         }) {
             let _ = self.load_item(home, &load);
+        }
+    }
+
+    /// Each rule leads to weights that the model has.
+    fn rule_targets(&mut self, load: &ast::Load, model: &str) {
+        if self.error_count() > 0 {
+            return;
+        }
+        let prefix = format!("{model}.");
+        let paths = self.variables.iter().map(|v| v.variable.path.as_str());
+        let paths: Vec<String> = paths.filter_map(|p| p.strip_prefix(&prefix)).map(str::to_owned).collect();
+        for rule in &load.rules {
+            let target = rule.to.value.as_str();
+            if paths.iter().any(|path| covers(target, path) || covers(target, &format!("{prefix}{path}"))) {
+                continue;
+            }
+            let message = format!("`{model}` has no weight `{target}`");
+            let hint = did_you_mean(target, paths.iter().map(String::as_str))
+                .unwrap_or_else(|| "`weft summary` lists every weight's path".to_owned());
+            self.report(Diagnostic::error(Code::BadLoad, rule.to.span, message).hint(hint));
         }
     }
 
@@ -144,6 +173,7 @@ impl Checker<'_> {
                 }
             }
         }
+        self.rule_targets(load, &path);
         let rule = |rule: &ast::LoadRule| LoadRule {
             from: rule.from.value.clone(),
             to: rule.to.value.clone(),
@@ -153,6 +183,16 @@ impl Checker<'_> {
         self.module.loads.push(Load { target: path, file: load.file.value.clone(), rules });
         Ok(())
     }
+}
+
+/// Could a target with captures be this path? A capture is one step of a path, or part of one.
+fn covers(target: &str, path: &str) -> bool {
+    let Some((literal, rest)) = target.split_once('{') else { return target == path };
+    let (Some(path), Some((_, rest))) = (path.strip_prefix(literal), rest.split_once('}')) else {
+        return false;
+    };
+    let step = path.find('.').unwrap_or(path.len());
+    (1..=step).any(|end| path.get(end..).is_some_and(|tail| covers(rest, tail)))
 }
 
 /// The names in braces.

@@ -1,6 +1,7 @@
 //! Types are patterns: matched against a value, they bind named dims and compare the rest.
 
 use super::context::Decision;
+use super::hints::cast_hint;
 use super::scope::Scope;
 use super::value::{Tensor, Value};
 use super::{Checker, Reported, Result};
@@ -61,6 +62,12 @@ impl Checker<'_> {
     /// A value where a dim must stand.
     pub(crate) fn value_dim(&mut self, value: &Value, span: Span) -> Result<Dim> {
         match value {
+            Value::Int(-1) => self.fail_hint(
+                Code::InexactDim,
+                span,
+                "a dim cannot be -1",
+                "no dim is guessed here: name the unknown one, as `n`, or write it out; `flatten(x)` joins all axes but the first",
+            ),
             Value::Int(i) if *i < 0 => self.fail(Code::InexactDim, span, format!("a dim cannot be {i}")),
             Value::Int(_) | Value::Dim(_) => value.as_dim().ok_or(Reported),
             Value::Float(f) => self.fail_hint(
@@ -86,6 +93,10 @@ impl Checker<'_> {
         if self.is_setting(scope.home(), name) {
             let value = self.name(name, span, scope)?;
             return Ok(value.as_dim().map(|d| (d, span)));
+        }
+        if name == "None" {
+            let hint = "give the unknown size a name of its own: `n`";
+            return self.fail_hint(Code::UnknownDim, span, "`None` is no dim", hint);
         }
         Ok(None)
     }
@@ -338,15 +349,18 @@ impl Checker<'_> {
             }
             other => {
                 let message = format!("{what} is a tensor, not {}", other.kind());
+                let hint = self.kind_hint("tensor", &other);
                 return Err(self.report(
-                    Diagnostic::error(Code::WrongKind, span, message).related(ty.span, "declared here"),
+                    Diagnostic::error(Code::WrongKind, span, message)
+                        .related(ty.span, "declared here")
+                        .hint_if(hint),
                 ));
             }
         };
         let actual = self.tensor_type(tensor);
         if !self.takes(dtype, actual.dtype)? {
             let message = format!("{what} is {}, but this is {actual}", dtype.text);
-            let hint = DType::from_name(&dtype.text).map(|d| format!("cast it: `{}(…)`", d.name()));
+            let hint = cast_hint(&dtype.text, &actual);
             return Err(self.report(
                 Diagnostic::error(Code::DTypeMismatch, span, message)
                     .label(format!("{actual}"))
@@ -457,8 +471,14 @@ impl Checker<'_> {
             }
             other => {
                 let message = format!("{what} is a tensor, but this is {}", other.kind());
+                let hint = match other {
+                    Value::None => Some("the last statement of a body is its value".to_owned()),
+                    _ => self.kind_hint("tensor", &other),
+                };
                 return Err(self.report(
-                    Diagnostic::error(Code::ResultMismatch, span, message).related(ty.span, "declared here"),
+                    Diagnostic::error(Code::ResultMismatch, span, message)
+                        .related(ty.span, "declared here")
+                        .hint_if(hint),
                 ));
             }
         };
@@ -481,7 +501,7 @@ impl Checker<'_> {
                 if let (true, Value::Text(text)) = (fits, &value) {
                     return Ok(Value::Choice(text.clone()));
                 }
-                (options.iter().map(|o| o.text.as_str()).collect::<Vec<_>>().join(" or "), fits)
+                (options.iter().map(|o| format!("`{}`", o.text)).collect::<Vec<_>>().join(" or "), fits)
             }
             TypeKind::Kind(name) => {
                 let fits = match name.text.as_str() {
@@ -502,19 +522,15 @@ impl Checker<'_> {
                     }
                     "sizes" => is_sizes(&value),
                     "any" => true,
-                    other => {
-                        let hint = did_you_mean(other, KINDS.iter().copied());
-                        return Err(self.report(
-                            Diagnostic::error(
-                                Code::UnknownName,
-                                name.span,
-                                format!("no kind is called `{other}`"),
-                            )
-                            .hint_if(hint),
-                        ));
-                    }
+                    _ => return self.unknown_kind(name),
                 };
                 (with_article(&name.text), fits)
+            }
+            TypeKind::Tensor { dtype, dims: None } => {
+                // A bare element type is that of a number; anything else was meant as a kind.
+                let known =
+                    DType::from_name(&dtype.text).is_some() || dtype.text == "any" || dtype.text == "dim";
+                return if known { Ok(value) } else { self.unknown_kind(dtype) };
             }
             TypeKind::Tensor { .. } => return Ok(value),
         };
@@ -529,7 +545,19 @@ impl Checker<'_> {
             other => format!(" ({})", other.show()),
         };
         let message = format!("{what} is {kind}, not {}{shown}", value.kind());
-        Err(self.report(Diagnostic::error(Code::WrongKind, span, message).related(ty.span, "declared here")))
+        let hint = match &ty.kind {
+            TypeKind::Kind(name) => self.kind_hint(&name.text, &value),
+            _ => None,
+        };
+        Err(self.report(
+            Diagnostic::error(Code::WrongKind, span, message).related(ty.span, "declared here").hint_if(hint),
+        ))
+    }
+
+    fn unknown_kind(&mut self, name: &ast::Name) -> Result {
+        let hint = did_you_mean(&name.text, KINDS.iter().copied());
+        let message = format!("no kind is called `{}`", name.text);
+        Err(self.report(Diagnostic::error(Code::UnknownName, name.span, message).hint_if(hint)))
     }
 
     /// The type of a weight or state: every dim constant.
@@ -541,7 +569,8 @@ impl Checker<'_> {
                     Code::DynamicWeight,
                     ty.span,
                     format!("the shape of `{name}` must be constant, but axis {axis} is `{dim}`"),
-                );
+                )
+                .hint("weights have fixed shapes: write a number for this dim in the input's type, or reduce the axis first");
                 let mut symbols = Vec::new();
                 dim.symbols(&mut |s| symbols.push(s.clone()));
                 if let Some((_, at)) = symbols.first().and_then(|s| scope.find(s)) {
@@ -611,7 +640,7 @@ impl Checker<'_> {
                 let text = self.sources.text(fact.span).to_owned();
                 return match self.context.decide(&l, &r) {
                     Decision::Equal => Ok(()),
-                    Decision::Differ => self.false_fact(fact, &text, name, at),
+                    Decision::Differ => self.false_fact(fact, &text, name, at, scope),
                     Decision::Unknown => {
                         let difference = l - r;
                         self.remember(&difference);
@@ -627,20 +656,32 @@ impl Checker<'_> {
             Value::Bool(true) => Ok(()),
             Value::Bool(false) => {
                 let text = self.sources.text(fact.span).to_owned();
-                self.false_fact(fact, &text, name, at)
+                self.false_fact(fact, &text, name, at, scope)
             }
             other => self.fail(Code::WrongKind, fact.span, format!("a fact is a bool, not {}", other.kind())),
         }
     }
 
-    fn false_fact(&mut self, fact: &ast::Expr, text: &str, name: &str, at: Span) -> Result<()> {
+    fn false_fact(
+        &mut self,
+        fact: &ast::Expr,
+        text: &str,
+        name: &str,
+        at: Span,
+        scope: &Scope,
+    ) -> Result<()> {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let known = words.filter_map(|word| Some((word, scope.find(word)?.0.as_dim()?)));
+        let known: Vec<String> = known.map(|(word, dim)| format!("`{word}` is {dim}")).collect();
+        let values = known.join(" and ");
         Err(self.report(
             Diagnostic::error(
                 Code::FactFails,
                 at,
                 format!("`{name}` needs `{text}`, which does not hold here"),
             )
-            .related(fact.span, "stated here"),
+            .related(fact.span, "stated here")
+            .label(values),
         ))
     }
 

@@ -104,7 +104,7 @@ impl Checker<'_> {
         let mut names: Vec<(String, Span)> = Vec::new();
         for train in trains {
             let name = train.name.as_ref().map_or("train", |n| n.text.as_str()).to_owned();
-            let at = train.name.as_ref().map_or(train.span, |n| n.span);
+            let at = train_word(&train);
             if let Some((_, earlier)) = names.iter().find(|(n, _)| *n == name) {
                 let message = format!("there are two trainings `{name}`");
                 self.report(
@@ -121,7 +121,7 @@ impl Checker<'_> {
 
     fn training(&mut self, home: usize, train: &ast::Train, name: String) -> Result<()> {
         let scope = Scope::of_file(home);
-        let at = train.name.as_ref().map_or(Span { end: train.span.start + 5, ..train.span }, |n| n.span);
+        let at = train_word(train);
         let mut keys = Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, accumulate: 1 };
         let mut seen: Vec<&ast::Name> = Vec::new();
         let (mut lets, mut measure, mut minimize) = (Vec::new(), Vec::new(), Vec::new());
@@ -702,7 +702,11 @@ impl Checker<'_> {
                 "end it with `using adam(rate = 1e-3)`",
             );
         };
-        let draft = draft?;
+        let Ok(draft) = draft else {
+            // The optimizer's own mistakes are told all the same.
+            let _ = self.optimizer(using, groups, plan.plateau.as_ref(), scope);
+            return Err(Reported);
+        };
         let weights = self.moved(&draft, over, &plan.frozen)?;
         let rules = self.weight_rules(groups, scope)?;
         let (penalties, constraints) = self.wishes(&weights, &rules);
@@ -795,8 +799,13 @@ impl Checker<'_> {
                 (split, rest.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join("."))
             }
             _ => {
-                let message = "a figure is watched on a split: `validation.loss`";
-                return self.fail(Code::UnknownFigure, by.span, message);
+                let name = by.parts.first().map_or("", |name| name.text.as_str());
+                let figure = name.strip_prefix("val_").unwrap_or(name);
+                let known = figures.iter().any(|f| f.name == figure);
+                let meant = if known { figure } else { "loss" };
+                let hint = format!("write `validation.{meant}` or `train.{meant}`");
+                let message = format!("`{name}` names no split: a figure is watched on one");
+                return self.fail_hint(Code::UnknownFigure, by.span, message, hint);
             }
         };
         if !["train", "validation"].contains(&split.text.as_str()) {
@@ -843,6 +852,11 @@ impl Checker<'_> {
             ),
         }
     }
+}
+
+/// The place that stands for a whole block: its name, or its first word.
+fn train_word(train: &ast::Train) -> Span {
+    train.name.as_ref().map_or(Span { end: train.span.start + 5, ..train.span }, |name| name.span)
 }
 
 /// `train.step`, or `train.step.discriminator`

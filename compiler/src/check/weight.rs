@@ -80,11 +80,7 @@ impl Checker<'_> {
                 failed = true;
                 continue;
             };
-            // What a parameter of the layer brought is best named where the layer was given it.
-            let span = match &attribute.value.kind {
-                ast::ExprKind::Name(name) => scope.find(name).map_or(attribute.value.span, |(_, at)| at),
-                _ => attribute.value.span,
-            };
+            let span = self.given_at(&attribute.value, scope);
             let result = match key.text.as_str() {
                 "trainable" => self.flag(key, value, span).map(|flag| all.trainable = flag),
                 "decay" => self.flag(key, value, span).map(|flag| all.decay = flag),
@@ -101,8 +97,9 @@ impl Checker<'_> {
         match value {
             Value::Bool(flag) => Ok(flag),
             other => {
+                let hint = self.kind_hint("bool", &other);
                 let message = format!("`{}` is a bool, not {}", key.text, other.kind());
-                self.fail(Code::WrongKind, span, message)
+                Err(self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint)))
             }
         }
     }

@@ -207,9 +207,28 @@ const ADVICE: &[(&[&str], &str)] = &[
     (&["matmul", "bmm", "mm"], "write `a @ b`"),
     (&["elif", "elseif"], "write `else if`"),
     (&["while", "loop"], "a loop runs over a list: `for i in range(4) { … }`"),
-    (&["var", "const", "val", "auto"], "write `let NAME = …`"),
-    (&["def", "function", "func"], "write `fn NAME(x: f32[n, d]) { … }`, or `layer` where there are weights"),
-    (&["import", "include", "require"], "take items of another file with `use \"FILE.weft\" { NAME }`"),
+];
+
+/// Arguments with no counterpart, and how the same is said here.
+const ARGUMENTS: &[(&[&str], &str)] = &[
+    (&["activation", "nonlinearity"], "an activation is a function in the pipe: `|> dense(64) |> relu`"),
+    (
+        &["input_shape", "input_dim", "in_features", "in_channels", "input_size", "batch_input_shape"],
+        "the size of the input is that of the tensor: it is not given",
+    ),
+    (&["name"], "a name stands in the pipe: `x |> stem: dense(64)`"),
+    (&["betas"], "there are two: `beta1 = 0.9, beta2 = 0.999`"),
+    (&["params", "parameters"], "`minimize LOSS over MODEL using …` tells whose weights move"),
+    (
+        &["from_logits"],
+        "each form of the loss has a name: `binary_cross_entropy_logits` takes logits, `negative_log_likelihood` probabilities",
+    ),
+    (&["trainable"], "`freeze MODEL.LAYER` in a `train` block holds weights"),
+    (&["training"], "whether it trains is known everywhere, by the name `training`"),
+    (
+        &["validation", "test"],
+        "shares of a data set are written without parentheses: `split validation = 0.1`",
+    ),
 ];
 
 /// Keys of other trainers, with the clause that says it here.
@@ -258,6 +277,11 @@ pub fn counterpart<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
 /// How the thing that a word means elsewhere is said here.
 pub fn advice(word: &str) -> Option<&'static str> {
     ADVICE.iter().find(|(words, _)| words.contains(&word)).map(|(_, advice)| *advice)
+}
+
+/// How the thing that an argument means elsewhere is said here.
+pub fn argument(name: &str) -> Option<&'static str> {
+    ARGUMENTS.iter().find(|(names, _)| names.contains(&name)).map(|(_, advice)| *advice)
 }
 
 /// How a method or an attribute of a tensor is said here.

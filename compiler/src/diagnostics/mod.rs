@@ -133,6 +133,12 @@ impl Sources {
         self.get(span.file).and_then(|s| s.text.get(span.start as usize..span.end as usize)).unwrap_or("")
     }
 
+    /// The text of a span's line before it.
+    pub fn line_before(&self, span: Span) -> &str {
+        let before = self.get(span.file).and_then(|s| s.text.get(..span.start as usize)).unwrap_or("");
+        before.rsplit('\n').next().unwrap_or("")
+    }
+
     /// 1-based line and column (in characters) of a span's start.
     pub fn position(&self, span: Span) -> (usize, usize) {
         let Some(source) = self.get(span.file) else { return (1, 1) };
@@ -147,15 +153,18 @@ impl Sources {
     }
 }
 
-/// The candidate nearest to a misspelt name, if one is near enough to be meant.
+/// The candidate nearest to a misspelt name, if one is near enough to be meant; of equals that which begins like it for longer.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = 1 + name.chars().count() / 4;
+    let limit = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
         .filter(|candidate| *candidate != name)
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
-        .min_by(|a, b| a.0.cmp(&b.0).then(a.1.cmp(b.1)))
+        .min_by_key(|(distance, candidate)| {
+            let alike = name.chars().zip(candidate.chars()).take_while(|(a, b)| a == b).count();
+            (*distance, std::cmp::Reverse(alike), *candidate)
+        })
         .map(|(_, candidate)| candidate)
 }
 
@@ -185,6 +194,16 @@ pub fn did_you_mean_name<'a>(name: &str, candidates: impl IntoIterator<Item = &'
         .or_else(|| nearest(name, all.iter().copied()).map(|near| format!("did you mean `{near}`?")))
 }
 
+/// What an unknown argument stands for, or how the thing is said here, or what arguments there are.
+pub fn did_you_mean_argument<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let all: Vec<&str> = candidates.into_iter().collect();
+    let meant = habits::counterpart(name, &all).map(|meant| format!("did you mean `{meant}`?"));
+    meant.or_else(|| habits::argument(name).map(str::to_owned)).or_else(|| did_you_mean(name, all))
+}
+
 /// What was meant by a name from elsewhere, or by a misspelt one.
 fn meant<'a>(name: &str, all: &[&'a str]) -> Option<&'a str> {
     habits::counterpart(name, all).or_else(|| nearest(name, all.iter().copied()))
@@ -198,6 +217,7 @@ mod tests {
     fn misspelt_names_find_their_neighbour() {
         assert_eq!(nearest("dens", ["dense", "conv2d"]), Some("dense"));
         assert_eq!(nearest("xyz", ["dense", "conv2d"]), None);
+        assert_eq!(nearest("gellu", ["geglu", "gelu"]), Some("gelu"));
         assert_eq!(nearest("a", ["b"]), None);
     }
 

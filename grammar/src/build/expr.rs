@@ -75,7 +75,8 @@ impl Builder {
                 break;
             }
             let comparison = binds == precedence::COMPARE;
-            if comparison && compared {
+            let chained = comparison && compared;
+            if chained {
                 let place = self.span(node);
                 let hint = "write `a < b and b < c`";
                 self.error(codes::CHAINED, "comparisons don't chain", place, Some(hint));
@@ -85,10 +86,11 @@ impl Builder {
             let right_associative = operator == BinaryOperator::Pow;
             let right = self.climb(flat, if right_associative { binds } else { binds + 1 }, around);
             let span = left.span.to(right.span);
-            left = Expr {
-                kind: ExprKind::Binary { operator, left: Box::new(left), right: Box::new(right) },
-                span,
+            let kind = match chained {
+                true => ExprKind::Error,
+                false => ExprKind::Binary { operator, left: Box::new(left), right: Box::new(right) },
             };
+            left = Expr { kind, span };
         }
         left
     }

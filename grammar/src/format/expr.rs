@@ -1,4 +1,4 @@
-//! Expressions → canonical text, with no more parentheses than needed.
+//! Expressions → canonical text, with the parentheses that are needed and those that the writer chose between operators.
 
 use super::layout::{Doc, concat, group, indent, text};
 use super::{Printer, quoted};
@@ -61,9 +61,17 @@ impl<'a> Printer<'a> {
         concat([text("("), self.expr(expr), text(")")])
     }
 
-    /// An expression in a place that takes only what binds at least as tightly as `least`.
+    /// An expression in a place that takes only what binds at least as tightly as `least`. Parentheses that say what holds
+    /// without them, as in `a + (b * c)`, are the writer's to choose and stay.
     fn operand(&mut self, expr: &'a Expr, least: u8) -> Doc {
-        if binds(expr) < least { self.parenthesised(expr) } else { self.bare(expr) }
+        let chosen = least > 0 && self.in_parentheses(expr);
+        if binds(expr) < least || chosen { self.parenthesised(expr) } else { self.bare(expr) }
+    }
+
+    /// Did the writer put parentheses around this operation?
+    fn in_parentheses(&self, expr: &Expr) -> bool {
+        let unary = matches!(expr.kind, ExprKind::Unary { .. });
+        is_wider(expr) || unary && self.gap(expr.span.start, expr.span.end).starts_with('(')
     }
 
     fn bare(&mut self, expr: &'a Expr) -> Doc {
@@ -185,11 +193,15 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// A field that is written as a bare name stays so.
     fn record(&mut self, entries: &'a [(Name, Expr)], expr: &'a Expr) -> Doc {
         let single = entries.len() == 1;
-        let print = |p: &mut Self, (name, value): &'a (Name, Expr)| match &value.kind {
-            ExprKind::Name(text) if *text == name.text && !single => p.name(name),
-            _ => concat([p.name(name), text(" = "), p.expr(value)]),
+        let print = |p: &mut Self, (name, value): &'a (Name, Expr)| {
+            if name.span == value.span && !single {
+                p.name(name)
+            } else {
+                concat([p.name(name), text(" = "), p.expr(value)])
+            }
         };
         self.delimited("{ ", entries, |(name, value)| name.span.to(value.span), print, " }", expr.span.end)
     }
@@ -204,24 +216,25 @@ impl<'a> Printer<'a> {
             first = value;
         }
         stages.reverse();
-        let grouped = stages.iter().any(|(.., breaks)| *breaks);
         let first = self.operand(first, PIPE + 1);
         let stages: Vec<_> = stages
             .into_iter()
             .map(|(name, map, start, breaks)| {
                 let comment = self.line_end(start);
                 let mut stage = self.own_lines(start);
+                let breaks = breaks || !stage.is_empty() || comment.forces_break();
                 stage.push(text("|> "));
                 stage.extend(name.iter().flat_map(|name| [self.name(name), text(": ")]));
-                stage.push(match name {
-                    Some(_) => self.after_colon(map),
-                    None => self.operand(map, PIPE + 1),
+                stage.push(match (&map.kind, name) {
+                    // Its braces end it.
+                    (ExprKind::Lambda { .. }, _) => self.bare(map),
+                    (_, Some(_)) => self.after_colon(map),
+                    (_, None) => self.operand(map, PIPE + 1),
                 });
                 (comment, breaks, concat(stage))
             })
             .collect();
-        let flows = grouped
-            || stages.iter().any(|(comment, _, stage)| comment.forces_break() || stage.forces_break());
+        let flows = stages.iter().any(|(_, breaks, stage)| *breaks || stage.forces_break());
         let mut parts = Vec::new();
         for (index, (comment, breaks, stage)) in stages.into_iter().enumerate() {
             parts.push(comment);
@@ -246,7 +259,7 @@ impl<'a> Printer<'a> {
         let mut first = expr;
         while let ExprKind::Binary { operator, left, right } = &first.kind
             && precedence::of(*operator) == least
-            && (chain.is_empty() || least != COMPARE && least != POWER)
+            && (chain.is_empty() || least != COMPARE && least != POWER && !self.in_parentheses(first))
         {
             chain.push((*operator, right));
             first = left;
@@ -276,7 +289,8 @@ impl<'a> Printer<'a> {
                 if floor && !is_plain_divisor(right) || followed_by_word && ends_in_floor_division(right) {
                     self.parenthesised(right)
                 } else if least == POWER {
-                    self.operand(right, POWER)
+                    // `a ** -b` is clear without parentheses.
+                    self.operand(right, NEGATE)
                 } else {
                     self.operand(right, least + 1)
                 },
@@ -375,13 +389,19 @@ fn is_dotted(expr: &Expr) -> bool {
 
 /// Does the last operator before the expression's end include a floor division?
 fn ends_in_floor_division(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::Binary { operator: BinaryOperator::FloorDiv, .. } => true,
-        ExprKind::Binary { right, .. } => ends_in_floor_division(right),
-        ExprKind::Unary { operand, .. } => ends_in_floor_division(operand),
-        ExprKind::Pipe { map, .. } => ends_in_floor_division(map),
-        _ => false,
-    }
+    let last = match &expr.kind {
+        ExprKind::Binary { operator: BinaryOperator::FloorDiv, .. } => return true,
+        ExprKind::Binary { right: last, .. }
+        | ExprKind::Unary { operand: last, .. }
+        | ExprKind::Pipe { map: last, .. } => last,
+        _ => return false,
+    };
+    !is_wider(last) && ends_in_floor_division(last)
+}
+
+/// Is the operation's place wider than the operation, because parentheses stand around it?
+fn is_wider(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Binary { left, .. } if expr.span.start < left.span.start)
 }
 
 /// Can this stand bare to the right of `//` without being read as a comment? See `is_comment` in the scanner.

@@ -91,8 +91,8 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// A text literal.
-pub fn quoted(value: &str) -> Doc {
+/// A text as a literal.
+pub fn quote(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     out.push('"');
     for character in value.chars() {
@@ -106,5 +106,9 @@ pub fn quoted(value: &str) -> Doc {
         }
     }
     out.push('"');
-    text(out)
+    out
+}
+
+pub fn quoted(value: &str) -> Doc {
+    text(quote(value))
 }

@@ -1,8 +1,9 @@
 //! Tree → canonical text.
 //!
-//! The text depends on the tree alone, but for what the tree's spans tell of the writer's lines: where comments stand, where a blank
-//! line sets two statements apart, where a line begins with a stage of a pipe, and where one begins after a brace. This file holds the rows of a body and their comments; the others print one
-//! family of the tree each, and `layout.rs` breaks lines.
+//! The text depends on the tree alone, but for what the tree's places tell of the writer's choices: where comments stand, where a
+//! blank line sets two statements apart, where a line begins with a stage of a pipe or after a brace, which parentheses say
+//! what holds without them, and which fields of a record are bare names. This file holds the rows of a body and their comments; the
+//! others print one family of the tree each, and `layout.rs` breaks lines.
 
 mod expr;
 mod items;
@@ -15,7 +16,8 @@ use crate::ast::*;
 use crate::scan;
 use crate::span::Span;
 use layout::{Doc, concat, indent, nothing, text};
-pub use lists::quoted;
+pub use lists::quote;
+pub(crate) use lists::quoted;
 
 /// The canonical text of a file without errors: idempotent, keeps comments and the grouping by blank lines.
 pub fn format(file: &SourceFile, source: &str) -> String {

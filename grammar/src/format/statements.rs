@@ -58,7 +58,8 @@ impl<'a> Printer<'a> {
             StatementKind::Assert { condition, message } => {
                 let mut parts = vec![text("assert "), self.expr(condition)];
                 if let Some(message) = message {
-                    parts.extend([text(" : "), quoted(&message.value)]);
+                    let message = concat([Doc::Line, quoted(&message.value)]);
+                    parts.extend([text(" :"), tail(indent(message))]);
                 }
                 concat(parts)
             }

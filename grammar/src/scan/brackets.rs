@@ -7,7 +7,7 @@ use crate::parse::SyntaxError;
 use crate::span::Span;
 
 impl Scan {
-    fn starts_item(&self, index: usize) -> bool {
+    pub fn starts_item(&self, index: usize) -> bool {
         let Some(token) = self.tokens.get(index) else { return false };
         if token.kind != TokenKind::Word {
             return false;
@@ -93,7 +93,7 @@ impl Scan {
             return false;
         }
         if self.starts_item(index) {
-            return self.ends_operand(previous);
+            return self.ends_operand(previous) || self.at_margin(token);
         }
         // A misspelt item word: a word that starts a line after a body, or that another word follows there.
         let word = self.word(token);
@@ -119,13 +119,14 @@ impl Scan {
         if at >= self.tokens.len() {
             span = self.span(self.text.trim_end().len(), self.text.len());
         }
-        self.errors.push(SyntaxError {
-            code: codes::UNCLOSED,
-            message,
-            span,
-            related: self.related(open),
-            hint: None,
-        });
+        let closer = match self.word(token) {
+            "(" => ")",
+            "[" => "]",
+            _ => "}",
+        };
+        let hint = Some(format!("a `{closer}` is missing before this"));
+        let related = self.related(open);
+        self.errors.push(SyntaxError { code: codes::UNCLOSED, message, span, related, hint });
         self.broken.push(start);
     }
 

@@ -4,6 +4,7 @@ use super::comment::reads_as_divisor;
 use super::{DocLine, Scan, Token, TokenKind};
 use crate::ast::Comment;
 use crate::codes;
+use crate::habits;
 use crate::parse::SyntaxError;
 
 /// Cuts text into tokens, comments and white space.
@@ -35,6 +36,11 @@ impl Lexer<'_> {
                     continue;
                 }
                 b'"' => at = self.text(at),
+                b'\'' if self.quoted(at).is_some() => at = self.single_quoted(at),
+                b'/' if self.rest(at).starts_with("/*") => {
+                    at = self.block_comment(at);
+                    continue;
+                }
                 b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                     at = self.run_of(at, |b| b.is_ascii_alphanumeric() || b == b'_')
                 }
@@ -54,7 +60,7 @@ impl Lexer<'_> {
                 },
             }
             let kind = match byte {
-                b'"' => TokenKind::Text,
+                b'"' | b'\'' => TokenKind::Text,
                 b'a'..=b'z' | b'A'..=b'Z' | b'_' => TokenKind::Word,
                 b'0'..=b'9' => TokenKind::Number,
                 b'.' if at > start + 1 && !self.rest(start).starts_with("..") => TokenKind::Number,
@@ -82,7 +88,9 @@ impl Lexer<'_> {
 
     pub fn number(&self, at: usize) -> usize {
         let mut at = self.run_of(at, |b| b.is_ascii_alphanumeric() || b == b'_');
-        if self.rest(at).starts_with('.') && self.rest(at).as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
+        while self.rest(at).starts_with('.')
+            && self.rest(at).as_bytes().get(1).is_some_and(u8::is_ascii_digit)
+        {
             at = self.run_of(at + 1, |b| b.is_ascii_alphanumeric() || b == b'_');
         }
         let exponent = matches!(self.source.as_bytes().get(at.wrapping_sub(1)), Some(b'e' | b'E'));
@@ -95,8 +103,8 @@ impl Lexer<'_> {
     pub fn mark(&self, at: usize) -> Option<usize> {
         let rest = self.rest(at);
         const MARKS: &[&str] = &[
-            "...", "|>", "->", "<-", "*=", "**", "//", "==", "!=", "<=", ">=", "=", "<", ">", "+", "-", "*",
-            "/", "%", "@", ",", ":", ";", ".",
+            "...", "|>", "->", "<-", "+=", "-=", "*=", "/=", "**", "//", "==", "=>", "!=", "<=", ">=", "=",
+            "<", ">", "+", "-", "*", "/", "%", "@", ",", ":", ";", ".",
         ];
         MARKS.iter().find(|m| rest.starts_with(**m)).map(|m| m.len())
     }
@@ -158,7 +166,25 @@ impl Lexer<'_> {
         self.unclosed_text(at, end)
     }
 
+    /// A text that never ends is guessed to end before what closes a bracket around it, or opens a body.
     fn unclosed_text(&mut self, at: usize, end: usize) -> usize {
+        let text = self.source.get(at..end).unwrap_or("");
+        let mut depth = 0usize;
+        let closer = text.char_indices().find(|(_, c)| match c {
+            '(' | '[' => {
+                depth += 1;
+                false
+            }
+            ')' | ']' if depth == 0 => true,
+            ')' | ']' => {
+                depth -= 1;
+                false
+            }
+            _ => false,
+        });
+        let body = text.strip_suffix('{').map(str::len);
+        let length = closer.map(|(offset, _)| offset).or(body).unwrap_or(text.len());
+        let end = at + text.get(..length).map_or(length, |text| text.trim_end().len());
         self.scan.errors.push(SyntaxError {
             code: codes::UNCLOSED_TEXT,
             message: "unclosed text: a `\"` is missing on this line".into(),
@@ -186,25 +212,61 @@ impl Lexer<'_> {
             self.clear(at, end);
             return end;
         }
-        let hint = match text.as_str() {
-            "&" | "&&" => Some("write `and`".to_owned()),
-            "|" | "||" => Some("write `or`, or `|>` for a pipe".to_owned()),
-            "!" => Some("write `not`".to_owned()),
-            "'" => Some("texts stand in double quotes: `\"…\"`".to_owned()),
-            "#" => Some("a comment starts with `//`".to_owned()),
-            "^" => Some("a power is `**`".to_owned()),
-            _ => None,
-        };
-        let shown: String = text.chars().take(8).flat_map(char::escape_debug).collect();
-        self.scan.errors.push(SyntaxError {
-            code: codes::STRAY,
-            message: format!("`{shown}` means nothing here"),
-            span: self.scan.span(at, end),
-            related: None,
-            hint,
-        });
+        let shown: String = text.chars().take(8).flat_map(visible).collect();
+        let hint = habits::character(&text).map(str::to_owned);
+        if text.starts_with('#') {
+            // What follows was meant as a comment.
+            let line = at + rest.lines().next().unwrap_or("").len();
+            self.stray_error(at, at + 1, "`#` means nothing here", Some("a comment starts with `//`".into()));
+            self.clear(at, line);
+            return line;
+        }
+        self.stray_error(at, end, format!("`{shown}` means nothing here"), hint);
         self.scan.broken.push(at);
         self.clear(at, end);
         end
     }
+
+    fn stray_error(&mut self, start: usize, end: usize, message: impl Into<String>, hint: Option<String>) {
+        let (message, span) = (message.into(), self.scan.span(start, end));
+        self.scan.errors.push(SyntaxError { code: codes::STRAY, message, span, related: None, hint });
+    }
+
+    /// The length of a text in single quotes.
+    fn quoted(&self, at: usize) -> Option<usize> {
+        let line = self.rest(at + 1).lines().next().unwrap_or("");
+        line.find('\'').map(|length| length + 2)
+    }
+
+    /// A text in single quotes is read as if they were double.
+    fn single_quoted(&mut self, at: usize) -> usize {
+        let end = at + self.quoted(at).unwrap_or(1);
+        let text = self.source.get(at + 1..end - 1).unwrap_or("").to_owned();
+        self.stray_error(at, end, "a text stands in double quotes", Some(format!("write `\"{text}\"`")));
+        if text.contains(['"', '\\']) {
+            self.scan.broken.push(at);
+            return end;
+        }
+        for place in [at, end - 1] {
+            if let Some(byte) = self.bytes.get_mut(place) {
+                *byte = b'"';
+            }
+        }
+        end
+    }
+
+    /// `/* … */`, which is no comment here but is passed over like one.
+    fn block_comment(&mut self, at: usize) -> usize {
+        let rest = self.rest(at);
+        let end = at + rest.find("*/").map_or(rest.lines().next().unwrap_or("").len(), |length| length + 2);
+        let hint = "a comment starts with `//` and ends with its line";
+        self.stray_error(at, at + 2, "`/*` starts no comment", Some(hint.into()));
+        self.clear(at, end);
+        end
+    }
+}
+
+/// A character as it is shown in a message: control characters by their number.
+fn visible(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_debug().collect() } else { vec![c] }
 }

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. One struct a command; what several commands share stands in one place.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use weft_compiler::stages::Stage;
@@ -9,7 +10,7 @@ use weft_compiler::stages::Stage;
 #[command(name = "weft", version, max_term_width = 100, propagate_version = true)]
 #[command(
     after_help = "Exit codes: 0 fine, 1 the input is wrong, 2 wrong usage, 3 the environment failed.\n\n\
-    Start with:  weft train specs/mnist_cnn.weft"
+    Start with:  weft new cnn digits && weft train digits.weft"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -38,6 +39,10 @@ pub enum Command {
     Bench(Bench),
     /// Explain an error's code, or anything that a spec can name
     Explain(Explain),
+    /// Write a commented spec to start from, and digits to train it on
+    New(New),
+    /// Print a script that completes this command in your shell
+    Completions(Completions),
 }
 
 /// The spec, and what a command line may change in it.
@@ -85,6 +90,9 @@ pub struct Check {
     /// Treat warnings as errors
     #[arg(long, value_name = "WHAT", value_parser = ["warnings"])]
     pub deny: Option<String>,
+    /// Print the spec with every default written out and every setting as it is
+    #[arg(long)]
+    pub render: bool,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +106,29 @@ pub struct Fmt {
     /// Print one JSON object a line, for scripts
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// What to start from
+    #[arg(value_name = "FAMILY", value_parser = families())]
+    pub family: String,
+    /// The spec's name, perhaps with a folder before it
+    pub name: PathBuf,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn families() -> PossibleValuesParser {
+    PossibleValuesParser::new(crate::new::STARTERS.iter().map(|(family, _)| *family))
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

@@ -3,19 +3,33 @@
 use crate::args::Check;
 use crate::failure::Failure;
 use crate::{output, spec};
+use serde_json::json;
 use weft_compiler::diagnostics::Severity;
+use weft_compiler::{check, render};
 
 pub fn run(args: &Check) -> Result<(), Failure> {
-    let spec = spec::read(&args.spec, None, None)?;
-    let errors = spec::show(&spec.checked, args.spec.json);
-    let warnings = spec.checked.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
+    let ((checked, calls), ..) = spec::read_by(&args.spec, None, None, check::check_noting_calls)?;
+    let errors = spec::show(&checked, args.spec.json);
+    let warnings = checked.diagnostics.iter().filter(|d| d.severity == Severity::Warning).count();
     if errors > 0 || (args.deny.is_some() && warnings > 0) {
         if !args.spec.json {
             output::note(&format!("{}: {}", args.spec.spec.display(), counts(errors, warnings)));
         }
         return Err(Failure::reported());
     }
-    if !args.spec.json {
+    if args.render {
+        let rendered = render::render(&checked, &calls, &args.spec.set).ok_or_else(Failure::reported)?;
+        if args.spec.json {
+            output::json(&json!({ "rendered": rendered.text, "elsewhere": rendered.elsewhere }));
+        } else {
+            for setting in &rendered.elsewhere {
+                output::note(&format!(
+                    "note: `{setting}` is a setting of a file in use, which stays as it is"
+                ));
+            }
+            output::write(&rendered.text);
+        }
+    } else if !args.spec.json {
         let found = if warnings > 0 { format!(" ({})", counts(0, warnings)) } else { String::new() };
         output::line(&format!("{}: fine{found}", args.spec.spec.display()));
     }

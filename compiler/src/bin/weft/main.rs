@@ -7,11 +7,13 @@ mod args;
 mod bench;
 mod check;
 mod compile;
+mod completions;
 mod emit;
 mod eval;
 mod explain;
 mod failure;
 mod fmt;
+mod new;
 mod output;
 mod predict;
 mod progress;
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::New(args) => new::run(args),
+        Command::Completions(args) => completions::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,6 +19,20 @@ pub struct Spec {
 
 /// Reads and checks a spec without showing anything.
 pub fn read(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Result<Spec, Failure> {
+    let (checked, folder, name) = read_by(args, run, epochs, check::check)?;
+    Ok(Spec { checked, folder, name })
+}
+
+/// A way of checking: the main file's name, what reads files, and the options.
+type Check<T> = fn(&str, &mut dyn FnMut(&str) -> Result<String, String>, &Options) -> T;
+
+/// Reads a spec and checks it in some way; also its folder and its stem.
+pub fn read_by<T>(
+    args: &SpecArgs,
+    run: Option<&RunArgs>,
+    epochs: Option<u32>,
+    check: Check<T>,
+) -> Result<(T, PathBuf, String), Failure> {
     let path = &args.spec;
     // The main file is read first, so that a wrong path is a plain message rather than a diagnostic about an import.
     let main = read_text(path)?;
@@ -37,9 +51,9 @@ pub fn read(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Resu
         seed: run.and_then(|r| r.seed),
         ..Options::default()
     };
-    let checked = check::check(&file, &mut loader, &options);
+    let checked = check(&file, &mut loader, &options);
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Spec { checked, folder, name })
+    Ok((checked, folder, name))
 }
 
 /// Reads and checks a spec for a command that needs it whole: shows what was found, and ends when there is an error.

@@ -31,8 +31,15 @@ pub const TABLE: &[Builtin] = &[
             let spatial = c.tensor_type(w).rank().saturating_sub(2);
             let conv = attributes(c, call, spatial)?;
             check_conv(c, call, x, w, spatial)?;
-            let node = c.emit(Op::Conv(conv), &[x.node, w.node], None, call.span)?;
-            Ok(c.tensor(node))
+            let before = c.diagnostics.len();
+            let node = c.emit(Op::Conv(conv), &[x.node, w.node], None, call.span);
+            if node.is_err() && channels_first(&c.tensor_type(x)) {
+                for diagnostic in c.diagnostics.iter_mut().skip(before) {
+                    diagnostic.hint =
+                        Some("the channels stand last here: `[n, height, width, channels]`".into());
+                }
+            }
+            node.map(|node| c.tensor(node))
         },
     },
     Builtin {
@@ -320,6 +327,12 @@ fn attributes(c: &mut Checker<'_>, call: &Call<'_>, spatial: usize) -> Result<Co
 }
 
 /// The common mistake, in better words than the primitive's own.
+/// Does it look like `[n, channels, height, width]`?
+fn channels_first(ty: &TensorType) -> bool {
+    let extents: Vec<Option<i64>> = ty.shape.iter().skip(1).map(Dim::as_constant).collect();
+    matches!(extents.as_slice(), [Some(1..=4), Some(8..), Some(8..)])
+}
+
 fn check_conv(c: &mut Checker<'_>, call: &Call<'_>, x: Tensor, w: Tensor, spatial: usize) -> Result<()> {
     let (tx, tw) = (c.tensor_type(x), c.tensor_type(w));
     if !(1..=2).contains(&spatial) || tx.rank() != spatial + 2 {

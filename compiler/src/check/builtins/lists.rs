@@ -46,8 +46,9 @@ pub const TABLE: &[Builtin] = &[
                 Some(items) => {
                     let name = c.sources.text(span).to_owned();
                     let has = items.len();
-                    let message =
-                        format!("`{name}` needs one number for all axes, or {count}, but has {has}");
+                    let message = format!(
+                        "a number for all or a list of {count} fits here, but `{name}` has length {has}"
+                    );
                     c.fail(Code::WrongKind, span, message)
                 }
                 None => Ok(Value::list(vec![value; count])),
@@ -169,6 +170,14 @@ pub const TABLE: &[Builtin] = &[
         doc: "`count` copies of a layer, one after another; each has its own weights unless the layer is bound to a name.\n\nExample: `x |> repeat(3, dense(64))`",
         first: First::Plain,
         run: |c, call| {
+            if let Ok((Value::Function(layer), span)) = call.operand("count") {
+                let message = format!(
+                    "the number of copies comes first, but this is {}",
+                    Value::Function(layer.clone()).kind()
+                );
+                let hint = format!("write `repeat(3, {}(…))`", layer.name());
+                return c.fail_hint(Code::WrongKind, span, message, hint);
+            }
             let count = call.int(c, "count", 0)?;
             if !(0..=4096).contains(&count) {
                 let span = call.need("count")?.span;

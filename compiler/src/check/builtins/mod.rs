@@ -11,7 +11,7 @@ mod views;
 
 use super::value::{Argument, FunctionKind, Value};
 use super::{Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean_argument};
 use crate::graph::{DType, TensorType};
 use serde::Serialize;
 use weft_grammar::Span;
@@ -194,7 +194,7 @@ fn slots<'b>(
             Some(name) => {
                 let Some(place) = params.iter().position(|(n, _)| *n == name.text) else {
                     let message = format!("`{}` has no parameter `{}`", builtin.name(), name.text);
-                    let hint = did_you_mean(&name.text, params.iter().map(|(n, _)| *n));
+                    let hint = did_you_mean_argument(&name.text, params.iter().map(|(n, _)| *n));
                     return Err(checker
                         .report(Diagnostic::error(Code::UnknownArgument, name.span, message).hint_if(hint)));
                 };
