@@ -14,8 +14,8 @@ use serde_json::json;
 use weft_grammar::FileId;
 use weft_runtime::program::Program;
 
-/// A door between two stages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A door between two stages; in the order of the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Ast,
     Typed,

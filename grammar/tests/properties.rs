@@ -245,6 +245,12 @@ fn the_sketch_survives_formatting() {
     insta::assert_snapshot!("sketch_formatted", check(text));
 }
 
+/// Comments at odd places and lines that are too long: how each construct breaks.
+#[test]
+fn the_loose_spec_is_laid_out() {
+    insta::assert_snapshot!("loose_formatted", check(include_str!("specs/loose.weft")));
+}
+
 #[test]
 fn operators_bind_as_documented() {
     for (written, meant) in [

@@ -135,3 +135,45 @@ fn settings_can_be_set_and_are_checked() {
     let twice = fine(&["summary", spec, "--json", "--set", "units=6", "--set", "units=8"]).last_object();
     assert_eq!(twice["parameters"], count(8));
 }
+
+#[test]
+fn a_rendered_spec_is_a_spec() {
+    let folder = folder("check_render");
+    let spec = "specs/mnist_mlp.weft";
+    let shown = fine(&["check", "--render", spec, "--set", "units=48"]).out;
+    assert!(shown.contains("setting units = 48\n") && shown.contains("shuffle = true"), "{shown}");
+    let rendered = write(&folder, "rendered.weft", &shown);
+    fine(&["fmt", "--check", &rendered]);
+    let graph = |spec: &str, more: &[&str]| {
+        let args = ["emit", spec, "--stage", "graph", "--entry", "predict"];
+        fine(&[&args[..], more].concat()).out
+    };
+    assert_eq!(graph(&rendered, &[]), graph(spec, &["--set", "units=48"]));
+    let object = fine(&["check", "--render", "--json", spec, "--set", "units=48"]).last_object();
+    assert_eq!(object["rendered"], shown);
+    // A wrong spec has errors and no defaults.
+    let wrong = write(&folder, "wrong.weft", "model M(x: f32[n, 8]) { x |> dens(3) }\n");
+    weft(&["check", "--render", &wrong]).fails(1, &["did you mean `dense`?"]);
+    // What another file sets cannot be written into this one.
+    write(&folder, "blocks.weft", "setting wide = 4\nlayer block(x: f32[n, d]) { x |> dense(wide) }\n");
+    let text = "use \"blocks.weft\"\nmodel M(x: f32[n, 8]) { x |> block }\npredict p(x: f32[n, 8]) -> { y } { { y = M(x) } }\n";
+    let uses = write(&folder, "uses.weft", text);
+    let run = fine(&["check", "--render", &uses, "--set", "wide=6"]);
+    assert!(run.err.contains("`wide` is a setting of a file in use"), "{run}");
+}
+
+#[test]
+fn a_choice_that_is_none_is_one_mistake_that_names_the_choices() {
+    let text = "setting kind: choice(small, large) = small\n\n\
+        model Net(x: f32[n, 8]) { if kind == small { x |> dense(4) } else { x |> dense(8) } }\n";
+    let spec = write(&folder("check_choice"), "choice.weft", text);
+    fine(&["check", &spec, "--set", "kind=large"]);
+    weft(&["check", &spec, "--set", "kind=huge"])
+        .fails(1, &["E0108", "the setting `kind` is small or large", "choice.weft: 1 error\n"]);
+}
+
+#[test]
+fn a_loss_with_weights_says_how_another_is_added_to_it() {
+    let spec = "tests/bad/training/weighted_loss_added.weft";
+    weft(&["check", spec]).fails(1, &["E0201", "weight = e.weight"]);
+}

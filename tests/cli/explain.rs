@@ -55,7 +55,27 @@ fn an_unknown_name_is_wrong_usage_with_a_way_out() {
     weft(&["explain", "conv2e"]).fails(2, &["nothing called `conv2e`", "did you mean `conv2d`?"]);
     weft(&["explain", "Conv2D"]).fails(2, &["did you mean `conv2d`?"]);
     weft(&["explain", "E0204x"]).fails(2, &["weft explain --list"]);
-    weft(&["explain"]).fails(2, &["weft explain <NAME>"]);
+}
+
+#[test]
+fn without_a_name_it_says_what_can_be_asked() {
+    let out = fine(&["explain"]).out;
+    for part in ["weft explain conv2d ", "    layers ", "dense, bilinear, ", "    operators "] {
+        assert!(out.contains(part), "`{part}` is not in:\n{out}");
+    }
+    let families = fine(&["explain", "--json"]).objects();
+    let losses = families.iter().find(|o| o["family"] == "losses").expect("losses are a family");
+    assert!(losses["names"].as_array().is_some_and(|names| names.iter().any(|n| n == "huber")));
+}
+
+#[test]
+fn a_family_is_listed_alone_and_after_the_item_of_its_name() {
+    let out = fine(&["explain", "losses"]).out;
+    assert!(out.starts_with("Losses. What `minimize` makes small."), "{out}");
+    assert!(out.contains("    huber ") && !out.contains("    dense "), "{out}");
+    let out = fine(&["explain", "train"]).out;
+    let (item, words) = out.split_once("Words of a `train` block. ").expect("both are shown");
+    assert!(item.contains("train NAME {") && words.contains("    minimize "), "{out}");
 }
 
 #[test]

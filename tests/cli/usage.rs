@@ -3,7 +3,7 @@
 use crate::harness::{command, fine, folder, weft, write};
 use std::process::Stdio;
 
-const COMMANDS: [&str; 7] = ["check", "emit", "summary", "train", "eval", "predict", "bench"];
+const COMMANDS: [&str; 8] = ["check", "emit", "snapshot", "summary", "train", "eval", "predict", "bench"];
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {
@@ -71,6 +71,30 @@ fn a_closed_pipe_is_quiet() {
         let output = child.wait_with_output().expect("weft ends");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
         assert_eq!(output.status.code(), Some(0), "{args:?}");
+    }
+}
+
+/// The README's table of commands is that of `weft --help`.
+#[test]
+fn the_readme_lists_every_command() {
+    let help = fine(&["--help"]).out;
+    let (_, commands) = help.split_once("Commands:\n").expect("help lists the commands");
+    let names: Vec<&str> = commands
+        .lines()
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 8, "{help}");
+    let readme =
+        std::fs::read_to_string(crate::harness::root().join("README.md")).expect("there is a README");
+    let listed: Vec<&str> =
+        readme.lines().filter_map(|line| line.strip_prefix("| `weft ")?.split([' ', '`']).next()).collect();
+    for name in &names {
+        assert!(listed.contains(name), "the README's table has no `weft {name}`");
+    }
+    for name in listed {
+        assert!(names.contains(&name), "there is no command `{name}`");
     }
 }
 

@@ -1,4 +1,4 @@
-"""Functions without weights: activations, softmax, reductions, losses."""
+"""Functions without weights: activations, softmax, reductions."""
 
 import torch
 import torch.nn.functional as F
@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from recorder import array, integers, model
 
 
-def function(name, text, run, **inputs):
+def function(name, text, run, family="functions", **inputs):
     """`text` is the body of a model whose inputs are the arrays given by name."""
     kinds = {"f": "f32", "i": "i32", "b": "bool"}
     params = ", ".join(f"{k}: {kinds[v.dtype.kind]}[{', '.join(map(str, v.shape))}]" for k, v in inputs.items())
-    model(f"functions/{name}", f"model Case({params}) {{ {text} }}", lambda i, w, s: run(*i.values()), inputs)
+    model(f"{family}/{name}", f"model Case({params}) {{ {text} }}", lambda i, w, s: run(*i.values()), inputs)
 
 
 def activations():
@@ -69,76 +69,6 @@ def softmaxes():
     function("one_hot", "one_hot(label, 5)", lambda label: F.one_hot(label.long(), 5).float(), label=integers((3, 4), 5, 5))
 
 
-def losses():
-    logits, label = array((4, 5), 6, -6.0, 6.0), integers((4,), 7, 5)
-    target = F.softmax(torch.from_numpy(array((4, 5), 8)), -1).numpy()
-    p = F.softmax(torch.from_numpy(logits), -1).numpy()
-    ce = lambda **how: lambda logits, label: F.cross_entropy(logits, label.long(), reduction="none", **how)
-    function("cross_entropy", "cross_entropy(logits, label)", ce(), logits=logits, label=label)
-    function("cross_entropy_smooth", "cross_entropy(logits, label, smoothing = 0.1)", ce(label_smoothing=0.1), logits=logits, label=label)
-    function("cross_entropy_steps", "cross_entropy(logits, label)",
-             lambda logits, label: F.cross_entropy(logits.movedim(-1, 1), label.long(), reduction="none"),
-             logits=array((2, 3, 5), 9), label=integers((2, 3), 10, 5))
-    function("soft_cross_entropy", "soft_cross_entropy(logits, target)",
-             lambda logits, target: -(target * F.log_softmax(logits, -1)).sum(-1), logits=logits, target=target)
-    function("negative_log_likelihood", "negative_log_likelihood(p, label)",
-             lambda p, label: F.nll_loss(torch.log(p), label.long(), reduction="none"), p=p, label=label)
-    function("kl_divergence", "kl_divergence(p, q)", lambda p, q: (p * torch.log(p / q)).sum(-1), p=p, q=target)
-
-    q, truth = array((3, 4), 11, 0.01, 0.99), (array((3, 4), 12) > 0).astype("float32")
-    z = array((3, 4), 13, -8.0, 8.0)
-    z[0] = [60.0, -60.0, 0.0, 0.0]
-    function("binary_cross_entropy", "binary_cross_entropy(p, target)",
-             lambda p, target: -(target * torch.log(p) + (1 - target) * torch.log(1 - p)), p=q, target=truth)
-    function("binary_cross_entropy_logits", "binary_cross_entropy_logits(logit, target)",
-             lambda logit, target: F.binary_cross_entropy_with_logits(logit, target, reduction="none"), logit=z, target=truth)
-
-    def focal(logit, target):
-        p = torch.sigmoid(logit)
-        right = p * target + (1 - p) * (1 - target)
-        share = 0.25 * target + 0.75 * (1 - target)
-        return share * (1 - right) ** 2.0 * F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-
-    function("focal", "focal(logit, target)", focal, logit=array((3, 4), 14, -4.0, 4.0), target=truth)
-    function("dice", "dice(p, target)",
-             lambda p, target: 1 - (2 * (p * target).sum(1) + 1) / (p.sum(1) + target.sum(1) + 1), p=q, target=truth)
-
-    a, b = array((3, 4), 15, -3.0, 3.0), array((3, 4), 16, -3.0, 3.0)
-    pair = dict(prediction=a, target=b)
-    none = dict(reduction="none")
-    function("mse", "mse(prediction, target)", lambda prediction, target: F.mse_loss(prediction, target, **none), **pair)
-    function("mae", "mae(prediction, target)", lambda prediction, target: F.l1_loss(prediction, target, **none), **pair)
-    function("huber", "huber(prediction, target, delta = 1.5)",
-             lambda prediction, target: F.huber_loss(prediction, target, delta=1.5, **none), **pair)
-    function("log_cosh", "log_cosh(prediction, target)", lambda prediction, target: torch.log(torch.cosh(prediction - target)), **pair)
-    function("quantile", "quantile(prediction, target, q = 0.9)",
-             lambda prediction, target: torch.maximum(0.9 * (target - prediction), -0.1 * (target - prediction)), **pair)
-    function("poisson", "poisson(log_rate, target)",
-             lambda log_rate, target: F.poisson_nll_loss(log_rate, target, **none), log_rate=a, target=array((3, 4), 17, 0.0, 5.0))
-    function("gaussian_nll", "gaussian_nll(mean, variance, target)",
-             lambda mean, variance, target: F.gaussian_nll_loss(mean, target, variance, **none),
-             mean=a, variance=array((3, 4), 18, 0.1, 2.0), target=b)
-
-    side = truth * 2 - 1
-    function("hinge", "hinge(score, target)", lambda score, target: F.relu(1 - target * score), score=a, target=side)
-    function("squared_hinge", "squared_hinge(score, target)", lambda score, target: F.relu(1 - target * score) ** 2, score=a, target=side)
-    function("cosine_similarity", "cosine_similarity(a, b)", lambda a, b: F.cosine_similarity(a, b), a=a, b=b)
-    function("cosine_distance", "cosine_distance(a, b)", lambda a, b: 1 - F.cosine_similarity(a, b), a=a, b=b)
-    function("triplet", "triplet(a, p, q)", lambda a, p, q: F.triplet_margin_loss(a, p, q, eps=0.0, **none), a=a, p=b, q=array((3, 4), 19))
-
-    def contrastive(a, b, same):
-        d = torch.linalg.vector_norm(a - b, dim=-1)
-        return same * d * d + (1 - same) * F.relu(3.0 - d) ** 2
-
-    function("contrastive", "contrastive(a, b, same, margin = 3.0)", contrastive, a=a, b=b, same=truth[:, 0])
-
-    def info_nce(a, b):
-        return F.cross_entropy(F.normalize(a) @ F.normalize(b).T / 0.2, torch.arange(len(a)), reduction="none")
-
-    function("info_nce", "info_nce(a, b, temperature = 0.2)", info_nce, a=a, b=b)
-
-
 def record():
     activations()
     softmaxes()
-    losses()

@@ -54,8 +54,11 @@ def record():
     guess = logits.argmax(1)
 
     def case(name, measure, value):
-        evaluated(f"metrics/{name}", text(measure), {"figure": float(value)}, batches, "metrics/batches",
-                  5e-6 * max(1.0, abs(value)))
+        # A number, or an array of them; or a dict of such when the metric's value is a record.
+        parts = value if isinstance(value, dict) else {"": value}
+        expected = {f"figure.{part}" if part else "figure": np.asarray(v, np.float64).tolist() for part, v in parts.items()}
+        largest = max(float(np.max(np.abs(v))) for v in parts.values())
+        evaluated(f"metrics/{name}", text(measure), expected, batches, "metrics/batches", 5e-6 * max(1.0, largest))
 
     case("accuracy", "accuracy(y, label)", sk.accuracy_score(label, guess))
     case("top_k_accuracy", "top_k_accuracy(y, label, k = 2)", sk.top_k_accuracy_score(label, logits, k=2, labels=range(CLASSES)))
@@ -81,3 +84,76 @@ def record():
     case("r2", "r2(y, target)", sk.r2_score(target.ravel(), logits.ravel()))
     cosine = (logits * target).sum(1) / np.linalg.norm(logits, axis=1) / np.linalg.norm(target, axis=1)
     case("mean_cosine", "mean_cosine(y, target)", cosine.mean())
+    case("mean_percentage_error", "mean_percentage_error(y, target + 20)", 100 * sk.mean_absolute_percentage_error(target.ravel() + 20, logits.ravel()))
+    # Far from 0, where sums of squares in f32 would cancel.
+    case("r2_offset", "r2(y + 1000, target + 1000)", sk.r2_score(target.ravel(), logits.ravel()))
+    case("correlation", "correlation(y, target)", np.corrcoef(target.ravel(), logits.ravel())[0, 1])
+    case("categorical_accuracy", "categorical_accuracy(y, one_hot(label, 5))", sk.accuracy_score(label, guess))
+    kept = label != 2
+    case("accuracy_ignore", "accuracy(y, label, ignore = 2)", sk.accuracy_score(label[kept], guess[kept]))
+    case("perplexity_ignore", "perplexity(y, where(label == 2, -1, label), ignore = -1)", np.exp(-log_p[np.arange(21), label][kept].mean()))
+    of_classes(case, label, guess)
+    of_answers(case, logits, answer)
+    of_scores(case, logits, label, answer)
+
+
+def softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+def of_classes(case, label, guess):
+    every = dict(average=None, zero_division=0, labels=range(CLASSES))
+    case("precision_each", "precision(y, label, average = each)", sk.precision_score(label, guess, **every))
+    case("recall_each", "recall(y, label, average = each)", sk.recall_score(label, guess, **every))
+    case("f1_each", "f1(y, label, average = each)", sk.f1_score(label, guess, **every))
+    case("iou_each", "iou(y, label, average = each)", sk.jaccard_score(label, guess, **every))
+    others = [sk.recall_score(label != c, guess != c, zero_division=0) for c in range(CLASSES)]
+    case("specificity_each", "specificity(y, label, average = each)", others)
+    others, size = np.array(others), np.bincount(label, minlength=CLASSES)
+    occurs = np.isin(range(CLASSES), np.concatenate([label, guess]))
+    case("specificity_macro", "specificity(y, label, average = macro)", others[occurs].mean())
+    case("specificity_weighted", "specificity(y, label, average = weighted)", (others * size).sum() / size.sum())
+    of_each = np.eye(CLASSES, dtype=bool)
+    case("specificity_micro", "specificity(y, label, average = micro)", sk.recall_score(~of_each[label].ravel(), ~of_each[guess].ravel()))
+    counts = sk.confusion_matrix(label, guess, labels=range(CLASSES))
+    case("confusion_matrix", "confusion_matrix(y, label)", counts)
+    # Axes before the classes are all rows: each label twice, as a picture of two pixels.
+    pixels = "reshape(concat([y, y]), [size(label), 2, 5]), concat([expand(label, -1), expand(label, -1)])"
+    case("confusion_matrix_pixels", f"confusion_matrix({pixels})", 2 * counts)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(label, guess, **every)
+    case("class_report", "class_report(y, label)", {"precision": precision, "recall": recall, "f1": f1, "support": support})
+    case("cohen_kappa", "cohen_kappa(y, label)", sk.cohen_kappa_score(label, guess))
+    case("matthews", "matthews(y, label)", sk.matthews_corrcoef(label, guess))
+
+
+def of_answers(case, logits, answer):
+    yes, true = (logits > 0.5).ravel(), (answer > 0.5).ravel()
+    case("binary_precision", "binary_precision(y, answer)", sk.precision_score(true, yes))
+    case("binary_recall", "binary_recall(y, answer)", sk.recall_score(true, yes))
+    case("binary_f1", "binary_f1(y, answer)", sk.f1_score(true, yes))
+    case("binary_specificity", "binary_specificity(y, answer)", sk.recall_score(~true, ~yes))
+    case("binary_iou", "binary_iou(y, answer)", sk.jaccard_score(true, yes))
+    case("binary_recall_threshold", "binary_recall(y, answer, threshold = -2)", sk.recall_score(true, (logits > -2).ravel()))
+
+
+def of_scores(case, logits, label, answer):
+    score, true = logits.ravel(), answer.ravel()
+    # Few different scores, so that many rows share one.
+    coarse = np.floor(score / 4)
+    case("auc", "auc(y, answer)", sk.roc_auc_score(true, score))
+    # Of several classes counted as one.
+    case("auc_micro", "auc(softmax(y), one_hot(label, 5))", sk.roc_auc_score(np.eye(CLASSES)[label].ravel(), softmax(logits).ravel()))
+    case("auc_ties", "auc(floor(y / 4), answer)", sk.roc_auc_score(true, coarse))
+    case("average_precision", "auc(y, answer, curve = pr)", sk.average_precision_score(true, score))
+    case("average_precision_ties", "auc(floor(y / 4), answer, curve = pr)", sk.average_precision_score(true, coarse))
+    p = softmax(logits)
+    seen = [c for c in range(CLASSES) if (label == c).any()]
+    size = np.array([(label == c).sum() for c in seen])
+    for name, curve, area in [("class_auc", "roc", sk.roc_auc_score), ("class_average_precision", "pr", sk.average_precision_score)]:
+        areas = np.array([area(label == c, p[:, c]) for c in seen])
+        call = lambda average: f"class_auc(softmax(y), label, curve = {curve}, average = {average})"
+        case(f"{name}_macro", call("macro"), areas.mean())
+        case(f"{name}_weighted", call("weighted"), (areas * size).sum() / size.sum())
+        each = np.zeros(CLASSES)
+        each[seen] = areas
+        case(f"{name}_each", call("each"), each)

@@ -31,28 +31,47 @@ fn blocks(document: &str) -> Vec<Block> {
     all
 }
 
-/// The documents that users read: the root's, those in `docs/`, and the grammar's.
+/// Every document of the project. The articles of `weft explain` show specs that are wrong; their own tests know which.
 fn documents() -> Vec<(PathBuf, String)> {
-    let root = root();
-    let mut paths =
-        vec![root.join("README.md"), root.join("ARCHITECTURE.md"), root.join("grammar/README.md")];
-    paths.push(root.join("specs/std/README.md"));
-    let docs = std::fs::read_dir(root.join("docs")).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.extend(docs.filter(|path| path.extension().is_some_and(|e| e == "md")));
-    paths.sort();
-    paths
-        .into_iter()
-        .filter_map(|path| std::fs::read_to_string(&path).ok().map(|text| (path, text)))
-        .collect()
+    let (mut all, mut folders) = (Vec::new(), vec![root()]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && !["target", "articles"].contains(&name.as_str()) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "md") {
+                all.extend(std::fs::read_to_string(&path).ok().map(|text| (path, text)));
+            }
+        }
+    }
+    all.sort();
+    all
 }
 
-/// A document's blocks are whole specs. Those of the reference may be snippets, which are completed as the library's examples are: by the rule
-/// of `registry::example`.
+#[test]
+fn the_documents_are_found() {
+    let found = documents();
+    for name in [
+        "README.md",
+        "docs/language.md",
+        "grammar/README.md",
+        "specs/std/README.md",
+        "tests/golden/README.md",
+    ] {
+        assert!(
+            found.iter().any(|(path, _)| *path == root().join(name)),
+            "{name} is not among the documents"
+        );
+    }
+}
+
+/// A document's blocks are whole specs. But for the README's, they may be snippets, which are completed as the library's examples are:
+/// by the rule of `registry::example`.
 #[test]
 fn every_spec_in_the_documents_checks() {
     let mut wrong = Vec::new();
     for (path, text) in documents() {
-        let snippets = path.ends_with("docs/language.md");
+        let snippets = path != root().join("README.md");
         for block in blocks(&text).iter().filter(|b| b.info == "weft") {
             let checked = check_text(&block.text, &Options::default());
             let why = match checked.failed().then(|| example::check(&block.text, "")) {

@@ -1,35 +1,42 @@
 //! The formatter on every spec there is, and `check --render`: the same meaning with every default written out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use weft_compiler::check::{self, Options};
 use weft_compiler::graph::text;
 use weft_compiler::{render, stages};
 use weft_grammar::{FileId, format, parse};
-use weft_tests::specs::root;
+use weft_tests::specs::{check_text, root};
 
-/// Every spec of the repository that is meant to be right.
+/// Every spec of the repository that can be parsed, right or wrong, and those that documents show.
 fn specs() -> Vec<(PathBuf, String)> {
     let mut all = Vec::new();
-    for folder in ["specs", "specs/std", "specs/new", "tests/specs", "grammar/tests/specs"] {
-        let entries = std::fs::read_dir(root().join(folder)).expect("the folder is there");
-        let paths = entries.flatten().map(|entry| entry.path());
-        for path in paths.filter(|path| path.extension().is_some_and(|e| e == "weft")) {
-            let text = std::fs::read_to_string(&path).expect("the spec can be read");
-            all.push((path, text));
+    let mut folders: Vec<PathBuf> =
+        ["specs", "tests/specs", "tests/bad", "grammar/tests/specs"].map(|folder| root().join(folder)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder is there").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "weft") {
+                let text = std::fs::read_to_string(&path).expect("the spec can be read");
+                all.push((path, text));
+            }
         }
     }
-    // And what the documents show.
     for document in ["README.md", "grammar/README.md", "specs/std/README.md", "docs/language.md"] {
         let path = root().join(document);
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let blocks =
-            text.split("```weft\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()));
-        all.extend(blocks.map(|block| (path.clone(), block)));
+        let text = std::fs::read_to_string(&path).expect("the document is there");
+        all.extend(blocks(&text).map(|block| (path.clone(), block)));
     }
     all.sort();
     all.retain(|(_, text)| parse(FileId(0), text).errors.is_empty());
-    assert!(all.len() > 30);
+    assert!(all.len() > 150, "only {} specs were found", all.len());
     all
+}
+
+/// The specs that a document shows.
+fn blocks(document: &str) -> impl Iterator<Item = String> {
+    document.split("```weft\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
 }
 
 /// A tree as text, without its places: what it means.
@@ -102,14 +109,30 @@ fn rendered_by(
 
 #[test]
 fn a_rendered_spec_has_the_same_graphs() {
-    for (path, _) in specs() {
-        let root = root();
-        let path = path.strip_prefix(&root).unwrap_or(&path);
-        let trains = [Path::new("specs"), Path::new("specs/new")].contains(&path.parent().unwrap_or(path));
-        if trains {
-            rendered(&path.to_string_lossy(), &[]);
+    for folder in ["specs", "specs/new"] {
+        for entry in std::fs::read_dir(root().join(folder)).expect("the folder is there").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".weft") {
+                rendered(&format!("{folder}/{name}"), &[]);
+            }
         }
     }
+}
+
+/// Documents show every clause of a `train` block, and items of a user's own.
+#[test]
+fn what_documents_show_can_be_rendered() {
+    let mut whole = 0;
+    for document in ["README.md", "docs/language.md"] {
+        for block in blocks(&read(document).expect("the document is there")) {
+            let checked = check_text(&block, &Options::default());
+            if checked.module.is_some_and(|module| !module.entries.is_empty()) {
+                rendered_by("case.weft", &mut |_| Ok(block.clone()), &[]);
+                whole += 1;
+            }
+        }
+    }
+    assert!(whole > 5, "only {whole} specs are whole");
 }
 
 #[test]

@@ -4,8 +4,12 @@
 //! anew.
 
 use std::path::PathBuf;
-use weft_compiler::registry::{self, Entry, FAMILIES, Kind, Parameter};
+use weft_compiler::diagnostics::articles;
+use weft_compiler::registry::{self, Entry, Example, FAMILIES, Kind, Parameter, example};
 use weft_tests::specs::root;
+
+/// The marker of the table of codes.
+const CODES: &str = "codes";
 
 fn path() -> PathBuf {
     root().join("docs/language.md")
@@ -31,9 +35,9 @@ fn the_tables_are_those_of_the_registry() {
 #[test]
 fn every_family_has_its_table() {
     let text = std::fs::read_to_string(path()).expect("there is docs/language.md");
-    for family in FAMILIES {
-        let count = text.matches(&format!("<!-- {} -->\n", family.name)).count();
-        assert_eq!(count, 1, "`<!-- {} -->` must stand once in docs/language.md", family.name);
+    for name in FAMILIES.iter().map(|f| f.name).chain([CODES]) {
+        let count = text.matches(&format!("<!-- {name} -->\n")).count();
+        assert_eq!(count, 1, "`<!-- {name} -->` must stand once in docs/language.md");
     }
 }
 
@@ -49,6 +53,10 @@ fn filled(text: &str) -> String {
         }
         if !skipping {
             out += &format!("{line}\n");
+        }
+        if marker == Some(CODES) {
+            out += &codes();
+            skipping = true;
         }
         if let Some(family) = family {
             out += &table(&entries.iter().filter(|e| e.family == family.name).collect::<Vec<_>>());
@@ -67,9 +75,22 @@ fn table(entries: &[&Entry]) -> String {
     for entry in entries {
         let form = if written { code(&entry.signature) } else { arguments(&entry.parameters) };
         let name = code(&entry.name);
-        out += &format!("| {name} | {form} | {} |\n", cell(&entry.summary));
+        let later = if is_later(entry) { " *Not carried out yet.*" } else { "" };
+        out += &format!("| {name} | {form} | {}{later} |\n", cell(&entry.summary));
     }
     out
+}
+
+/// Does its example need what this edition keeps for a later one?
+fn is_later(entry: &Entry) -> bool {
+    let later = |e: &Example| matches!(example::check(&e.code, &e.note), example::Outcome::Later);
+    entry.file.is_some() && entry.examples.iter().any(later)
+}
+
+/// The codes of errors and warnings.
+fn codes() -> String {
+    let rows = articles::ARTICLES.iter().map(|a| format!("| `{}` | {} |\n", a.code, cell(a.title())));
+    format!("| code | what is wrong |\n|---|---|\n{}", rows.collect::<String>())
 }
 
 /// `units`, `bias = true`

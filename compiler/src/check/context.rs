@@ -131,6 +131,16 @@ impl Context {
         }
     }
 
+    /// As [`Context::decide`], of an axis and what it is declared as: 1 is written for an axis that may be stretched, so a symbol beside it is
+    /// never meant to be 1. (`f32[n, 1]` minus `f32[n]` is `f32[n, n]`: far from what its author wants, and no matter for the first batch.)
+    pub fn decide_axis(&self, a: &Dim, b: &Dim) -> Decision {
+        let stretched = |x: &Dim, y: &Dim| x.is(1) && y.as_symbol().is_some();
+        match self.decide(a, b) {
+            Decision::Unknown if stretched(a, b) || stretched(b, a) => Decision::Differ,
+            decision => decision,
+        }
+    }
+
     /// Symbols are 1 or more, so that a sum whose terms have one sign is never 0. And a batch has as many rows as are left, so its
     /// number of rows is never a number that the spec states.
     fn never_zero(&self, difference: &Dim) -> bool {

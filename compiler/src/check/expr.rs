@@ -166,6 +166,11 @@ impl Checker<'_> {
             }
         }
         let l = self.expr(left, scope);
+        // Beside a setting with a mistake of its own, a bare name may be one of its options.
+        let compares = matches!(operator, BinaryOperator::Eq | BinaryOperator::Ne);
+        if compares && l.is_err() && matches!(right.kind, ExprKind::Name(_)) {
+            return l;
+        }
         // `and` and `or` of compile-time bools look at the right side only when it matters.
         if let (BinaryOperator::And, Ok(Value::Bool(false))) | (BinaryOperator::Or, Ok(Value::Bool(true))) =
             (operator, &l)

@@ -20,6 +20,15 @@ impl Checker<'_> {
             ("tensor", Value::List(_) | Value::Tuple(_)) => {
                 Some("`table([…])` makes a tensor of numbers".into())
             }
+            ("tensor", Value::Record(fields))
+                if ["loss", "weight"].iter().all(|name| fields.iter().any(|(field, _)| &**field == *name)) =>
+            {
+                Some("a loss with weights is a record: `let e = …`, and `{ loss = e.loss + …, weight = e.weight }`".into())
+            }
+            ("tensor", Value::Record(fields)) => {
+                let names: Vec<String> = fields.iter().map(|(name, _)| format!("`.{name}`")).collect();
+                Some(format!("the record has {}: name the field that you mean", names.join(", ")))
+            }
             ("bool", Value::Int(0 | 1)) => Some("write `true` or `false`".into()),
             ("bool", Value::Int(_)) => {
                 Some("it is given by name; the size of a layer's input is that of the tensor".into())

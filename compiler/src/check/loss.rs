@@ -5,7 +5,7 @@ use super::value::Value;
 use super::weight::Penalties;
 use super::{Checker, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
-use crate::graph::op::Op;
+use crate::graph::op::{Compare, Op};
 use crate::graph::{DType, NodeId, TensorType};
 use std::collections::HashSet;
 use weft_grammar::Span;
@@ -19,6 +19,8 @@ pub struct Draft {
     pub figure: String,
     sum: Value,
     count: Value,
+    /// Do rows weigh differently? Then their weights may all be 0.
+    weighs: bool,
     span: Span,
 }
 
@@ -64,13 +66,14 @@ impl Checker<'_> {
                 "cast it: `f32(…)`",
             );
         }
+        let weighs = weight.is_some();
         let (sum, count) = self.mean_parts(value, weight, span)?;
-        Ok(Draft { figure, sum, count, span })
+        Ok(Draft { figure, sum, count, weighs, span })
     }
 
     /// Adds a loss's parts to the accumulators, and what its weights' regularisers ask to its mean.
     pub(crate) fn settled(&mut self, training: &str, draft: Draft, penalties: &Penalties) -> Result<Loss> {
-        let Draft { figure, mut sum, count, span } = draft;
+        let Draft { figure, mut sum, count, weighs, span } = draft;
         let plain = sum.clone();
         let penalty = self.penalty(penalties)?;
         if let Some(penalty) = &penalty {
@@ -82,13 +85,28 @@ impl Checker<'_> {
         let scalar = TensorType::scalar(DType::F32);
         self.accumulate(&format!("{base}.sum"), &sum, &scalar, span)?;
         self.accumulate(&format!("{base}.count"), &count, &scalar, span)?;
-        let mut mean = self.binary(BinaryOperator::Div, (plain, span), (count.clone(), span), span)?;
+        let count = self.as_tensor(&count, DType::F32, span)?;
+        let divisor = if weighs { self.divisor(count.node, span)? } else { count.node };
+        let divisor = self.tensor(divisor);
+        let mut mean = self.binary(BinaryOperator::Div, (plain, span), (divisor, span), span)?;
         if let Some(penalty) = penalty {
             mean = self.binary(BinaryOperator::Add, (mean, span), penalty, span)?;
         }
         let mean = self.as_tensor(&mean, DType::F32, span)?;
-        let count = self.as_tensor(&count, DType::F32, span)?;
         Ok(Loss { figure, mean: mean.node, count: count.node, span })
+    }
+
+    /// What a sum is divided by: 1 where its weights add up to nothing. A batch of padding alone then moves no weight, where 0 / 0
+    /// would spoil them all.
+    pub(crate) fn divisor(&mut self, count: NodeId, span: Span) -> Result<NodeId> {
+        self.place(span);
+        let b = &mut self.context.builder;
+        let safe = b.constant(0.0, DType::F32).and_then(|zero| {
+            let nothing = b.compare(Compare::Eq, count, zero)?;
+            let one = b.constant(1.0, DType::F32)?;
+            b.select(nothing, one, count)
+        });
+        self.built(safe, span)
     }
 
     /// A loss and, where it is `{ loss, weight }`, the weight of each of its elements.

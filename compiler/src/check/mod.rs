@@ -42,13 +42,22 @@
 //! value everywhere.
 //!
 //! **Optimizers** run per weight with `w`, `g` and `step` (f32, 1 at the first). A numeric parameter may be given a schedule, a fn of
-//! `(step, epoch, total)`: f32 scalars, `step` from 1, `epoch` with the fraction of the current one. Clipping comes before.
+//! `(step, epoch, total)`: f32 scalars, `step` from 1, `epoch` with the fraction of the current one. Clipping comes before, in the
+//! order in which it is written; a `step` block's own replaces the whole block's. Group rules come after schedules, `reduce rate` after
+//! group rules; it multiplies the parameter `rate`. Numbers called `rate`, `decay`, `eps`, `momentum`, `beta1`, `beta2` and `smoothing` are
+//! bounded in every optimizer.
 //!
 //! **Losses** are per element: `minimize` takes the mean of all elements; a record `{ loss, weight }` gives the weighted mean. The figure is
-//! the mean over the epoch. `measure` takes a metric call, or any tensor expression, whose mean is reported.
+//! the mean over the epoch. `measure` takes a metric call, or any tensor expression (or such a record), whose mean is reported.
+//!
+//! **Metrics.** Parts that `sum` names are added up over the epoch. `collect` gathers rows: its first axis runs over the batch (a constant
+//! number of rows for each of its rows), the others are constant. In `value` what is collected has all rows of the epoch, and `batch`, with
+//! every dim that follows from it, is their count. The value is a number, a vector or a table of constant extents, in any dtype,
+//! or a record of such, each a figure `METRIC.FIELD` of its own. Only a number can be watched.
 //!
 //! **Trains.** A `let` is evaluated in each entry that needs it. `batch` in expressions is the batch's row count. Entries: `NAME.step` (with
-//! `step` blocks `NAME.step.STEP`), `NAME.evaluate`, `NAME.report`; `NAME` is `train` unless the block is named. Accumulators are
+//! `step` blocks `NAME.step.STEP`), `NAME.evaluate`, `NAME.report`, and where
+//! they are needed `NAME.update` (see `update.rs`) and `NAME.rates`; `NAME` is `train` unless the block is named. Accumulators are
 //! `NAME/loss.sum`, `NAME/METRIC.PART`. With several steps, figures are `STEP.loss`, and what is measured beside the steps is added in the
 //! last one. All losses and gradients of a step come before its updates. A step's loss is also its output, under the figure's name.
 //!
@@ -69,6 +78,7 @@ mod model;
 mod names;
 mod optimizer;
 mod predict;
+mod report;
 mod scope;
 mod settings;
 mod shape;

@@ -76,9 +76,13 @@ impl Checker<'_> {
         match self.override_value(&text, &default, setting) {
             Some(value) => Ok(value),
             None => {
-                let kind = default.kind();
-                let message =
-                    format!("`--set {name}={text}`: the setting `{name}` is {kind} ({})", default.show());
+                let kind = match setting.ty.as_ref().map(|t| &t.kind) {
+                    Some(ast::TypeKind::Choice(options)) => {
+                        options.iter().map(|o| o.text.as_str()).collect::<Vec<_>>().join(" or ")
+                    }
+                    _ => format!("{} ({})", default.kind(), default.show()),
+                };
+                let message = format!("`--set {name}={text}`: the setting `{name}` is {kind}");
                 self.fail(Code::BadSetting, setting.value.span, message)
             }
         }

@@ -255,7 +255,7 @@ impl Checker<'_> {
         axis: usize,
         bound_at: Option<Span>,
     ) -> Result<Dim> {
-        match self.context.decide(want, have) {
+        match self.context.decide_axis(want, have) {
             Decision::Equal => {}
             Decision::Unknown => {
                 let message = format!("`{text}` is {want} but {} has {have} there ({actual})", subject.what);
@@ -279,6 +279,11 @@ impl Checker<'_> {
                 }
                 let what = subject.what;
                 diagnostic = diagnostic.related(declared, format!("{what} is declared with `{text}` here"));
+                if text == "..." && (want.is(1) || have.is(1)) {
+                    diagnostic = diagnostic.hint(
+                        "`f32[n, 1]` beside `f32[n]` is stretched to `f32[n, n]`: drop an axis with `squeeze(-1)`, or add one with `expand(x, -1)`",
+                    );
+                }
                 return Err(self.report(diagnostic));
             }
         }

@@ -190,7 +190,9 @@ impl fmt::Display for TypedSpec {
             )?;
         }
         for t in &self.trainings {
-            writeln!(f, "train {} on {}", t.name, t.data)?;
+            // A nameless block is called as it begins.
+            let name = if t.name == "train" { String::new() } else { format!(" {}", t.name) };
+            writeln!(f, "train{name} on {}", t.data)?;
             writeln!(
                 f,
                 "    batch = {}, epochs = {}, seed = {}, shuffle = {}",

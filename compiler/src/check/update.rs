@@ -191,6 +191,7 @@ impl Checker<'_> {
     pub(crate) fn gathered<'t>(&mut self, training: &str, step: &Move<'t>) -> Result<Move<'t>> {
         let scalar = TensorType::scalar(DType::F32);
         let count = self.take_sum(&step.count(training), &scalar, step.span)?;
+        let count = self.divisor(count, step.span)?;
         let (mut weights, mut gradients) = (Vec::new(), Vec::new());
         for (path, _) in &step.weights {
             let declared = self.by_path.get(path).and_then(|i| self.variables.get(*i)).ok_or(Reported)?;

@@ -60,6 +60,7 @@ const NAMES: &[(&str, &str)] = &[
     ("pow", "**"),
     ("detach", "hold"),
     ("stopgradient", "hold"),
+    ("random", "uniform"),
     ("randn", "normal"),
     ("randomnormal", "normal"),
     ("rand", "uniform"),

@@ -56,7 +56,9 @@ pub fn diff(old: &Graph, new: &Graph) -> Difference {
         matches.path(old, new, path, ids, &[]);
     }
     let Matches { to_new, groups } = matches;
-    let follows = |a: &NodeId, b: &NodeId| to_new.get(a.index()).copied().flatten() == Some(*b);
+    let follows = |a: &NodeId, b: &NodeId| {
+        to_new.get(a.index()).copied().flatten() == Some(*b) || equal_constants(old.node(*a), new.node(*b))
+    };
     let groups = groups.into_iter().map(|(path, pairs, added, removed)| {
         let changed = pairs.into_iter().filter_map(|(before, after)| {
             let (a, b) = (old.node(before), new.node(after));
@@ -74,6 +76,11 @@ pub fn diff(old: &Graph, new: &Graph) -> Difference {
     let first = |g: &Group| g.changed.iter().map(|c| c.new).chain(g.added.iter().copied()).min();
     groups.sort_by_key(|g| first(g).map_or(u32::MAX, |id| id.0));
     Difference { groups, whole: whole(old, new, &follows) }
+}
+
+/// A number is the same wherever it was written down.
+fn equal_constants(a: &Node, b: &Node) -> bool {
+    matches!((&a.op, &b.op), (Op::Constant(x), Op::Constant(y)) if x.to_bits() == y.to_bits()) && a.ty == b.ty
 }
 
 /// The nodes of each path, the paths in order of their first node.
@@ -268,6 +275,20 @@ mod tests {
         assert_eq!(found.groups.len(), 1, "{found:?}");
         let [only] = &found.groups[0].changed[..] else { panic!("{found:?}") };
         assert!(only.inputs && !only.ty);
+    }
+
+    /// Which of two equal constants is read makes no difference.
+    #[test]
+    fn constants_are_equal_by_value() {
+        let graph = |reads: &str| {
+            let text = format!(
+                "%x = input : f32[]\n%M.constant = constant 0.0 : f32[]\n%M.constant_2 = constant 0.0 : f32[]\n\
+                 %M.constant_3 = constant 1.0 : f32[]\n%M.add = add %x, %{reads} : f32[]\noutput \"y\" = %M.add"
+            );
+            parse(&text).unwrap()
+        };
+        assert!(diff(&graph("M.constant"), &graph("M.constant_2")).is_empty());
+        assert!(!diff(&graph("M.constant"), &graph("M.constant_3")).is_empty());
     }
 
     #[test]

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 const EXAMPLE: &str = r#"graph predict
 bound n <= 128
 guard (n%2) "n must be \"even\""
-%x = input "x" : f32[n, 28, 28, 1]  // predict
-%Cnn.conv.w = variable "Cnn.conv.w" : f32[3, 3, 1, 32]
+%x = input : f32[n, 28, 28, 1]  // predict
+%Cnn.conv.w = variable : f32[3, 3, 1, 32]
 %Cnn.conv.conv = conv %x, %Cnn.conv.w {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 26, 26, 32]
 %constant = constant 0.0 : f32[]
 %broadcast = broadcast %constant {axes=[]} : f32[n, 26, 26, 32]
@@ -18,7 +18,8 @@ guard (n%2) "n must be \"even\""
 %a_b.reduce_max = reduce_max %slice {axes=[0, 1, 2, 3]} : f32[]  // a b
 %pad = pad %a_b.reduce_max {amounts=[], value=-inf} : f32[]
 %pad_2 = pad %pad {amounts=[], value=-inf} : f32[]
-%Net.w = variable "Net.w" : f32[]  //
+%Net.w = variable : f32[]  //
+%w_v = variable "w&v" : f32[]
 output "y" = %pad_2
 update "steps" = %constant
 "#;
@@ -31,7 +32,7 @@ fn text_form_reads_back() {
     let paths: Vec<&str> = graph.nodes.iter().map(|n| &*n.path).collect();
     assert_eq!(
         paths,
-        ["predict", "Cnn.conv", "Cnn.conv", "", "", "Cnn.relu", "", "a b", "", "", ""],
+        ["predict", "Cnn.conv", "Cnn.conv", "", "", "Cnn.relu", "", "a b", "", "", "", ""],
         "names tell paths"
     );
 }
@@ -53,10 +54,7 @@ fn dims_read_back() {
 fn errors_name_the_line() {
     // What a text calls its nodes is its own matter.
     let named = parse("%a = input \"x\" : f32[n]\n%7 = exp %a : f32[n]\noutput \"y\" = %7").unwrap();
-    assert_eq!(
-        print(&named),
-        "graph \n%x = input \"x\" : f32[n]\n%exp = exp %x : f32[n]\noutput \"y\" = %exp\n"
-    );
+    assert_eq!(print(&named), "graph \n%x = input : f32[n]\n%exp = exp %x : f32[n]\noutput \"y\" = %exp\n");
     let error = parse("graph g\n%0 = input \"x\" : f32[n]\n%1 = exp %0 : f32[m]\n").unwrap_err();
     assert_eq!(error.line, 3);
     for bad in [

@@ -2,7 +2,7 @@
 
 use super::nest::{How, Nest, Stage, ValueId, ValueOp};
 use super::{BufferId, Kernel, Launch, Plan, Storage, Stride};
-use crate::graph::Dim;
+use crate::graph::{DType, Dim};
 use std::fmt::Write;
 
 /// The whole plan.
@@ -230,6 +230,12 @@ fn write_store(
     writeln!(out, "{}{buffer}[{}] {equals} {value}", "  ".repeat(depth), store.at)
 }
 
+/// A number as its type holds it, in the fewest digits: `0.1`, `1e-8`, `255`.
+fn number(value: f64, dtype: DType) -> String {
+    let text = if dtype == DType::F32 { format!("{:?}", value as f32) } else { format!("{value:?}") };
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
 struct Printer<'a> {
     plan: &'a Plan,
     stage: &'a Stage,
@@ -279,7 +285,7 @@ impl Printer<'_> {
             None => text,
         };
         match &value.op {
-            ValueOp::Constant(bits) => format!("{}", f64::from_bits(*bits)),
+            ValueOp::Constant(bits) => number(f64::from_bits(*bits), value.dtype),
             ValueOp::Dim(dim) => format!("{}({dim})", value.dtype.name()),
             ValueOp::Index(at) => format!("{}({at})", value.dtype.name()),
             ValueOp::Load { buffer, at, when } => {

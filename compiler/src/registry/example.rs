@@ -5,6 +5,7 @@
 //!
 //! - Items (`model …`, `data …`, `train …`) stand as they are.
 //! - Clauses of a `train` block (`measure …`, `minimize …`, `using …`, `batch = …`) stand in one, on digits.
+//!   Lines that begin with `let` may stand before them.
 //! - A `weight` or `state` stands in a layer.
 //! - Anything else is the body of a model.
 //!
@@ -205,6 +206,9 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
         "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "step" | "clip"
         | "average" | "reduce" => {
             vec![training(&head, &word, code, &inputs)]
+        }
+        "let" if code.lines().any(|line| line.starts_with("minimize ")) => {
+            vec![training(&head, "minimize", code, &inputs)]
         }
         "weight" | "state" => vec![in_layer(&head, code)],
         // `batch = 64`

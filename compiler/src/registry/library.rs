@@ -52,11 +52,26 @@ fn entry(item: &Item, file: &'static str, text: &str, family: &'static str) -> O
         _ => return None,
     };
     let head = one_line(slice(Span { end, ..name.span }));
-    let family = if is_helper(item) { "helpers" } else { family };
     let doc = item.doc.as_deref().unwrap_or("");
+    let family = match (is_helper(item), is_member(family, kind, doc)) {
+        (true, _) => "helpers",
+        (false, true) => family,
+        (false, false) => "functions",
+    };
     let list = |params: Vec<&Param>| params.into_iter().map(parameter).collect();
     let entry = Entry::described(kind, family, &name.text, format!("{word} {head}"), doc);
     Some(Entry { parameters: list(params), inputs: list(inputs), file: Some(file), ..entry })
+}
+
+/// Is an item what the family of its file is about? A part of several losses, such as their weights, is not itself one; its examples
+/// tell, for they show how an item is used.
+fn is_member(family: &str, kind: Kind, doc: &str) -> bool {
+    match family {
+        "losses" => doc.contains("Example: `minimize "),
+        "metrics" => kind == Kind::Metric,
+        "initialisers" => doc.contains("Example: `weight ") || doc.contains("init = "),
+        _ => true,
+    }
 }
 
 /// Does a function compute with sizes rather than with tensors? Its result, or its first parameter, is a number.
@@ -79,4 +94,26 @@ fn is_helper(item: &Item) -> bool {
 fn one_line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     joined.replace("( ", "(").replace(", )", ")").replace(" )", ")")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_losses_and_metrics_are_functions() {
+        let all = entries();
+        let family = |name: &str| all.iter().find(|e| e.name == name).map(|e| e.family);
+        for (name, expected) in [
+            ("huber", "losses"),
+            ("weight_of", "functions"),
+            ("f1", "metrics"),
+            ("confusion", "functions"),
+            ("orthogonal", "initialisers"),
+            ("inverse_erf", "functions"),
+            ("same_padding", "helpers"),
+        ] {
+            assert_eq!(family(name), Some(expected), "{name}");
+        }
+    }
 }

@@ -91,13 +91,12 @@ impl<'a> Printer<'a> {
             }
             ExprKind::Call { callee, arguments } => {
                 let callee = self.operand(callee, POSTFIX);
-                let arguments =
-                    self.delimited("(", arguments, argument_span, Self::argument, ")", expr.span.end);
+                let arguments = self.delimited("(", arguments, Self::argument, ")", expr.span.end);
                 concat([callee, arguments])
             }
             ExprKind::Index { base, indices } => {
                 let base = self.operand(base, POSTFIX);
-                let indices = self.delimited("[", indices, index_span, Self::index, "]", expr.span.end);
+                let indices = self.delimited("[", indices, Self::index, "]", expr.span.end);
                 concat([base, indices])
             }
             ExprKind::Pipe { .. } => self.pipe(expr, true),
@@ -108,26 +107,19 @@ impl<'a> Printer<'a> {
                 concat([text("not "), self.operand(operand, NOT)])
             }
             ExprKind::Binary { operator, .. } => self.binary(expr, *operator),
-            ExprKind::List(items) => self.delimited("[", items, |e| e.span, Self::expr, "]", expr.span.end),
+            ExprKind::List(items) => self.delimited("[", items, Self::expr, "]", expr.span.end),
             ExprKind::Tuple(items) if items.len() == 1 => {
                 let items = self.separated(items, |p, item| p.expr(item));
                 concat([text("("), items, text(",)")])
             }
-            ExprKind::Tuple(items) => self.delimited("(", items, |e| e.span, Self::expr, ")", expr.span.end),
+            ExprKind::Tuple(items) => self.delimited("(", items, Self::expr, ")", expr.span.end),
             ExprKind::Record(entries) => self.record(entries, expr),
             ExprKind::Map(entries) if entries.is_empty() => text("map {}"),
             ExprKind::Map(entries) => {
                 let print = |p: &mut Self, (key, value): &'a (Expr, Expr)| {
                     concat([p.operand(key, PIPE + 1), text(": "), p.expr(value)])
                 };
-                let entries = self.delimited(
-                    "{ ",
-                    entries,
-                    |(key, value)| key.span.to(value.span),
-                    print,
-                    " }",
-                    expr.span.end,
-                );
+                let entries = self.delimited("{ ", entries, print, " }", expr.span.end);
                 concat([text("map "), entries])
             }
             ExprKind::If { condition, then, otherwise } => group(self.if_expr(condition, then, otherwise)),
@@ -203,7 +195,7 @@ impl<'a> Printer<'a> {
                 concat([p.name(name), text(" = "), p.expr(value)])
             }
         };
-        self.delimited("{ ", entries, |(name, value)| name.span.to(value.span), print, " }", expr.span.end)
+        self.delimited("{ ", entries, print, " }", expr.span.end)
     }
 
     /// `value |> a |> b`. Where the writer began a line with a stage, a line begins; the others are joined up to the width.
@@ -338,22 +330,13 @@ impl<'a> Printer<'a> {
             let carries = self.separated(&scan.carries, |p, (name, value)| {
                 concat([p.name(name), text(" = "), p.expr(value)])
             });
-            parts.push(group(indent(concat([Doc::Line, text("carrying "), carries]))));
+            let rows = self.block_rows(&scan.body);
+            parts.push(self.clause_and_braces(concat([text("carrying "), carries]), rows));
+        } else {
+            parts.push(text(" "));
+            parts.push(self.block(&scan.body));
         }
-        parts.push(text(" "));
-        parts.push(self.block(&scan.body));
         concat(parts)
-    }
-}
-
-fn argument_span(argument: &Argument) -> crate::span::Span {
-    argument.name.as_ref().map_or(argument.value.span, |name| name.span.to(argument.value.span))
-}
-
-fn index_span(index: &Index) -> crate::span::Span {
-    match index {
-        Index::At(expr) => expr.span,
-        Index::Range { span, .. } | Index::Rest(span) => *span,
     }
 }
 

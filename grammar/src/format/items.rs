@@ -1,6 +1,6 @@
 //! Items, their signatures and types → canonical text.
 
-use super::layout::{Doc, WIDTH, concat, indent, nothing, tail, text};
+use super::layout::{Doc, WIDTH, concat, nothing, text};
 use super::train::dotted;
 use super::{Printer, quoted};
 use crate::ast::*;
@@ -92,21 +92,31 @@ impl<'a> Printer<'a> {
             parts.push(text(" -> "));
             parts.push(self.result(result));
         }
-        if !callable.facts.is_empty() {
+        let facts = (!callable.facts.is_empty()).then(|| {
             let facts = self.separated(&callable.facts, |p, fact| p.expr(fact));
-            parts.push(tail(indent(concat([Doc::Line, text("where "), facts]))));
-        }
-        parts.push(text(" "));
+            concat([text("where "), facts])
+        });
         // A head of several lines is followed by a body of several lines.
-        let one_line = concat(parts.iter().cloned()).width().is_some_and(|width| width < WIDTH);
+        let width = concat(parts.iter().chain(&facts).cloned()).width();
+        let one_line = width.is_some_and(|width| width + 1 < WIDTH);
         let short = matches!(callable.kind, CallableKind::Fn | CallableKind::Layer) && one_line;
-        parts.push(if short { self.short_block(&callable.body) } else { self.block(&callable.body) });
+        match facts {
+            Some(facts) if !short => {
+                let rows = self.block_rows(&callable.body);
+                parts.push(self.clause_and_braces(facts, rows));
+            }
+            facts => {
+                parts.extend(facts.into_iter().flat_map(|facts| [text(" "), facts]));
+                parts.push(text(" "));
+                parts.push(if short { self.short_block(&callable.body) } else { self.block(&callable.body) });
+            }
+        }
         concat(parts)
     }
 
     pub fn params(&mut self, params: &'a [Param]) -> Doc {
         let end = params.last().map_or(0, |param| param.span.end);
-        self.delimited("(", params, |param| param.span, Self::param, ")", end)
+        self.delimited("(", params, Self::param, ")", end)
     }
 
     fn param(&mut self, param: &'a Param) -> Doc {
@@ -121,14 +131,11 @@ impl<'a> Printer<'a> {
     fn result(&mut self, result: &'a ResultType) -> Doc {
         match result {
             ResultType::One(ty) => self.ty(ty),
-            ResultType::Tuple(types, span) => {
-                self.delimited("(", types, |ty| ty.span, Self::ty, ")", span.end)
-            }
+            ResultType::Tuple(types, span) => self.delimited("(", types, Self::ty, ")", span.end),
             ResultType::Record(members, _) if members.is_empty() => text("{}"),
             ResultType::Record(members, span) => self.delimited(
                 "{ ",
                 members,
-                |(name, ty)| name.span.to(ty.span),
                 |p, (name, ty)| concat([p.name(name), text(": "), p.ty(ty)]),
                 " }",
                 span.end,

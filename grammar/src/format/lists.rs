@@ -11,11 +11,12 @@ impl<'a> Printer<'a> {
     }
 
     /// `a, b, c` in a place without brackets: breaks after commas.
-    pub fn separated<T>(&mut self, all: &'a [T], print: impl Fn(&mut Self, &'a T) -> Doc) -> Doc {
+    pub fn separated<T: Placed>(&mut self, all: &'a [T], print: impl Fn(&mut Self, &'a T) -> Doc) -> Doc {
         let mut parts = Vec::new();
         for (index, one) in all.iter().enumerate() {
             if index > 0 {
-                parts.extend([text(","), Doc::Line]);
+                parts.extend([text(","), self.line_end(one.place().start), Doc::Line]);
+                parts.append(&mut self.own_lines(one.place().start));
             }
             parts.push(print(self, one));
         }
@@ -23,17 +24,16 @@ impl<'a> Printer<'a> {
     }
 
     /// `(a, b, c)`: on one line, or one a line with a comma after each. A bracket with a space inside, `{ `, is a brace.
-    pub fn delimited<T>(
+    pub fn delimited<T: Placed>(
         &mut self,
         open: &'static str,
         all: &'a [T],
-        span: fn(&T) -> Span,
         print: impl Fn(&mut Self, &'a T) -> Doc,
         close: &'static str,
         end: u32,
     ) -> Doc {
         let brace = open.ends_with(' ');
-        let lines = brace && all.first().is_some_and(|first| self.opens_lines(span(first).start));
+        let lines = brace && all.first().is_some_and(|first| self.opens_lines(first.place().start));
         let edge = || match (lines, brace) {
             (true, _) => Doc::Hard,
             (_, true) => Doc::Line,
@@ -44,10 +44,10 @@ impl<'a> Printer<'a> {
         }
         let mut parts = Vec::new();
         for (index, one) in all.iter().enumerate() {
-            self.element_comments(&mut parts, span(one).start);
+            self.element_comments(&mut parts, one.place().start);
             parts.push(if index == 0 { edge() } else { Doc::Line });
             // Comments were put before the line they belong to.
-            parts.append(&mut self.own_lines(span(one).start));
+            parts.append(&mut self.own_lines(one.place().start));
             parts.push(print(self, one));
             parts.push(if index + 1 < all.len() { text(",") } else { Doc::Broken(",") });
         }
@@ -88,6 +88,68 @@ impl<'a> Printer<'a> {
         let mut parts = Vec::new();
         self.element_comments(&mut parts, end);
         concat(parts)
+    }
+}
+
+/// What can stand between commas has a place in the source.
+pub trait Placed {
+    fn place(&self) -> Span;
+}
+
+impl Placed for Expr {
+    fn place(&self) -> Span {
+        self.span
+    }
+}
+
+impl Placed for Argument {
+    fn place(&self) -> Span {
+        self.name.as_ref().map_or(self.value.span, |name| name.span.to(self.value.span))
+    }
+}
+
+impl Placed for Index {
+    fn place(&self) -> Span {
+        match self {
+            Index::At(expr) => expr.span,
+            Index::Range { span, .. } | Index::Rest(span) => *span,
+        }
+    }
+}
+
+impl Placed for Param {
+    fn place(&self) -> Span {
+        self.span
+    }
+}
+
+impl Placed for Type {
+    fn place(&self) -> Span {
+        self.span
+    }
+}
+
+impl Placed for Name {
+    fn place(&self) -> Span {
+        self.span
+    }
+}
+
+impl<A: Placed, B: Placed> Placed for (A, B) {
+    fn place(&self) -> Span {
+        self.0.place().to(self.1.place())
+    }
+}
+
+impl<B: Placed> Placed for (Option<Name>, B) {
+    fn place(&self) -> Span {
+        self.0.as_ref().map_or(self.1.place(), |name| name.span.to(self.1.place()))
+    }
+}
+
+impl Placed for (Name, Option<Name>) {
+    fn place(&self) -> Span {
+        self.0.span
     }
 }
 

@@ -15,7 +15,7 @@ mod train;
 use crate::ast::*;
 use crate::scan;
 use crate::span::Span;
-use layout::{Doc, concat, indent, nothing, text};
+use layout::{Doc, concat, indent, nothing, tail, text};
 pub use lists::quote;
 pub(crate) use lists::quoted;
 
@@ -218,10 +218,20 @@ impl<'a> Printer<'a> {
 
     /// `{ … }` around rows, each on a line of its own.
     pub fn braces(&mut self, rows: Rows) -> Doc {
+        Self::opened(text("{"), rows)
+    }
+
+    /// `clause { … }`, where the clause and then the brace too begin lines when they don't fit behind what stands before them.
+    pub fn clause_and_braces(&mut self, clause: Doc, rows: Rows) -> Doc {
+        let clause = indent(concat([Doc::Line, clause]));
+        Self::opened(tail(concat([clause, Doc::Line, text("{")])), rows)
+    }
+
+    fn opened(open: Doc, rows: Rows) -> Doc {
         if rows.is_empty() {
-            return text("{}");
+            return concat([open, text("}")]);
         }
-        concat([text("{"), indent(concat([Doc::Hard, rows.finish()])), Doc::Hard, text("}")])
+        concat([open, indent(concat([Doc::Hard, rows.finish()])), Doc::Hard, text("}")])
     }
 
     /// A body of clauses that follow each other, with the comments up to the end of `whole`.
@@ -232,11 +242,22 @@ impl<'a> Printer<'a> {
         span: fn(&T) -> Span,
         print: fn(&mut Self, &'a T) -> Doc,
     ) -> Doc {
+        let rows = self.rows(clauses, whole, span, print);
+        self.braces(rows)
+    }
+
+    pub fn rows<T>(
+        &mut self,
+        clauses: &'a [T],
+        whole: Span,
+        span: fn(&T) -> Span,
+        print: fn(&mut Self, &'a T) -> Doc,
+    ) -> Rows {
         let mut rows = Rows::default();
         for clause in clauses {
             self.row(&mut rows, span(clause), |p| print(p, clause));
         }
         self.comments_before(&mut rows, whole.end, false);
-        self.braces(rows)
+        rows
     }
 }

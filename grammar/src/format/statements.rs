@@ -7,13 +7,18 @@ use crate::ast::*;
 impl<'a> Printer<'a> {
     /// A body that always takes lines of its own.
     pub fn block(&mut self, block: &'a Block) -> Doc {
+        let rows = self.block_rows(block);
+        self.braces(rows)
+    }
+
+    pub fn block_rows(&mut self, block: &'a Block) -> Rows {
         let mut rows = Rows::default();
         for (index, statement) in block.statements.iter().enumerate() {
             let last = index + 1 == block.statements.len();
             self.row(&mut rows, statement.span, |p| p.statement(statement, last));
         }
         self.comments_before(&mut rows, block.span.end, false);
-        self.braces(rows)
+        rows
     }
 
     /// A body that may stand on one line when it is one expression.
@@ -125,6 +130,6 @@ impl<'a> Printer<'a> {
             Some(other) => concat([p.name(name), text(" as "), p.name(other)]),
             None => p.name(name),
         };
-        self.delimited("{ ", names, |(name, _)| name.span, print, " }", end)
+        self.delimited("{ ", names, print, " }", end)
     }
 }

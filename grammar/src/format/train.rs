@@ -26,11 +26,13 @@ impl<'a> Printer<'a> {
                 if !rest.is_empty() {
                     // On the loss's line, else together on a line of their own, else on a line each.
                     let rest = group(concat(rest.into_iter().skip(1)));
-                    parts.push(tail(indent(concat([Doc::Line, rest]))));
-                }
-                if !groups.is_empty() {
-                    parts.push(text(" "));
-                    parts.push(self.body(groups, clause.span, |group| group.span, Self::group_rule));
+                    parts.push(match groups.is_empty() {
+                        true => tail(indent(concat([Doc::Line, rest]))),
+                        false => {
+                            let groups = self.rows(groups, clause.span, |group| group.span, Self::group_rule);
+                            self.clause_and_braces(rest, groups)
+                        }
+                    });
                 }
                 concat(parts)
             }

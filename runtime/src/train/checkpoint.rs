@@ -29,6 +29,10 @@ impl Misfits {
         });
     }
 
+    pub fn any_missing(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     pub fn unexpected<S: ToString>(&mut self, names: impl IntoIterator<Item = S>) {
         self.unexpected.extend(names.into_iter().map(|name| name.to_string()));
     }

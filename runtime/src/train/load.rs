@@ -2,6 +2,8 @@
 //!
 //! A weight is looked for under the name that the first fitting rule gives, else under its own path, with or without the part that
 //! the item names: `load Bert.encoder from …` finds `Bert.encoder.block.0.weight` as `block.0.weight` too.
+//!
+//! All that the item names must be in the file; the file may hold more, such as the head of the task that a model was trained for.
 
 use std::path::Path;
 
@@ -47,7 +49,10 @@ fn load_item(session: &mut Session, load: &Load, path: &Path) -> Result<()> {
             None => misfits.different(variable, &file.tensors[name]),
         }
     }
-    misfits.unexpected(file.tensors.keys().filter(|name| !used.contains(&name.as_str())));
+    // What the file holds beside them matters only where something is missing: there is its other name.
+    if misfits.any_missing() {
+        misfits.unexpected(file.tensors.keys().filter(|name| !used.contains(&name.as_str())));
+    }
     misfits.check(path, &load.target)?;
     for (index, tensor) in found {
         session.variable_bytes_mut(index).copy_from_slice(&tensor.data);

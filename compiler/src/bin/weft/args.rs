@@ -300,8 +300,9 @@ pub struct Bench {
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A code (E0203, W0401), or a name: a layer, function, loss, optimizer, metric, key, data source, …
-    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    /// A code (E0203, W0401), a name (a layer, function, loss, optimizer, metric, key, data source, …), or a family of names; without
+    /// it, an overview
+    #[arg(conflicts_with = "list")]
     pub name: Option<String>,
     /// List all names by family, each with its first sentence; and all codes
     #[arg(long)]

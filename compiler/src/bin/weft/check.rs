@@ -18,7 +18,10 @@ pub fn run(args: &Check) -> Result<(), Failure> {
         return Err(Failure::reported());
     }
     if args.render {
-        let rendered = render::render(&checked, &calls, &args.spec.set).ok_or_else(Failure::reported)?;
+        let rendered = render::render(&checked, &calls, &args.spec.set).ok_or_else(|| {
+            Failure::environment("the spec with its defaults cannot be read")
+                .help("this is a mistake in Weft; please report it with the spec")
+        })?;
         if args.spec.json {
             output::json(&json!({ "rendered": rendered.text, "elsewhere": rendered.elsewhere }));
         } else {

@@ -29,6 +29,11 @@ fn leave(error: &io::Error) -> ! {
     std::process::exit(crate::failure::Class::Environment as i32);
 }
 
+/// May what goes to standard output be painted? On a terminal, unless the environment says otherwise (`NO_COLOR` and the like).
+pub fn colored() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// A line on standard error, for people; a closed one is no reason to stop.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

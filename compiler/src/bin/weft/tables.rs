@@ -9,7 +9,10 @@ pub fn lines(figures: &Figures) -> Vec<String> {
     while let Some(((name, value), after)) = rest.split_first() {
         let count = match value.shape.len() {
             // Neighbours of one length belong together: precision and recall of each class.
-            1 => rest.iter().take_while(|(_, other)| other.shape == value.shape).count(),
+            1 => rest
+                .iter()
+                .take_while(|(other, its)| its.shape == value.shape && whole(other) == whole(name))
+                .count(),
             _ => 1,
         };
         match value.shape.len() {
@@ -33,15 +36,27 @@ pub fn lines(figures: &Figures) -> Vec<String> {
     lines
 }
 
-/// One line a class, one column a figure.
+/// The name of the figure that a part belongs to.
+fn whole(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(whole, _)| whole)
+}
+
+/// One line a class, one column a figure. Parts of one figure, `report.precision` and `report.recall`, have its name in the corner.
 fn side_by_side(columns: &[(&str, &[f32])]) -> Vec<String> {
+    let corner = columns.first().and_then(|(name, _)| whole(name));
+    let head =
+        |name: &str| corner.map_or(name, |_| name.split_once('.').map_or(name, |(_, part)| part)).to_owned();
     let length = columns.first().map_or(0, |(_, values)| values.len());
-    let places = (0..length).map(|place| place.to_string());
-    let mut table = vec![std::iter::once("class".to_owned()).chain(places).collect()];
+    let mut table =
+        vec![headed(corner.unwrap_or("class").to_owned(), (0..length).map(|place| place.to_string()))];
     for (name, values) in columns {
-        table.push(std::iter::once((*name).to_owned()).chain(numbers(values)).collect());
+        table.push(headed(head(name), numbers(values)));
     }
     aligned(&table)
+}
+
+fn headed(head: String, cells: impl IntoIterator<Item = String>) -> Vec<String> {
+    std::iter::once(head).chain(cells).collect()
 }
 
 /// A table with the numbers of its rows and columns, its name in the corner.
@@ -49,11 +64,10 @@ fn grid(name: &str, value: &Reading) -> Vec<String> {
     let cells = numbers(&value.values);
     let width = value.shape.last().copied().unwrap_or(1).max(1);
     let rows: Vec<&[String]> = cells.chunks(width).collect();
-    let heads = (0..rows.len()).map(|row| row.to_string());
-    let mut table: Vec<Vec<String>> = vec![std::iter::once(name.to_owned()).chain(heads).collect()];
+    let mut table = vec![headed(name.to_owned(), (0..rows.len()).map(|row| row.to_string()))];
     for column in 0..width {
         let cells = rows.iter().filter_map(|row| row.get(column).cloned());
-        table.push(std::iter::once(column.to_string()).chain(cells).collect());
+        table.push(headed(column.to_string(), cells));
     }
     aligned(&table)
 }
@@ -97,6 +111,8 @@ mod tests {
             ("counts".into(), reading(&[2, 2], &[10.0, 2.0, 0.0, 8.0])),
             ("accuracy".into(), 0.9.into()),
             ("mean".into(), reading(&[3], &[0.25, 1.0, f32::NAN])),
+            ("report.f1".into(), reading(&[2], &[0.5, 1.0])),
+            ("report.support".into(), reading(&[2], &[3.0, 4.0])),
         ]);
         assert_eq!(
             lines(&figures).join("\n"),
@@ -112,7 +128,11 @@ counts   0  1
 class    mean
     0  0.2500
     1  1.0000
-    2     NaN"
+    2     NaN
+
+report      f1  support
+     0  0.5000        3
+     1  1.0000        4"
         );
     }
 }

@@ -65,8 +65,8 @@ fn what_dims_cannot_decide_is_guarded() {
     insta::assert_snapshot!(print(graph(module(&checked), "predict")), @r#"
     graph predict
     guard h - w "`+` needs one shape, but an axis is h and w"
-    %x = input "x" : f32[n, h]
-    %y = input "y" : f32[n, w]
+    %x = input : f32[n, h]
+    %y = input : f32[n, w]
     %M.slice = slice %y {axis=1, start=0, step=1} : f32[n, h]
     %M.add = add %x, %M.slice : f32[n, h]
     output "output" = %M.add
@@ -245,4 +245,76 @@ fn a_training_learns_on_the_evaluator() {
     assert!((report["loss"].to_f64()[0] - mean).abs() < 1e-9, "the figure is the mean of all batches");
     assert!(losses[59] < 0.5 * losses[0], "{losses:?}");
     assert!((0.0..=1.0).contains(&report["accuracy"].to_f64()[0]));
+}
+
+/// A training that measures what `measured` says.
+fn measuring(items: &str, measured: &str) -> String {
+    format!(
+        "{items}
+        model M(x: f32[n, 28, 28, 1]) {{ x |> flatten |> dense(10) }}
+        data digits = mnist() {{ image = f32(image) / 255 }}
+        train {{
+            on digits as {{ image, label }}
+            let logits = M(image)
+            minimize cross_entropy(logits, label) using sgd(rate = 0.1)
+            measure {measured}
+        }}"
+    )
+}
+
+#[test]
+fn what_is_collected_leaves_a_batch_and_enters_the_report() {
+    // Two rows of three for each row of the batch.
+    let metric = "metric spread(logits: f32[n, 10]) {
+            collect parts: f32[2 * n, 3] = reshape(logits[:, :6], [2 * n, 3])
+            collect first = argmax(logits, axis = -1)
+            value = max(parts) - f32(max(first)) / n
+        }";
+    let checked = run(&measuring(metric, "spread(logits)"));
+    let module = module(&checked);
+    for entry in ["train.step", "train.evaluate"] {
+        let graph = graph(module, entry);
+        let output = |name: &str| {
+            let (_, node) = graph.outputs.iter().find(|(n, _)| n == name).unwrap();
+            graph.node(*node).ty.to_string()
+        };
+        assert_eq!(output("train/spread.parts"), "f32[2*batch, 3]");
+        assert_eq!(output("train/spread.first"), "i32[batch]");
+    }
+    let report = module.entries.iter().find(|e| e.graph.name == "train.report").unwrap();
+    let inputs: Vec<String> = report.inputs.iter().map(|(name, ty, _)| format!("{name} {ty}")).collect();
+    // Each row of the data has its own place, so that the count of rows binds `batch`.
+    assert_eq!(inputs, ["train/spread.parts f32[batch, 2, 3]", "train/spread.first i32[batch]"]);
+    assert!(report.inputs.iter().all(|(_, _, source)| *source == InputSource::Collected));
+}
+
+#[test]
+fn a_figure_is_a_number_a_vector_a_table_or_a_record_of_these() {
+    let metric = "metric both(logits: f32[n, k]) {
+            sum total: f32[k] = sum(logits, axis = 0)
+            value = { all = sum(total), each = total, pairs = expand(total, -1) * total }
+        }";
+    let checked = run(&measuring(metric, "both(logits), confusion_matrix(logits, label)"));
+    let figures: Vec<(&str, &[usize])> =
+        module(&checked).trainings[0].figures.iter().map(|f| (f.name.as_str(), f.shape.as_slice())).collect();
+    let expected: [(&str, &[usize]); 5] = [
+        ("loss", &[]),
+        ("both.all", &[]),
+        ("both.each", &[10]),
+        ("both.pairs", &[10, 10]),
+        ("confusion_matrix", &[10, 10]),
+    ];
+    assert_eq!(figures, expected);
+}
+
+#[test]
+fn a_loss_with_weights_is_measured_as_their_mean() {
+    let weighted = "cross_entropy(logits, label, class_weights = [1, 1, 1, 1, 1, 1, 1, 1, 1, 9])";
+    let spec = measuring("", &format!("weighted: {weighted}"))
+        .replace("cross_entropy(logits, label) using", &format!("{weighted} using"));
+    let checked = run(&spec);
+    let text = print(graph(module(&checked), "train.evaluate"));
+    assert!(text.contains("\"train/weighted.count\"") && text.contains("\"train/loss.count\""), "{text}");
+    // One weight for each label: no count is that of the rows.
+    assert!(!text.contains("dim batch"), "{text}");
 }

@@ -4,15 +4,16 @@
 //! graph predict
 //! bound n <= 128
 //! guard (n%2) "n must be even"
-//! %image = input "image" : f32[n, 28, 28, 1]  // digit
-//! %Cnn.conv2d.weight = variable "Cnn.conv2d.weight" : f32[3, 3, 1, 32]
+//! %image = input : f32[n, 28, 28, 1]  // digit
+//! %Cnn.conv2d.weight = variable : f32[3, 3, 1, 32]
 //! %Cnn.conv2d.conv = conv %image, %Cnn.conv2d.weight {stride=[1, 1], padding=[(0, 0), (0, 0)], dilation=[1, 1], groups=1} : f32[n, 26, 26, 32]
 //! output "y" = %Cnn.conv2d.conv
 //! update "Cnn.steps" = %Cnn.conv2d.conv
 //! ```
 //!
 //! Nodes stand in order and are named by path and operation ([`names()`]); any other names are read as well, `%0` and `%1` too.
-//! What follows `//` is a node's path where its name doesn't tell it; a line of only a comment is skipped.
+//! An input or a variable that is called otherwise than its node is named after the operation: `%0 = input "image" : …`. What
+//! follows `//` is a node's path where its name doesn't tell it; a line of only a comment is skipped.
 
 mod names;
 mod parse;
@@ -43,7 +44,9 @@ pub fn print(graph: &Graph) -> String {
         for (place, input) in node.inputs.iter().enumerate() {
             let _ = write!(content, "{} %{}", if place > 0 { "," } else { "" }, name(*input));
         }
-        content.push_str(&op_attributes(&node.op));
+        if !matches!(&node.op, Op::Input(called) | Op::Variable(called) if called == name(id)) {
+            content.push_str(&op_attributes(&node.op));
+        }
         let _ = write!(content, " : {}", node.ty);
         if *node.path != *names::path_of(name(id), &node.op) {
             let _ = write!(content, "  // {}", node.path);

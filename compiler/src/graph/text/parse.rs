@@ -99,7 +99,7 @@ fn read_node<'a>(graph: &mut Graph, named: &mut Named<'a>, cursor: &mut Cursor<'
             break;
         }
     }
-    let op = read_op(name, cursor)?;
+    let op = read_op(name, label, cursor)?;
     cursor.expect(":")?;
     let given = cursor.ty()?;
     let path = match cursor.eat("//") {
@@ -117,7 +117,8 @@ fn read_node<'a>(graph: &mut Graph, named: &mut Named<'a>, cursor: &mut Cursor<'
     Ok(())
 }
 
-fn read_op(name: &str, c: &mut Cursor<'_>) -> Read<Op> {
+/// The operation of this name, in the node of this label.
+fn read_op(name: &str, label: &str, c: &mut Cursor<'_>) -> Read<Op> {
     if let Some(op) = Unary::from_name(name) {
         return Ok(Op::Unary(op));
     }
@@ -131,8 +132,8 @@ fn read_op(name: &str, c: &mut Cursor<'_>) -> Read<Op> {
         return c.fields(|c| Ok(Op::Reduce { reduction, axes: c.numbers("axes")? }));
     }
     match name {
-        "input" => Ok(Op::Input(c.string()?)),
-        "variable" => Ok(Op::Variable(c.string()?)),
+        "input" => Ok(Op::Input(c.called(label)?)),
+        "variable" => Ok(Op::Variable(c.called(label)?)),
         "constant" => Ok(Op::Constant(c.float()?)),
         "table" => Ok(Op::Table(c.list(Cursor::float)?)),
         "dim" => Ok(Op::DimValue(c.dim()?)),
@@ -292,6 +293,11 @@ impl<'a> Cursor<'a> {
             }
         }
         Err("a string does not end".to_string())
+    }
+
+    /// What an input or a variable is called: as its node, where nothing else is said.
+    fn called(&mut self, label: &str) -> Read<String> {
+        if self.peek('"') { self.string() } else { Ok(label.to_string()) }
     }
 
     /// A node's name, after its `%`.

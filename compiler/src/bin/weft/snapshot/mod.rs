@@ -1,22 +1,27 @@
 //! `weft snapshot`: the generated graphs of specs are kept in files beside them, and every change of them is seen.
 //!
-//! For each spec there is a file `snapshots/SPEC__STAGE_ENTRY.snap`, with `@NAME=VALUE` at its end where settings were given. What
-//! is compared without `--stage` are the stages that a spec has files of, and its graph when it has none; without `--entry` its
-//! training steps and predictions, and whatever else it has files of. A change waits as `.snap.new` until it is accepted.
+//! For each spec there is a file `snapshots/SPEC__STAGE_ENTRY.snap`, with `@NAME=VALUE` at its end where settings were given
+//! ([`name`]). What is compared without `--stage` are the stages that a spec has files of, and its graph when it has none; without
+//! `--entry` its training steps and predictions, and whatever else it has files of; without `--set` all settings that it has files
+//! of. A change waits as `.snap.new` until it is accepted.
 
+mod ask;
 mod file;
+mod name;
+mod orphans;
 mod show;
 
 use crate::args::{Snapshot, SpecArgs};
 use crate::failure::Failure;
 use crate::spec::{self, Spec};
 use crate::{emit, output};
+use ask::Answer;
+use name::{FOLDER, Known, Name, Settings};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use weft_compiler::graph::{Graph, Module};
-use weft_compiler::stages::{self, Format, Stage};
+use weft_compiler::stages::{self, EmitError, Format, Stage};
 
 /// What becomes of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,33 +33,9 @@ enum Mode {
     Review,
 }
 
-/// A stage of an entry of a spec.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    stage: &'static str,
-    entry: Option<String>,
-}
-
-impl Key {
-    /// `graph_predict.digit`
-    fn name(&self) -> String {
-        self.entry.as_ref().map_or(self.stage.to_owned(), |entry| format!("{}_{entry}", self.stage))
-    }
-}
-
-/// `graph of predict.digit`
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.entry {
-            Some(entry) => write!(f, "{} of {entry}", self.stage),
-            None => f.write_str(self.stage),
-        }
-    }
-}
-
 /// What a spec gives now, and what was kept of it.
 struct Shot {
-    key: Key,
+    name: Name,
     path: PathBuf,
     text: String,
     graph: Option<Graph>,
@@ -71,12 +52,20 @@ struct Counts {
     settled: usize,
 }
 
+impl Counts {
+    fn compared(&self) -> usize {
+        self.same + self.new + self.changed
+    }
+}
+
 struct Run<'a> {
     args: &'a Snapshot,
     mode: Mode,
     counts: Counts,
     /// Specs with errors.
     broken: usize,
+    /// Why a spec that was found in a folder was passed over.
+    missing: Option<Failure>,
 }
 
 pub fn run(args: &Snapshot) -> Result<(), Failure> {
@@ -87,20 +76,22 @@ pub fn run(args: &Snapshot) -> Result<(), Failure> {
         _ => Mode::Compare,
     };
     let (specs, folders) = targets(&args.specs)?;
-    let mut run = Run { args, mode, counts: Counts::default(), broken: 0 };
-    let mut checked: BTreeMap<PathBuf, Option<BTreeSet<String>>> = BTreeMap::new();
+    let mut run = Run { args, mode, counts: Counts::default(), broken: 0, missing: None };
+    let mut checked = BTreeMap::new();
     for (path, named) in specs {
-        let keys = run.spec(&path, named)?;
-        checked.insert(path, keys);
+        let known = run.spec(&path, named)?;
+        checked.insert(path, known);
     }
     run.orphans(&checked, &folders)?;
-    run.finish()
+    match run.missing.take() {
+        Some(failure) if run.counts.compared() == 0 && run.broken == 0 => Err(failure),
+        _ => run.finish(),
+    }
 }
 
-/// Specs, each with whether it was named on the command line, and the folders they stand in.
+/// Specs, each with whether it was named on the command line, and the folders that are covered whole.
 type Targets = (Vec<(PathBuf, bool)>, BTreeSet<PathBuf>);
 
-/// The specs, each with whether it was named, and the folders that are covered whole.
 fn targets(given: &[PathBuf]) -> Result<Targets, Failure> {
     let (mut specs, mut folders) = (Vec::new(), BTreeSet::new());
     let here = [PathBuf::new()];
@@ -122,143 +113,120 @@ fn targets(given: &[PathBuf]) -> Result<Targets, Failure> {
     }
     let mut seen = BTreeSet::new();
     specs.retain(|(path, _)| seen.insert(path.clone()));
-    if specs.is_empty() && folders.iter().all(|f| file::all(&f.join(FOLDER)).is_ok_and(|all| all.is_empty()))
-    {
-        return Err(
-            Failure::input("there is no .weft file here").help("name specs, or folders that hold some")
-        );
+    let none = |folder: &PathBuf| file::all(&folder.join(FOLDER)).is_ok_and(|all| all.is_empty());
+    if specs.is_empty() && folders.iter().all(none) {
+        let place = if given.is_empty() { "here" } else { "there" };
+        return Err(Failure::input(format!("there is no .weft file {place}"))
+            .help("name specs, or folders that hold some"));
     }
     Ok((specs, folders))
 }
 
-const FOLDER: &str = "snapshots";
-
-/// A file name's beginning for a spec: `digits__`.
-fn prefix(spec: &Path) -> String {
-    format!("{}__", spec.file_stem().unwrap_or_default().to_string_lossy())
-}
-
-fn folder_of(spec: &Path) -> PathBuf {
-    spec.parent().map_or_else(PathBuf::new, Path::to_path_buf).join(FOLDER)
-}
-
-/// A snapshot's name without the spec and the settings: `graph_predict.digit` of `digits__graph_predict.digit@width=8.snap`.
-fn key_of(path: &Path, prefix: &str) -> Option<String> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".snap")?.strip_prefix(prefix)?;
-    Some(name.split_once('@').map_or(name, |(key, _)| key).to_owned())
-}
-
-/// The stage and the entry that a snapshot's name says.
-fn stage_of(key: &str) -> Option<(Stage, Option<&str>)> {
-    Stage::ALL.into_iter().find_map(|stage| {
-        let rest = key.strip_prefix(stage.name())?;
-        if rest.is_empty() { Some((stage, None)) } else { Some((stage, Some(rest.strip_prefix('_')?))) }
-    })
-}
-
 impl Run<'_> {
-    /// Compares all that is wanted of a spec. Gives the names that its snapshots can have; `None` when it has errors.
-    fn spec(&mut self, path: &Path, named: bool) -> Result<Option<BTreeSet<String>>, Failure> {
-        let args = SpecArgs { spec: path.to_path_buf(), set: self.args.set.clone(), json: self.args.json };
-        let spec = spec::read(&args, None, None)?;
+    /// Compares all that is wanted of a spec. Gives what its snapshots can be of; `None` when it has errors.
+    fn spec(&mut self, path: &Path, named: bool) -> Result<Option<Known>, Failure> {
+        let mut given: Settings = self.args.set.clone();
+        given.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let spec = self.read(path, &given)?;
         let errors = spec::show(&spec.checked, self.args.json);
         let Some(module) = spec.checked.module.as_ref().filter(|_| errors == 0) else {
             self.broken += 1;
             return Ok(None);
         };
-        let possible = possible(module);
-        let wanted = self.wanted(path, module, &possible)?;
+        let known = Known::of(&spec.checked);
+        let entries = match self.entries(path, module) {
+            // Of several specs not each has to have it.
+            Err(failure) if !named => {
+                self.missing.get_or_insert(failure);
+                return Ok(Some(known));
+            }
+            entries => entries?,
+        };
+        let kept = kept(path, &known)?;
+        let mut settings: BTreeSet<&Settings> = kept.iter().map(|name| &name.settings).collect();
+        if settings.is_empty() || !given.is_empty() {
+            settings = [&given].into();
+        }
+        let wanted: BTreeSet<Name> =
+            settings.into_iter().flat_map(|settings| self.wanted(&entries, &kept, settings)).collect();
         if wanted.is_empty() && named && !self.args.json {
-            output::note(&format!(
-                "{}: neither trains nor predicts, so there is nothing to keep",
-                path.display()
-            ));
+            let path = path.display();
+            output::note(&format!("{path}: neither trains nor predicts, so there is nothing to keep"));
         }
-        for key in wanted {
-            let shot = self.shoot(path, &spec, key)?;
-            self.judge(path, &spec, &shot)?;
+        let mut other: Option<(Settings, Spec)> = None;
+        for name in wanted {
+            if name.settings == given {
+                self.judge(path, &spec, name)?;
+                continue;
+            }
+            if other.as_ref().is_none_or(|(settings, _)| *settings != name.settings) {
+                let read = self.read(path, &name.settings)?;
+                if read.checked.module.is_none() {
+                    spec::show(&read.checked, self.args.json);
+                    self.broken += 1;
+                }
+                other = Some((name.settings.clone(), read));
+            }
+            if let Some((_, spec)) = other.as_ref().filter(|(_, spec)| spec.checked.module.is_some()) {
+                self.judge(path, spec, name)?;
+            }
         }
-        Ok(Some(possible))
+        Ok(Some(known))
     }
 
-    /// What to compare of a spec.
-    fn wanted(
-        &self,
-        path: &Path,
-        module: &Module,
-        possible: &BTreeSet<String>,
-    ) -> Result<BTreeSet<Key>, Failure> {
-        let prefix = prefix(path);
-        let suffix = self.suffix();
-        let ours = |p: &PathBuf| p.to_str().is_some_and(|p| p.ends_with(&format!("{suffix}.snap")));
-        let kept: Vec<String> = file::all(&folder_of(path))?
-            .iter()
-            .filter(|p| ours(p) && file::read(p).is_ok_and(|kept| kept.is_some()))
-            .filter_map(|p| key_of(p, &prefix))
-            .filter(|key| possible.contains(key))
-            .collect();
-        let kept: Vec<(Stage, Option<&str>)> = kept.iter().filter_map(|key| stage_of(key)).collect();
+    fn read(&self, path: &Path, settings: &Settings) -> Result<Spec, Failure> {
+        let args = SpecArgs { spec: path.to_path_buf(), set: settings.clone(), json: self.args.json };
+        spec::read(&args, None, None)
+    }
+
+    /// The entries to compare of a spec: those that were named, else its training steps and predictions.
+    fn entries(&self, path: &Path, module: &Module) -> Result<BTreeSet<String>, Failure> {
+        if self.args.entry.is_empty() {
+            let steps = module.trainings.iter().flat_map(|t| t.steps.iter().cloned());
+            return Ok(steps.chain(module.predictions.iter().map(|p| p.entry.clone())).collect());
+        }
+        let found = self.args.entry.iter().map(|name| stages::entry_name(module, Some(name)));
+        found.collect::<Result<_, _>>().map_err(|error| match error {
+            EmitError::Request(why) => Failure::usage(format!("{}: {why}", path.display())),
+            _ => Failure::reported(),
+        })
+    }
+
+    /// What to compare of a spec with some settings, of which it keeps some snapshots already.
+    fn wanted(&self, entries: &BTreeSet<String>, kept: &[Name], settings: &Settings) -> BTreeSet<Name> {
+        let kept: Vec<&Name> = kept.iter().filter(|name| name.settings == *settings).collect();
         let mut stages: Vec<Stage> = self.args.stage.iter().map(|s| Stage::from(*s)).collect();
         if stages.is_empty() {
-            stages = Stage::ALL.into_iter().filter(|s| kept.iter().any(|(k, _)| k == s)).collect();
+            stages = Stage::ALL.into_iter().filter(|s| kept.iter().any(|name| name.stage == *s)).collect();
         }
         if stages.is_empty() {
             stages.push(Stage::Graph);
         }
-        let mut entries: BTreeSet<String> = BTreeSet::new();
-        for name in &self.args.entry {
-            let entry = stages::entry_name(module, Some(name));
-            entries.insert(entry.map_err(|e| match e {
-                stages::EmitError::Request(why) => Failure::usage(format!("{}: {why}", path.display())),
-                _ => Failure::reported(),
-            })?);
-        }
-        if entries.is_empty() {
-            entries.extend(module.trainings.iter().flat_map(|t| t.steps.iter().cloned()));
-            entries.extend(module.predictions.iter().map(|p| p.entry.clone()));
-        }
         let mut wanted = BTreeSet::new();
         for stage in stages {
-            let key = |entry: Option<&str>| Key { stage: stage.name(), entry: entry.map(str::to_owned) };
+            let name = |entry: Option<&String>| {
+                let entry = entry.cloned();
+                Name { settings: settings.clone(), stage, entry }
+            };
             if !stage.of_entry() {
-                wanted.insert(key(None));
+                wanted.insert(name(None));
                 continue;
             }
-            wanted.extend(entries.iter().map(|entry| key(Some(entry))));
+            wanted.extend(entries.iter().map(|entry| name(Some(entry))));
             if self.args.entry.is_empty() {
-                wanted.extend(kept.iter().filter(|(s, _)| *s == stage).map(|(_, entry)| key(*entry)));
+                wanted.extend(kept.iter().filter(|name| name.stage == stage).map(|name| (*name).clone()));
             }
         }
-        Ok(wanted)
-    }
-
-    /// `@width=8`, or nothing.
-    fn suffix(&self) -> String {
-        let set: Vec<String> = self.args.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if set.is_empty() {
-            return String::new();
-        }
-        let harmless = |c: char| if c.is_alphanumeric() || "=-_.,".contains(c) { c } else { '_' };
-        format!("@{}", set.join(",").chars().map(harmless).collect::<String>())
-    }
-
-    fn shoot(&self, path: &Path, spec: &Spec, key: Key) -> Result<Shot, Failure> {
-        let stage = Stage::ALL.into_iter().find(|s| s.name() == key.stage).unwrap_or(Stage::Graph);
-        let entry = key.entry.as_deref();
-        let failed = |error| emit::failure(spec, error);
-        let text = stages::emit(&spec.checked, stage, entry, Format::Text).map_err(failed)?;
-        let graph = stages::graph_of(&spec.checked, stage, entry).map_err(failed)?;
-        let file = folder_of(path).join(format!("{}{}{}.snap", prefix(path), key.name(), self.suffix()));
-        let kept = file::read(&file)?.map(|kept| kept.text);
-        Ok(Shot { key, path: file, text, graph, kept })
+        wanted
     }
 
     /// Compares, tells, and does what the mode asks.
-    fn judge(&mut self, path: &Path, spec: &Spec, shot: &Shot) -> Result<(), Failure> {
+    fn judge(&mut self, path: &Path, spec: &Spec, name: Name) -> Result<(), Failure> {
+        let shot = shoot(path, spec, name)?;
         let pending = file::pending(&shot.path);
         if shot.kept.as_ref().is_some_and(|kept| file::same(kept, &shot.text)) {
             self.counts.same += 1;
-            self.object(path, &shot.key, "same", &shot.path, json!({}));
+            self.object(path, &shot, "same", json!({}));
             return if self.mode == Mode::Check { Ok(()) } else { file::remove(&pending) };
         }
         let status = if shot.kept.is_some() { "changed" } else { "new" };
@@ -266,147 +234,44 @@ impl Run<'_> {
             "new" => self.counts.new += 1,
             _ => self.counts.changed += 1,
         }
-        let compared = show::compare(shot, &spec.checked.sources);
+        let compared = show::compare(&shot, &spec.checked.sources);
         let detail = compared.as_ref().map_or_else(|| json!({}), show::Compared::json);
-        self.object(path, &shot.key, status, &shot.path, detail);
+        self.object(path, &shot, status, detail);
         if !self.args.json {
-            output::write(&describe(path, shot, compared.as_ref()));
+            output::write(&show::described(path, &shot, compared.as_ref()));
         }
-        let accepted = match self.mode {
-            Mode::Accept => true,
+        let answer = match self.mode {
+            Mode::Accept => Answer::Accept,
             Mode::Check => return Ok(()),
-            Mode::Compare => {
-                self.keep(path, shot, &pending)?;
-                false
-            }
-            Mode::Review => match self.ask("accept, reject, skip or diff? [a/r/s/d] ", Some(shot))? {
-                Answer::Accept => true,
-                Answer::Reject => {
-                    file::remove(&pending)?;
-                    false
-                }
-                Answer::Skip => {
-                    self.keep(path, shot, &pending)?;
-                    false
-                }
-            },
+            Mode::Compare => Answer::Skip,
+            Mode::Review => ask::change(shot.kept.as_deref(), &shot.text)?,
         };
-        if accepted {
-            self.keep(path, shot, &shot.path)?;
-            file::remove(&pending)?;
-            self.counts.settled += 1;
-        }
-        Ok(())
-    }
-
-    fn keep(&self, path: &Path, shot: &Shot, to: &Path) -> Result<(), Failure> {
-        let source = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut expression = format!("weft emit {source} --stage {}", shot.key.stage);
-        if let Some(entry) = &shot.key.entry {
-            expression += &format!(" --entry {entry}");
-        }
-        for (name, value) in &self.args.set {
-            expression += &format!(" --set {name}={value}");
-        }
-        file::write(to, &source, &expression, &shot.text)
-    }
-
-    /// Snapshots of specs and entries that are gone. Only those that `weft snapshot` made are looked at.
-    fn orphans(
-        &mut self,
-        checked: &BTreeMap<PathBuf, Option<BTreeSet<String>>>,
-        covered: &BTreeSet<PathBuf>,
-    ) -> Result<(), Failure> {
-        let folders: BTreeSet<PathBuf> =
-            checked.keys().map(|p| folder_of(p)).chain(covered.iter().map(|f| f.join(FOLDER))).collect();
-        for folder in folders {
-            for path in file::all(&folder)? {
-                let pending = file::pending(&path);
-                let kept = match file::read(&path)? {
-                    Some(kept) => Some(kept),
-                    None => file::read(&pending)?,
-                };
-                let Some(source) = kept.and_then(|k| k.source).filter(|s| s.ends_with(".weft")) else {
-                    continue;
-                };
-                let home = folder.parent().unwrap_or(Path::new(""));
-                let spec = home.join(&source);
-                let why = match checked.get(&spec) {
-                    // A spec that has errors tells nothing of its entries.
-                    Some(None) => continue,
-                    Some(Some(possible)) => match key_of(&path, &prefix(&spec)) {
-                        Some(key) if possible.contains(&key) => continue,
-                        Some(key) => match stage_of(&key) {
-                            Some((_, Some(entry))) => format!("{} has no entry {entry}", spec.display()),
-                            _ => format!("there is no stage {key}"),
-                        },
-                        None => format!("its name is not that of a snapshot of {}", spec.display()),
-                    },
-                    None if covered.contains(home) && !spec.exists() => {
-                        format!("there is no {}", spec.display())
-                    }
-                    None => continue,
-                };
-                self.orphan(&path, &pending, &why)?;
+        match answer {
+            Answer::Accept => {
+                keep(path, &shot, &shot.path)?;
+                self.counts.settled += 1;
+                file::remove(&pending)
             }
-        }
-        Ok(())
-    }
-
-    fn orphan(&mut self, path: &Path, pending: &Path, why: &str) -> Result<(), Failure> {
-        self.counts.orphaned += 1;
-        if self.args.json {
-            let file = path.display().to_string();
-            output::json(&json!({ "status": "orphaned", "snapshot": file, "reason": why }));
-        } else {
-            output::line(&format!("{}: orphaned, {why}", path.display()));
-        }
-        let remove = match self.mode {
-            Mode::Accept => true,
-            Mode::Review => matches!(self.ask("remove it (accept) or skip? [a/s] ", None)?, Answer::Accept),
-            Mode::Check | Mode::Compare => false,
-        };
-        if remove {
-            file::remove(path)?;
-            file::remove(pending)?;
-            self.counts.settled += 1;
-        }
-        Ok(())
-    }
-
-    /// Asks on standard output and reads standard input; at its end the rest is skipped.
-    fn ask(&self, question: &str, shot: Option<&Shot>) -> Result<Answer, Failure> {
-        loop {
-            output::write(question);
-            let mut answer = String::new();
-            let read = std::io::stdin().lock().read_line(&mut answer);
-            if read.map_err(|e| Failure::environment(format!("cannot read the answer: {e}")))? == 0 {
-                output::write("\n");
-                return Ok(Answer::Skip);
-            }
-            match (answer.trim(), shot) {
-                ("a" | "accept", _) => return Ok(Answer::Accept),
-                ("r" | "reject", Some(_)) => return Ok(Answer::Reject),
-                ("s" | "skip", _) => return Ok(Answer::Skip),
-                ("d" | "diff", Some(shot)) => {
-                    output::write(&show::lines(shot.kept.as_deref().unwrap_or(""), &shot.text));
-                }
-                _ => {}
-            }
+            Answer::Reject => file::remove(&pending),
+            Answer::Skip => keep(path, &shot, &pending),
         }
     }
 
-    fn object(&self, path: &Path, key: &Key, status: &str, file: &Path, detail: Value) {
-        if self.args.json {
-            let mut object = json!({
-                "spec": path.display().to_string(), "stage": key.stage, "entry": key.entry,
-                "status": status, "snapshot": file.display().to_string(),
-            });
-            if let (Some(object), Value::Object(detail)) = (object.as_object_mut(), detail) {
-                object.extend(detail);
-            }
-            output::json(&object);
+    fn object(&self, path: &Path, shot: &Shot, status: &str, detail: Value) {
+        if !self.args.json {
+            return;
         }
+        let Name { settings, stage, entry } = &shot.name;
+        let settings: serde_json::Map<String, Value> =
+            settings.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let mut object = json!({
+            "spec": path.display().to_string(), "stage": stage.name(), "entry": entry, "settings": settings,
+            "status": status, "snapshot": shot.path.display().to_string(),
+        });
+        if let (Some(object), Value::Object(detail)) = (object.as_object_mut(), detail) {
+            object.extend(detail);
+        }
+        output::json(&object);
     }
 
     fn finish(self) -> Result<(), Failure> {
@@ -428,6 +293,7 @@ impl Run<'_> {
                 (Mode::Compare, open) if open > 0 => {
                     "; `weft snapshot --accept` keeps what is new, `--review` asks one by one"
                 }
+                (Mode::Check, open) if open > 0 => "; `weft snapshot --review` decides what to keep",
                 _ => "",
             };
             output::line(&format!("snapshots: {}{next}", counts.join(", ")));
@@ -442,34 +308,37 @@ impl Run<'_> {
     }
 }
 
-#[derive(Debug)]
-enum Answer {
-    Accept,
-    Reject,
-    Skip,
-}
-
-/// All names that snapshots of a spec can have.
-fn possible(module: &Module) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for stage in Stage::ALL {
-        if stage.of_entry() {
-            names.extend(module.entries.iter().map(|e| format!("{}_{}", stage.name(), e.graph.name)));
-        } else {
-            names.insert(stage.name().to_owned());
+/// The decided snapshots that there are of a spec, and can be.
+fn kept(spec: &Path, known: &Known) -> Result<Vec<Name>, Failure> {
+    let mut names = Vec::new();
+    for path in file::all(&name::folder(spec))? {
+        let Some(name) = Name::of(&path, spec).filter(|name| known.lacks(name).is_none()) else { continue };
+        if file::read(&path)?.is_some() {
+            names.push(name);
         }
     }
-    names
+    Ok(names)
 }
 
-/// A new or changed snapshot, for people.
-fn describe(path: &Path, shot: &Shot, compared: Option<&show::Compared<'_>>) -> String {
-    let (spec, key) = (path.display(), &shot.key);
-    match (&shot.kept, compared) {
-        (None, _) => format!("{spec}: {key} is new, {} lines\n", shot.text.lines().count()),
-        (Some(_), Some(compared)) => {
-            format!("{spec}: {key} has changed: {}\n{}\n", compared.summary(), compared.text())
-        }
-        (Some(kept), None) => format!("{spec}: {key} has changed\n{}\n", show::lines(kept, &shot.text)),
+fn shoot(path: &Path, spec: &Spec, name: Name) -> Result<Shot, Failure> {
+    let entry = name.entry.as_deref();
+    let failed = |error| emit::failure(spec, error);
+    let text = stages::emit(&spec.checked, name.stage, entry, Format::Text).map_err(failed)?;
+    let graph = stages::graph_of(&spec.checked, name.stage, entry).map_err(failed)?;
+    let file = name.file(path);
+    let kept = file::read(&file)?.map(|kept| kept.text);
+    Ok(Shot { path: file, name, text, graph, kept })
+}
+
+/// Writes what a spec gives now, as decided or as pending.
+fn keep(path: &Path, shot: &Shot, to: &Path) -> Result<(), Failure> {
+    let source = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut expression = format!("weft emit {source} --stage {}", shot.name.stage.name());
+    if let Some(entry) = &shot.name.entry {
+        expression += &format!(" --entry {entry}");
     }
+    for (name, value) in &shot.name.settings {
+        expression += &format!(" --set {name}={value}");
+    }
+    file::write(to, &source, &expression, &shot.text)
 }

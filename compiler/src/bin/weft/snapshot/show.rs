@@ -1,9 +1,11 @@
 //! A change as people read it: nodes by path with the line of the spec that they come from, or lines where there are no nodes.
 
 use super::Shot;
+use crate::output;
 use serde_json::{Value, json};
 use similar::TextDiff;
 use std::collections::BTreeMap;
+use std::path::Path;
 use weft_compiler::diagnostics::Sources;
 use weft_compiler::graph::diff::{Changed, Difference, Group, diff};
 use weft_compiler::graph::text::{names, op_attributes, op_name, parse};
@@ -29,10 +31,36 @@ pub fn compare<'a>(shot: &'a Shot, sources: &'a Sources) -> Option<Compared<'a>>
     (!difference.is_empty()).then_some(Compared { old, new, old_names, new_names, difference, sources })
 }
 
+/// A new or changed snapshot, for people.
+pub fn described(spec: &Path, shot: &Shot, compared: Option<&Compared<'_>>) -> String {
+    let (spec, name) = (spec.display(), &shot.name);
+    match (&shot.kept, compared) {
+        (None, _) => format!("{spec}: {name} is new, {} lines\n", shot.text.lines().count()),
+        (Some(_), Some(compared)) => {
+            format!("{spec}: {name} has changed: {}\n{}\n", compared.summary(), compared.text())
+        }
+        (Some(kept), None) => format!("{spec}: {name} has changed\n{}\n", lines(kept, &shot.text)),
+    }
+}
+
 /// The difference in lines, as patches are written.
 pub fn lines(old: &str, new: &str) -> String {
-    let (old, new) = (old.trim_end().to_owned() + "\n", new.trim_end().to_owned() + "\n");
-    TextDiff::from_lines(&old, &new).unified_diff().context_radius(2).to_string()
+    let ended = |text: &str| if text.is_empty() { String::new() } else { text.trim_end().to_owned() + "\n" };
+    let (old, new) = (ended(old), ended(new));
+    let text = TextDiff::from_lines(&old, &new).unified_diff().context_radius(2).to_string();
+    text.lines().map(|line| painted(line) + "\n").collect()
+}
+
+/// A line in the colour of the mark that it begins with, where colours are shown.
+fn painted(line: &str) -> String {
+    let color = match line.chars().next() {
+        Some('+') => "32",
+        Some('-') => "31",
+        Some('~') => "33",
+        Some('@') => "36",
+        _ => return line.to_owned(),
+    };
+    if output::colored() { format!("\x1b[{color}m{line}\x1b[0m") } else { line.to_owned() }
 }
 
 impl Compared<'_> {
@@ -68,15 +96,16 @@ impl Compared<'_> {
                 out += &format!("  {:<28}  {place}\n", "");
             }
             for line in self.nodes(group) {
-                out += &format!("    {line}\n");
+                out += &format!("    {}\n", painted(&line));
             }
         }
         for (before, after) in &self.difference.whole {
-            out += &match (before, after) {
-                (Some(before), Some(after)) => format!("  ~ {before} → {after}\n"),
-                (Some(before), None) => format!("  - {before}\n"),
-                (None, after) => format!("  + {}\n", after.as_deref().unwrap_or_default()),
+            let line = match (before, after) {
+                (Some(before), Some(after)) => format!("~ {before} → {after}"),
+                (Some(before), None) => format!("- {before}"),
+                (None, after) => format!("+ {}", after.as_deref().unwrap_or_default()),
             };
+            out += &format!("  {}\n", painted(&line));
         }
         out
     }
@@ -103,9 +132,17 @@ impl Compared<'_> {
         json!({ "paths": groups.collect::<Value>(), "whole": whole.collect::<Value>() })
     }
 
-    /// The lines of the spec that a group's nodes come from: what was added or differs in itself; failing that, what follows.
+    /// The lines of the spec that a group's nodes come from. What was removed stands on no line any more: then the lines of what had
+    /// read it, and reads something else now.
     fn lines_of(&self, group: &Group) -> BTreeMap<(String, usize), String> {
-        let all = group.added.iter().copied().chain(group.changed.iter().map(|c| c.new));
+        let mut all: Vec<NodeId> =
+            group.added.iter().copied().chain(group.changed.iter().map(|c| c.new)).collect();
+        if all.is_empty() {
+            let changed = self.difference.groups.iter().flat_map(|g| &g.changed);
+            let reads =
+                |c: &&Changed| self.old.node(c.old).inputs.iter().any(|id| group.removed.contains(id));
+            all.extend(changed.filter(reads).map(|c| c.new));
+        }
         let mut lines = BTreeMap::new();
         for id in all {
             let span = self.new.node(id).span;
@@ -215,7 +252,7 @@ fn node(graph: &Graph, names: &[String], id: NodeId) -> String {
     let node = graph.node(id);
     let inputs: Vec<String> = node.inputs.iter().map(|i| format!(" %{}", name(i))).collect();
     let attributes = match &node.op {
-        Op::Input(_) | Op::Variable(_) => String::new(),
+        Op::Input(called) | Op::Variable(called) if called == name(&id) => String::new(),
         op => op_attributes(op),
     };
     format!("%{} = {}{}{attributes} : {}", name(&id), op_name(&node.op), inputs.join(","), node.ty)

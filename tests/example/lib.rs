@@ -1,0 +1,1 @@
+//! Nothing of its own: this package is here for `tests/specs.rs`.
