@@ -80,6 +80,15 @@ impl Checker<'_> {
         self.sources.text(between).split('(').next().is_some_and(|gap| gap.contains('\n'))
     }
 
+    /// Where a value was given: what a parameter of the library brought is best named at the user's own argument.
+    pub(crate) fn given_at(&self, expr: &Expr, scope: &Scope) -> Span {
+        let bound = match &expr.kind {
+            ExprKind::Name(name) if self.sources.is_std(expr.span.file) => scope.find(name).map(|(_, at)| at),
+            _ => None,
+        };
+        bound.filter(|at| !self.sources.is_std(at.file)).unwrap_or(expr.span)
+    }
+
     /// Evaluates arguments. A bare name that is an option of its parameter's `choice` is that option.
     pub(crate) fn arguments(
         &mut self,
@@ -105,7 +114,10 @@ impl Checker<'_> {
             }
             match self.argument(&argument.value, &candidates, scope) {
                 Ok(value) => {
-                    values.push(Argument { name: argument.name.clone(), value, span: argument.value.span })
+                    let tensor = value.is_tensor();
+                    let span =
+                        if tensor { argument.value.span } else { self.given_at(&argument.value, scope) };
+                    values.push(Argument { name: argument.name.clone(), value, span })
                 }
                 Err(Reported) => failed = true,
             }

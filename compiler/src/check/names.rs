@@ -437,14 +437,15 @@ impl Checker<'_> {
                 span,
                 format!("`{name}` is computed by another entry, so it cannot be read here"),
             ),
-            Value::Tensor(t) if t.graph != self.context.id => match &*self.context.builder.graph.name {
-                "init" => self.fail_hint(
+            Value::Tensor(t) if t.graph != self.context.id => match self.first_value_of(t) {
+                Some(first) => Ok(Value::Tensor(first)),
+                None if &*self.context.builder.graph.name == "init" => self.fail_hint(
                     Code::ForeignTensor,
                     span,
                     "a first value is computed before there is a batch, so it cannot read this tensor",
                     "begin with `zeros()`, `ones()` or `glorot_uniform()`; what follows the batches is a `state`",
                 ),
-                _ => self.fail(
+                None => self.fail(
                     Code::ForeignTensor,
                     span,
                     "this tensor is computed by another entry, so it cannot be read here",

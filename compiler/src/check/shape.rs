@@ -12,7 +12,7 @@ use weft_grammar::ast::{self, DimSpec, ExprKind, TypeKind};
 
 /// The compile-time kinds that a parameter's type may name.
 pub const KINDS: &[&str] =
-    &["int", "float", "bool", "text", "fn", "list", "tuple", "map", "schedule", "dim", "any"];
+    &["int", "float", "bool", "text", "fn", "list", "tuple", "map", "schedule", "sizes", "dim", "any"];
 
 /// What may stand before the `[` of a tensor's type.
 const DTYPES: &[&str] =
@@ -626,6 +626,7 @@ impl Checker<'_> {
                     "schedule" => {
                         value.is_number() || matches!(value, Value::Function(_)) || value.is_tensor()
                     }
+                    "sizes" => is_sizes(&value),
                     "any" => true,
                     _ => return Err(self.unknown_kind(name)),
                 };
@@ -837,10 +838,18 @@ impl Subject<'_> {
     }
 }
 
+/// One number for all axes, or a list with one, or a pair, for each.
+fn is_sizes(value: &Value) -> bool {
+    let numbers = |v: &Value| v.elements().is_some_and(|v| v.iter().all(|v| v.as_dim().is_some()));
+    let one = |v: &Value| v.as_dim().is_some() || numbers(v);
+    value.as_dim().is_some() || value.elements().is_some_and(|v| v.iter().all(one))
+}
+
 fn with_article(kind: &str) -> String {
     match kind {
         "any" => "anything".into(),
         "int" => "an int".into(),
+        "sizes" => "an int, or a list of ints for each axis".into(),
         other => format!("a {other}"),
     }
 }

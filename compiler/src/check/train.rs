@@ -12,11 +12,12 @@ use super::scope::Scope;
 use super::typed;
 use super::update::{Clip, Move, Plateau};
 use super::value::Value;
+use super::weight::{Penalties, WeightMap};
 use super::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::{Dim, NodeId};
 use crate::registry::train_keys;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DottedName, TrainClause, TrainClauseKind};
@@ -66,6 +67,16 @@ enum StepOutcome<'t> {
     Moved(Moved),
     /// They wait for the update's entry.
     Gathered(Vec<Move<'t>>),
+}
+
+/// A loss of a step, and what it moves.
+struct StepLoss<'t> {
+    loss: Loss,
+    using: &'t ast::Expr,
+    groups: &'t [ast::GroupRule],
+    weights: Vec<(String, NodeId)>,
+    penalties: Penalties,
+    constraints: Vec<Option<WeightMap>>,
 }
 
 /// What the entries of a block tell about it.
@@ -385,12 +396,14 @@ impl Checker<'_> {
     fn entries(&mut self, plan: &Plan<'_>) -> Result<Entries> {
         let mut optimizers = Vec::new();
         let mut failed = false;
+        // The regularisers of each loss, by its figure: an evaluation counts them too.
+        let mut penalised = BTreeMap::new();
         // Entries that gather gradients, and those that move weights.
         let (mut gathering, mut moving) = (Vec::new(), Vec::new());
         let mut updates = Vec::new();
         for step in &plan.steps {
             let outer = self.open(&step_entry(&plan.name, "step", step.name), true);
-            let result = self.step_body(plan, step);
+            let result = self.step_body(plan, step, &mut penalised);
             let context = self.close(outer);
             match result {
                 Ok(StepOutcome::Moved(moved)) => moving.push((context, moved)),
@@ -427,7 +440,7 @@ impl Checker<'_> {
         }
         let name = format!("{}.evaluate", plan.name);
         let outer = self.open(&name, false);
-        let result = self.evaluate_body(plan);
+        let result = self.evaluate_body(plan, &penalised);
         let context = self.close(outer);
         let accumulators: HashSet<String> = self
             .variables
@@ -549,21 +562,26 @@ impl Checker<'_> {
         words
     }
 
-    fn step_body<'t>(&mut self, plan: &Plan<'t>, step: &Step<'t>) -> Result<StepOutcome<'t>> {
+    fn step_body<'t>(
+        &mut self,
+        plan: &Plan<'t>,
+        step: &Step<'t>,
+        penalised: &mut BTreeMap<String, Penalties>,
+    ) -> Result<StepOutcome<'t>> {
         let scope = self.batch_scope(plan)?;
         let words = self.step_words(step);
         let failed = self.lets(&plan.lets, &words, &scope).is_err();
         let scope = scope.inner();
         let failed = self.lets(&step.lets, &words, &scope).is_err() || failed;
         // All losses first, then all gradients, then all updates: no loss of a step sees its own updates.
-        let mut losses = Vec::new();
+        let mut losses: Vec<StepLoss<'_>> = Vec::new();
         let mut taken = Vec::new();
         let base = format!("{}/", plan.name);
         let mut complete = !failed;
-        for clause in &step.minimize {
+        for &clause in &step.minimize {
             let loss = self.step_loss(plan, step, clause, &scope, &mut taken);
             complete &= loss.is_ok();
-            losses.push((clause, loss));
+            losses.extend(loss.ok());
         }
         for (alias, expr) in &step.measure {
             match self.measure(alias.as_ref(), expr, &scope, &base, &taken) {
@@ -573,29 +591,14 @@ impl Checker<'_> {
         }
         let (mut moves, mut known) = (Vec::new(), Vec::new());
         let gathers = plan.keys.accumulate > 1;
-        for (clause, loss) in losses {
-            let TrainClauseKind::Minimize { over, optimizer, groups, .. } = &clause.kind else { continue };
-            let Some(using) = optimizer else {
-                self.report(
-                    Diagnostic::error(Code::IncompleteTrain, clause.span, "`minimize` has no optimizer")
-                        .hint("end it with `using adam(rate = 1e-3)`"),
-                );
-                complete = false;
-                continue;
-            };
-            let Ok(loss) = loss else {
-                // The optimizer's own mistakes are told all the same.
-                let _ = self.optimizer(using, groups, plan.plateau.as_ref(), &scope);
-                complete = false;
-                continue;
-            };
-            let weights = self.moved(&loss, over, &plan.frozen)?;
+        for StepLoss { loss, using, groups, weights, penalties, constraints } in losses {
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
             let gradients = self.gradients(loss.mean, gathers.then_some(loss.count), &nodes, loss.span)?;
             self.note_moved(loss.mean, &weights, &gradients);
             self.context.output(loss.figure.clone(), loss.mean);
             let (figure, span) = (loss.figure.clone(), loss.span);
-            moves.push(Move { using, groups, figure, span, weights, gradients });
+            penalised.insert(figure.clone(), penalties);
+            moves.push(Move { using, groups, figure, span, weights, constraints, gradients });
             known.push(loss);
         }
         if !complete {
@@ -630,15 +633,15 @@ impl Checker<'_> {
         let clips = if step.clips.is_empty() { &plan.clips } else { &step.clips };
         let mut ready = Vec::new();
         let mut failed = false;
-        for Move { using, groups, span, weights, gradients, .. } in moves {
+        for Move { using, groups, span, weights, constraints, gradients, .. } in moves {
             let optimizer = self.optimizer(using, groups, plan.plateau.as_ref(), scope);
             failed |= optimizer.is_err();
             let gradients = self.clipped(gradients, clips, span)?;
-            ready.extend(optimizer.map(|optimizer| (optimizer, weights, gradients)));
+            ready.extend(optimizer.map(|optimizer| (optimizer, weights, gradients, constraints)));
         }
         let mut moved = Vec::new();
-        for (mut optimizer, weights, gradients) in ready {
-            failed |= self.optimize(&mut optimizer, &weights, &gradients).is_err();
+        for (mut optimizer, weights, gradients, constraints) in ready {
+            failed |= self.optimize(&mut optimizer, &weights, &gradients, &constraints).is_err();
             moved.push((optimizer.shown, weights.into_iter().map(|(path, _)| path).collect()));
         }
         if failed { Err(Reported) } else { Ok(moved) }
@@ -692,21 +695,44 @@ impl Checker<'_> {
         scope.inner()
     }
 
-    fn step_loss(
+    /// A loss of a step, with the weights that it moves and what is asked of them.
+    fn step_loss<'t>(
         &mut self,
         plan: &Plan<'_>,
         step: &Step<'_>,
-        clause: &TrainClause,
+        clause: &'t TrainClause,
         scope: &Scope,
         taken: &mut Vec<String>,
-    ) -> Result<Loss> {
-        match &clause.kind {
-            TrainClauseKind::Minimize { loss, .. } => self.loss(&plan.name, step.name, loss, scope, taken),
-            _ => Err(Reported),
-        }
+    ) -> Result<StepLoss<'t>> {
+        let TrainClauseKind::Minimize { loss, over, optimizer, groups } = &clause.kind else {
+            return Err(Reported);
+        };
+        let draft = self.loss(step.name, loss, scope, taken);
+        let Some(using) = optimizer else {
+            return self.fail_hint(
+                Code::IncompleteTrain,
+                clause.span,
+                "`minimize` has no optimizer",
+                "end it with `using adam(rate = 1e-3)`",
+            );
+        };
+        let Ok(draft) = draft else {
+            // The optimizer's own mistakes are told all the same.
+            let _ = self.optimizer(using, groups, plan.plateau.as_ref(), scope);
+            return Err(Reported);
+        };
+        let weights = self.moved(&draft, over, &plan.frozen)?;
+        let rules = self.weight_rules(groups, scope)?;
+        let (penalties, constraints) = self.wishes(&weights, &rules);
+        let loss = self.settled(&plan.name, draft, &penalties)?;
+        Ok(StepLoss { loss, using, groups, weights, penalties, constraints })
     }
 
-    fn evaluate_body(&mut self, plan: &Plan<'_>) -> Result<Vec<Reporting>> {
+    fn evaluate_body(
+        &mut self,
+        plan: &Plan<'_>,
+        penalised: &BTreeMap<String, Penalties>,
+    ) -> Result<Vec<Reporting>> {
         let scope = self.batch_scope(plan)?;
         let mut words = HashSet::new();
         for step in &plan.steps {
@@ -719,7 +745,14 @@ impl Checker<'_> {
             let scope = scope.inner();
             complete &= self.lets(&step.lets, &words, &scope).is_ok();
             for clause in &step.minimize {
-                match self.step_loss(plan, step, clause, &scope, &mut taken) {
+                let TrainClauseKind::Minimize { loss, .. } = &clause.kind else { continue };
+                let draft = self.loss(step.name, loss, &scope, &mut taken);
+                let none = Penalties::new();
+                let loss = draft.and_then(|draft| {
+                    let penalties = penalised.get(&draft.figure).unwrap_or(&none);
+                    self.settled(&plan.name, draft, penalties)
+                });
+                match loss {
                     Ok(loss) => {
                         let path = |part: &str| format!("{base}{}.{part}", loss.figure);
                         losses.push((loss.figure.clone(), path("sum"), path("count"), loss.span));

@@ -153,7 +153,7 @@ impl Sources {
     }
 }
 
-/// The candidate nearest to a misspelt name, if one is near enough to be meant.
+/// The candidate nearest to a misspelt name, if one is near enough to be meant; of equals that which begins like it for longer.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
     candidates
@@ -221,6 +221,7 @@ mod tests {
         assert_eq!(nearest("dens", ["dense", "conv2d"]), Some("dense"));
         assert_eq!(nearest("conv2", ["conv", "conv1d", "conv2d"]), Some("conv2d"));
         assert_eq!(nearest("xyz", ["dense", "conv2d"]), None);
+        assert_eq!(nearest("gellu", ["geglu", "gelu"]), Some("gelu"));
         assert_eq!(nearest("a", ["b"]), None);
     }
 
