@@ -164,6 +164,10 @@ impl Walk<'_, '_> {
             };
             match target {
                 Callee::Unknown => self.bare(&argument.value),
+                // A misspelt name is mistake enough: its value may be an option of the one that was meant.
+                _ if argument.name.is_some() && candidates.is_empty() && !params.is_empty() => {
+                    self.bare(&argument.value)
+                }
                 _ => self.argument(&argument.value, &candidates),
             }
         }
