@@ -166,7 +166,8 @@ pub enum StatementKind {
         pattern: Pattern,
         value: Expr,
     },
-    /// `weight w: f32[d, units] = glorot_uniform()`; attributes follow as `with trainable = false, decay = false`.
+    /// `weight w: f32[d, units] = glorot_uniform()`; attributes follow as `with trainable = false, constrain`,
+    /// where a name alone has the value of the same name.
     Weight {
         name: Name,
         ty: Type,

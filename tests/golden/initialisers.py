@@ -24,6 +24,7 @@ def record():
     # The deviation of a normal distribution cut at two deviations.
     dense("truncated_normal", "truncated_normal(deviation = 0.5)", 0.5 * 0.8796256610342398, 1.0)
     dense("orthogonal", "orthogonal", math.sqrt(1 / 300), orthogonal=True)
+    dense("identity", "identity", math.sqrt(1 / 300 - 1 / 300**2), mean=1 / 300, orthogonal=True)
     dense("constant", "constant(0.25)", 0.0, mean=0.25)
     conv = "model Case(x: f32[n, 8, 8, 40]) { conv2d(60, kernel = 3, bias = false)(x) }"
     limit = math.sqrt(6 / (9 * 100))

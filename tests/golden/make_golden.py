@@ -1,6 +1,6 @@
 """Makes the golden files beside this script: what PyTorch and scikit-learn say about every case. See README.md.
 
-    pip install torch scikit-learn safetensors numpy
+    pip install torch keras scikit-learn safetensors numpy
     python make_golden.py [--again] [layers functions …]
 
 Without names, all families. Cases that are recorded already keep their files unless `--again` is given.
@@ -13,7 +13,7 @@ import torch
 
 import recorder
 
-FAMILIES = ["layers", "functions", "losses", "sequences", "optimizers", "metrics", "initialisers", "models"]
+FAMILIES = ["layers", "functions", "losses", "sequences", "optimizers", "metrics", "initialisers", "weights", "models"]
 
 torch.manual_seed(0)
 torch.set_num_threads(1)

@@ -35,7 +35,7 @@ const KINDS: [Kind; 3] = [
             "relu",
             "tanh",
             "batch_norm",
-            "spatial_dropout2d(0.1)",
+            "spatial_dropout(0.1)",
             "wrapped(conv2d(3, kernel = 3, padding = same))",
         ],
     },

@@ -30,9 +30,38 @@ const TWO_STEPS: &str = "
     step second { minimize cross_entropy(logits, label) over B using sgd(rate = 0.5) }
 ";
 
+/// Penalties and constraints, which an update of many batches counts once.
+const PENALISED: &str = "
+    minimize cross_entropy(B(A(image)), label) using sgd(rate = 0.2) {
+        regularise = l2(0.01) for *.weight
+        constrain = max_norm(0.8) for B.dense.weight
+    }
+";
+
+/// All that can be asked of a weight, at once.
+const ASKED: &str = "
+model Net(image: f32[n, 28, 28, 1]) -> f32[n, 10] {
+    image
+    |> conv2d(4, kernel = (3, 5), regularise = l2(0.001), reparametrise = spectral_norm) |> relu |> max_pool2d(4)
+    |> flatten |> dropout(0.2) |> inner: dense(16, constrain = non_negative, reparametrise = weight_norm) |> tanh
+    |> out: dense(10, regularise = elastic(1e-4, 1e-3), constrain = max_norm(0.5))
+}
+data digits = mnist(\"data/mnist\") { image = f32(image) / 255 }
+train {
+    on digits as { image, label }
+    batch = 100
+    minimize cross_entropy(Net(image), label) using adam(rate = 0.05) {
+        constrain = unit_norm for conv2d.weight
+        regularise = near_orthogonal(0.1) for inner.weight
+    }
+}";
+
 fn program(clauses: &str) -> Arc<Program> {
-    let spec = format!("{MODELS}train {{\n on digits as {{ image, label }}\n seed = 3\n {clauses} }}");
-    let checked = specs::check_text(&spec, &check::Options::default());
+    compiled(&format!("{MODELS}train {{\n on digits as {{ image, label }}\n seed = 3\n {clauses} }}"))
+}
+
+fn compiled(spec: &str) -> Arc<Program> {
+    let checked = specs::check_text(spec, &check::Options::default());
     let shown = specs::rendered(&checked);
     let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
     Arc::new(weft_compiler::stages::compile(&module).unwrap_or_else(|e| panic!("{e}")))
@@ -43,7 +72,11 @@ fn options(threads: usize) -> Options {
 }
 
 fn trainer(clauses: &str, threads: usize) -> Trainer {
-    let mut trainer = Trainer::new(program(clauses), 0, &options(threads)).unwrap_or_else(|e| panic!("{e}"));
+    prepared(program(clauses), threads)
+}
+
+fn prepared(program: Arc<Program>, threads: usize) -> Trainer {
+    let mut trainer = Trainer::new(program, 0, &options(threads)).unwrap_or_else(|e| panic!("{e}"));
     trainer.initialise(None).unwrap_or_else(|e| panic!("{e}"));
     trainer
 }
@@ -57,11 +90,11 @@ fn run(trainer: &mut Trainer, count: usize) {
     }
 }
 
-/// Weights and averages.
+/// Weights, states and averages.
 fn weights(trainer: &mut Trainer) -> BTreeMap<String, Vec<f64>> {
     let session = trainer.session();
     let kept = |(_, v): &(usize, &weft_runtime::program::Variable)| {
-        v.kind == VariableKind::Weight || v.path.ends_with(".average")
+        matches!(v.kind, VariableKind::Weight | VariableKind::State) || v.path.ends_with(".average")
     };
     let variables = session.program().variables.iter().enumerate().filter(kept);
     variables.map(|(index, v)| (v.path.clone(), session.variable(index).to_f64())).collect()
@@ -76,7 +109,7 @@ fn distance(a: &BTreeMap<String, Vec<f64>>, b: &BTreeMap<String, Vec<f64>>) -> f
 /// 8,000 rows: 166 batches of 48 and one of 32, so the last update has fewer batches and fewer rows.
 #[test]
 fn accumulated_batches_move_weights_as_one_large_batch() {
-    for clauses in [ONE_STEP, TWO_STEPS] {
+    for clauses in [ONE_STEP, TWO_STEPS, PENALISED] {
         let after = |keys: &str, threads: usize| {
             let mut trainer = trainer(&format!("{keys} {clauses}"), threads);
             run(&mut trainer, usize::MAX);
@@ -175,12 +208,7 @@ fn a_rate_falls_when_nothing_gets_better() {
             measure still: sum(image * 0.0, axis = [1, 2, 3])
             reduce rate by 0.5 after 1 epochs without better validation.still with min_rate = 0.2, cooldown = 1
         }";
-    let checked = specs::check_text(text, &check::Options::default());
-    let shown = specs::rendered(&checked);
-    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
-    let program = Arc::new(weft_compiler::stages::compile(&module).unwrap_or_else(|e| panic!("{e}")));
-    let mut trainer = Trainer::new(program, 0, &options(2)).unwrap_or_else(|e| panic!("{e}"));
-    trainer.initialise(None).unwrap_or_else(|e| panic!("{e}"));
+    let mut trainer = prepared(compiled(text), 2);
     let mut rates = Rates::default();
     trainer.train(None, &mut rates).unwrap_or_else(|e| panic!("{e}"));
     // The first epoch is the best there is; after each reduction one epoch does not count.
@@ -231,4 +259,35 @@ fn every_thread_count_gives_the_same_files_and_figures() {
         (files, summary.train, summary.validation, summary.test)
     });
     assert!(results[0] == results[1] && results[1] == results[2], "threads change bits");
+}
+
+#[test]
+fn constraints_hold_after_each_update() {
+    /// The lengths of a matrix's columns.
+    fn lengths(matrix: &[f64], columns: usize) -> Vec<f64> {
+        let square = |c: usize| matrix.iter().skip(c).step_by(columns).map(|w| w * w).sum::<f64>();
+        (0..columns).map(|c| square(c).sqrt()).collect()
+    }
+    let program = compiled(ASKED);
+    let mut trainers = [1, 2, 3].map(|threads| prepared(Arc::clone(&program), threads));
+    let first = weights(&mut trainers[0]);
+    assert!(first["Net.inner.weight"].iter().any(|w| *w < 0.0), "nothing is to be constrained");
+    for done in 1..=6 {
+        for trainer in &mut trainers {
+            run(trainer, 1);
+        }
+        let [now, others @ ..] = trainers.each_mut().map(weights);
+        assert!(others.iter().all(|other| *other == now), "threads change bits of update {done}");
+        let inner = &now["Net.inner.weight"];
+        assert!(inner.iter().all(|w| *w >= 0.0) && inner.contains(&0.0), "update {done}: {inner:?}");
+        let out = lengths(&now["Net.out.weight"], 10);
+        assert!(
+            out.iter().all(|l| *l < 0.5 + 1e-6) && out.iter().any(|l| *l > 0.499),
+            "update {done}: {out:?}"
+        );
+        let kernel = lengths(&now["Net.conv2d.weight"], 4);
+        assert!(kernel.iter().all(|l| (l - 1.0).abs() < 1e-5), "update {done}: {kernel:?}");
+        assert_ne!(now["Net.inner.weight_norm.length"], first["Net.inner.weight_norm.length"]);
+        assert_ne!(now["Net.conv2d.spectral_norm.left"], first["Net.conv2d.spectral_norm.left"]);
+    }
 }

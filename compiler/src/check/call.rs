@@ -6,7 +6,7 @@ use super::scope::Scope;
 use super::shape::Signature;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Instance, Item, Lambda, Value};
 use super::{CallSite, Checker, MAX_CALLS, Reported, Result, builtins, trail};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_argument};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean_argument, nearest};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, CallableKind, Expr, ExprKind, Param, TypeKind};
@@ -80,6 +80,15 @@ impl Checker<'_> {
         self.sources.text(between).split('(').next().is_some_and(|gap| gap.contains('\n'))
     }
 
+    /// Where a value was given: what a parameter of the library brought is best named at the user's own argument.
+    pub(crate) fn given_at(&self, expr: &Expr, scope: &Scope) -> Span {
+        let bound = match &expr.kind {
+            ExprKind::Name(name) if self.sources.is_std(expr.span.file) => scope.find(name).map(|(_, at)| at),
+            _ => None,
+        };
+        bound.filter(|at| !self.sources.is_std(at.file)).unwrap_or(expr.span)
+    }
+
     /// Evaluates arguments. A bare name that is an option of its parameter's `choice` is that option.
     pub(crate) fn arguments(
         &mut self,
@@ -91,7 +100,11 @@ impl Checker<'_> {
         let mut failed = false;
         for (place, argument) in arguments.iter().enumerate() {
             let candidates: Vec<&Param> = match &argument.name {
-                Some(name) => params.iter().filter(|p| p.name.text == name.text).collect(),
+                // A misspelt name may be of any parameter.
+                Some(name) => match params.iter().find(|p| p.name.text == name.text) {
+                    Some(param) => vec![param],
+                    None => params.iter().collect(),
+                },
                 // In a map the first parameter is left out, so a positional argument may be for the next one.
                 None => params.iter().skip(place).take(2).collect(),
             };
@@ -101,7 +114,10 @@ impl Checker<'_> {
             }
             match self.argument(&argument.value, &candidates, scope) {
                 Ok(value) => {
-                    values.push(Argument { name: argument.name.clone(), value, span: argument.value.span })
+                    let tensor = value.is_tensor();
+                    let span =
+                        if tensor { argument.value.span } else { self.given_at(&argument.value, scope) };
+                    values.push(Argument { name: argument.name.clone(), value, span })
                 }
                 Err(Reported) => failed = true,
             }
@@ -129,6 +145,7 @@ impl Checker<'_> {
         {
             return None;
         }
+        self.touched.insert(argument.value.span);
         let owner = &owner.name.text;
         let message = format!("`{name}` is an option of `{owner}`, not a value of its own");
         let hint = format!("write `{owner} = {name}`");
@@ -146,16 +163,27 @@ impl Checker<'_> {
             if options.iter().any(|o| o.text == *name) && !matches!(local, Some((Value::Choice(_), _))) {
                 return Ok(Value::Choice(Rc::from(name.as_str())));
             }
-            let known =
-                local.is_some() || self.global(scope.home(), name, expr.span).is_some() || name == "training";
-            if !options.is_empty() && !known {
-                let hint = did_you_mean(name, options.iter().map(|o| o.text.as_str()));
-                let list = options.iter().map(|o| format!("`{}`", o.text)).collect::<Vec<_>>().join(" or ");
-                let message = format!("`{name}` is not one of {list}");
-                return Err(self.report(Diagnostic::error(Code::WrongKind, expr.span, message).hint_if(hint)));
+            let known = match self.global(scope.home(), name, expr.span) {
+                _ if local.is_some() || name == "training" => true,
+                // A function may be meant for the other parameter, if there is one.
+                Some(Ok(Global::Value(Value::Function(_)))) => candidates.len() > 1,
+                global => global.is_some(),
+            };
+            if !options.is_empty() && !known && candidates.len() <= 2 {
+                return Err(self.no_option(name, expr.span, &options));
             }
         }
         self.expr(expr, scope)
+    }
+
+    /// A bare name where one of a choice's options must stand.
+    pub(crate) fn no_option(&mut self, name: &str, span: Span, options: &[&ast::Name]) -> Reported {
+        self.touched.insert(span);
+        let near = nearest(name, options.iter().map(|o| o.text.as_str()));
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
+        let list = options.iter().map(|o| format!("`{}`", o.text)).collect::<Vec<_>>().join(" or ");
+        let message = format!("`{name}` is not one of {list}");
+        self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint))
     }
 
     /// Applies a function to evaluated arguments.
@@ -167,7 +195,12 @@ impl Checker<'_> {
         name: Option<&ast::Name>,
     ) -> Result {
         if self.calls.len() >= MAX_CALLS {
-            return self.fail(Code::TooLarge, span, "calls are nested too deeply; does one call itself?");
+            return self.fail_hint(
+                Code::TooLarge,
+                span,
+                "calls are nested too deeply; does one call itself?",
+                "copies one after another are written `repeat(3, block)`, or with `for`",
+            );
         }
         self.calls.push(CallSite { span, name: Rc::from(function.name()) });
         let result = match self.by_user(span) {
@@ -319,7 +352,8 @@ impl Checker<'_> {
         schedules: bool,
     ) -> Result<Bound> {
         let (value, at, default) = self.given_or_default(param, slot, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if optional && matches!(value, Value::None) {
             return Ok(Bound { value, span: at, default });
         }
         let number = param.ty.as_ref().is_some_and(|ty| ty.is_kind("float"));
@@ -520,7 +554,8 @@ impl Checker<'_> {
         signature: &mut Signature,
     ) -> Result<(Value, Span)> {
         let (value, at, default) = self.given_or_default(param, slot, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if (default || optional) && matches!(value, Value::None) {
             return Ok((value, at));
         }
         let what = format!("`{}` of `{callee}`", param.name.text);
@@ -610,12 +645,15 @@ impl Checker<'_> {
             && !ends_in_none(&callable.body)
         {
             let message = format!("the body of `{}` has no value", item.name());
-            return self.fail_hint(
+            let before = self.diagnostics.len();
+            let result = self.fail_hint(
                 Code::ResultMismatch,
                 callable.name.span,
                 message,
                 "the last statement of a body is its value",
             );
+            self.explain_shapes(before, &[]);
+            return result;
         }
         Ok((value, values))
     }

@@ -230,7 +230,10 @@ impl Checker<'_> {
         if let Some(name) = name {
             row.bind(&name.text, Value::Error, name.span);
         }
-        self.fail(Code::LaterEdition, span, format!("`{what}` in `data` comes in a later edition"))
+        let message = format!("`{what}` in `data` comes in a later edition");
+        let hint =
+            "dropout and noise in the model, as `gaussian_noise(0.1)`, keep it from learning rows by heart";
+        self.fail_hint(Code::LaterEdition, span, message, hint)
     }
 
     /// `image = …` replaces or adds a field; everything else is an ordinary statement.
@@ -312,13 +315,16 @@ impl Checker<'_> {
             if place > 0 || named.is_some_and(|n| n != "folder") {
                 let span = argument.name.as_ref().map_or(argument.value.span, |n| n.span);
                 let message = format!("`{name}` takes one argument, its `folder`");
-                return self.fail(Code::UnknownArgument, span, message);
+                let hint = format!("write `{name}(\"{}\")`", source.folder);
+                return self.fail_hint(Code::UnknownArgument, span, message, hint);
             }
+            let words = self.sources.text(argument.value.span).to_owned();
             match self.expr(&argument.value, scope)? {
                 Value::Text(text) => folder = text.to_string(),
                 other => {
                     let message = format!("the folder of `{name}` is a text, not {}", other.kind());
-                    return self.fail(Code::WrongKind, argument.value.span, message);
+                    let hint = format!("a text stands in quotes: `\"{words}\"`");
+                    return self.fail_hint(Code::WrongKind, argument.value.span, message, hint);
                 }
             }
         }

@@ -139,7 +139,10 @@ impl Checker<'_> {
             },
             other => {
                 let message = format!("{} has no fields", other.kind());
-                let hint = other.is_tensor().then(|| habits::method(&field.text));
+                let hint = match other.is_tensor() {
+                    true => Some(habits::method(&field.text)),
+                    false => habits::member(&field.text).map(str::to_owned),
+                };
                 Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint_if(hint)))
             }
         }
@@ -163,6 +166,11 @@ impl Checker<'_> {
                 self.muted += 1;
                 let value = self.expr(known, scope);
                 self.muted -= 1;
+                if value.is_err() && self.global(scope.home(), option, bare.span).is_none() {
+                    // Whether it is an option cannot be said.
+                    self.touched.insert(bare.span);
+                    return self.expr(known, scope);
+                }
                 if let Ok(Value::Choice(chosen)) = value {
                     return Ok(Value::Bool((*chosen == **option) == (operator == BinaryOperator::Eq)));
                 }
@@ -199,7 +207,10 @@ impl Checker<'_> {
                 "`where(c, a, b)` chooses element by element",
             ),
             other => {
-                let hint = self.kind_hint("bool", &other);
+                let hint = match &other {
+                    Value::Int(_) => Some(format!("compare it: `{} > 0`", self.sources.text(expr.span))),
+                    other => self.kind_hint("bool", other),
+                };
                 let message = format!("a condition is a bool, not {}", other.kind());
                 Err(self.report(Diagnostic::error(Code::WrongKind, expr.span, message).hint_if(hint)))
             }
@@ -555,7 +566,10 @@ impl Checker<'_> {
                 match usize::try_from(place).ok().and_then(|p| items.get(p)) {
                     Some(value) => self.readable(value.clone(), span),
                     None => {
-                        self.fail(Code::BadIndex, at.span, format!("there is no element {i} of {length}"))
+                        let elements = if length == 1 { "1 element" } else { &format!("{length} elements") };
+                        let message =
+                            format!("there is no element {i}: the list has {elements}, counted from 0");
+                        self.fail(Code::BadIndex, at.span, message)
                     }
                 }
             }

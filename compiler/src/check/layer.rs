@@ -6,6 +6,7 @@
 use super::scope::Scope;
 use super::typed;
 use super::value::{Argument, Function, FunctionKind, Instance, Value};
+use super::weight::{Attributes, WeightMap};
 use super::{Checker, Declared, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::graph::{DType, NodeId, TensorType, Variable};
@@ -57,11 +58,6 @@ impl Frame {
             slots: None,
             flat: false,
         }
-    }
-
-    /// Is it the body of a `train` block itself?
-    pub fn is_train(&self) -> bool {
-        &*self.name == "train"
     }
 }
 
@@ -221,40 +217,20 @@ impl Checker<'_> {
         if let Some(why) = self.weightless() {
             return self.homeless("weight", name, &why);
         }
-        let (mut trainable, mut decay) = (true, true);
-        for attribute in attributes {
-            let Some(key) = &attribute.name else { continue };
-            let slot = match key.text.as_str() {
-                "trainable" => &mut trainable,
-                "decay" => &mut decay,
-                other => {
-                    let hint = crate::diagnostics::did_you_mean(other, ["trainable", "decay"]);
-                    self.report(
-                        Diagnostic::error(
-                            Code::UnknownArgument,
-                            key.span,
-                            format!("a weight has no attribute `{other}`"),
-                        )
-                        .hint_if(hint),
-                    );
-                    continue;
-                }
-            };
-            match self.expr(&attribute.value, scope)? {
-                Value::Bool(b) => *slot = b,
-                other => {
-                    let hint = self.kind_hint("bool", &other);
-                    let message = format!("`{}` is a bool, not {}", key.text, other.kind());
-                    self.report(
-                        Diagnostic::error(Code::WrongKind, attribute.value.span, message).hint_if(hint),
-                    );
-                }
-            }
-        }
+        let attributes = self.attributes(attributes, scope)?;
         let path = self.claim(&name.text).to_string();
         let ty = self.constant_type(ty, scope, &name.text)?;
         let kind = VariableKind::Weight;
-        let node = self.variable(&path, kind, &ty, trainable, decay, name.span, Some((value, scope)))?;
+        let Attributes { trainable, decay, regularise, constrain, reparametrise } = attributes;
+        let mut node = self.variable(&path, kind, &ty, trainable, decay, name.span, Some((value, scope)))?;
+        if let Some(declared) = self.by_path.get(&path).and_then(|i| self.variables.get_mut(*i)) {
+            (declared.regularise, declared.constrain) = (regularise, constrain);
+        }
+        if let Some(WeightMap { function, span }) = reparametrise {
+            // Each weight has an instance of its own.
+            let function = Rc::new(Function { kind: function.kind.clone(), instance: None });
+            node = self.mapped_weight(&WeightMap { function, span }, node, "`reparametrise`")?;
+        }
         let tensor = self.tensor(node);
         scope.bind(&name.text, tensor, name.span);
         Ok(())
@@ -333,7 +309,7 @@ impl Checker<'_> {
         let site = self.user_span(span);
         let variable = Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable: false, span: site };
         self.by_path.insert(path.to_owned(), self.variables.len());
-        self.variables.push(Declared { variable, decay: false, site, statement: span });
+        self.variables.push(Declared::new(variable, false, span));
         Ok(ty)
     }
 
@@ -437,9 +413,8 @@ impl Checker<'_> {
                     trainable,
                     span: self.user_span(span),
                 };
-                let site = self.user_span(span);
                 self.by_path.insert(path.to_owned(), self.variables.len());
-                self.variables.push(Declared { variable, decay, site, statement: span });
+                self.variables.push(Declared::new(variable, decay, span));
                 if let Some((value, scope)) = first {
                     self.first_value(path, ty, value, scope)?;
                 } else {

@@ -2,6 +2,7 @@
 
 use super::scope::Scope;
 use super::value::Value;
+use super::weight::Penalties;
 use super::{Checker, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::op::{Compare, Op};
@@ -10,6 +11,18 @@ use std::collections::HashSet;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, BinaryOperator, DottedName};
 use weft_runtime::program::VariableKind;
+
+/// A loss as its expression gives it.
+#[derive(Debug)]
+pub struct Draft {
+    /// `loss`, or `STEP.loss`
+    pub figure: String,
+    sum: Value,
+    count: Value,
+    /// Do rows weigh differently? Then their weights may all be 0.
+    weighs: bool,
+    span: Span,
+}
 
 /// A loss in an entry: what is differentiated.
 #[derive(Debug)]
@@ -23,15 +36,14 @@ pub struct Loss {
 }
 
 impl Checker<'_> {
-    /// Elaborates a loss and adds its parts to the accumulators.
+    /// Elaborates a loss.
     pub(crate) fn loss(
         &mut self,
-        training: &str,
         step: Option<&ast::Name>,
         expr: &ast::Expr,
         scope: &Scope,
         taken: &mut Vec<String>,
-    ) -> Result<Loss> {
+    ) -> Result<Draft> {
         let figure = match step {
             None => "loss".to_owned(),
             Some(name) => format!("{}.loss", name.text),
@@ -43,7 +55,9 @@ impl Checker<'_> {
         let value = self.expr(expr, scope)?;
         let (value, weight) = self.weighted(value, span)?;
         let Value::Tensor(tensor) = value else {
-            return self.fail(Code::BadLoss, span, format!("a loss is a tensor, not {}", value.kind()));
+            let hint = self.kind_hint("tensor", &value);
+            let message = format!("a loss is a tensor, not {}", value.kind());
+            return Err(self.report(Diagnostic::error(Code::BadLoss, span, message).hint_if(hint)));
         };
         let ty = self.tensor_type(tensor);
         if !ty.dtype.is_float() {
@@ -56,6 +70,19 @@ impl Checker<'_> {
         }
         let weighs = weight.is_some();
         let (sum, count) = self.mean_parts(value, weight, span)?;
+        Ok(Draft { figure, sum, count, weighs, span })
+    }
+
+    /// Adds a loss's parts to the accumulators, and what its weights' regularisers ask to its mean.
+    pub(crate) fn settled(&mut self, training: &str, draft: Draft, penalties: &Penalties) -> Result<Loss> {
+        let Draft { figure, mut sum, count, weighs, span } = draft;
+        let plain = sum.clone();
+        let penalty = self.penalty(penalties)?;
+        if let Some(penalty) = &penalty {
+            // The figure is the sum over the count, and counts each batch's penalty as that of all its rows.
+            let own = self.binary(BinaryOperator::Mul, penalty.clone(), (count.clone(), span), span)?;
+            sum = self.binary(BinaryOperator::Add, (sum, span), (own, span), span)?;
+        }
         let base = format!("{training}/{figure}");
         let scalar = TensorType::scalar(DType::F32);
         self.accumulate(&format!("{base}.sum"), &sum, &scalar, span)?;
@@ -63,7 +90,10 @@ impl Checker<'_> {
         let count = self.as_tensor(&count, DType::F32, span)?;
         let divisor = if weighs { self.divisor(count.node, span)? } else { count.node };
         let divisor = self.tensor(divisor);
-        let mean = self.binary(BinaryOperator::Div, (sum, span), (divisor, span), span)?;
+        let mut mean = self.binary(BinaryOperator::Div, (plain, span), (divisor, span), span)?;
+        if let Some(penalty) = penalty {
+            mean = self.binary(BinaryOperator::Add, (mean, span), penalty, span)?;
+        }
         let mean = self.as_tensor(&mean, DType::F32, span)?;
         Ok(Loss { figure, mean: mean.node, count: count.node, span })
     }
@@ -87,21 +117,30 @@ impl Checker<'_> {
         let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
         match (field("loss"), field("weight"), fields.len()) {
             (Some(loss), Some(weight), 2) => Ok((loss, Some((weight, span)))),
-            _ => self.fail(Code::BadLoss, span, "a loss that is a record has the fields `loss` and `weight`"),
+            _ => self.fail_hint(
+                Code::BadLoss,
+                span,
+                "a loss that is a record has the fields `loss` and `weight`",
+                "write `{ loss = …, weight = … }`: the mean is weighted so",
+            ),
         }
     }
 
     /// The weights that a loss moves: what it depends on, less what is held, frozen or not in `over`.
     pub(crate) fn moved(
         &mut self,
-        loss: &Loss,
+        loss: &Draft,
         over: &[DottedName],
         frozen: &[&DottedName],
     ) -> Result<Vec<(String, NodeId)>> {
         let graph = &self.context.builder.graph;
-        let mut reached = vec![false; loss.mean.index() + 1];
-        if let Some(last) = reached.last_mut() {
-            *last = true;
+        let mut reached = vec![false; graph.nodes.len()];
+        for part in [&loss.sum, &loss.count] {
+            if let Value::Tensor(part) = part
+                && let Some(slot) = reached.get_mut(part.node.index())
+            {
+                *slot = true;
+            }
         }
         let mut found = HashSet::new();
         for index in (0..reached.len()).rev() {

@@ -30,7 +30,13 @@
 //! A number given to a tensor input is a scalar of the declared dtype (f32 for `float`).
 //!
 //! **First values.** The value of `weight` and `state` is evaluated in the `init` entry: a map is called with the shape (a list), a number or
-//! a scalar fills it, a tensor must fit. An optimizer's `state` without a type takes that of its first value; it can read `w`.
+//! a scalar fills it, a tensor must fit. It may read a weight or a state that was declared before it, and sees that one's first
+//! value. An optimizer's `state` without a type takes that of its first value; it can read `w`.
+//!
+//! **Weights** have attributes: `with trainable = false, decay = false, regularise = l2(1e-4), constrain = max_norm(2), reparametrise =
+//! weight_norm`; a name alone has the value of the same name, and `none` asks for nothing. What the regularisers of the weights that a
+//! loss moves give is added to that loss and to its figure, in evaluations too; constraints come after each update. Rules of a `minimize`
+//! go before attributes: `using adam() { regularise = l2(1e-4) for *.weight }`. A reparametrisation is instantiated for each weight.
 //!
 //! **States** are written by training steps only: an evaluation or a prediction changes nothing, but a read after `<-` sees the new
 //! value everywhere.
@@ -84,6 +90,7 @@ mod train;
 pub mod typed;
 mod update;
 mod value;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -178,12 +185,26 @@ struct CallSite {
     name: Rc<str>,
 }
 
+/// The number of the graph of first values.
+const INIT: u32 = 1;
+
+impl Declared {
+    fn new(variable: Variable, decay: bool, statement: Span) -> Declared {
+        let site = variable.span;
+        Declared { variable, decay, regularise: None, constrain: None, site, statement }
+    }
+}
+
 /// A weight, state, slot or accumulator, with what only the checker needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
     pub variable: Variable,
     /// `with decay = false`
     pub decay: bool,
+    /// `with regularise = l2(1e-4)`
+    pub regularise: Option<weight::WeightMap>,
+    /// `with constrain = max_norm(2)`
+    pub constrain: Option<weight::WeightMap>,
     /// The user's text that led to it first.
     pub site: Span,
     /// The statement that declares it, be it in the library.
@@ -251,7 +272,7 @@ impl<'a> Checker<'a> {
             std_homes: HashMap::new(),
             settings: HashMap::new(),
             context: Context::new(0, "", false),
-            init: Context::new(1, "init", false),
+            init: Context::new(INIT, "init", false),
             graphs: 2,
             frames: Vec::new(),
             calls: Vec::new(),

@@ -76,7 +76,7 @@ impl Checker<'_> {
             }
         };
         let value = self.apply(&function, arguments, span, None)?;
-        self.lint_entry();
+        self.lint_entry(None);
         self.outputs(&value, span, "output")
     }
 

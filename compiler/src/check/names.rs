@@ -222,7 +222,8 @@ impl Checker<'_> {
                 }
                 Err(error) => {
                     let message = format!("`{}` cannot be read: {error}", path.value);
-                    self.report(Diagnostic::error(Code::BadUse, path.span, message));
+                    let hint = "the path is that from this file's folder";
+                    self.report(Diagnostic::error(Code::BadUse, path.span, message).hint(hint));
                     return self.lose(home, names);
                 }
             },
@@ -418,7 +419,8 @@ impl Checker<'_> {
         let comment = "`//` after a value divides; a comment of one word stands on a line of its own";
         let hint = divides
             .then(|| comment.to_owned())
-            .or_else(|| self.field_hint(name))
+            .or_else(|| self.field_hint(name, span, home))
+            .or_else(|| self.bound_elsewhere(name, span, home))
             .or_else(|| did_you_mean_name(name, names.iter().map(|n| n.as_ref())));
         self.report(
             Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
@@ -435,16 +437,20 @@ impl Checker<'_> {
                 span,
                 format!("`{name}` is computed by another entry, so it cannot be read here"),
             ),
-            Value::Tensor(t) if t.graph != self.context.id => self.fail(
-                Code::ForeignTensor,
-                span,
-                match &*self.context.builder.graph.name {
-                    "init" => {
-                        "a first value is computed before there is a batch, so it cannot read this tensor"
-                    }
-                    _ => "this tensor is computed by another entry, so it cannot be read here",
-                },
-            ),
+            Value::Tensor(t) if t.graph != self.context.id => match self.first_value_of(t) {
+                Some(first) => Ok(Value::Tensor(first)),
+                None if &*self.context.builder.graph.name == "init" => self.fail_hint(
+                    Code::ForeignTensor,
+                    span,
+                    "a first value is computed before there is a batch, so it cannot read this tensor",
+                    "begin with `zeros()`, `ones()` or `glorot_uniform()`; what follows the batches is a `state`",
+                ),
+                None => self.fail(
+                    Code::ForeignTensor,
+                    span,
+                    "this tensor is computed by another entry, so it cannot be read here",
+                ),
+            },
             value => Ok(value),
         }
     }

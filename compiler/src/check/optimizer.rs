@@ -4,6 +4,7 @@ use super::layer::{Frame, Slots};
 use super::scope::Scope;
 use super::update::Plateau;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Item, Value};
+use super::weight::{WEIGHT_RULES, WeightMap};
 use super::{CallSite, Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::op::Binary;
@@ -88,10 +89,10 @@ impl Checker<'_> {
         }
         let mut rules = Vec::new();
         let mut failed = false;
-        for group in groups {
+        for group in groups.iter().filter(|g| !WEIGHT_RULES.contains(&g.key.text.as_str())) {
             let Some(place) = item.callable.params.iter().position(|p| p.name.text == group.key.text) else {
-                let hint =
-                    did_you_mean(&group.key.text, item.callable.params.iter().map(|p| p.name.text.as_str()));
+                let known = item.callable.params.iter().map(|p| p.name.text.as_str()).chain(WEIGHT_RULES);
+                let hint = did_you_mean(&group.key.text, known);
                 let message = format!("`{}` has no parameter `{}`", item.name(), group.key.text);
                 self.report(Diagnostic::error(Code::BadGroup, group.key.span, message).hint_if(hint));
                 failed = true;
@@ -180,28 +181,38 @@ impl Checker<'_> {
         Ok(Some(rate.node))
     }
 
-    /// Moves every weight by its gradient.
+    /// Moves every weight by its gradient, to where its constraint allows.
     pub(crate) fn optimize(
         &mut self,
         optimizer: &mut Optimizer,
         weights: &[(String, NodeId)],
         gradients: &[NodeId],
+        constraints: &[Option<WeightMap>],
     ) -> Result<()> {
         self.schedules(optimizer)?;
         let step = self.step_number(optimizer.span)?;
         let mut failed = false;
-        for ((path, node), gradient) in weights.iter().zip(gradients) {
-            failed |= self.optimize_one(optimizer, path, *node, *gradient, &step).is_err();
+        for (((path, node), gradient), constraint) in weights.iter().zip(gradients).zip(constraints) {
+            let moved = self.optimize_one(optimizer, path, *node, *gradient, &step);
+            failed |= moved.and_then(|()| self.constrain(path, constraint.as_ref())).is_err();
         }
         for rule in optimizer.rules.iter().filter(|r| !r.matched) {
-            let patterns = rule.patterns.join(", ");
-            self.report(Diagnostic::warning(
-                Code::IdleGroup,
-                rule.span,
-                format!("no trained weight has a path like {patterns}"),
-            ));
+            self.idle_group(&rule.patterns, rule.span);
         }
         if failed { Err(Reported) } else { Ok(()) }
+    }
+
+    pub(crate) fn idle_group(&mut self, patterns: &[String], span: Span) {
+        let message = format!("no trained weight has a path like {}", patterns.join(", "));
+        self.report(Diagnostic::warning(Code::IdleGroup, span, message));
+    }
+
+    fn constrain(&mut self, path: &str, constraint: Option<&WeightMap>) -> Result<()> {
+        if let (Some(map), Some(new)) = (constraint, self.context.updated(path)) {
+            let kept = self.mapped_weight(map, new, "a constraint")?;
+            self.context.update(path, kept);
+        }
+        Ok(())
     }
 
     /// f32 scalars: the number of this step from 1, the epoch, the steps of the whole training.

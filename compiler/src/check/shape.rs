@@ -12,7 +12,7 @@ use weft_grammar::ast::{self, DimSpec, ExprKind, TypeKind};
 
 /// The compile-time kinds that a parameter's type may name.
 pub const KINDS: &[&str] =
-    &["int", "float", "bool", "text", "fn", "list", "tuple", "map", "schedule", "dim", "any"];
+    &["int", "float", "bool", "text", "fn", "list", "tuple", "map", "schedule", "sizes", "dim", "any"];
 
 /// What may stand before the `[` of a tensor's type.
 const DTYPES: &[&str] =
@@ -124,7 +124,10 @@ impl Checker<'_> {
                 Code::InexactDim,
                 span,
                 format!("a dim must be a whole number, not {}", super::value::show_float(*f)),
-                "`/` must divide exactly here; `//` rounds down",
+                match f.fract() == 0.0 {
+                    true => "a product with a float is a float: `int(…)` makes it whole",
+                    false => "`/` must divide exactly here; `//` rounds down",
+                },
             ),
             Value::Error => Err(Reported),
             other => self.fail(Code::WrongKind, span, format!("a dim must be an int, not {}", other.kind())),
@@ -207,7 +210,12 @@ impl Checker<'_> {
             )
             .label(format!("{actual}"))
             .related(subject.ty.span, format!("declared with {least}{}", axes(named)));
-            return Err(self.report(diagnostic));
+            let hint = match (named, rank) {
+                (2, 3..) => "`flatten` joins all axes but the first",
+                _ if rank < named => "`expand` adds an axis of one, `reshape(x, […])` gives others",
+                _ => "`reshape(x, […])` gives it other axes; `mean(x, axis = …)` takes one away",
+            };
+            return Err(self.report(diagnostic.hint(hint)));
         }
         let split = dims.iter().position(|d| matches!(d, DimSpec::Rest(_)));
         let front = split.unwrap_or(dims.len());
@@ -327,6 +335,9 @@ impl Checker<'_> {
                         format!("`{text}` is {want} here{here} but {have} there{there}")
                     }
                     _ if want.to_string() == text => format!("axis {axis} must be {want}, but it is {have}"),
+                    _ if text == "..." => {
+                        format!("axis {axis} of {what} is {have}, that of its input is {want}")
+                    }
                     _ => format!("`{text}` is {want}, but axis {axis} is {have}"),
                 };
                 let code = subject.code_for(Code::DimMismatch);
@@ -615,6 +626,7 @@ impl Checker<'_> {
                     "schedule" => {
                         value.is_number() || matches!(value, Value::Function(_)) || value.is_tensor()
                     }
+                    "sizes" => is_sizes(&value),
                     "any" => true,
                     _ => return Err(self.unknown_kind(name)),
                 };
@@ -635,12 +647,16 @@ impl Checker<'_> {
             return Err(Reported);
         }
         let shown = match &value {
-            Value::Function(_) | Value::Tensor(_) => String::new(),
+            Value::Function(_) | Value::Tensor(_) | Value::None => String::new(),
             other => format!(" ({})", other.show()),
         };
         let message = format!("{what} is {kind}, not {}{shown}", value.kind());
         let hint = match &ty.kind {
             TypeKind::Kind(name) => self.kind_hint(&name.text, &value),
+            TypeKind::Choice(options) => match &value {
+                Value::Text(text) => did_you_mean(text, options.iter().map(|o| o.text.as_str())),
+                _ => None,
+            },
             _ => None,
         };
         Err(self.report(
@@ -694,15 +710,20 @@ impl Checker<'_> {
             return self.fail(Code::WrongKind, ty.span, "a tensor type is needed, such as `f32[64]`");
         };
         let dtype = self.dtype(&dtype.text, dtype.span)?;
+        let rests = dims.iter().flatten().filter(|d| matches!(d, DimSpec::Rest(_))).count();
+        if rests > 1 {
+            return self.fail(Code::RankMismatch, ty.span, "a type has at most one `...`");
+        }
         let mut shape = Vec::new();
         for spec in dims.iter().flatten() {
             match spec {
                 DimSpec::Expr(e) => shape.push(self.dim(e, scope)?),
                 DimSpec::Rest(span) => {
-                    return self.fail(
+                    return self.fail_hint(
                         Code::UnknownDim,
                         *span,
                         "`...` needs an input to tell what it stands for",
+                        "write every dim out: `f32[n, 28, 28, 1]`",
                     );
                 }
             }
@@ -817,10 +838,18 @@ impl Subject<'_> {
     }
 }
 
+/// One number for all axes, or a list with one, or a pair, for each.
+fn is_sizes(value: &Value) -> bool {
+    let numbers = |v: &Value| v.elements().is_some_and(|v| v.iter().all(|v| v.as_dim().is_some()));
+    let one = |v: &Value| v.as_dim().is_some() || numbers(v);
+    value.as_dim().is_some() || value.elements().is_some_and(|v| v.iter().all(one))
+}
+
 fn with_article(kind: &str) -> String {
     match kind {
         "any" => "anything".into(),
         "int" => "an int".into(),
+        "sizes" => "an int, or a list of ints for each axis".into(),
         other => format!("a {other}"),
     }
 }

@@ -8,6 +8,7 @@ use super::value::{Argument, Function, FunctionKind, Given, Item, Tensor, Value}
 use super::{Checker, call};
 use crate::diagnostics::{Code, Diagnostic, Label};
 use crate::graph::{Graph, NodeId, TensorType};
+use std::collections::HashMap;
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{CallableKind, Expr, ExprKind, Param};
@@ -17,6 +18,8 @@ use weft_grammar::ast::{CallableKind, Expr, ExprKind, Param};
 pub struct Trail {
     /// In the order in which they ended, so that what makes a step's inputs stands before it.
     pub steps: Vec<Step>,
+    /// The steps that gave each node, in order.
+    made: HashMap<NodeId, Vec<usize>>,
     pub origins: Vec<Origin>,
 }
 
@@ -78,9 +81,20 @@ const SHAPES: &[Code] = &[
 ];
 
 impl Trail {
+    fn push(&mut self, step: Step) {
+        for output in &step.outputs {
+            let all = self.made.entry(*output).or_default();
+            if all.last() != Some(&self.steps.len()) {
+                all.push(self.steps.len());
+            }
+        }
+        self.steps.push(step);
+    }
+
     /// The last step before `before` that gave this node.
     pub fn maker(&self, node: NodeId, before: usize) -> Option<usize> {
-        self.steps.get(..before)?.iter().rposition(|s| s.outputs.contains(&node))
+        let all = self.made.get(&node)?;
+        all.get(all.partition_point(|at| *at < before).checked_sub(1)?).copied()
     }
 
     pub fn origin(&self, node: NodeId) -> Option<&Origin> {
@@ -192,7 +206,7 @@ impl Checker<'_> {
         }
         let mut nodes = Vec::new();
         inputs.into_iter().for_each(|v| self.own_nodes(v, &mut nodes));
-        self.context.trail.steps.push(Step { span, call, inputs: nodes, outputs });
+        self.context.trail.push(Step { span, call, inputs: nodes, outputs });
     }
 
     pub(crate) fn originate(&mut self, node: NodeId, what: String, span: Span, row: Option<TensorType>) {

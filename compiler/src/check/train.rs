@@ -12,11 +12,12 @@ use super::scope::Scope;
 use super::typed;
 use super::update::{Clip, Move, Plateau};
 use super::value::Value;
+use super::weight::{Penalties, WeightMap};
 use super::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::{Dim, NodeId};
 use crate::registry::train_keys;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DottedName, TrainClause, TrainClauseKind};
@@ -66,6 +67,16 @@ enum StepOutcome<'t> {
     Moved(Moved),
     /// They wait for the update's entry.
     Gathered(Vec<Move<'t>>),
+}
+
+/// A loss of a step, and what it moves.
+struct StepLoss<'t> {
+    loss: Loss,
+    using: &'t ast::Expr,
+    groups: &'t [ast::GroupRule],
+    weights: Vec<(String, NodeId)>,
+    penalties: Penalties,
+    constraints: Vec<Option<WeightMap>>,
 }
 
 /// What the entries of a block tell about it.
@@ -184,6 +195,10 @@ impl Checker<'_> {
             }
         }
         if let Some(step) = steps.iter().find(|s| s.minimize.is_empty()) {
+            // A `loss = …` was told already how it is written.
+            if steps.len() == 1 && seen.iter().any(|key| says_minimize(&key.text)) {
+                return Err(Reported);
+            }
             let at = step.name.map_or(at, |n| n.span);
             return self.fail_hint(
                 Code::IncompleteTrain,
@@ -264,7 +279,9 @@ impl Checker<'_> {
                 Some((_, first)) => {
                     let message = format!("`{words}` stands twice in this block");
                     let diagnostic = Diagnostic::error(Code::Duplicate, clause.span, message);
-                    result = Err(self.report(diagnostic.related(*first, "first here")));
+                    let hint =
+                        (words == "on").then(|| "another `train NAME { … }` can read other data".to_owned());
+                    result = Err(self.report(diagnostic.related(*first, "first here").hint_if(hint)));
                 }
                 None => seen.push((words, clause.span)),
             }
@@ -313,6 +330,7 @@ impl Checker<'_> {
         if !train_keys().any(|key| key == name.text) {
             let hint = habits::clause(&name.text)
                 .map(|clause| format!("write `{clause}`"))
+                .or_else(|| habits::argument(&name.text).map(str::to_owned))
                 .or_else(|| did_you_mean(&name.text, train_keys()));
             let message = format!("`train` has no key `{}`", name.text);
             return Err(self.report(Diagnostic::error(Code::UnknownKey, name.span, message).hint_if(hint)));
@@ -348,7 +366,7 @@ impl Checker<'_> {
             }
         };
         if !fits {
-            let message = format!("`{}` is {needed}, not {} ({})", name.text, given.kind(), given.show());
+            let message = format!("`{}` is {needed}, not {}", name.text, given.shown());
             return self.fail(Code::BadKeyValue, value.span, message);
         }
         *keys = next;
@@ -378,12 +396,14 @@ impl Checker<'_> {
     fn entries(&mut self, plan: &Plan<'_>) -> Result<Entries> {
         let mut optimizers = Vec::new();
         let mut failed = false;
+        // The regularisers of each loss, by its figure: an evaluation counts them too.
+        let mut penalised = BTreeMap::new();
         // Entries that gather gradients, and those that move weights.
         let (mut gathering, mut moving) = (Vec::new(), Vec::new());
         let mut updates = Vec::new();
         for step in &plan.steps {
             let outer = self.open(&step_entry(&plan.name, "step", step.name), true);
-            let result = self.step_body(plan, step);
+            let result = self.step_body(plan, step, &mut penalised);
             let context = self.close(outer);
             match result {
                 Ok(StepOutcome::Moved(moved)) => moving.push((context, moved)),
@@ -420,7 +440,7 @@ impl Checker<'_> {
         }
         let name = format!("{}.evaluate", plan.name);
         let outer = self.open(&name, false);
-        let result = self.evaluate_body(plan);
+        let result = self.evaluate_body(plan, &penalised);
         let context = self.close(outer);
         let accumulators: HashSet<String> = self
             .variables
@@ -542,21 +562,26 @@ impl Checker<'_> {
         words
     }
 
-    fn step_body<'t>(&mut self, plan: &Plan<'t>, step: &Step<'t>) -> Result<StepOutcome<'t>> {
+    fn step_body<'t>(
+        &mut self,
+        plan: &Plan<'t>,
+        step: &Step<'t>,
+        penalised: &mut BTreeMap<String, Penalties>,
+    ) -> Result<StepOutcome<'t>> {
         let scope = self.batch_scope(plan)?;
         let words = self.step_words(step);
         let failed = self.lets(&plan.lets, &words, &scope).is_err();
         let scope = scope.inner();
         let failed = self.lets(&step.lets, &words, &scope).is_err() || failed;
         // All losses first, then all gradients, then all updates: no loss of a step sees its own updates.
-        let mut losses = Vec::new();
+        let mut losses: Vec<StepLoss<'_>> = Vec::new();
         let mut taken = Vec::new();
         let base = format!("{}/", plan.name);
         let mut complete = !failed;
-        for clause in &step.minimize {
+        for &clause in &step.minimize {
             let loss = self.step_loss(plan, step, clause, &scope, &mut taken);
             complete &= loss.is_ok();
-            losses.push((clause, loss));
+            losses.extend(loss.ok());
         }
         for (alias, expr) in &step.measure {
             match self.measure(alias.as_ref(), expr, &scope, &base, &taken) {
@@ -566,37 +591,21 @@ impl Checker<'_> {
         }
         let (mut moves, mut known) = (Vec::new(), Vec::new());
         let gathers = plan.keys.accumulate > 1;
-        for (clause, loss) in losses {
-            let TrainClauseKind::Minimize { over, optimizer, groups, .. } = &clause.kind else { continue };
-            let Some(using) = optimizer else {
-                self.report(
-                    Diagnostic::error(Code::IncompleteTrain, clause.span, "`minimize` has no optimizer")
-                        .hint("end it with `using adam(rate = 1e-3)`"),
-                );
-                complete = false;
-                continue;
-            };
-            let Ok(loss) = loss else {
-                // The optimizer's own mistakes are told all the same.
-                let _ = self.optimizer(using, groups, plan.plateau.as_ref(), &scope);
-                complete = false;
-                continue;
-            };
-            let weights = self.moved(&loss, over, &plan.frozen)?;
+        for StepLoss { loss, using, groups, weights, penalties, constraints } in losses {
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
             let gradients = self.gradients(loss.mean, gathers.then_some(loss.count), &nodes, loss.span)?;
             self.note_moved(loss.mean, &weights, &gradients);
             self.context.output(loss.figure.clone(), loss.mean);
             let (figure, span) = (loss.figure.clone(), loss.span);
-            moves.push(Move { using, groups, figure, span, weights, gradients });
+            penalised.insert(figure.clone(), penalties);
+            moves.push(Move { using, groups, figure, span, weights, constraints, gradients });
             known.push(loss);
         }
         if !complete {
             return Err(Reported);
         }
         self.note_read();
-        self.lint_entry();
-        self.lint_batch(plan.keys.batch, plan.data.span);
+        self.lint_entry(Some((plan.keys.batch, plan.data.span)));
         match gathers {
             true => self.gather(&plan.name, &moves, &known).map(|()| StepOutcome::Gathered(moves)),
             false => self.move_weights(plan, step, moves, &scope).map(StepOutcome::Moved),
@@ -624,15 +633,15 @@ impl Checker<'_> {
         let clips = if step.clips.is_empty() { &plan.clips } else { &step.clips };
         let mut ready = Vec::new();
         let mut failed = false;
-        for Move { using, groups, span, weights, gradients, .. } in moves {
+        for Move { using, groups, span, weights, constraints, gradients, .. } in moves {
             let optimizer = self.optimizer(using, groups, plan.plateau.as_ref(), scope);
             failed |= optimizer.is_err();
             let gradients = self.clipped(gradients, clips, span)?;
-            ready.extend(optimizer.map(|optimizer| (optimizer, weights, gradients)));
+            ready.extend(optimizer.map(|optimizer| (optimizer, weights, gradients, constraints)));
         }
         let mut moved = Vec::new();
-        for (mut optimizer, weights, gradients) in ready {
-            failed |= self.optimize(&mut optimizer, &weights, &gradients).is_err();
+        for (mut optimizer, weights, gradients, constraints) in ready {
+            failed |= self.optimize(&mut optimizer, &weights, &gradients, &constraints).is_err();
             moved.push((optimizer.shown, weights.into_iter().map(|(path, _)| path).collect()));
         }
         if failed { Err(Reported) } else { Ok(moved) }
@@ -686,21 +695,44 @@ impl Checker<'_> {
         scope.inner()
     }
 
-    fn step_loss(
+    /// A loss of a step, with the weights that it moves and what is asked of them.
+    fn step_loss<'t>(
         &mut self,
         plan: &Plan<'_>,
         step: &Step<'_>,
-        clause: &TrainClause,
+        clause: &'t TrainClause,
         scope: &Scope,
         taken: &mut Vec<String>,
-    ) -> Result<Loss> {
-        match &clause.kind {
-            TrainClauseKind::Minimize { loss, .. } => self.loss(&plan.name, step.name, loss, scope, taken),
-            _ => Err(Reported),
-        }
+    ) -> Result<StepLoss<'t>> {
+        let TrainClauseKind::Minimize { loss, over, optimizer, groups } = &clause.kind else {
+            return Err(Reported);
+        };
+        let draft = self.loss(step.name, loss, scope, taken);
+        let Some(using) = optimizer else {
+            return self.fail_hint(
+                Code::IncompleteTrain,
+                clause.span,
+                "`minimize` has no optimizer",
+                "end it with `using adam(rate = 1e-3)`",
+            );
+        };
+        let Ok(draft) = draft else {
+            // The optimizer's own mistakes are told all the same.
+            let _ = self.optimizer(using, groups, plan.plateau.as_ref(), scope);
+            return Err(Reported);
+        };
+        let weights = self.moved(&draft, over, &plan.frozen)?;
+        let rules = self.weight_rules(groups, scope)?;
+        let (penalties, constraints) = self.wishes(&weights, &rules);
+        let loss = self.settled(&plan.name, draft, &penalties)?;
+        Ok(StepLoss { loss, using, groups, weights, penalties, constraints })
     }
 
-    fn evaluate_body(&mut self, plan: &Plan<'_>) -> Result<Vec<Reporting>> {
+    fn evaluate_body(
+        &mut self,
+        plan: &Plan<'_>,
+        penalised: &BTreeMap<String, Penalties>,
+    ) -> Result<Vec<Reporting>> {
         let scope = self.batch_scope(plan)?;
         let mut words = HashSet::new();
         for step in &plan.steps {
@@ -713,7 +745,14 @@ impl Checker<'_> {
             let scope = scope.inner();
             complete &= self.lets(&step.lets, &words, &scope).is_ok();
             for clause in &step.minimize {
-                match self.step_loss(plan, step, clause, &scope, &mut taken) {
+                let TrainClauseKind::Minimize { loss, .. } = &clause.kind else { continue };
+                let draft = self.loss(step.name, loss, &scope, &mut taken);
+                let none = Penalties::new();
+                let loss = draft.and_then(|draft| {
+                    let penalties = penalised.get(&draft.figure).unwrap_or(&none);
+                    self.settled(&plan.name, draft, penalties)
+                });
+                match loss {
                     Ok(loss) => {
                         let path = |part: &str| format!("{base}{}.{part}", loss.figure);
                         losses.push((loss.figure.clone(), path("sum"), path("count"), loss.span));
@@ -855,4 +894,9 @@ fn names_of(pattern: &ast::Pattern) -> Vec<String> {
             names.iter().map(|(n, alias)| alias.as_ref().unwrap_or(n).text.clone()).collect()
         }
     }
+}
+
+/// Is this, elsewhere, the key for what `minimize` says here?
+fn says_minimize(key: &str) -> bool {
+    habits::clause(key).is_some_and(|clause| clause.starts_with("minimize"))
 }

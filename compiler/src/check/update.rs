@@ -7,6 +7,7 @@ use super::context::Context;
 use super::loss::Loss;
 use super::scope::Scope;
 use super::value::Value;
+use super::weight::WeightMap;
 use super::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::op::{Binary, Compare, Reduction, Unary};
@@ -43,6 +44,8 @@ pub struct Move<'t> {
     pub figure: String,
     pub span: Span,
     pub weights: Vec<(String, NodeId)>,
+    /// Of each weight.
+    pub constraints: Vec<Option<WeightMap>>,
     pub gradients: Vec<NodeId>,
 }
 
@@ -74,7 +77,7 @@ impl Checker<'_> {
         match given.as_float().filter(|f| fits(*f)) {
             Some(number) => Ok(number),
             None => {
-                let message = format!("{what} is {needed}, not {} ({})", given.kind(), given.show());
+                let message = format!("{what} is {needed}, not {}", given.shown());
                 self.fail(Code::BadKeyValue, value.span, message)
             }
         }
@@ -96,8 +99,7 @@ impl Checker<'_> {
         match count {
             Some(count) => Ok(count),
             None => {
-                let message =
-                    format!("{what} is an int, {least} or more, not {} ({})", given.kind(), given.show());
+                let message = format!("{what} is an int, {least} or more, not {}", given.shown());
                 self.fail(Code::BadKeyValue, value.span, message)
             }
         }
@@ -200,7 +202,8 @@ impl Checker<'_> {
             let mean = self.over(sum, count);
             gradients.push(self.built(mean, step.span)?);
         }
-        Ok(Move { figure: step.figure.clone(), weights, gradients, ..*step })
+        let (figure, constraints) = (step.figure.clone(), step.constraints.clone());
+        Ok(Move { figure, weights, constraints, gradients, ..*step })
     }
 
     /// A sum's value; its next one starts from nothing.

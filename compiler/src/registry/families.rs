@@ -36,6 +36,7 @@ pub const FAMILIES: &[Family] = &[
             "conv_transpose",
             "depthwise",
             "pooling",
+            "adaptive_pooling",
             "resize",
             "batch_norm",
             "norms",
@@ -81,6 +82,12 @@ pub const FAMILIES: &[Family] = &[
         "Initialisers",
         "First values of weights: `weight w: f32[d, units] = glorot_uniform()`, `dense(64, init = he_normal)`.",
         &["initialisers"],
+    ),
+    family(
+        "weights",
+        "Regularisers, constraints and reparametrisations",
+        "What is asked of weights: `dense(64, regularise = l2(1e-4), constrain = max_norm(2), reparametrise = weight_norm)`.",
+        &["regularisers", "constraints", "reparametrisations"],
     ),
     family("functions", "Functions", "Functions of tensors that own nothing.", &["shapes", "reductions"]),
     family(

@@ -134,10 +134,13 @@ const WORDS: &[Word] = &[
     (
         "statements",
         "weight",
-        "weight NAME: TYPE = FIRST_VALUE with trainable = false, decay = false",
-        "A tensor that is learned. Its shape is constant; its first value is an initialiser, a number or a tensor. `decay = false` keeps an \
-         optimizer's decay from it.\n\n\
-         Example: `weight scale: f32[d] = ones() with decay = false`",
+        "weight NAME: TYPE = FIRST_VALUE with ATTRIBUTE = VALUE, …",
+        "A tensor that is learned. Its shape is constant; its first value is an initialiser, a number or a tensor. `trainable = false` keeps it \
+         as it is, `decay = false` keeps an optimizer's decay from it. `regularise` is a penalty on it that joins the loss, `constrain` is \
+         applied after each update, and `reparametrise` makes what the layer computes with. An attribute without a value has that of \
+         the same name.\n\n\
+         Example: `weight scale: f32[d] = ones() with decay = false`\n\n\
+         Example: `weight w: f32[d, 64] = glorot_uniform() with regularise = l2(1e-4), constrain = max_norm(2)`",
     ),
     (
         "statements",
@@ -279,8 +282,9 @@ const WORDS: &[Word] = &[
         "using",
         "using OPTIMIZER { KEY = VALUE for PATTERN }",
         "The optimizer of a `minimize`. Rules in braces change its parameters for the weights whose paths match: `=` replaces, `*=` \
-         multiplies.\n\n\
-         Example: `minimize loss using adamw(rate = 1e-3) { decay = 0 for *.bias, *.norm.*  rate *= 0.1 for dense.* }`",
+         multiplies. `regularise` and `constrain` go before what the layers ask for, and `none` takes it away.\n\n\
+         Example: `minimize loss using adamw(rate = 1e-3) { decay = 0 for *.bias, *.norm.*  rate *= 0.1 for dense.* }`\n\n\
+         Example: `minimize loss using adam() { regularise = l2(1e-4) for *.weight }`",
     ),
     (
         "train",
@@ -468,6 +472,13 @@ const WORDS: &[Word] = &[
         "NAME: schedule",
         "A number, or a function of `(step, epoch, total)` that gives one: a rate of an optimizer.\n\n\
          Example: `fn halving(first: float)(step, epoch, total) { first * 0.5 ** floor(epoch) }`",
+    ),
+    (
+        "kinds",
+        "sizes",
+        "NAME: sizes",
+        "A number for all axes alike, or a list or tuple with one for each: a kernel, a stride. `per_axis(NAME, 2)` makes a list of both \
+         forms.\n\nExample: `image |> conv2d(8, kernel = (3, 5), stride = 2)`",
     ),
     // ---- operators
     (

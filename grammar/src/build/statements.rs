@@ -81,7 +81,7 @@ impl Builder {
                 let name = self.name_of(&mut children);
                 let ty = self.ty_of(&mut children);
                 let value = self.expr_of(&mut children);
-                let attributes = children.take(Rule::attributes).map(|node| self.carries_as_arguments(node));
+                let attributes = children.take(Rule::attributes).map(|node| self.attributes(node));
                 StatementKind::Weight { name, ty, value, attributes: attributes.unwrap_or_default() }
             }
             Rule::state => {
@@ -150,10 +150,26 @@ impl Builder {
     }
 
     pub fn carries_as_arguments(&mut self, node: Node<'_>) -> Vec<Argument> {
-        self.each(node, Rule::carry, |builder, node| {
-            let (name, value) = builder.carry(node);
-            Argument { name: Some(name), value }
-        })
+        self.each(node, Rule::carry, Self::carry_as_argument)
+    }
+
+    fn carry_as_argument(&mut self, node: Node<'_>) -> Argument {
+        let (name, value) = self.carry(node);
+        Argument { name: Some(name), value }
+    }
+
+    /// `name = value`, or a name alone, whose value then is that of the same name.
+    pub fn attributes(&mut self, node: Node<'_>) -> Vec<Argument> {
+        let attribute = |child: Node<'_>| match child.as_rule() {
+            Rule::carry => Some(self.carry_as_argument(child)),
+            Rule::name => {
+                let name = self.name(child);
+                let value = Expr { kind: ExprKind::Name(name.text.clone()), span: name.span };
+                Some(Argument { name: Some(name), value })
+            }
+            _ => None,
+        };
+        node.into_inner().filter_map(attribute).collect()
     }
 }
 

@@ -78,7 +78,7 @@ impl Builder {
                 let factor = self.expr_of(&mut children);
                 let epochs = self.expr_of(&mut children);
                 let by = self.dotted_of(&mut children);
-                let options = children.take(Rule::attributes).map(|node| self.carries_as_arguments(node));
+                let options = children.take(Rule::attributes).map(|node| self.attributes(node));
                 TrainClauseKind::ReduceRate { factor, epochs, by, options: options.unwrap_or_default() }
             }
             Rule::key => {

@@ -30,7 +30,7 @@ impl Builder {
                 let dims = children.take(Rule::dims).map(|dims| self.dims(dims));
                 let compile_time = matches!(
                     dtype.text.as_str(),
-                    "int" | "float" | "bool" | "text" | "list" | "tuple" | "map" | "schedule"
+                    "int" | "float" | "bool" | "text" | "list" | "tuple" | "map" | "schedule" | "sizes"
                 );
                 match dims {
                     None if compile_time => TypeKind::Kind(dtype),

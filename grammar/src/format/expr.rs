@@ -159,6 +159,14 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// An attribute whose value is that of the same name is written as the name alone.
+    pub fn attribute(&mut self, attribute: &'a Argument) -> Doc {
+        match (&attribute.name, &attribute.value.kind) {
+            (Some(name), ExprKind::Name(value)) if name.text == *value => self.name(name),
+            _ => self.argument(attribute),
+        }
+    }
+
     pub fn index(&mut self, index: &'a Index) -> Doc {
         match index {
             Index::At(expr) => self.expr(expr),

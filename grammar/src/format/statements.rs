@@ -45,7 +45,7 @@ impl<'a> Printer<'a> {
                     parts.extend([
                         self.before_word(value),
                         text(" with "),
-                        self.separated(attributes, Self::argument),
+                        self.separated(attributes, Self::attribute),
                     ]);
                 }
                 concat(parts)

@@ -42,7 +42,10 @@ pub fn read_by<T>(
         if name == file {
             return Ok(main.clone());
         }
-        read_text(Path::new(name)).map_err(|failure| failure.message)
+        // The message names the file already.
+        let plain =
+            |message: String| message.rsplit_once(": ").map(|(_, why)| why.to_owned()).unwrap_or(message);
+        read_text(Path::new(name)).map_err(|failure| plain(failure.message))
     };
     let options = Options {
         settings: args.set.clone(),

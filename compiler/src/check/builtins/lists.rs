@@ -34,6 +34,40 @@ pub const TABLE: &[Builtin] = &[
         },
     },
     Builtin {
+        signature: "per_axis(sizes, count)",
+        doc: "A list of `count` sizes: a single one stands for all, a list must have that many.\n\nExample: `per_axis(3, 2)` is `[3, 3]`",
+        first: First::Plain,
+        run: |c, call| {
+            let (value, span) = call.operand("sizes")?;
+            let count = call.int(c, "count", 1)?;
+            let count = usize::try_from(count).ok().filter(|n| (0..=8).contains(n)).unwrap_or(1);
+            match value.elements() {
+                Some(items) if items.len() == count => Ok(Value::list(items.to_vec())),
+                Some(items) => {
+                    let name = c.sources.text(span).to_owned();
+                    let has = items.len();
+                    let message = format!(
+                        "a number for all or a list of {count} fits here, but `{name}` has length {has}"
+                    );
+                    c.fail(Code::WrongKind, span, message)
+                }
+                None => Ok(Value::list(vec![value; count])),
+            }
+        },
+    },
+    Builtin {
+        signature: "known(size)",
+        doc: "Is a size known when the spec is compiled? A symbol such as `n` is not.\n\nExample: `known(28)` is `true`",
+        first: First::Plain,
+        run: |c, call| match call.operand("size")? {
+            (Value::Dim(_), _) => Ok(Value::Bool(false)),
+            (value, _) if value.is_number() => Ok(Value::Bool(true)),
+            (value, span) => {
+                c.fail(Code::WrongKind, span, format!("`known` takes a size, not {}", value.kind()))
+            }
+        },
+    },
+    Builtin {
         signature: "range(start, end = none, step = 1)",
         doc: "`range(n)`: 0 … n - 1; `range(a, b)`: a … b - 1, by `step`.\n\nExample: `range(2, 8, step = 2)`",
         first: First::Plain,

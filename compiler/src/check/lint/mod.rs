@@ -24,6 +24,7 @@ use super::trail::{Step, Trail};
 use super::value::FunctionKind;
 use crate::diagnostics::{Diagnostic, Sources};
 use crate::graph::{Graph, NodeId};
+use weft_grammar::Span;
 
 /// A lint of one entry: reads it, and notes what it doubts.
 type Lint = fn(&View<'_>, &mut Vec<Diagnostic>);
@@ -37,6 +38,7 @@ const LINTS: &[Lint] = &[
     losses::dropout_at_the_end,
     axes::one_choice,
     rows::raw_bytes,
+    rows::single_row_norm,
 ];
 
 /// An elaborated entry, as the lints look at it.
@@ -46,11 +48,13 @@ pub struct View<'v> {
     trail: &'v Trail,
     graph: &'v Graph,
     training: bool,
+    /// The rows of a batch, and the training that has them.
+    batch: Option<(usize, Span)>,
 }
 
 impl Checker<'_> {
-    /// Looks at the entry under construction, when it is whole.
-    pub(crate) fn lint_entry(&mut self) {
+    /// Looks at the entry under construction, when it is whole. `batch`: the rows of a training's batch, and its place.
+    pub(crate) fn lint_entry(&mut self, batch: Option<(usize, Span)>) {
         let context = &self.context;
         let view = View {
             homes: &self.homes,
@@ -58,6 +62,7 @@ impl Checker<'_> {
             trail: &context.trail,
             graph: &context.builder.graph,
             training: context.training,
+            batch,
         };
         let mut found = Vec::new();
         for lint in LINTS {

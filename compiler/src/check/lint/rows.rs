@@ -1,4 +1,4 @@
-//! What the data gives to a model.
+//! What the data gives to a model: the numbers of its rows, and how many rows there are.
 
 use super::{View, linear};
 use crate::check::trail::seen_through;
@@ -24,5 +24,19 @@ pub fn raw_bytes(view: &View<'_>, found: &mut Vec<Diagnostic>) {
             doubt = doubt.related(origin.span, format!("{} comes from here", origin.what));
         }
         found.push(doubt.hint("networks learn from small numbers: `f32(image) / 255`"));
+    }
+}
+
+/// Batch statistics of a single row.
+pub fn single_row_norm(view: &View<'_>, found: &mut Vec<Diagnostic>) {
+    let Some((1, training)) = view.batch else { return };
+    let mut steps = view.library_steps();
+    if let Some((_, norm, ..)) = steps.find(|(_, _, name, _)| *name == "batch_norm") {
+        let message = "`batch_norm` needs the statistics of a batch, but a batch has one row";
+        found.push(
+            Diagnostic::warning(Code::SingleRowNorm, norm.span, message)
+                .related(training, "this training")
+                .hint("choose a larger `batch`, or use `layer_norm`"),
+        );
     }
 }

@@ -43,21 +43,6 @@ impl Checker<'_> {
         self.trained.read.extend(self.context.reads.keys().cloned());
     }
 
-    /// Batch statistics of a single row. `batch`: the rows of a batch.
-    pub(crate) fn lint_batch(&mut self, batch: usize, span: Span) {
-        if batch != 1 {
-            return;
-        }
-        let norm = self.context.trail.steps.iter().find(|s| s.name() == "batch_norm").map(|s| s.span);
-        if let Some(norm) = norm {
-            let message = "`batch_norm` needs the statistics of a batch, but a batch has one row";
-            let doubt = Diagnostic::warning(Code::SingleRowNorm, norm, message);
-            self.doubts.push(
-                doubt.related(span, "this training").hint("choose a larger `batch`, or use `layer_norm`"),
-            );
-        }
-    }
-
     /// `stop after 20 epochs` of 10.
     pub(crate) fn lint_stop(&mut self, wait: i64, epochs: usize, span: Span) {
         if usize::try_from(wait).is_ok_and(|wait| wait >= epochs) && self.options.epochs.is_none() {

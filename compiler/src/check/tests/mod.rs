@@ -46,6 +46,7 @@ mod fuzz;
 mod lints;
 mod semantics;
 mod updates;
+mod weights;
 
 const SPECS: &[(&str, &str)] = &[
     ("mnist_cnn", include_str!("../../../../specs/mnist_cnn.weft")),
