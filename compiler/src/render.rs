@@ -4,8 +4,8 @@
 //! command line gave it, and a `train` block has all its keys. The result is a spec again, in canonical form, that checks to the
 //! same graphs. It is made by inserting text into the author's, so that comments and grouping stay.
 //!
-//! A default is left out where its text would not mean the same in the user's file: when it is `none` (to leave an optional argument
-//! out is its only spelling), when it reads a name that only its own file knows, or one that the user gave another meaning.
+//! A default is left out where its text would not mean the same in the user's file: when it reads a name that only its own
+//! file knows, or one that the user gave another meaning.
 
 use crate::check::filled::{Bound, Call, Calls};
 use crate::check::{Checked, documentation, library};
@@ -192,9 +192,6 @@ impl Filler<'_> {
     /// The default as it is to be written in the user's file, with earlier parameters replaced by what they are.
     fn default(&self, bound: &Bound, known: &HashMap<&str, String>) -> Option<String> {
         let default = bound.default.as_ref()?;
-        if matches!(default.kind, ExprKind::None) {
-            return None;
-        }
         if let ExprKind::Name(name) = &default.kind
             && bound.options.contains(name)
         {

@@ -127,7 +127,8 @@ pub fn graph_of(checked: &Checked, stage: Stage, entry: Option<&str>) -> Result<
 /// The text of a stage of a spec, for a snapshot test of it: one call from the spec's name to what a test compares.
 ///
 /// `read` gives the text of a file, of the spec itself and of those that it uses: `|name| std::fs::read_to_string(name)`, say. `entry`
-/// is as in [`entry_name`]. The error is what `weft check` would print, or why there is no such stage.
+/// is as in [`entry_name`]. The error is what `weft check` would print, or why there is no such stage. With other settings than the
+/// spec's own, [`check::check`] takes them in its options, and [`emit`] gives the text.
 ///
 /// ```
 /// use weft_compiler::stages::{Stage, snapshot};

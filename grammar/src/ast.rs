@@ -221,6 +221,19 @@ pub enum Pattern {
     Record(Vec<(Name, Option<Name>)>, Span),
 }
 
+impl Pattern {
+    /// The names that it binds.
+    pub fn names(&self) -> Vec<&Name> {
+        match self {
+            Pattern::One(name) => vec![name],
+            Pattern::Tuple(names, _) => names.iter().collect(),
+            Pattern::Record(fields, _) => {
+                fields.iter().map(|(field, alias)| alias.as_ref().unwrap_or(field)).collect()
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Expr {
     pub kind: ExprKind,

@@ -168,7 +168,7 @@ impl Rejection<'_> {
 
     /// What is there, or, when nothing fitting is there, the end of what came before.
     fn place(&self, code: &'static str) -> Span {
-        let named = code == codes::UNEXPECTED && self.next.is_some();
+        let named = matches!(code, codes::UNEXPECTED | codes::BAD_NUMBER) && self.next.is_some();
         let closing = self.next.is_none_or(|next| next.first || next.kind == TokenKind::Close) && !named;
         match (self.previous, self.next) {
             (Some(previous), _) if closing => self.scan.span(previous.start, previous.end),
@@ -300,11 +300,18 @@ impl Rejection<'_> {
                 let operator = found.trim_end_matches('=');
                 format!("write `{after} = {after} {operator} …`")
             }
-            "=>" => "a nameless function is `fn(x) { … }`; a result's type follows `->`".into(),
-            ":" if self.line_has("lambda") => "a nameless function is `fn(x) { … }`".into(),
-            ":" if self.expects(Rule::result) || self.expects(Rule::arrow) => {
+            _ if self.scan.is(self.item.first, "load") && self.piece.is_some() => {
+                "it is written `\"NAME IN THE FILE\" -> MODEL.PATH`, or `… transposed`; the path without quotes".into()
+            }
+            "=>" | ":" if self.expects(Rule::result) || self.expects(Rule::arrow) => {
                 "a result's type follows `->`".into()
             }
+            "=>" => "a nameless function is `fn(x) { … }`".into(),
+            _ if code == codes::RESERVED_WORD => format!("choose another name, as `{found}_`"),
+            _ if code == codes::BAD_NUMBER && !self.expects(Rule::number) && !self.expects(Rule::expr) => {
+                "a name starts with a letter".into()
+            }
+            ":" if self.line_has("lambda") => "a nameless function is `fn(x) { … }`".into(),
             ":" if starts && word(self.previous) => format!("a value is given with `=`: `{after} = …`"),
             ":" if self.expects(Rule::block) || self.expects(Rule::open_brace) => {
                 "a body stands in braces: `{ … }`".into()

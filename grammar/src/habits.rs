@@ -30,6 +30,8 @@ const FORMS: &[(&str, &str)] = &[
     ("reduce", "reduce rate by 0.5 after 3 epochs without better validation.FIGURE"),
     ("sum", "sum NAME: f32[] = VALUE"),
     ("collect", "collect NAME: f32[n] = VALUE"),
+    ("rate", "rate *= 0.1 for MODEL.LAYER"),
+    ("decay", "decay = 0 for *.bias"),
 ];
 
 /// Words that start no item, and what does.

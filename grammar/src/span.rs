@@ -19,6 +19,11 @@ impl Span {
         Span { file, start: start as u32, end: end as u32 }
     }
 
+    /// Does the other one lie within this one?
+    pub fn holds(self, other: Span) -> bool {
+        self.file == other.file && self.start <= other.start && other.end <= self.end
+    }
+
     /// The smallest span that covers both. Spans of two files: the first wins.
     pub fn to(self, other: Span) -> Span {
         if self.file != other.file {

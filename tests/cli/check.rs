@@ -1,5 +1,6 @@
 //! `weft check` and `--set`: what is said of a spec, and where.
 
+use crate::files;
 use crate::harness::{fine, folder, text, weft, write};
 use serde_json::json;
 
@@ -76,14 +77,43 @@ fn a_file_that_does_not_parse_has_a_place_too() {
 
 #[test]
 fn warnings_can_be_denied() {
-    let text = "edition 2026\n\nmodel M(x: f32[n, 8]) { let d = dense(8)\n x |> repeat(3, d) }\n";
-    let spec = write(&folder("check_warnings"), "shared.weft", text);
+    let text = "edition 2026\n\nmodel M(x: f32[n, 8]) { x |> dense(16) |> dense(4) }\n";
+    let spec = write(&folder("check_warnings"), "linear.weft", text);
     let run = fine(&["check", &spec]);
     assert_eq!(run.out, format!("{spec}: fine (1 warning)\n"));
-    assert!(run.err.contains("warning[W0401]"), "{run}");
-    weft(&["check", &spec, "--deny", "warnings"]).fails(1, &["warning[W0401]", "shared.weft: 1 warning"]);
+    assert!(run.err.contains("warning[W0404]"), "{run}");
+    weft(&["check", &spec, "--deny", "warnings"]).fails(1, &["warning[W0404]", "linear.weft: 1 warning"]);
     let found = fine(&["check", &spec, "--json"]).objects();
-    assert_eq!((&found[0]["severity"], &found[0]["code"]), (&json!("warning"), &json!("W0401")));
+    assert_eq!((&found[0]["severity"], &found[0]["code"]), (&json!("warning"), &json!("W0404")));
+    let other = json!([{ "file": spec, "line": 3, "column": 30, "label": "`dense` here" }]);
+    assert_eq!(found[0]["related"], other);
+    weft(&["check", &spec, "--json", "--deny", "warnings"]).ends_with(1);
+}
+
+/// A spec with a warning is trained, measured and shown all the same, and each command warns once.
+#[test]
+fn every_command_warns_once() {
+    let folder = folder("check_warns_once");
+    files::digits(&folder);
+    let source = "data digits = mnist(\".\") { image = f32(image) / 255 }
+model Net(image: f32[n, 28, 28, 1]) { image |> flatten |> dense(16) |> dense(10) }
+train {
+    on digits as { image, label }
+    epochs = 1
+    minimize cross_entropy(Net(image), label) using adam()
+}
+predict digit(image: f32[n, 28, 28, 1]) -> { p } { { p = softmax(Net(image)) } }
+";
+    let spec = write(&folder, "linear.weft", source);
+    let out = folder.join("out");
+    let trained = weft(&["train", &spec, "--out", text(&out)]).ends_with(0);
+    let weights = out.join("last.safetensors");
+    let measured = weft(&["eval", &spec, "--weights", text(&weights)]).ends_with(0);
+    for run in [trained, measured, fine(&["summary", &spec]), fine(&["emit", &spec, "--stage", "graph"])] {
+        assert_eq!(run.err.matches("warning[").count(), 1, "{run}");
+        assert!(run.err.contains("linear.weft:2:72") && !run.out.contains("warning"), "{run}");
+        assert!(!run.err.contains('\u{1b}'), "colours are for terminals:\n{run}");
+    }
 }
 
 #[test]

@@ -113,7 +113,9 @@ fn scripts_get_objects() {
     says(&folder, &["--accept"], 0, &[]);
     write(&folder, "net.weft", &SPEC.replace("|> relu ", ""));
     let found = objects(&says(&folder, &["--json"], 1, &[]));
-    let [change, sums] = &found[..] else { panic!("{found:?}") };
+    // Two linear layers in a row are worth a word.
+    let [warning, change, sums] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(warning["code"], "W0404");
     assert_eq!((&change["spec"], &change["stage"]), (&"net.weft".into(), &"graph".into()));
     assert_eq!((&change["entry"], &change["status"]), (&"predict.net".into(), &"changed".into()));
     assert_eq!(change["paths"][0]["path"], "Net.dense_2");

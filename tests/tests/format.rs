@@ -161,6 +161,8 @@ use "blocks.weft" { block, wide as wider }
 setting units = 8
 setting name = "plain"
 
+fn at_most(x: float[...], most: int = none) { if most == none { x } else { minimum(x, most) } }
+
 fn softmax_of(x, axis: int = -1) { (softmax(x)) * 2 }
 
 layer head(classes: int, drop: float = 0.5)(x: f32[n, d]) -> f32[n, classes] {
@@ -178,7 +180,7 @@ model Net(image: f32[n, 28, 28, 1]) -> f32[n, 10] {
     let x = batch_norm(x)
     let twice = [dense(units), dense(units, bias = false)]
     for layer in twice { x = x |> layer }
-    x |> block |> wider(units = units) |> head(10)
+    x |> at_most |> block |> wider(units = units) |> head(10)
 }
 
 data digits = mnist { image = f32(image) / 255 }

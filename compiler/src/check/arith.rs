@@ -200,7 +200,8 @@ impl Checker<'_> {
                     None => {
                         let message =
                             format!("whether `{a} {} {b}` holds is known only when it runs", symbol(op));
-                        self.fail(Code::NotCompileTime, span, message)
+                        let hint = "a number in the input's type, or a `setting`, is known to the compiler";
+                        self.fail_hint(Code::NotCompileTime, span, message, hint)
                     }
                 };
             }
@@ -254,6 +255,10 @@ impl Checker<'_> {
                         (false, true) => (ty.dtype, "left"),
                         _ => (*dtype, "right"),
                     };
+                    let hint = match what {
+                        "and" | "or" => "compare first: `x != 0`".to_owned(),
+                        _ => format!("cast the {which} one: `{}(…)`", target.name()),
+                    };
                     let diagnostic = Diagnostic::error(
                         Code::DTypeMismatch,
                         span,
@@ -261,7 +266,7 @@ impl Checker<'_> {
                     )
                     .related(*other_at, other.to_string())
                     .related(*at, ty.to_string())
-                    .hint(format!("cast the {which} one: `{}(…)`", target.name()));
+                    .hint(hint);
                     return Err(self.report(diagnostic));
                 }
                 Some(_) => {}

@@ -5,8 +5,8 @@ use super::names::Global;
 use super::scope::Scope;
 use super::shape::Signature;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Instance, Item, Lambda, Value};
-use super::{CallSite, Checker, MAX_CALLS, Reported, Result, builtins};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_argument};
+use super::{CallSite, Checker, MAX_CALLS, Reported, Result, builtins, trail};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean_argument, nearest};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, CallableKind, Expr, ExprKind, Param, TypeKind};
@@ -100,7 +100,11 @@ impl Checker<'_> {
         let mut failed = false;
         for (place, argument) in arguments.iter().enumerate() {
             let candidates: Vec<&Param> = match &argument.name {
-                Some(name) => params.iter().filter(|p| p.name.text == name.text).collect(),
+                // A misspelt name may be of any parameter.
+                Some(name) => match params.iter().find(|p| p.name.text == name.text) {
+                    Some(param) => vec![param],
+                    None => params.iter().collect(),
+                },
                 // In a map the first parameter is left out, so a positional argument may be for the next one.
                 None => params.iter().skip(place).take(2).collect(),
             };
@@ -141,6 +145,7 @@ impl Checker<'_> {
         {
             return None;
         }
+        self.touched.insert(argument.value.span);
         let owner = &owner.name.text;
         let message = format!("`{name}` is an option of `{owner}`, not a value of its own");
         let hint = format!("write `{owner} = {name}`");
@@ -158,16 +163,27 @@ impl Checker<'_> {
             if options.iter().any(|o| o.text == *name) && !matches!(local, Some((Value::Choice(_), _))) {
                 return Ok(Value::Choice(Rc::from(name.as_str())));
             }
-            let known =
-                local.is_some() || self.global(scope.home(), name, expr.span).is_some() || name == "training";
-            if !options.is_empty() && !known {
-                let hint = did_you_mean(name, options.iter().map(|o| o.text.as_str()));
-                let list = options.iter().map(|o| format!("`{}`", o.text)).collect::<Vec<_>>().join(" or ");
-                let message = format!("`{name}` is not one of {list}");
-                return Err(self.report(Diagnostic::error(Code::WrongKind, expr.span, message).hint_if(hint)));
+            let known = match self.global(scope.home(), name, expr.span) {
+                _ if local.is_some() || name == "training" => true,
+                // A function may be meant for the other parameter, if there is one.
+                Some(Ok(Global::Value(Value::Function(_)))) => candidates.len() > 1,
+                global => global.is_some(),
+            };
+            if !options.is_empty() && !known && candidates.len() <= 2 {
+                return Err(self.no_option(name, expr.span, &options));
             }
         }
         self.expr(expr, scope)
+    }
+
+    /// A bare name where one of a choice's options must stand.
+    pub(crate) fn no_option(&mut self, name: &str, span: Span, options: &[&ast::Name]) -> Reported {
+        self.touched.insert(span);
+        let near = nearest(name, options.iter().map(|o| o.text.as_str()));
+        let hint = near.map(|near| format!("did you mean `{near}`?"));
+        let list = options.iter().map(|o| format!("`{}`", o.text)).collect::<Vec<_>>().join(" or ");
+        let message = format!("`{name}` is not one of {list}");
+        self.report(Diagnostic::error(Code::WrongKind, span, message).hint_if(hint))
     }
 
     /// Applies a function to evaluated arguments.
@@ -179,11 +195,40 @@ impl Checker<'_> {
         name: Option<&ast::Name>,
     ) -> Result {
         if self.calls.len() >= MAX_CALLS {
-            return self.fail(Code::TooLarge, span, "calls are nested too deeply; does one call itself?");
+            return self.fail_hint(
+                Code::TooLarge,
+                span,
+                "calls are nested too deeply; does one call itself?",
+                "copies one after another are written `repeat(3, block)`, or with `for`",
+            );
         }
         self.calls.push(CallSite { span, name: Rc::from(function.name()) });
-        let result = self.apply_inner(function, arguments, span, name);
+        let result = match self.by_user(span) {
+            true => self.apply_in_sight(function, arguments, span, name),
+            false => self.apply_inner(function, arguments, span, name),
+        };
         self.calls.pop();
+        result
+    }
+
+    /// An application that stands in the user's text: it leaves a step on the trail, or its error is told how its inputs came about.
+    fn apply_in_sight(
+        &mut self,
+        function: &Rc<Function>,
+        arguments: Vec<Argument>,
+        span: Span,
+        name: Option<&ast::Name>,
+    ) -> Result {
+        let before = self.diagnostics.len();
+        let result = self.apply_inner(function, arguments.clone(), span, name);
+        match &result {
+            Ok(value) => {
+                let inputs: Vec<Value> = arguments.iter().map(|a| a.value.clone()).collect();
+                let call = trail::Call { function: function.clone(), arguments };
+                self.tread(span, Some(call), &inputs, value);
+            }
+            Err(Reported) => self.explain_shapes(before, &Self::given_tensors(&arguments)),
+        }
         result
     }
 
@@ -492,7 +537,7 @@ impl Checker<'_> {
         for (param, result) in params.iter().zip(bound) {
             let (value, at) = result?;
             let what = format!("`{}` of `{callee}`", param.name.text);
-            let value = self.compare_input(param, value, at, scope, &what)?;
+            let value = self.compare_input(param, value, at, scope, signature, &what)?;
             let value = self.instantiate(value, &param.name.text);
             scope.bind(&param.name.text, value.clone(), at);
             values.push(value);
@@ -509,7 +554,8 @@ impl Checker<'_> {
         signature: &mut Signature,
     ) -> Result<(Value, Span)> {
         let (value, at, default) = self.given_or_default(param, slot, scope)?;
-        if default && matches!(value, Value::None) {
+        let optional = param.default.as_ref().is_some_and(|d| matches!(d.kind, ExprKind::None));
+        if (default || optional) && matches!(value, Value::None) {
             return Ok((value, at));
         }
         let what = format!("`{}` of `{callee}`", param.name.text);
@@ -581,7 +627,16 @@ impl Checker<'_> {
         let value = match &callable.result {
             Some(result) => {
                 let at = callable.body.statements.last().map_or(callable.body.span, |s| s.span);
-                self.check_result(result, value, at, &scope, &signature, item.name())?
+                let tensor = match value {
+                    Value::Tensor(t) => Some((t, at)),
+                    _ => None,
+                };
+                let before = self.diagnostics.len();
+                let checked = self.check_result(result, value, at, &scope, &signature, item.name());
+                if checked.is_err() && self.by_user(at) {
+                    self.explain_shapes(before, tensor.as_slice());
+                }
+                checked?
             }
             None => value,
         };
@@ -590,12 +645,15 @@ impl Checker<'_> {
             && !ends_in_none(&callable.body)
         {
             let message = format!("the body of `{}` has no value", item.name());
-            return self.fail_hint(
+            let before = self.diagnostics.len();
+            let result = self.fail_hint(
                 Code::ResultMismatch,
                 callable.name.span,
                 message,
                 "the last statement of a body is its value",
             );
+            self.explain_shapes(before, &[]);
+            return result;
         }
         Ok((value, values))
     }
@@ -677,7 +735,7 @@ fn ends_in_none(body: &ast::Block) -> bool {
 }
 
 /// A map's kept arguments after the new ones.
-fn join(mut arguments: Vec<Argument>, kept: &[Argument]) -> Vec<Argument> {
+pub fn join(mut arguments: Vec<Argument>, kept: &[Argument]) -> Vec<Argument> {
     arguments.extend(kept.iter().cloned());
     arguments
 }

@@ -1,5 +1,6 @@
 //! The graph that is being built, and what belongs to it alone: inputs, the variables it reads, the new values they get.
 
+use super::trail::Trail;
 use super::value::Tensor;
 use crate::graph::dim::Atom;
 use crate::graph::{Builder, DType, Dim, Entry, NodeId, Op, Symbol, TensorType};
@@ -23,6 +24,10 @@ pub struct Context {
     updates: Vec<(String, NodeId)>,
     /// Facts: symbols that are known to be multiples of a number.
     pub multiples: BTreeMap<Symbol, i64>,
+    /// What each symbol is, in words, and the place that bound it.
+    pub symbols: BTreeMap<Symbol, (String, Span)>,
+    /// What the user's text made so far.
+    pub trail: Trail,
     /// How often each random stream was drawn from, so that no two draws of one entry are the same.
     streams: HashMap<String, u32>,
 }
@@ -46,6 +51,8 @@ impl Context {
             reads: BTreeMap::new(),
             updates: Vec::new(),
             multiples: BTreeMap::new(),
+            symbols: BTreeMap::new(),
+            trail: Trail::default(),
             streams: HashMap::new(),
         }
     }

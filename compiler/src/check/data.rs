@@ -87,6 +87,15 @@ pub struct Row {
     /// The body for one row; its inputs are the source's fields, its outputs those of the row after the body.
     graph: Graph,
     raw: Vec<Field>,
+    /// The place that gives each field.
+    places: Vec<(Rc<str>, Span)>,
+}
+
+/// A field of the row after the body.
+struct Made {
+    name: Rc<str>,
+    node: NodeId,
+    span: Span,
 }
 
 impl Row {
@@ -123,29 +132,25 @@ impl Checker<'_> {
         &mut self,
         data: &ast::Data,
         (set, text): (DataSet, String),
-        fields: Vec<(Rc<str>, NodeId)>,
+        fields: Vec<Made>,
         context: Context,
     ) {
         let types = |ty: &TensorType| ty.to_string();
         let mut graph = context.finish(|_| false).graph;
-        graph.outputs = fields.iter().map(|(name, node)| (name.to_string(), *node)).collect();
+        graph.outputs = fields.iter().map(|f| (f.name.to_string(), f.node)).collect();
         self.typed.data.push(typed::DataSet {
             name: data.name.text.clone(),
             source: text,
             raw: set.fields.iter().map(|f| (f.name.clone(), types(&field_type(f)))).collect(),
-            row: fields.iter().map(|(n, id)| (n.to_string(), types(&graph.node(*id).ty))).collect(),
+            row: fields.iter().map(|f| (f.name.to_string(), types(&graph.node(f.node).ty))).collect(),
         });
-        let row = Row { index: self.module.data.len(), graph, raw: set.fields.clone() };
+        let places = fields.into_iter().map(|f| (f.name, f.span)).collect();
+        let row = Row { index: self.module.data.len(), graph, raw: set.fields.clone(), places };
         self.module.data.push(set);
         self.rows.insert(data.name.text.clone(), row);
     }
 
-    #[allow(clippy::type_complexity)]
-    fn data_item(
-        &mut self,
-        home: usize,
-        data: &ast::Data,
-    ) -> Result<((DataSet, String), Vec<(Rc<str>, NodeId)>)> {
+    fn data_item(&mut self, home: usize, data: &ast::Data) -> Result<((DataSet, String), Vec<Made>)> {
         let scope = Scope::of_file(home);
         let (source, folder) = self.source(&data.source, &scope)?;
         let raw: Vec<Field> = source
@@ -164,6 +169,7 @@ impl Checker<'_> {
             let node = self.context.input(&field.name, field_type(field), InputSource::Caller);
             let node = self.built(node, data.source.span)?;
             let tensor = self.tensor(node);
+            self.originate(node, format!("`{}` of `{}`", field.name, data.name.text), data.source.span, None);
             row.bind(&field.name, tensor, data.source.span);
             fields.push(Rc::from(field.name.as_str()));
         }
@@ -207,7 +213,7 @@ impl Checker<'_> {
                     format!("the field `{field}` must have a constant shape, not {ty}"),
                 );
             }
-            nodes.push((field, tensor.node));
+            nodes.push(Made { name: field, node: tensor.node, span: at });
         }
         let text = format!("{}({folder:?})", source.name);
         let set = DataSet {
@@ -224,7 +230,10 @@ impl Checker<'_> {
         if let Some(name) = name {
             row.bind(&name.text, Value::Error, name.span);
         }
-        self.fail(Code::LaterEdition, span, format!("`{what}` in `data` comes in a later edition"))
+        let message = format!("`{what}` in `data` comes in a later edition");
+        let hint =
+            "dropout and noise in the model, as `gaussian_noise(0.1)`, keep it from learning rows by heart";
+        self.fail_hint(Code::LaterEdition, span, message, hint)
     }
 
     /// `image = …` replaces or adds a field; everything else is an ordinary statement.
@@ -306,13 +315,16 @@ impl Checker<'_> {
             if place > 0 || named.is_some_and(|n| n != "folder") {
                 let span = argument.name.as_ref().map_or(argument.value.span, |n| n.span);
                 let message = format!("`{name}` takes one argument, its `folder`");
-                return self.fail(Code::UnknownArgument, span, message);
+                let hint = format!("write `{name}(\"{}\")`", source.folder);
+                return self.fail_hint(Code::UnknownArgument, span, message, hint);
             }
+            let words = self.sources.text(argument.value.span).to_owned();
             match self.expr(&argument.value, scope)? {
                 Value::Text(text) => folder = text.to_string(),
                 other => {
                     let message = format!("the folder of `{name}` is a text, not {}", other.kind());
-                    return self.fail(Code::WrongKind, argument.value.span, message);
+                    let hint = format!("a text stands in quotes: `\"{words}\"`");
+                    return self.fail_hint(Code::WrongKind, argument.value.span, message, hint);
                 }
             }
         }
@@ -338,10 +350,17 @@ impl Checker<'_> {
             inputs.insert(field.name.clone(), self.built(node, span)?);
         }
         match vectorize(&mut self.context.builder, &row.graph, batch, &inputs) {
-            Ok(nodes) => Ok(nodes
-                .into_iter()
-                .map(|(name, node)| (Rc::from(name.as_str()), self.tensor(node)))
-                .collect()),
+            Ok(nodes) => {
+                let mut fields = Vec::new();
+                for (name, node) in nodes {
+                    let place = row.places.iter().find(|(n, _)| **n == *name).map_or(span, |(_, at)| *at);
+                    let mut ty = self.context.builder.ty(node).clone();
+                    ty.shape.drain(..1.min(ty.rank()));
+                    self.originate(node, format!("`{name}` of `{data}`"), place, Some(ty));
+                    fields.push((Rc::from(name.as_str()), self.tensor(node)));
+                }
+                Ok(fields)
+            }
             Err(error) => {
                 let message = format!("this cannot be done for a batch of rows: {}", error.message);
                 self.fail(Code::BadRow, error.span, message)
@@ -358,6 +377,17 @@ impl Checker<'_> {
     pub(crate) fn data_index(&self, data: &str) -> Option<usize> {
         self.rows.get(data).map(|r| r.index)
     }
+}
+
+/// The fields that a source gives, when the text tells which source it is.
+pub fn source_fields(source: &ast::Expr) -> Option<Vec<&'static str>> {
+    let callee = match &source.kind {
+        ExprKind::Call { callee, .. } => &**callee,
+        _ => source,
+    };
+    let ExprKind::Name(name) = &callee.kind else { return None };
+    let source = SOURCES.iter().find(|s| s.name == name)?;
+    Some(source.fields.iter().map(|(field, _, _)| *field).collect())
 }
 
 fn field_type(field: &Field) -> TensorType {

@@ -53,11 +53,14 @@ impl Checker<'_> {
                 self.unary(op, (value, operand.span), span)
             }
             ExprKind::Binary { operator, left, right } => {
-                self.binary_expr(*operator, left, right, span, scope)
+                self.binary_expr(*operator, left, right, expr, scope)
             }
             ExprKind::Index { base, indices } => {
                 let value = self.expr(base, scope)?;
-                self.index(value, base.span, indices, span, scope)
+                let before = self.diagnostics.len();
+                let result = self.index(value.clone(), base.span, indices, span, scope);
+                self.trailed(expr, &[(&value, base.span)], before, &result);
+                result
             }
             ExprKind::List(items) => {
                 let values = self.exprs(items, scope)?;
@@ -136,7 +139,10 @@ impl Checker<'_> {
             },
             other => {
                 let message = format!("{} has no fields", other.kind());
-                let hint = other.is_tensor().then(|| habits::method(&field.text));
+                let hint = match other.is_tensor() {
+                    true => Some(habits::method(&field.text)),
+                    false => habits::member(&field.text).map(str::to_owned),
+                };
                 Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint_if(hint)))
             }
         }
@@ -147,7 +153,7 @@ impl Checker<'_> {
         operator: BinaryOperator,
         left: &Expr,
         right: &Expr,
-        span: Span,
+        whole: &Expr,
         scope: &Scope,
     ) -> Result {
         // `padding == same`: a bare name beside a choice is one of its options.
@@ -160,6 +166,11 @@ impl Checker<'_> {
                 self.muted += 1;
                 let value = self.expr(known, scope);
                 self.muted -= 1;
+                if value.is_err() && self.global(scope.home(), option, bare.span).is_none() {
+                    // Whether it is an option cannot be said.
+                    self.touched.insert(bare.span);
+                    return self.expr(known, scope);
+                }
                 if let Ok(Value::Choice(chosen)) = value {
                     return Ok(Value::Bool((*chosen == **option) == (operator == BinaryOperator::Eq)));
                 }
@@ -178,7 +189,11 @@ impl Checker<'_> {
             return l;
         }
         let r = self.expr(right, scope);
-        self.binary(operator, (l?, left.span), (r?, right.span), span)
+        let (l, r) = (l?, r?);
+        let before = self.diagnostics.len();
+        let result = self.binary(operator, (l.clone(), left.span), (r.clone(), right.span), whole.span);
+        self.trailed(whole, &[(&l, left.span), (&r, right.span)], before, &result);
+        result
     }
 
     /// A compile-time bool.
@@ -192,7 +207,10 @@ impl Checker<'_> {
                 "`where(c, a, b)` chooses element by element",
             ),
             other => {
-                let hint = self.kind_hint("bool", &other);
+                let hint = match &other {
+                    Value::Int(_) => Some(format!("compare it: `{} > 0`", self.sources.text(expr.span))),
+                    other => self.kind_hint("bool", other),
+                };
                 let message = format!("a condition is a bool, not {}", other.kind());
                 Err(self.report(Diagnostic::error(Code::WrongKind, expr.span, message).hint_if(hint)))
             }
@@ -212,56 +230,13 @@ impl Checker<'_> {
             };
             return Err(self.report(Diagnostic::error(Code::NotCallable, map.span, message).hint_if(hint)));
         };
-        if let Some(ty) = self.show_type(&input) {
-            self.stages.insert(value.span, ty);
-        }
         // In a chain, the stage before is what gave the tensor.
         let span = match &value.kind {
             ExprKind::Pipe { map, .. } => map.span,
             _ => value.span,
         };
         let argument = Argument { name: None, value: input, span };
-        let before = self.diagnostics.len();
-        let result = self.apply(&function, vec![argument], map.span, name);
-        if result.is_err() {
-            self.explain_stages(before, value);
-        }
-        result
-    }
-
-    /// Adds the chain of shapes that led to a pipe's failing stage to the errors about shapes that it caused.
-    fn explain_stages(&mut self, before: usize, value: &Expr) {
-        const SHAPES: [Code; 5] = [
-            Code::ShapeMismatch,
-            Code::DimMismatch,
-            Code::RankMismatch,
-            Code::BadOperation,
-            Code::AssertionFailed,
-        ];
-        let mut chain = Vec::new();
-        let mut at = Some(value);
-        while let Some(expr) = at {
-            let (text, next) = match &expr.kind {
-                ExprKind::Pipe { value, map, .. } => (self.sources.text(map.span), Some(&**value)),
-                _ => (self.sources.text(expr.span), None),
-            };
-            let short = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            if let Some(ty) = self.stages.get(&expr.span) {
-                chain.push(format!("{ty}  after `{short}`"));
-            }
-            at = next.filter(|_| chain.len() < 8);
-        }
-        if chain.len() < 2 {
-            return;
-        }
-        chain.reverse();
-        let note = format!("how the shape came about:\n{}", chain.join("\n"));
-        for diagnostic in self.diagnostics.iter_mut().skip(before) {
-            let led = diagnostic.notes.iter().any(|n| n.starts_with("how the shape"));
-            if !led && SHAPES.iter().any(|c| c.id() == diagnostic.code) {
-                diagnostic.notes.push(note.clone());
-            }
-        }
+        self.apply(&function, vec![argument], map.span, name)
     }
 
     // ---- blocks
@@ -284,7 +259,7 @@ impl Checker<'_> {
     pub(crate) fn statement(&mut self, statement: &Statement, scope: &Scope) -> Result {
         match &statement.kind {
             StatementKind::Let { pattern, value } => {
-                let value = self.expr(value, scope);
+                let value = self.within_let(pattern, value.span, |checker| checker.expr(value, scope));
                 let failed = value.is_err();
                 self.bind_pattern(pattern, value.unwrap_or(Value::Error), statement.span, scope, true)?;
                 if failed {
@@ -591,7 +566,10 @@ impl Checker<'_> {
                 match usize::try_from(place).ok().and_then(|p| items.get(p)) {
                     Some(value) => self.readable(value.clone(), span),
                     None => {
-                        self.fail(Code::BadIndex, at.span, format!("there is no element {i} of {length}"))
+                        let elements = if length == 1 { "1 element" } else { &format!("{length} elements") };
+                        let message =
+                            format!("there is no element {i}: the list has {elements}, counted from 0");
+                        self.fail(Code::BadIndex, at.span, message)
                     }
                 }
             }

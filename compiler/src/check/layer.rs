@@ -59,11 +59,6 @@ impl Frame {
             flat: false,
         }
     }
-
-    /// Is it the body of a `train` block itself?
-    pub fn is_train(&self) -> bool {
-        &*self.name == "train"
-    }
 }
 
 impl Checker<'_> {

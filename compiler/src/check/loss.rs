@@ -55,7 +55,9 @@ impl Checker<'_> {
         let value = self.expr(expr, scope)?;
         let (value, weight) = self.weighted(value, span)?;
         let Value::Tensor(tensor) = value else {
-            return self.fail(Code::BadLoss, span, format!("a loss is a tensor, not {}", value.kind()));
+            let hint = self.kind_hint("tensor", &value);
+            let message = format!("a loss is a tensor, not {}", value.kind());
+            return Err(self.report(Diagnostic::error(Code::BadLoss, span, message).hint_if(hint)));
         };
         let ty = self.tensor_type(tensor);
         if !ty.dtype.is_float() {
@@ -115,7 +117,12 @@ impl Checker<'_> {
         let field = |name: &str| fields.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
         match (field("loss"), field("weight"), fields.len()) {
             (Some(loss), Some(weight), 2) => Ok((loss, Some((weight, span)))),
-            _ => self.fail(Code::BadLoss, span, "a loss that is a record has the fields `loss` and `weight`"),
+            _ => self.fail_hint(
+                Code::BadLoss,
+                span,
+                "a loss that is a record has the fields `loss` and `weight`",
+                "write `{ loss = …, weight = … }`: the mean is weighted so",
+            ),
         }
     }
 

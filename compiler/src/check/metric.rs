@@ -136,6 +136,7 @@ impl Checker<'_> {
         let result = result.and_then(|_| self.metric_parts(metric, &inner, &format!("{base}{name}")));
         self.calls.pop();
         let parts = result?;
+        self.lint_metric(metric, span, &inner);
         Ok(Measured {
             name,
             higher,

@@ -72,6 +72,7 @@ mod expr;
 pub mod filled;
 mod hints;
 mod layer;
+mod lint;
 mod loss;
 mod metric;
 mod model;
@@ -79,10 +80,12 @@ mod names;
 mod optimizer;
 mod predict;
 mod report;
+mod resolve;
 mod scope;
 mod settings;
 mod shape;
 mod std;
+mod trail;
 mod train;
 pub mod typed;
 mod update;
@@ -172,6 +175,9 @@ const MAX_DEPTH: usize = 400;
 const MAX_FUEL: u64 = 3_000_000;
 const MAX_DIAGNOSTICS: usize = 100;
 
+/// The entry and the call in which something was reported.
+type Occasion = (u32, Option<Span>);
+
 /// A call under way, for error messages and for the user's place.
 #[derive(Clone, Debug)]
 struct CallSite {
@@ -208,7 +214,11 @@ pub(crate) struct Declared {
 pub(crate) struct Checker<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
-    reported: HashSet<(&'static str, Span, String)>,
+    reported: HashMap<(&'static str, Span), (Occasion, Vec<String>)>,
+    /// The `let`s under way: their names, which are not known yet, and the text of their values.
+    lets: Vec<(Vec<String>, Span)>,
+    /// How many of the diagnostics were told the way of their shapes; see [`trail`].
+    explained: usize,
     /// Above 0, nothing is reported: a trial.
     muted: usize,
     loader: &'a mut dyn FnMut(&str) -> ::std::result::Result<String, String>,
@@ -235,8 +245,12 @@ pub(crate) struct Checker<'a> {
     rows: BTreeMap<String, data::Row>,
     /// Some item could not be elaborated; its errors were reported.
     incomplete: bool,
-    /// What each stage of the pipes seen so far passed on, for the chain of shapes in messages.
-    stages: HashMap<Span, String>,
+    /// Names of the user's text that were evaluated: the rest is looked at by [`resolve`] alone.
+    touched: HashSet<Span>,
+    /// Warnings that wait for the end: they are given when nothing is wrong.
+    doubts: Vec<Diagnostic>,
+    /// What the trainings did with each weight, for the lints.
+    trained: lint::Trained,
 }
 
 impl<'a> Checker<'a> {
@@ -247,7 +261,9 @@ impl<'a> Checker<'a> {
         Checker {
             sources: Sources::default(),
             diagnostics: Vec::new(),
-            reported: HashSet::new(),
+            reported: HashMap::new(),
+            lets: Vec::new(),
+            explained: 0,
             muted: 0,
             loader,
             options,
@@ -271,7 +287,9 @@ impl<'a> Checker<'a> {
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
             incomplete: false,
-            stages: HashMap::new(),
+            touched: HashSet::new(),
+            doubts: Vec::new(),
+            trained: lint::Trained::default(),
         }
     }
 
@@ -285,6 +303,9 @@ impl<'a> Checker<'a> {
         self.predictions(home);
         self.loads(home);
         self.unused_overrides();
+        let resolution = self.resolve(home);
+        self.lint_items(home, &resolution);
+        self.settle_doubts();
     }
 
     fn finish(mut self, main: &str) -> Checked {
@@ -327,8 +348,13 @@ impl<'a> Checker<'a> {
             );
             diagnostic.related.insert(0, inner);
         }
-        let key = (diagnostic.code, diagnostic.primary.span, diagnostic.message.clone());
-        if self.diagnostics.len() < MAX_DIAGNOSTICS && self.reported.insert(key) {
+        // The same text is elaborated again by each entry and each call; its mistake stays one mistake, whatever the shapes are then.
+        let occasion = (self.context.id, self.calls.last().map(|c| c.span));
+        let key = (diagnostic.code, diagnostic.primary.span);
+        let (first, messages) = self.reported.entry(key).or_insert((occasion, Vec::new()));
+        let known = *first != occasion || messages.contains(&diagnostic.message);
+        if self.diagnostics.len() < MAX_DIAGNOSTICS && !known {
+            messages.push(diagnostic.message.clone());
             self.diagnostics.push(diagnostic);
         }
         Reported

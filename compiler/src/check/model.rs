@@ -76,6 +76,7 @@ impl Checker<'_> {
             }
         };
         let value = self.apply(&function, arguments, span, None)?;
+        self.lint_entry(None);
         self.outputs(&value, span, "output")
     }
 
@@ -100,10 +101,11 @@ impl Checker<'_> {
             let message = format!("the input `{}` needs a type, such as `f32[n, 8]`", param.name.text);
             return self.fail(Code::WrongKind, param.span, message);
         };
-        let ty = self.symbolic_type(ty, scope)?;
+        let ty = self.symbolic_type(&param.name.text, ty, scope)?;
         self.place(param.span);
         let node = self.context.input(&param.name.text, ty, InputSource::Caller);
         let node = self.built(node, param.span)?;
+        self.originate(node, format!("`{}`", param.name.text), param.span, None);
         Ok(Argument { name: Some(param.name.clone()), value: self.tensor(node), span: param.span })
     }
 

@@ -17,18 +17,21 @@ use weft_grammar::{FileId, Span};
 pub struct Home {
     pub file: FileId,
     pub name: String,
-    names: HashMap<String, Entry>,
+    pub(crate) names: HashMap<String, Entry>,
+    /// The names that `use … { … }` brings in.
+    pub imports: Vec<ast::Name>,
     /// A file that it uses could not be had, so that a name unknown here may be one of that file's.
-    lenient: bool,
+    pub lenient: bool,
     /// Every item, in order, for the passes over models, data and trainings.
     pub items: Vec<(ItemRef, Span, Option<String>)>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    item: ItemRef,
-    home: usize,
-    span: Span,
+pub struct Entry {
+    pub item: ItemRef,
+    pub home: usize,
+    /// The name in its declaration.
+    pub span: Span,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +85,7 @@ impl Checker<'_> {
             file,
             name: name.to_owned(),
             names: HashMap::new(),
+            imports: Vec::new(),
             lenient: false,
             items: Vec::new(),
         });
@@ -123,10 +127,15 @@ impl Checker<'_> {
             ItemKind::Setting(s) => (Some(s.name.clone()), ItemRef::Setting(Rc::new(s))),
             ItemKind::Callable(callable) => {
                 let name = callable.name.clone();
+                let params = callable.params.iter().chain(callable.inputs.iter().flatten());
+                let clear = self.each_once(params.map(|p| &p.name));
                 let item = Item { callable, home, doc: item.doc.clone() };
-                (Some(name), ItemRef::Callable(Rc::new(item)))
+                (Some(name), if clear { ItemRef::Callable(Rc::new(item)) } else { ItemRef::Lost })
             }
-            ItemKind::Metric(m) => (Some(m.name.clone()), ItemRef::Metric(Rc::new(m))),
+            ItemKind::Metric(m) => {
+                let clear = self.each_once(m.params.iter().map(|p| &p.name));
+                (Some(m.name.clone()), if clear { ItemRef::Metric(Rc::new(m)) } else { ItemRef::Lost })
+            }
             ItemKind::Data(d) => (Some(d.name.clone()), ItemRef::Data(Rc::new(d))),
             ItemKind::Train(t) => (None, ItemRef::Train(Rc::new(t))),
             ItemKind::Predict(p) => (None, ItemRef::Predict(Rc::new(p))),
@@ -140,6 +149,24 @@ impl Checker<'_> {
             home.items.push((reference, item.span, item.doc));
         }
         None
+    }
+
+    /// No two of these parameters may have the same name.
+    fn each_once<'n>(&mut self, names: impl Iterator<Item = &'n ast::Name>) -> bool {
+        let mut seen: Vec<&ast::Name> = Vec::new();
+        let mut clear = true;
+        for name in names {
+            match seen.iter().find(|n| n.text == name.text) {
+                Some(earlier) => {
+                    let message = format!("two parameters are called `{}`", name.text);
+                    let diagnostic = Diagnostic::error(Code::Duplicate, name.span, message);
+                    self.report(diagnostic.label("again here").related(earlier.span, "first here"));
+                    clear = false;
+                }
+                None => seen.push(name),
+            }
+        }
+        clear
     }
 
     fn enter_name(&mut self, home: usize, name: &ast::Name, entry: Entry) {
@@ -181,7 +208,7 @@ impl Checker<'_> {
                 )
                 .note(circle),
             );
-            return;
+            return self.lose(home, names);
         }
         let known = self.homes.iter().position(|h| h.name == full);
         let place = match known {
@@ -195,14 +222,9 @@ impl Checker<'_> {
                 }
                 Err(error) => {
                     let message = format!("`{}` cannot be read: {error}", path.value);
-                    self.report(Diagnostic::error(Code::BadUse, path.span, message));
-                    match names {
-                        Some(names) => {
-                            names.into_iter().for_each(|(name, alias)| self.lose(home, alias.unwrap_or(name)))
-                        }
-                        None => self.homes.get_mut(home).into_iter().for_each(|home| home.lenient = true),
-                    }
-                    return;
+                    let hint = "the path is that from this file's folder";
+                    self.report(Diagnostic::error(Code::BadUse, path.span, message).hint(hint));
+                    return self.lose(home, names);
                 }
             },
         };
@@ -223,13 +245,17 @@ impl Checker<'_> {
                     match available.iter().find(|(n, _)| *n == name.text) {
                         Some((_, entry)) => {
                             let entry = entry.clone();
-                            self.enter_name(home, alias.as_ref().unwrap_or(&name), entry);
+                            let own = alias.as_ref().unwrap_or(&name);
+                            self.enter_name(home, own, entry);
+                            if let Some(home) = self.homes.get_mut(home) {
+                                home.imports.push(own.clone());
+                            }
                         }
                         None => {
                             let message = format!("`{}` has no item `{}`", path.value, name.text);
                             let hint = did_you_mean(&name.text, available.iter().map(|(n, _)| n.as_str()));
                             self.report(Diagnostic::error(Code::BadUse, name.span, message).hint_if(hint));
-                            self.lose(home, alias.unwrap_or(name));
+                            self.lose(home, Some(vec![(name, alias)]));
                         }
                     }
                 }
@@ -237,11 +263,18 @@ impl Checker<'_> {
         }
     }
 
-    /// A name of something that cannot be had: its uses are no further mistakes.
-    fn lose(&mut self, home: usize, name: ast::Name) {
-        let entry = Entry { item: ItemRef::Lost, home, span: name.span };
-        if let Some(home) = self.homes.get_mut(home) {
-            home.names.entry(name.text).or_insert(entry);
+    /// Notes the names that a failed `use` would have brought in: their uses are no further mistakes.
+    fn lose(&mut self, home: usize, names: Option<Vec<(ast::Name, Option<ast::Name>)>>) {
+        let Some(target) = self.homes.get_mut(home) else { return };
+        match names {
+            None => target.lenient = true,
+            Some(names) => {
+                for (name, alias) in names {
+                    let own = alias.unwrap_or(name);
+                    let entry = Entry { item: ItemRef::Lost, home, span: own.span };
+                    target.names.entry(own.text).or_insert(entry);
+                }
+            }
         }
     }
 
@@ -254,17 +287,18 @@ impl Checker<'_> {
         Some(self.load(name, text, true, &mut Vec::new()))
     }
 
+    /// The item of a name: of the file, of one that it uses, or of the library.
+    pub(crate) fn entry(&mut self, home: usize, name: &str) -> Option<Entry> {
+        let own = self.homes.get(home).and_then(|h| h.names.get(name)).cloned();
+        own.or_else(|| {
+            let home = self.std_home(self.std_homes.get(name).copied()?)?;
+            self.homes.get(home)?.names.get(name).cloned()
+        })
+    }
+
     /// What a name means outside all local scopes.
     pub(crate) fn global(&mut self, home: usize, name: &str, span: Span) -> Option<Result<Global>> {
-        let own = self.homes.get(home).and_then(|h| h.names.get(name)).cloned();
-        let entry = match own {
-            Some(entry) => Some(entry),
-            None => match self.std_homes.get(name).copied() {
-                Some(place) => self.std_home(place).and_then(|h| self.homes.get(h)?.names.get(name).cloned()),
-                None => None,
-            },
-        };
-        if let Some(entry) = entry {
+        if let Some(entry) = self.entry(home, name) {
             return Some(self.global_value(&entry, name, span));
         }
         let builtin = builtins::find(name)?;
@@ -301,8 +335,16 @@ impl Checker<'_> {
         entry.is_some_and(|e| matches!(e.item, ItemRef::Setting(_)))
     }
 
+    /// The place that declares an item of a file.
+    pub(crate) fn item_span(&self, home: usize, name: &str) -> Option<Span> {
+        self.homes.get(home)?.names.get(name).map(|e| e.span)
+    }
+
     /// A name in an expression.
     pub(crate) fn name(&mut self, name: &str, span: Span, scope: &Scope) -> Result {
+        if self.by_user(span) {
+            self.touched.insert(span);
+        }
         if let Some((value, _)) = scope.find(name) {
             return self.readable(value, span);
         }
@@ -331,6 +373,22 @@ impl Checker<'_> {
         }
     }
 
+    /// Does something in the value of a `let`, whose names are not known there.
+    pub(crate) fn within_let<T>(
+        &mut self,
+        pattern: &ast::Pattern,
+        value: Span,
+        act: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        if !self.by_user(value) {
+            return act(self);
+        }
+        self.lets.push((pattern.names().into_iter().map(|n| n.text.clone()).collect(), value));
+        let result = act(self);
+        self.lets.pop();
+        result
+    }
+
     /// Says that nothing is called so, and what was probably meant.
     pub(crate) fn unknown_name(
         &mut self,
@@ -342,11 +400,27 @@ impl Checker<'_> {
         if self.homes.get(home).is_some_and(|h| h.lenient) {
             return Reported;
         }
+        let own = self
+            .lets
+            .iter()
+            .rev()
+            .find(|(names, value)| value.holds(span) && names.iter().any(|n| n == name));
+        if let Some((_, value)) = own.cloned() {
+            // A value that goes on to the next line was an error already.
+            if self.diagnostics.iter().any(|d| value.holds(d.primary.span)) {
+                return Reported;
+            }
+            let message = format!("`{name}` is known only after its own `let`");
+            let diagnostic = Diagnostic::error(Code::UnknownName, span, message);
+            let hint = "where the next line starts with `(`, `[` or `-`, a `let` goes on: end it with `;`";
+            return self.report(diagnostic.related(value, "this is its value").hint(hint));
+        }
         let divides = self.sources.line_before(span).trim_end().ends_with("//");
         let comment = "`//` after a value divides; a comment of one word stands on a line of its own";
         let hint = divides
             .then(|| comment.to_owned())
-            .or_else(|| self.field_hint(name))
+            .or_else(|| self.field_hint(name, span, home))
+            .or_else(|| self.bound_elsewhere(name, span, home))
             .or_else(|| did_you_mean_name(name, names.iter().map(|n| n.as_ref())));
         self.report(
             Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}` here"))
@@ -365,15 +439,16 @@ impl Checker<'_> {
             ),
             Value::Tensor(t) if t.graph != self.context.id => match self.first_value_of(t) {
                 Some(first) => Ok(Value::Tensor(first)),
+                None if &*self.context.builder.graph.name == "init" => self.fail_hint(
+                    Code::ForeignTensor,
+                    span,
+                    "a first value is computed before there is a batch, so it cannot read this tensor",
+                    "begin with `zeros()`, `ones()` or `glorot_uniform()`; what follows the batches is a `state`",
+                ),
                 None => self.fail(
                     Code::ForeignTensor,
                     span,
-                    match &*self.context.builder.graph.name {
-                        "init" => {
-                            "a first value is computed before there is a batch, so it cannot read this tensor"
-                        }
-                        _ => "this tensor is computed by another entry, so it cannot be read here",
-                    },
+                    "this tensor is computed by another entry, so it cannot be read here",
                 ),
             },
             value => Ok(value),
@@ -383,7 +458,14 @@ impl Checker<'_> {
     /// All names that could be meant here.
     pub(crate) fn visible(&self, scope: &Scope) -> Vec<Rc<str>> {
         let mut names = scope.names();
-        if let Some(home) = self.homes.get(scope.home()) {
+        names.extend(self.visible_items(scope.home()));
+        names
+    }
+
+    /// The names outside all local scopes of a file.
+    pub(crate) fn visible_items(&self, home: usize) -> Vec<Rc<str>> {
+        let mut names: Vec<Rc<str>> = Vec::new();
+        if let Some(home) = self.homes.get(home) {
             names.extend(home.names.keys().map(|n| Rc::from(n.as_str())));
         }
         names.extend(self.std_homes.keys().map(|n| Rc::from(*n)));

@@ -68,11 +68,14 @@ impl Checker<'_> {
             }
         }
         let value = self.block(&predict.body, &scope.inner())?;
+        self.lint_entry(None);
         let at = predict.body.statements.last().map_or(predict.body.span, |s| s.span);
         if let Some(names) = &predict.result {
             let Value::Record(fields) = &value else {
                 let message = format!("`{}` gives a record, but this is {}", predict.name.text, value.kind());
-                return self.fail(Code::ResultMismatch, at, message);
+                let fields: Vec<String> = names.iter().map(|n| format!("{} = …", n.text)).collect();
+                let hint = format!("write `{{ {} }}`", fields.join(", "));
+                return self.fail_hint(Code::ResultMismatch, at, message, hint);
             };
             let undeclared: Vec<&str> = fields
                 .iter()

@@ -29,7 +29,11 @@ impl Checker<'_> {
             Some(Some(value)) => return Ok(value.clone()),
             Some(None) => {
                 let message = format!("the setting `{}` depends on itself", setting.name.text);
-                return self.fail(Code::BadSetting, span, message);
+                return Err(self.report(
+                    Diagnostic::error(Code::BadSetting, span, message)
+                        .related(setting.name.span, "while its own value is computed")
+                        .hint("give one of the settings on the way a value of its own"),
+                ));
             }
             None => {}
         }
@@ -54,9 +58,15 @@ impl Checker<'_> {
             }
             _ => None,
         };
-        let default = match chosen {
-            Some(option) => Value::Choice(Rc::from(option.text.as_str())),
-            None => self.expr(&setting.value, scope)?,
+        let default = match (chosen, setting.ty.as_ref().map(|t| &t.kind), &setting.value.kind) {
+            (Some(option), ..) => Value::Choice(Rc::from(option.text.as_str())),
+            (None, Some(ast::TypeKind::Choice(options)), ast::ExprKind::Name(n))
+                if !self.is_setting(scope.home(), n) && scope.find(n).is_none() =>
+            {
+                let options: Vec<&ast::Name> = options.iter().collect();
+                return Err(self.no_option(n, setting.value.span, &options));
+            }
+            _ => self.expr(&setting.value, scope)?,
         };
         let what = format!("the setting `{name}`");
         let default = match &setting.ty {
@@ -64,10 +74,11 @@ impl Checker<'_> {
             None => default,
         };
         if matches!(default, Value::Tensor(_)) {
-            return self.fail(
+            return self.fail_hint(
                 Code::NotCompileTime,
                 setting.value.span,
                 format!("{what} must be a compile-time value, not a tensor"),
+                "`let` names what is computed",
             );
         }
         let given = self.options.settings.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.clone());

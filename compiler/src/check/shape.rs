@@ -5,7 +5,7 @@ use super::hints::cast_hint;
 use super::scope::Scope;
 use super::value::{Tensor, Value};
 use super::{Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{self, Code, Diagnostic, did_you_mean};
 use crate::graph::{DType, Dim, Op, TensorType};
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DimSpec, ExprKind, TypeKind};
@@ -14,11 +14,61 @@ use weft_grammar::ast::{self, DimSpec, ExprKind, TypeKind};
 pub const KINDS: &[&str] =
     &["int", "float", "bool", "text", "fn", "list", "tuple", "map", "schedule", "sizes", "dim", "any"];
 
+/// What may stand before the `[` of a tensor's type.
+const DTYPES: &[&str] =
+    &["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "i64", "bool", "float", "int", "any"];
+
 /// What one signature has bound beside the names in scope.
 #[derive(Debug, Default)]
 pub struct Signature {
     /// What `...` stands for: that of the first input with one.
     pub rest: Option<Vec<Dim>>,
+    binders: Vec<Binder>,
+}
+
+/// Who gave a named dim its value.
+#[derive(Clone, Debug)]
+struct Binder {
+    name: String,
+    /// "`x` of `dense`"
+    what: String,
+    /// The place that gave the tensor.
+    span: Span,
+    axis: usize,
+    ty: String,
+}
+
+/// What a type says at one axis, and who gave the names in it their values.
+#[derive(Clone, Copy)]
+struct Declared<'t> {
+    span: Span,
+    text: &'t str,
+    names: &'t [Named<'t>],
+}
+
+/// A name in a dim, with its value and the place that gave it: the tensor that bound it, or the text that states it.
+struct Named<'t> {
+    name: String,
+    value: Dim,
+    at: Span,
+    binder: Option<&'t Binder>,
+}
+
+impl<'t> Declared<'t> {
+    /// The name that the dim consists of.
+    fn alone(&self) -> Option<&'t Named<'t>> {
+        self.names.first().filter(|n| n.name == self.text)
+    }
+}
+
+/// The names in a dim.
+fn names_in(spec: &ast::Expr) -> Vec<(&str, Span)> {
+    match &spec.kind {
+        ExprKind::Name(name) => vec![(name, spec.span)],
+        ExprKind::Binary { left, right, .. } => [names_in(left), names_in(right)].concat(),
+        ExprKind::Unary { operand, .. } => names_in(operand),
+        _ => Vec::new(),
+    }
 }
 
 /// One tensor that is matched, for messages.
@@ -74,14 +124,17 @@ impl Checker<'_> {
                 Code::InexactDim,
                 span,
                 format!("a dim must be a whole number, not {}", super::value::show_float(*f)),
-                "`/` must divide exactly here; `//` rounds down",
+                match f.fract() == 0.0 {
+                    true => "a product with a float is a float: `int(…)` makes it whole",
+                    false => "`/` must divide exactly here; `//` rounds down",
+                },
             ),
             Value::Error => Err(Reported),
             other => self.fail(Code::WrongKind, span, format!("a dim must be an int, not {}", other.kind())),
         }
     }
 
-    /// What a bare name means as a dim: a local int or dim, else a setting; `None` when it is free to bind.
+    /// What a bare name means as a dim, and the place that bound it: a local int or dim, else a setting; `None` when it is free to bind.
     fn dim_name(&mut self, name: &str, span: Span, scope: &Scope) -> Result<Option<(Dim, Span)>> {
         if let Some((value, at)) = scope.find(name) {
             return Ok(match value {
@@ -92,7 +145,8 @@ impl Checker<'_> {
         }
         if self.is_setting(scope.home(), name) {
             let value = self.name(name, span, scope)?;
-            return Ok(value.as_dim().map(|d| (d, span)));
+            let at = self.item_span(scope.home(), name).unwrap_or(span);
+            return Ok(value.as_dim().map(|d| (d, at)));
         }
         if name == "None" {
             let hint = "give the unknown size a name of its own: `n`";
@@ -115,11 +169,16 @@ impl Checker<'_> {
         {
             signature.rest = Some(rest);
         }
-        for (spec, extent) in before.into_iter().chain(after) {
+        let back = actual.rank() - after.len();
+        let axes = (0..before.len()).chain(back..actual.rank());
+        for ((spec, extent), axis) in before.into_iter().chain(after).zip(axes) {
             if let ExprKind::Name(name) = &spec.kind
                 && self.dim_name(name, spec.span, scope)?.is_none()
             {
                 scope.bind(name, Value::dim(extent), subject.span);
+                let (name, what) = (name.clone(), subject.what.to_owned());
+                let ty = actual.to_string();
+                signature.binders.push(Binder { name, what, span: subject.span, axis, ty });
             }
         }
         Ok(())
@@ -151,7 +210,12 @@ impl Checker<'_> {
             )
             .label(format!("{actual}"))
             .related(subject.ty.span, format!("declared with {least}{}", axes(named)));
-            return Err(self.report(diagnostic));
+            let hint = match (named, rank) {
+                (2, 3..) => "`flatten` joins all axes but the first",
+                _ if rank < named => "`expand` adds an axis of one, `reshape(x, […])` gives others",
+                _ => "`reshape(x, […])` gives it other axes; `mean(x, axis = …)` takes one away",
+            };
+            return Err(self.report(diagnostic.hint(hint)));
         }
         let split = dims.iter().position(|d| matches!(d, DimSpec::Rest(_)));
         let front = split.unwrap_or(dims.len());
@@ -180,29 +244,22 @@ impl Checker<'_> {
         subject: Subject<'_>,
         tensor: Tensor,
         scope: &Scope,
+        signature: &Signature,
         rest: Option<&[Dim]>,
     ) -> Result<Tensor> {
         let actual = self.tensor_type(tensor);
         let Some((before, own_rest, after)) = self.aligned(subject, &actual)? else { return Ok(tensor) };
         let mut shape = Vec::new();
         for (spec, extent) in before {
-            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope)?);
+            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope, signature)?);
         }
         if let Some(own) = own_rest {
             match rest {
                 Some(rest) if rest.len() == own.len() => {
                     for (want, have) in rest.iter().zip(&own) {
                         let axis = shape.len();
-                        shape.push(self.agree(
-                            subject,
-                            subject.ty.span,
-                            "...",
-                            want,
-                            have,
-                            &actual,
-                            axis,
-                            None,
-                        )?);
+                        let declared = Declared { span: subject.ty.span, text: "...", names: &[] };
+                        shape.push(self.agree(subject, declared, want, have, &actual, axis)?);
                     }
                 }
                 Some(rest) => {
@@ -220,11 +277,12 @@ impl Checker<'_> {
             }
         }
         for (spec, extent) in after {
-            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope)?);
+            shape.push(self.compare_dim(subject, spec, &extent, &actual, shape.len(), scope, signature)?);
         }
         self.retyped(tensor, &shape, subject.span)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn compare_dim(
         &mut self,
         subject: Subject<'_>,
@@ -233,61 +291,104 @@ impl Checker<'_> {
         actual: &TensorType,
         axis: usize,
         scope: &Scope,
+        signature: &Signature,
     ) -> Result<Dim> {
-        let mut bound_at = None;
-        if let ExprKind::Name(name) = &spec.kind {
-            bound_at = self.dim_name(name, spec.span, scope)?.map(|(_, at)| at);
-        }
         let want = self.dim(spec, scope)?;
+        if matches!(self.context.decide(&want, extent), Decision::Equal) {
+            return Ok(want);
+        }
+        let mut names = Vec::new();
+        for (name, span) in names_in(spec) {
+            let Some((value, at)) = self.dim_name(name, span, scope)? else { continue };
+            let binder = signature.binders.iter().find(|b| b.name == name && b.span == at);
+            names.push(Named { name: name.to_owned(), value, at, binder });
+        }
         let text = self.sources.text(spec.span).to_owned();
-        self.agree(subject, spec.span, &text, &want, extent, actual, axis, bound_at)
+        let declared = Declared { span: spec.span, text: &text, names: &names };
+        self.agree(subject, declared, &want, extent, actual, axis)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Two dims that must be one: equal, guarded when only the run can tell, or an error that names who gave each.
     fn agree(
         &mut self,
         subject: Subject<'_>,
-        declared: Span,
-        text: &str,
+        declared: Declared<'_>,
         want: &Dim,
         have: &Dim,
         actual: &TensorType,
         axis: usize,
-        bound_at: Option<Span>,
     ) -> Result<Dim> {
+        let (text, what) = (declared.text, subject.what);
         match self.context.decide_axis(want, have) {
             Decision::Equal => {}
             Decision::Unknown => {
-                let message = format!("`{text}` is {want} but {} has {have} there ({actual})", subject.what);
+                let binder = declared.alone().and_then(|n| n.binder);
+                let given = binder.map_or(String::new(), |b| format!(" by {}", b.what));
+                let message = format!("`{text}` is {want}{given}, but {what} has {have} there ({actual})");
                 let span = self.user_span(subject.span);
                 self.context.guard(want.clone() - have.clone(), message, span);
             }
             Decision::Differ => {
-                let bound_at = bound_at.filter(|at| *at != subject.span);
-                let message = match bound_at {
-                    Some(_) => format!("`{text}` is {want} here but {have} there"),
-                    None if want.to_string() == text => {
-                        format!("axis {axis} must be {want}, but it is {have}")
+                let message = match declared.alone() {
+                    Some(Named { at, binder: Some(_), .. }) if *at != subject.span => {
+                        let (here, there) = self.lines(*at, subject.span);
+                        format!("`{text}` is {want} here{here} but {have} there{there}")
                     }
-                    None => format!("`{text}` is {want}, but axis {axis} is {have}"),
+                    _ if want.to_string() == text => format!("axis {axis} must be {want}, but it is {have}"),
+                    _ if text == "..." => {
+                        format!("axis {axis} of {what} is {have}, that of its input is {want}")
+                    }
+                    _ => format!("`{text}` is {want}, but axis {axis} is {have}"),
                 };
-                let mut diagnostic =
-                    Diagnostic::error(subject.code_for(Code::DimMismatch), subject.span, message)
-                        .label(format!("{have} here: axis {axis} of {actual}"));
-                if let Some(at) = bound_at {
-                    diagnostic = diagnostic.related(at, format!("`{text}` is {want} here"));
+                let code = subject.code_for(Code::DimMismatch);
+                let mut diagnostic = Diagnostic::error(code, subject.span, message)
+                    .label(format!("{have} here: axis {axis} of {actual}"));
+                for named in declared.names.iter().filter(|n| n.at != subject.span) {
+                    let binding = match named.binder {
+                        Some(b) if b.what != what => format!(": axis {} of {}, {}", b.axis, b.ty, b.what),
+                        Some(b) => format!(": axis {} of {}", b.axis, b.ty),
+                        None => String::new(),
+                    };
+                    let label = format!("`{}` is {} here{binding}", named.name, named.value);
+                    if !diagnostic.related.iter().any(|l| l.span == named.at && l.text == label) {
+                        diagnostic = diagnostic.related(named.at, label);
+                    }
                 }
-                let what = subject.what;
-                diagnostic = diagnostic.related(declared, format!("{what} is declared with `{text}` here"));
+                diagnostic =
+                    diagnostic.related(declared.span, format!("{what} is declared with `{text}` here"));
                 if text == "..." && (want.is(1) || have.is(1)) {
                     diagnostic = diagnostic.hint(
                         "`f32[n, 1]` beside `f32[n]` is stretched to `f32[n, n]`: drop an axis with `squeeze(-1)`, or add one with `expand(x, -1)`",
                     );
                 }
+                self.name_symbols(&mut diagnostic, &[want, have]);
                 return Err(self.report(diagnostic));
             }
         }
         Ok(want.clone())
+    }
+
+    /// " (line 4)" and " (line 9)"; nothing when the lines don't tell the places apart.
+    fn lines(&self, here: Span, there: Span) -> (String, String) {
+        let (a, b) = (self.sources.position(here).0, self.sources.position(there).0);
+        if here.file != there.file || a == b || self.sources.is_std(here.file) {
+            return Default::default();
+        }
+        (format!(" (line {a})"), format!(" (line {b})"))
+    }
+
+    /// Says what the symbols in these dims are, and where they come from.
+    pub(crate) fn name_symbols(&self, diagnostic: &mut Diagnostic, dims: &[&Dim]) {
+        let mut symbols = Vec::new();
+        dims.iter().for_each(|dim| dim.symbols(&mut |s| symbols.push(s.clone())));
+        symbols.sort();
+        symbols.dedup();
+        for symbol in symbols {
+            if let Some((what, span)) = self.context.symbols.get(&symbol) {
+                let (line, _) = self.sources.position(*span);
+                diagnostic.notes.push(format!("`{symbol}` is {what} (line {line})"));
+            }
+        }
     }
 
     /// The tensor with this shape, which is known (or guarded) to be its own: a view for each axis that is written otherwise.
@@ -317,12 +418,11 @@ impl Checker<'_> {
         })
     }
 
-    fn dtype(&mut self, text: &str, span: Span) -> Result<DType> {
+    pub(crate) fn dtype(&mut self, text: &str, span: Span) -> Result<DType> {
         if let Some(dtype) = DType::from_name(text) {
             return Ok(dtype);
         }
-        let known = ["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "i64", "bool", "float", "int", "any"];
-        let hint = did_you_mean(text, known);
+        let hint = did_you_mean(text, DTYPES.iter().copied());
         Err(self.report(
             Diagnostic::error(Code::UnknownName, span, format!("no element type is called `{text}`"))
                 .hint_if(hint),
@@ -385,12 +485,13 @@ impl Checker<'_> {
         value: Value,
         span: Span,
         scope: &Scope,
+        signature: &Signature,
         what: &str,
     ) -> Result {
         match (&param.ty, value) {
             (Some(ty), Value::Tensor(tensor)) if matches!(ty.kind, TypeKind::Tensor { .. }) => {
                 let subject = Subject { ty, span, what, code: Code::DimMismatch };
-                self.compare_dims(subject, tensor, scope, None).map(Value::Tensor)
+                self.compare_dims(subject, tensor, scope, signature, None).map(Value::Tensor)
             }
             (_, value) => Ok(value),
         }
@@ -495,7 +596,7 @@ impl Checker<'_> {
             ));
         }
         let subject = Subject { ty, span, what, code: Code::ResultMismatch };
-        self.compare_dims(subject, tensor, scope, signature.rest.as_deref()).map(Value::Tensor)
+        self.compare_dims(subject, tensor, scope, signature, signature.rest.as_deref()).map(Value::Tensor)
     }
 
     /// Checks (and widens) a compile-time value against a kind.
@@ -527,7 +628,7 @@ impl Checker<'_> {
                     }
                     "sizes" => is_sizes(&value),
                     "any" => true,
-                    _ => return self.unknown_kind(name),
+                    _ => return Err(self.unknown_kind(name)),
                 };
                 (with_article(&name.text), fits)
             }
@@ -535,7 +636,7 @@ impl Checker<'_> {
                 // A bare element type is that of a number; anything else was meant as a kind.
                 let known =
                     DType::from_name(&dtype.text).is_some() || dtype.text == "any" || dtype.text == "dim";
-                return if known { Ok(value) } else { self.unknown_kind(dtype) };
+                return if known { Ok(value) } else { Err(self.unknown_kind(dtype)) };
             }
             TypeKind::Tensor { .. } => return Ok(value),
         };
@@ -546,12 +647,16 @@ impl Checker<'_> {
             return Err(Reported);
         }
         let shown = match &value {
-            Value::Function(_) | Value::Tensor(_) => String::new(),
+            Value::Function(_) | Value::Tensor(_) | Value::None => String::new(),
             other => format!(" ({})", other.show()),
         };
         let message = format!("{what} is {kind}, not {}{shown}", value.kind());
         let hint = match &ty.kind {
             TypeKind::Kind(name) => self.kind_hint(&name.text, &value),
+            TypeKind::Choice(options) => match &value {
+                Value::Text(text) => did_you_mean(text, options.iter().map(|o| o.text.as_str())),
+                _ => None,
+            },
             _ => None,
         };
         Err(self.report(
@@ -559,10 +664,15 @@ impl Checker<'_> {
         ))
     }
 
-    fn unknown_kind(&mut self, name: &ast::Name) -> Result {
-        let hint = did_you_mean(&name.text, KINDS.iter().copied());
-        let message = format!("no kind is called `{}`", name.text);
-        Err(self.report(Diagnostic::error(Code::UnknownName, name.span, message).hint_if(hint)))
+    /// No compile-time kind and no element type has this name.
+    pub(crate) fn unknown_kind(&mut self, name: &ast::Name) -> Reported {
+        let meant = [KINDS, DTYPES].iter().find_map(|known| diagnostics::meant(&name.text, known));
+        let hint = match meant {
+            Some(meant) => Some(format!("did you mean `{meant}`?")),
+            None => did_you_mean(&name.text, KINDS.iter().copied()),
+        };
+        let message = format!("no type is called `{}`", name.text);
+        self.report(Diagnostic::error(Code::UnknownName, name.span, message).hint_if(hint))
     }
 
     /// The type of a weight or state: every dim constant.
@@ -600,15 +710,20 @@ impl Checker<'_> {
             return self.fail(Code::WrongKind, ty.span, "a tensor type is needed, such as `f32[64]`");
         };
         let dtype = self.dtype(&dtype.text, dtype.span)?;
+        let rests = dims.iter().flatten().filter(|d| matches!(d, DimSpec::Rest(_))).count();
+        if rests > 1 {
+            return self.fail(Code::RankMismatch, ty.span, "a type has at most one `...`");
+        }
         let mut shape = Vec::new();
         for spec in dims.iter().flatten() {
             match spec {
                 DimSpec::Expr(e) => shape.push(self.dim(e, scope)?),
                 DimSpec::Rest(span) => {
-                    return self.fail(
+                    return self.fail_hint(
                         Code::UnknownDim,
                         *span,
                         "`...` needs an input to tell what it stands for",
+                        "write every dim out: `f32[n, 28, 28, 1]`",
                     );
                 }
             }
@@ -617,7 +732,7 @@ impl Checker<'_> {
     }
 
     /// The type of an entry's own input: names that are not settings are the entry's symbols.
-    pub(crate) fn symbolic_type(&mut self, ty: &ast::Type, scope: &Scope) -> Result<TensorType> {
+    pub(crate) fn symbolic_type(&mut self, param: &str, ty: &ast::Type, scope: &Scope) -> Result<TensorType> {
         let TypeKind::Tensor { dims, .. } = &ty.kind else {
             return self.fail(
                 Code::WrongKind,
@@ -625,12 +740,17 @@ impl Checker<'_> {
                 "an input needs a tensor type, such as `f32[n, 28, 28, 1]`",
             );
         };
-        for spec in dims.iter().flatten() {
+        for (axis, spec) in dims.iter().flatten().enumerate() {
             if let DimSpec::Expr(expr) = spec
                 && let ExprKind::Name(name) = &expr.kind
                 && self.dim_name(name, expr.span, scope)?.is_none()
             {
-                scope.bind(name, Value::Dim(Dim::symbol(name.as_str())), expr.span);
+                let symbol = Dim::symbol(name.as_str());
+                let what = format!("axis {axis} of the input `{param}`, known only when it runs");
+                symbol.symbols(&mut |s| {
+                    self.context.symbols.entry(s.clone()).or_insert((what.clone(), expr.span));
+                });
+                scope.bind(name, Value::Dim(symbol), expr.span);
             }
         }
         self.stated_type(ty, scope)

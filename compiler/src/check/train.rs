@@ -195,6 +195,10 @@ impl Checker<'_> {
             }
         }
         if let Some(step) = steps.iter().find(|s| s.minimize.is_empty()) {
+            // A `loss = …` was told already how it is written.
+            if steps.len() == 1 && seen.iter().any(|key| says_minimize(&key.text)) {
+                return Err(Reported);
+            }
             let at = step.name.map_or(at, |n| n.span);
             return self.fail_hint(
                 Code::IncompleteTrain,
@@ -210,15 +214,15 @@ impl Checker<'_> {
             return Err(Reported);
         }
         let keep_best = watches.iter().rev().find_map(|c| match &c.kind {
-            TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures)),
+            TrainClauseKind::KeepBest(by) => Some(self.watch(by, &figures, &plan)),
             _ => None,
         });
         let stop_after = watches.iter().rev().find_map(|c| match &c.kind {
-            TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &scope)),
+            TrainClauseKind::StopAfter { epochs, by } => Some(self.stop(epochs, by, &figures, &plan, &scope)),
             _ => None,
         });
         let reduce_rate = plan.plateau.map(|plateau| {
-            let watch = self.watch(plateau.by, &figures)?;
+            let watch = self.watch(plateau.by, &figures, &plan)?;
             let Plateau { factor, epochs, cooldown, .. } = plateau;
             Ok(ReduceRate { factor, epochs, watch, cooldown })
         });
@@ -275,7 +279,9 @@ impl Checker<'_> {
                 Some((_, first)) => {
                     let message = format!("`{words}` stands twice in this block");
                     let diagnostic = Diagnostic::error(Code::Duplicate, clause.span, message);
-                    result = Err(self.report(diagnostic.related(*first, "first here")));
+                    let hint =
+                        (words == "on").then(|| "another `train NAME { … }` can read other data".to_owned());
+                    result = Err(self.report(diagnostic.related(*first, "first here").hint_if(hint)));
                 }
                 None => seen.push((words, clause.span)),
             }
@@ -324,6 +330,7 @@ impl Checker<'_> {
         if !train_keys().any(|key| key == name.text) {
             let hint = habits::clause(&name.text)
                 .map(|clause| format!("write `{clause}`"))
+                .or_else(|| habits::argument(&name.text).map(str::to_owned))
                 .or_else(|| did_you_mean(&name.text, train_keys()));
             let message = format!("`train` has no key `{}`", name.text);
             return Err(self.report(Diagnostic::error(Code::UnknownKey, name.span, message).hint_if(hint)));
@@ -359,7 +366,7 @@ impl Checker<'_> {
             }
         };
         if !fits {
-            let message = format!("`{}` is {needed}, not {} ({})", name.text, given.kind(), given.show());
+            let message = format!("`{}` is {needed}, not {}", name.text, given.shown());
             return self.fail(Code::BadKeyValue, value.span, message);
         }
         *keys = next;
@@ -481,6 +488,10 @@ impl Checker<'_> {
         let scope = Scope::of_file(plan.home);
         let batch = Dim::symbol(BATCH);
         self.context.builder.graph.bounds.push((BATCH.into(), plan.keys.batch as i64));
+        batch.symbols(&mut |s| {
+            let what = "the number of rows of a batch, known only when it runs".to_owned();
+            self.context.symbols.insert(s.clone(), (what, plan.data.span));
+        });
         scope.bind(BATCH, Value::Dim(batch.clone()), plan.data.span);
         let fields = self.batched(&plan.data.text, &batch, plan.data.span)?;
         let scope = scope.inner();
@@ -583,6 +594,7 @@ impl Checker<'_> {
         for StepLoss { loss, using, groups, weights, penalties, constraints } in losses {
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
             let gradients = self.gradients(loss.mean, gathers.then_some(loss.count), &nodes, loss.span)?;
+            self.note_moved(loss.mean, &weights, &gradients);
             self.context.output(loss.figure.clone(), loss.mean);
             let (figure, span) = (loss.figure.clone(), loss.span);
             penalised.insert(figure.clone(), penalties);
@@ -592,6 +604,8 @@ impl Checker<'_> {
         if !complete {
             return Err(Reported);
         }
+        self.note_read();
+        self.lint_entry(Some((plan.keys.batch, plan.data.span)));
         match gathers {
             true => self.gather(&plan.name, &moves, &known).map(|()| StepOutcome::Gathered(moves)),
             false => self.move_weights(plan, step, moves, &scope).map(StepOutcome::Moved),
@@ -793,7 +807,7 @@ impl Checker<'_> {
     }
 
     /// `validation.accuracy`
-    fn watch(&mut self, by: &DottedName, figures: &[Figure]) -> Result<Watch> {
+    fn watch(&mut self, by: &DottedName, figures: &[Figure], plan: &Plan<'_>) -> Result<Watch> {
         let (split, figure) = match by.parts.split_first() {
             Some((split, rest)) if !rest.is_empty() => {
                 (split, rest.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join("."))
@@ -815,6 +829,8 @@ impl Checker<'_> {
                 self.report(Diagnostic::error(Code::UnknownFigure, split.span, message).hint_if(hint))
             );
         }
+        let data = self.data_index(&plan.data.text).and_then(|i| self.module.data.get(i));
+        let validates = data.is_some_and(|d| d.validation > 0.0);
         match figures.iter().find(|f| f.name == figure) {
             Some(found) if !found.shape.is_empty() => {
                 let extents: Vec<String> = found.shape.iter().map(usize::to_string).collect();
@@ -824,6 +840,7 @@ impl Checker<'_> {
                 self.fail_hint(Code::UnknownFigure, by.span, message, hint)
             }
             Some(found) => {
+                self.lint_watch(&split.text, &figure, validates, by.span);
                 Ok(Watch { split: split.text.clone(), figure, higher_is_better: found.higher_is_better })
             }
             None => {
@@ -839,10 +856,12 @@ impl Checker<'_> {
         epochs: &ast::Expr,
         by: &DottedName,
         figures: &[Figure],
+        plan: &Plan<'_>,
         scope: &Scope,
     ) -> Result<(usize, Watch)> {
         let count = self.int(epochs, scope)?;
-        let watch = self.watch(by, figures)?;
+        let watch = self.watch(by, figures, plan)?;
+        self.lint_stop(count, plan.keys.epochs, epochs.span);
         match usize::try_from(count).ok().filter(|c| *c >= 1) {
             Some(count) => Ok((count, watch)),
             None => self.fail(
@@ -875,4 +894,9 @@ fn names_of(pattern: &ast::Pattern) -> Vec<String> {
             names.iter().map(|(n, alias)| alias.as_ref().unwrap_or(n).text.clone()).collect()
         }
     }
+}
+
+/// Is this, elsewhere, the key for what `minimize` says here?
+fn says_minimize(key: &str) -> bool {
+    habits::clause(key).is_some_and(|clause| clause.starts_with("minimize"))
 }

@@ -77,7 +77,7 @@ impl Checker<'_> {
         match given.as_float().filter(|f| fits(*f)) {
             Some(number) => Ok(number),
             None => {
-                let message = format!("{what} is {needed}, not {} ({})", given.kind(), given.show());
+                let message = format!("{what} is {needed}, not {}", given.shown());
                 self.fail(Code::BadKeyValue, value.span, message)
             }
         }
@@ -99,8 +99,7 @@ impl Checker<'_> {
         match count {
             Some(count) => Ok(count),
             None => {
-                let message =
-                    format!("{what} is an int, {least} or more, not {} ({})", given.kind(), given.show());
+                let message = format!("{what} is an int, {least} or more, not {}", given.shown());
                 self.fail(Code::BadKeyValue, value.span, message)
             }
         }

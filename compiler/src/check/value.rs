@@ -244,6 +244,14 @@ impl Value {
         })
     }
 
+    /// What it is, within a sentence: `-1`, `a text ("4")`.
+    pub fn shown(&self) -> String {
+        match self {
+            Value::Int(_) | Value::Float(_) => self.show(),
+            other => format!("{} ({})", other.kind(), other.show()),
+        }
+    }
+
     /// The value as a spec would write it, for messages and for `typed`.
     pub fn show(&self) -> String {
         let join = |values: &[Value]| values.iter().map(Value::show).collect::<Vec<_>>().join(", ");

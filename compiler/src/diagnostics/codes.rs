@@ -130,10 +130,50 @@ codes! {
     BadLoad = "E0701", "a load cannot be made",
         "`load` names a model of this file, and each rule's captures must stand on both sides.";
     // ---- warnings
+    UnusedLet = "W0101", "unused name",
+        "A `let`, a weight or a sum is used by nothing. A name that starts with `_` may stay unused.";
+    UnusedParameter = "W0102", "unused parameter",
+        "A parameter or input is read by nothing in its body, so that a caller's value is ignored. A name that starts with `_` may stay unused.";
+    UnusedSetting = "W0103", "unused setting",
+        "A setting is read by nothing, so that `--set` would change nothing.";
+    UnusedItem = "W0104", "unused item",
+        "Nothing that is trained, predicted or loaded leads to this item. Items of a file that neither trains nor predicts are there to be used by others, and are not looked at.";
+    UnusedImport = "W0105", "unused import",
+        "`use` brings in a name that nothing in this file mentions.";
+    DroppedValue = "W0106", "a value that nothing takes",
+        "An expression stands as a statement. Expressions change nothing, so that without a name its value is lost; only the last one of a body is the body's value.";
+    ConstantCondition = "W0201", "a condition that is always the same",
+        "A condition compares things that no setting or parameter can change.";
     SharedRepeat = "W0401", "every copy shares one instance",
         "`repeat` was given a layer that is bound to a name, so all copies share its weights. Give it the layer expression itself for independent copies, or `fresh m`.";
+    RepeatedActivation = "W0402", "an activation after an activation",
+        "Two activations stand directly one after the other, and the second one changes nothing or squeezes what is squeezed already.";
+    BiasBeforeNorm = "W0403", "a bias that the norm takes away",
+        "A layer adds a bias for each channel, and the norm after it subtracts the mean of each channel, and the bias with it. The weights are learned for nothing.";
+    LinearAfterLinear = "W0404", "two linear layers in a row",
+        "Two linear layers with nothing between can be one linear layer: the model learns no more for the second one. Layers that go through fewer channels, or work channel by channel, are made of two on purpose and are not meant.";
     IdleGroup = "W0501", "a group rule matches no weight",
         "No path of a trained weight matches the rule's patterns.";
+    WeightWithoutGradient = "W0502", "a weight without a gradient",
+        "A training computes with a weight and never moves it, because no loss depends on it or because an operation without a gradient stands between. What is behind `hold`, frozen, or left out of `over` is meant so.";
+    UntrainedModel = "W0503", "a model that is never trained",
+        "The file trains, but no training uses this model, and no `load` gives it weights: it stays as it was drawn.";
+    EndedBeforeLogits = "W0504", "logits that went through an activation",
+        "A loss from logits applies the softmax or sigmoid itself. Done twice, the gradients are small and the model learns slowly or not at all; `relu` before it lets no logit be negative.";
+    NotProbabilities = "W0505", "no probabilities",
+        "A loss from probabilities is given what a linear layer, `relu` or `tanh` made, which can be below 0 or above 1.";
+    DropoutAtTheEnd = "W0506", "dropout on the result",
+        "Dropout after the last layer sets some of the answers to 0 while training, and the loss punishes the model for it.";
+    OneChoice = "W0507", "a choice among one",
+        "A softmax, a classification loss or a metric chooses along an axis that has one element, or looks for the `k` best of no more than `k`: it is always the same.";
+    IdleRule = "W0508", "a rule that never applies",
+        "`stop after` waits for as many epochs as the training has, or more.";
+    WatchedTraining = "W0509", "the training part is watched",
+        "`keep best` or `stop after` watches a figure of the training part although the data has a validation part. It gets better even when the model only learns the rows by heart.";
+    SingleRowNorm = "W0510", "batch norm of one row",
+        "`batch_norm` takes its statistics from the batch; from one row they are no statistics.";
+    RawBytes = "W0601", "bytes as they are",
+        "Bytes from 0 to 255 reach the first weights of a model without being scaled. It learns badly or not at all.";
     UnknownEdition = "W0901", "unknown edition",
         "The `edition` line names an edition that this compiler does not know; the newest one is used.";
 }

@@ -205,6 +205,10 @@ const ADVICE: &[(&[&str], &str)] = &[
         &["print", "println"],
         "nothing is printed while a spec is compiled; `weft summary` and `weft emit` show shapes",
     ),
+    (
+        &["env", "environ", "os", "sys", "args", "argv", "argparse", "flags"],
+        "the command line tells a run its settings, `--set NAME=VALUE`, and its folders, `--data NAME=FOLDER`",
+    ),
     (&["matmul", "bmm", "mm"], "write `a @ b`"),
     (&["elif", "elseif"], "write `else if`"),
     (&["while", "loop"], "a loop runs over a list: `for i in range(4) { … }`"),
@@ -227,8 +231,23 @@ const ARGUMENTS: &[(&[&str], &str)] = &[
     (&["trainable"], "`freeze MODEL.LAYER` in a `train` block holds weights"),
     (&["training"], "whether it trains is known everywhere, by the name `training`"),
     (
-        &["validation", "test"],
-        "shares of a data set are written without parentheses: `split validation = 0.1`",
+        &["validation", "test", "validation_split", "val_split", "validation_data", "test_size"],
+        "a `data` item cuts its rows, without parentheses: `split validation = 0.1`",
+    ),
+];
+
+/// Methods and attributes of models and layers, and how the same is said here.
+const MEMBERS: &[(&[&str], &str)] = &[
+    (
+        &["parameters", "named_parameters", "trainable_variables", "trainable_weights", "variables"],
+        "`minimize LOSS over MODEL using …` tells whose weights move",
+    ),
+    (&["forward", "call", "__call__", "apply"], "a model is applied by its name: `Net(x)`, or `x |> Net`"),
+    (&["train", "eval", "training"], "whether it trains is known everywhere, by the name `training`"),
+    (&["to", "cuda", "cpu", "half", "float"], "nothing is moved: a spec says what is computed, not where"),
+    (
+        &["weight", "bias", "kernel", "weights", "state_dict"],
+        "weights are read in the body that declares them",
     ),
 ];
 
@@ -297,6 +316,11 @@ pub fn method(name: &str) -> String {
             format!("tensors have no methods: write `{here}(x, …)`, or `x |> {here}(…)`")
         }
     }
+}
+
+/// How a method or an attribute of a model or a layer is said here.
+pub fn member(name: &str) -> Option<&'static str> {
+    MEMBERS.iter().find(|(names, _)| names.contains(&name)).map(|(_, advice)| *advice)
 }
 
 /// The clause of a `train` block that says what a key says elsewhere.

@@ -161,11 +161,14 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|candidate| *candidate != name)
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
-        .min_by_key(|(distance, candidate)| {
-            let alike = name.chars().zip(candidate.chars()).take_while(|(a, b)| a == b).count();
-            (*distance, std::cmp::Reverse(alike), *candidate)
-        })
+        // Of two that are as near, the one that begins alike: `conv2` is `conv2d` rather than `conv`.
+        .min_by(|a, b| a.0.cmp(&b.0).then(alike(name, b.1).cmp(&alike(name, a.1))).then(a.1.cmp(b.1)))
         .map(|(_, candidate)| candidate)
+}
+
+/// How many characters two names begin with in common.
+fn alike(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count()
 }
 
 /// "did you mean `dense`?", or what there is when that is short.
@@ -205,7 +208,7 @@ pub fn did_you_mean_argument<'a>(
 }
 
 /// What was meant by a name from elsewhere, or by a misspelt one.
-fn meant<'a>(name: &str, all: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn meant<'a>(name: &str, all: &[&'a str]) -> Option<&'a str> {
     habits::counterpart(name, all).or_else(|| nearest(name, all.iter().copied()))
 }
 
@@ -216,6 +219,7 @@ mod tests {
     #[test]
     fn misspelt_names_find_their_neighbour() {
         assert_eq!(nearest("dens", ["dense", "conv2d"]), Some("dense"));
+        assert_eq!(nearest("conv2", ["conv", "conv1d", "conv2d"]), Some("conv2d"));
         assert_eq!(nearest("xyz", ["dense", "conv2d"]), None);
         assert_eq!(nearest("gellu", ["geglu", "gelu"]), Some("gelu"));
         assert_eq!(nearest("a", ["b"]), None);

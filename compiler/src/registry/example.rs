@@ -331,16 +331,29 @@ mod tests {
     use crate::registry;
 
     #[test]
-    fn every_example_checks() {
-        let mut wrong = Vec::new();
+    fn every_example_checks_and_none_is_doubtful() {
+        let (mut wrong, mut doubts) = (Vec::new(), Vec::new());
         for entry in registry::all() {
             for example in &entry.examples {
-                if let Outcome::Wrong(why) = check(&example.code, &example.note) {
-                    wrong.push(format!("{}: `{}`\n{why}", entry.name, example.code));
+                match check(&example.code, &example.note) {
+                    Outcome::Wrong(why) => wrong.push(format!("{}: `{}`\n{why}", entry.name, example.code)),
+                    Outcome::Fine(spec) => {
+                        doubts.extend(doubted(&spec).map(|why| format!("{}: {why}", entry.name)))
+                    }
+                    Outcome::Later => {}
                 }
             }
         }
         assert!(wrong.is_empty(), "{} examples are wrong\n\n{}", wrong.len(), wrong.join("\n"));
+        assert!(doubts.is_empty(), "{}", doubts.join("\n"));
+    }
+
+    /// Warnings about what the example itself says. What was put around it may be unused, and a training that was put around it trains
+    /// something else than the example measures.
+    fn doubted(spec: &Spec) -> impl Iterator<Item = String> {
+        let all = spec.checked.diagnostics.iter().filter(|d| !d.code.starts_with("W01"));
+        let own = all.filter(|_| !spec.text.contains("\ntrain {"));
+        own.map(|d| diagnostics::render(d, &spec.checked.sources, Color::Never))
     }
 
     #[test]

@@ -69,6 +69,9 @@ fn is_member(family: &str, kind: Kind, doc: &str) -> bool {
     match family {
         "losses" => doc.contains("Example: `minimize "),
         "metrics" => kind == Kind::Metric,
+        "weights" => {
+            ["regularise = ", "constrain = ", "reparametrise = "].iter().any(|role| doc.contains(role))
+        }
         "initialisers" => doc.contains("Example: `weight ") || doc.contains("init = "),
         _ => true,
     }

@@ -183,7 +183,7 @@ const WORDS: &[Word] = &[
         "fresh",
         "fresh NAME",
         "Another instance of a layer that is bound to a name, or of a model: the same parts, weights of its own.\n\n\
-         Example: `let d = dense(64) x |> d |> fresh d`",
+         Example: `let d = dense(64) x |> d |> relu |> fresh d`",
     ),
     (
         "statements",

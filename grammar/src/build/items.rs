@@ -45,7 +45,7 @@ impl Builder {
                 codes::LATE_EDITION,
                 "the edition must stand once, before all items",
                 span,
-                None,
+                Some("write it on the file's first line"),
             );
         }
         tree.edition = Children::of(node).next().map(|year| self.name(year));

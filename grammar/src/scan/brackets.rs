@@ -119,12 +119,7 @@ impl Scan {
         if at >= self.tokens.len() {
             span = self.span(self.text.trim_end().len(), self.text.len());
         }
-        let closer = match self.word(token) {
-            "(" => ")",
-            "[" => "]",
-            _ => "}",
-        };
-        let hint = Some(format!("a `{closer}` is missing before this"));
+        let hint = Some(format!("a `{}` is missing before this", self.closer(open)));
         let related = self.related(open);
         self.errors.push(SyntaxError { code: codes::UNCLOSED, message, span, related, hint });
         self.broken.push(start);
@@ -183,26 +178,26 @@ impl Scan {
                 break;
             }
         }
-        match (partner, stack.last().copied()) {
+        // `[4, 8))`: when the next bracket closes what is around the innermost, this one was meant to close that.
+        let around = stack.len().checked_sub(2).and_then(|i| stack.get(i)).copied();
+        let swapped = wanted != "{"
+            && stack.last().is_some_and(|open| !self.is(*open, wanted))
+            && around.is_some_and(|open| !self.is(open, "{") && self.is(index + 1, self.closer(open)));
+        match (partner.filter(|_| !swapped), stack.last().copied()) {
             (Some(position), _) => {
                 let skipped = stack.split_off(position + 1);
                 if let Some(&open) = skipped.last() {
                     self.unclosed(open, index);
                 }
                 if let Some(open) = stack.pop() {
-                    if let Some(token) = self.tokens.get_mut(open) {
-                        token.mate = Some(index);
-                    }
-                    if let Some(token) = self.tokens.get_mut(index) {
-                        token.mate = Some(open);
-                    }
+                    self.mate(open, index);
                 }
             }
             (None, Some(open)) if !self.is(open, "{") => {
                 stack.pop();
                 let opened = self.token_span(open);
                 let mark = self.tokens.get(open).map_or("", |t| self.word(t));
-                let closer = if mark == "(" { ")" } else { "]" };
+                let closer = self.closer(open);
                 self.errors.push(SyntaxError {
                     code: codes::MISMATCHED,
                     message: format!("expected `{closer}` but found `{found}`"),
@@ -210,7 +205,9 @@ impl Scan {
                     related: Some((opened, format!("this `{mark}` is open"))),
                     hint: None,
                 });
-                self.broken.push(opened.start as usize);
+                // It is read as the right one.
+                self.text.replace_range(token.start..token.end, closer);
+                self.mate(open, index);
             }
             _ => {
                 self.errors.push(SyntaxError {
@@ -222,6 +219,23 @@ impl Scan {
                 });
                 self.blank(token.start, token.end);
             }
+        }
+    }
+
+    fn mate(&mut self, open: usize, close: usize) {
+        for (token, mate) in [(open, close), (close, open)] {
+            if let Some(token) = self.tokens.get_mut(token) {
+                token.mate = Some(mate);
+            }
+        }
+    }
+
+    /// What closes the bracket `open`.
+    fn closer(&self, open: usize) -> &'static str {
+        match self.tokens.get(open).map(|token| self.word(token)) {
+            Some("(") => ")",
+            Some("[") => "]",
+            _ => "}",
         }
     }
 

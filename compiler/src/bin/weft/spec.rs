@@ -3,11 +3,11 @@
 use crate::args::{RunArgs, SpecArgs};
 use crate::failure::Failure;
 use crate::output;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use weft_compiler::check::{self, Checked, Options};
-use weft_compiler::diagnostics::{self, Color, Diagnostic, Severity, Sources};
+use weft_compiler::diagnostics::{self, Color, Diagnostic, Label, Severity, Sources};
 
 /// A checked spec, and the folder that its relative paths start from.
 pub struct Spec {
@@ -42,7 +42,10 @@ pub fn read_by<T>(
         if name == file {
             return Ok(main.clone());
         }
-        read_text(Path::new(name)).map_err(|failure| failure.message)
+        // The message names the file already.
+        let plain =
+            |message: String| message.rsplit_once(": ").map(|(_, why)| why.to_owned()).unwrap_or(message);
+        read_text(Path::new(name)).map_err(|failure| plain(failure.message))
     };
     let options = Options {
         settings: args.set.clone(),
@@ -73,21 +76,30 @@ pub fn show(checked: &Checked, as_json: bool) -> usize {
 
 /// Shows diagnostics (as JSON lines on standard output, or for people on standard error); counts the errors.
 pub fn show_all(diagnostics: &[Diagnostic], sources: &Sources, as_json: bool) -> usize {
-    let plain = !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some();
+    let plain =
+        !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let color = if plain { Color::Never } else { Color::Always };
     for diagnostic in diagnostics {
         if as_json {
-            let span = diagnostic.primary.span;
-            let (line, column) = sources.position(span);
-            output::json(&json!({
+            let place = |label: &Label| {
+                let (line, column) = sources.position(label.span);
+                let file = sources.get(label.span.file).map(|s| s.name.as_str());
+                json!({ "file": file, "line": line, "column": column, "label": label.text })
+            };
+            let mut object = json!({
                 "severity": diagnostic.severity,
                 "code": diagnostic.code,
                 "message": diagnostic.message,
-                "file": sources.get(span.file).map(|s| s.name.as_str()),
-                "line": line,
-                "column": column,
+                "related": diagnostic.related.iter().map(place).collect::<Vec<_>>(),
+                "notes": diagnostic.notes,
                 "help": diagnostic.hint,
-            }));
+            });
+            if let (Some(object), Value::Object(primary)) =
+                (object.as_object_mut(), place(&diagnostic.primary))
+            {
+                object.extend(primary);
+            }
+            output::json(&object);
         } else {
             output::note(&diagnostics::render(diagnostic, sources, color));
         }

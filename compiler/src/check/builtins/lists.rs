@@ -167,7 +167,7 @@ pub const TABLE: &[Builtin] = &[
     },
     Builtin {
         signature: "repeat(count, layer)",
-        doc: "`count` copies of a layer, one after another; each has its own weights unless the layer is bound to a name.\n\nExample: `x |> repeat(3, dense(64))`",
+        doc: "`count` copies of a layer, one after another; each has its own weights unless the layer is bound to a name.\n\nExample: `x |> repeat(3, fn(x) { x |> dense(64) |> relu })`",
         first: First::Plain,
         run: |c, call| {
             if let Ok((Value::Function(layer), span)) = call.operand("count") {

@@ -49,7 +49,7 @@ impl Builtin {
     }
 
     /// Names and whether they have a default.
-    fn params(&self) -> Vec<(&'static str, bool)> {
+    pub(crate) fn params(&self) -> Vec<(&'static str, bool)> {
         let inner =
             self.signature.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
         inner

@@ -43,6 +43,7 @@ fn graph<'m>(module: &'m Module, name: &str) -> &'m Graph {
 
 mod errors;
 mod fuzz;
+mod lints;
 mod semantics;
 mod updates;
 mod weights;
