@@ -140,7 +140,7 @@ fn a_rendered_spec_shows_every_default() {
     let shown = rendered("specs/mnist_mlp.weft", &[("units".into(), "64".into())]);
     for part in [
         "setting units = 64",
-        "dense(units, bias = true, ",
+        "bias = true,\n        init = glorot_uniform,\n        regularise = none,",
         "adam(rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8",
         "accumulate = 1",
         "shuffle = true",
