@@ -42,11 +42,9 @@ impl<'a> Printer<'a> {
                 if attributes.is_empty() {
                     parts.push(self.value(value));
                 } else {
-                    parts.extend([
-                        self.before_word(value),
-                        text(" with "),
-                        self.separated(attributes, Self::attribute),
-                    ]);
+                    parts.push(self.before_word(value));
+                    let attributes = self.separated(attributes, Self::attribute);
+                    parts.push(tail(indent(concat([Doc::Line, text("with "), attributes]))));
                 }
                 concat(parts)
             }
