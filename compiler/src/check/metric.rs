@@ -4,6 +4,7 @@
 //! keeps the rows of all batches, and the report takes them as an input. There the batch is the whole epoch: the symbol `batch` is
 //! the count of all its rows, so that a metric's types mean the same in both places.
 
+use super::layer::Frame;
 use super::scope::Scope;
 use super::value::Value;
 use super::{CallSite, Checker, Reported, Result};
@@ -49,6 +50,11 @@ pub(super) struct Parts {
     pub collected: Vec<(String, String, TensorType)>,
     /// The statements that need the whole epoch.
     pub failed: Vec<Span>,
+}
+
+/// The body of a metric under the name of its figure: what one figure computes is named apart from every other's.
+pub(super) fn frame(figure: &str) -> Frame {
+    Frame::new(None, figure, Some(Rc::from(format!("the metric `{figure}`"))))
 }
 
 impl Checker<'_> {
@@ -133,7 +139,9 @@ impl Checker<'_> {
         let inner = Scope::of_file(home);
         let result =
             self.bind_inputs(&metric.params, arguments, callee, span, &inner, &mut Signature::default());
+        self.frames.push(frame(&name));
         let result = result.and_then(|_| self.metric_parts(metric, &inner, &format!("{base}{name}")));
+        self.frames.pop();
         self.calls.pop();
         let parts = result?;
         self.lint_metric(metric, span, &inner);

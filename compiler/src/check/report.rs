@@ -1,6 +1,6 @@
 //! The report of a training: figures out of an epoch's sums and collected rows.
 
-use super::metric::{BATCH, Measured, MeasuredKind, Parts, rows_of_batch};
+use super::metric::{self, BATCH, Measured, MeasuredKind, Parts, rows_of_batch};
 use super::scope::Scope;
 use super::value::Value;
 use super::{CallSite, Checker, Reported, Result};
@@ -36,7 +36,9 @@ impl Checker<'_> {
             MeasuredKind::Metric { metric, scope, span, parts } => {
                 self.calls.push(CallSite { span: *span, name: Rc::from(metric.name.text.as_str()) });
                 let start = self.context.builder.graph.nodes.len();
+                self.frames.push(metric::frame(name));
                 let result = self.metric_value(metric, scope, *span, parts);
+                self.frames.pop();
                 let result = result.and_then(|(value, at)| match value {
                     Value::Record(fields) => fields
                         .iter()
