@@ -92,9 +92,10 @@ impl<'a> Printer<'a> {
             parts.push(text(" -> "));
             parts.push(self.result(result));
         }
-        let facts = (!callable.facts.is_empty()).then(|| {
-            let facts = self.separated(&callable.facts, |p, fact| p.expr(fact));
-            concat([text("where "), facts])
+        let facts = callable.facts.first().map(|first| {
+            let mut clause = self.own_lines(first.span.start);
+            clause.extend([text("where "), self.separated(&callable.facts, |p, fact| p.expr(fact))]);
+            concat(clause)
         });
         // A head of several lines is followed by a body of several lines.
         let width = concat(parts.iter().chain(&facts).cloned()).width();
