@@ -7,6 +7,8 @@ fn a_code_is_explained_with_a_wrong_spec_and_its_fix() {
     for code in ["E0203", "e0203", "E0004", "W0401"] {
         let out = fine(&["explain", code]).out;
         assert!(out.starts_with(&format!("{}: ", code.to_uppercase())), "{out}");
+        let (wrong, right) = (out.find("\nWrong:\n\n    "), out.find("\nRight:\n\n    "));
+        assert!(wrong.is_some() && wrong < right, "{out}");
         assert!(out.contains("    model Net("), "{out}");
         assert!(!out.contains("```"), "{out}");
     }

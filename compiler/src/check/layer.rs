@@ -384,8 +384,13 @@ impl Checker<'_> {
     ) -> Result<NodeId> {
         match self.by_path.get(path).and_then(|i| self.variables.get(*i)) {
             Some(declared) if declared.variable.ty != *ty => {
-                let (was, site) = (declared.variable.ty.clone(), declared.site);
-                let here = self.user_span(span);
+                let was = declared.variable.ty.clone();
+                // The two uses part where the calls that led to them do.
+                let calls = self.calls.iter().map(|call| call.span).zip(declared.calls.iter().copied());
+                let parted = calls.into_iter().find(|(here, site)| here != site);
+                let (here, site) = parted
+                    .filter(|(here, site)| [here, site].iter().all(|at| !self.sources.is_std(at.file)))
+                    .unwrap_or((self.user_span(span), declared.site));
                 return Err(self.report(
                     Diagnostic::error(
                         Code::SharedClash,
@@ -414,7 +419,8 @@ impl Checker<'_> {
                     span: self.user_span(span),
                 };
                 self.by_path.insert(path.to_owned(), self.variables.len());
-                self.variables.push(Declared::new(variable, decay, span));
+                let calls = self.calls.iter().map(|call| call.span).collect();
+                self.variables.push(Declared { calls, ..Declared::new(variable, decay, span) });
                 if let Some((value, scope)) = first {
                     self.first_value(path, ty, value, scope)?;
                 } else {

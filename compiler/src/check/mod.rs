@@ -191,7 +191,7 @@ const INIT: u32 = 1;
 impl Declared {
     fn new(variable: Variable, decay: bool, statement: Span) -> Declared {
         let site = variable.span;
-        Declared { variable, decay, regularise: None, constrain: None, site, statement }
+        Declared { variable, decay, regularise: None, constrain: None, site, calls: Vec::new(), statement }
     }
 }
 
@@ -207,6 +207,8 @@ pub(crate) struct Declared {
     pub constrain: Option<weight::WeightMap>,
     /// The user's text that led to it first.
     pub site: Span,
+    /// The calls that led to it first, from the outermost.
+    pub calls: Vec<Span>,
     /// The statement that declares it, be it in the library.
     pub statement: Span,
 }

@@ -304,12 +304,22 @@ fn line(value: &Value) -> String {
     format!("{value}\n")
 }
 
-/// An article as plain text: its code indented instead of fenced.
+/// An article as plain text: its code indented instead of fenced, under a word that says which it is.
 fn plain(markdown: &str) -> String {
     let (mut out, mut inside) = (String::new(), false);
+    // The last spec is the fix.
+    let mut wrong = markdown.lines().filter(|line| line.trim_end() == "```weft").count().saturating_sub(1);
     for line in markdown.lines() {
-        if line.starts_with("```") {
+        if let Some(info) = line.strip_prefix("```") {
             inside = !inside;
+            match (inside, info.strip_prefix("weft").map(str::trim)) {
+                (true, Some("")) => {
+                    out += if wrong > 0 { "Wrong:\n\n" } else { "Right:\n\n" };
+                    wrong = wrong.saturating_sub(1);
+                }
+                (true, Some(file)) => out += &format!("{file}:\n\n"),
+                _ => {}
+            }
         } else if inside && !line.is_empty() {
             out += &format!("    {line}\n");
         } else {
