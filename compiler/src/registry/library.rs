@@ -67,6 +67,7 @@ fn entry(item: &Item, file: &'static str, text: &str, family: &'static str) -> O
 /// tell, for they show how an item is used.
 fn is_member(family: &str, kind: Kind, doc: &str) -> bool {
     match family {
+        "layers" => kind == Kind::Layer || doc.contains("|> "),
         "losses" => doc.contains("Example: `minimize "),
         "metrics" => kind == Kind::Metric,
         "weights" => {
@@ -108,6 +109,8 @@ mod tests {
         let all = entries();
         let family = |name: &str| all.iter().find(|e| e.name == name).map(|e| e.family);
         for (name, expected) in [
+            ("max_pool2d", "layers"),
+            ("cell_means", "functions"),
             ("huber", "losses"),
             ("weight_of", "functions"),
             ("f1", "metrics"),
