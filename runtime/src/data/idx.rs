@@ -140,7 +140,7 @@ fn parse(mut reader: impl Read) -> Result<Array, Problem> {
     };
     if kind != UNSIGNED_BYTE {
         return content(format!(
-            "values of idx type {kind:#04x} are not supported; they must be unsigned bytes (0x08)"
+            "values of idx type {kind:#04x} are no images or labels, which are unsigned bytes (0x08)"
         ));
     }
     let extents = take(&mut reader, 4 * usize::from(rank))?;

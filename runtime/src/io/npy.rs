@@ -78,7 +78,7 @@ fn parse_header(text: &str) -> Result<(DType, Vec<usize>), String> {
         "|b1" => DType::Bool,
         other => {
             return Err(format!(
-                "values of type `{other}` are not supported; convert to f32, f64, u8, i32, i64 or bool, little endian"
+                "values of type `{other}` cannot be read; convert to f32, f64, u8, i32, i64 or bool, little endian"
             ));
         }
     };

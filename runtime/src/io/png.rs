@@ -39,7 +39,11 @@ pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
         (ColorType::GrayscaleAlpha, BitDepth::Eight) => 2,
         (ColorType::Rgb, BitDepth::Eight) => 3,
         (ColorType::Rgba, BitDepth::Eight) => 4,
-        other => return Err(wrong(format!("pixels of kind {other:?} are not supported"))),
+        other => {
+            return Err(wrong(format!(
+                "pixels of kind {other:?} cannot be read; save the image as grey or colour with 8 bits"
+            )));
+        }
     };
     let size = reader.output_buffer_size().ok_or_else(|| wrong("the image is larger than memory".into()))?;
     let mut pixels = vec![0; size];

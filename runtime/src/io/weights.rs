@@ -31,7 +31,10 @@ pub fn read(path: &Path) -> Result<Weights> {
     let mut weights = Weights { tensors: BTreeMap::new(), metadata };
     for (name, view) in SafeTensors::deserialize(&bytes).map_err(damaged)?.iter() {
         let dtype = from_file(view.dtype()).ok_or_else(|| {
-            wrong(format!("`{name}` holds values of type {:?}, which is not supported", view.dtype()))
+            wrong(format!(
+                "`{name}` holds values of type {:?}, which no weight has here; save it as f32",
+                view.dtype()
+            ))
         })?;
         let tensor = Tensor { dtype, shape: view.shape().to_vec(), data: view.data().to_vec() };
         weights.tensors.insert(name.to_string(), tensor);
