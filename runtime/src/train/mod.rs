@@ -9,6 +9,7 @@ mod collect;
 mod exact;
 mod figures;
 mod fingerprint;
+mod folder;
 mod load;
 mod plateau;
 mod resume;
@@ -63,6 +64,8 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// The folder of a run to go on with instead of starting one.
     pub resume: Option<PathBuf>,
+    /// Whether an unfinished run in the folder may be lost; else it is moved aside.
+    pub fresh: bool,
     pub saving: Saving,
     /// The spec's text with every default, and whatever the caller wants to know again when a run goes on: both are kept in
     /// checkpoints.
