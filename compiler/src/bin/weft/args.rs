@@ -254,6 +254,10 @@ pub struct Train {
     /// How many checkpoints to keep
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub keep_checkpoints: u16,
+    /// Look at all weights and states after every step; costs a copy of them a step. Without it, a loss that is NaN or infinite is
+    /// noticed, and the steps since the last checkpoint are taken again to find its origin
+    #[arg(long)]
+    pub check_numerics: bool,
     /// The train block to run, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,

@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 mod fmt;
 mod new;
+mod numerics;
 mod output;
 mod predict;
 mod progress;
