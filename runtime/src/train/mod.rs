@@ -7,6 +7,7 @@
 mod checkpoint;
 mod collect;
 mod figures;
+mod fit;
 mod load;
 mod plateau;
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -141,6 +142,7 @@ pub fn train(
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(program, training, options)?;
     trainer.initialise(options.weights.as_deref())?;
+    trainer.fit()?;
     trainer.train(options.out.as_deref(), observer)
 }
 
@@ -158,5 +160,6 @@ pub fn evaluate(
     let options = Options { seed: options.seed.or(trained_with), ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
+    trainer.check_fits()?;
     trainer.evaluate(split, observer)
 }
