@@ -38,12 +38,11 @@ impl Checker<'_> {
         // The streams of random numbers are the block's own, the same in every entry that reads the batch.
         let path = format!("{}.batch", row.item.name.text);
         self.frames.push(Frame::new(Some(Rc::from(path)), "batch", Some(Rc::from("a `data` item"))));
-        let blocks = row.item.clauses.iter().filter_map(|clause| match clause {
+        let mut blocks = row.item.clauses.iter().filter_map(|clause| match clause {
             DataClause::Batch(block) => Some(block),
             _ => None,
         });
-        let result =
-            blocks.map(|block| self.changing("batch", block, &scope, &names)).collect::<Result<()>>();
+        let result = blocks.try_for_each(|block| self.changing("batch", block, &scope, &names));
         self.frames.pop();
         result?;
         let value = |name: Rc<str>| scope.find(&name).map(|(value, _)| (name, value));
