@@ -9,6 +9,7 @@ mod collect;
 mod exact;
 mod figures;
 mod fingerprint;
+mod fit;
 mod folder;
 mod load;
 mod numerics;
@@ -224,5 +225,6 @@ pub fn evaluate(
     let options = Options { seed: options.seed.or(trained_with), ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
+    trainer.check_fits()?;
     trainer.evaluate(split, observer)
 }

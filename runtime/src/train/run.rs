@@ -35,7 +35,7 @@ impl Trainer {
         self.initialise(options.weights.as_deref())?;
         match &options.resume {
             Some(folder) => self.resume(folder, options, observer),
-            None => Ok(()),
+            None => self.fit(),
         }
     }
 
