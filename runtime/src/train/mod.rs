@@ -8,11 +8,8 @@ mod checkpoint;
 mod collect;
 mod exact;
 mod figures;
-<<<<<<< HEAD
-mod fit;
-=======
 mod fingerprint;
->>>>>>> main
+mod fit;
 mod load;
 mod plateau;
 mod resume;
@@ -204,15 +201,11 @@ pub fn train(
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(program, training, options)?;
     trainer.initialise(options.weights.as_deref())?;
-<<<<<<< HEAD
-    trainer.fit()?;
-    trainer.train(options.out.as_deref(), observer)
-=======
     if let Some(folder) = &options.resume {
         trainer.resume(folder, options, observer)?;
     }
+    trainer.fit()?;
     trainer.train(options, observer)
->>>>>>> main
 }
 
 /// Evaluates saved weights on one part of the data; none when it was interrupted. Unless the options give a seed, rows are

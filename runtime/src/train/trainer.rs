@@ -11,12 +11,8 @@ use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 use crate::tensor::TensorView;
 
 use super::collect::Collections;
-<<<<<<< HEAD
-use super::figures::{Best, Figures, Reading};
-use super::fit;
-=======
 use super::figures::{Figures, Reading, Watched};
->>>>>>> main
+use super::fit;
 use super::load::load_items;
 use super::state::State;
 use super::weights::{self, load_weights};
