@@ -11,9 +11,10 @@ use crate::data::{Batches, Split};
 use crate::error::{Error, Result};
 use crate::program::VariableKind;
 
-use super::checkpoint::{Run, Snapshot};
+use super::checkpoint::{Place, Run, Snapshot};
 use super::figures::{Figures, Watched};
 use super::fingerprint::Fingerprint;
+use super::folder::Folder;
 use super::plateau::Plateau;
 use super::saver::Saver;
 use super::state::{End, Kept, Record, State};
@@ -43,9 +44,15 @@ impl Trainer {
                 None => None,
             },
         };
+        let _folder = match &options.out {
+            Some(out) if options.resume.as_ref() == Some(out) => {
+                Some(Folder::for_old(out, Place::of(&self.state))?)
+            }
+            Some(out) => Some(Folder::for_new(out, options.fresh, observer)?),
+            None => None,
+        };
         let mut saver = match &options.out {
             Some(out) => {
-                std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
                 let run = self.run(options);
                 Some(Saver::start(out, &options.saving, self.empty_copy(run))?)
             }
@@ -66,7 +73,8 @@ impl Trainer {
             }
             _ => {
                 self.state.end = None;
-                let ending = self.epochs(&rules, saver.as_mut(), observer, &|| before + start.elapsed().as_secs_f64())?;
+                let ending = self
+                    .epochs(&rules, saver.as_mut(), observer, &|| before + start.elapsed().as_secs_f64())?;
                 self.end(ending, saver.as_mut(), observer)?
             }
         };
@@ -163,11 +171,7 @@ impl Trainer {
     }
 
     /// The steps of an epoch, or those that are left; false when it was interrupted.
-    fn steps_of_epoch(
-        &mut self,
-        mut saver: Option<&mut Saver>,
-        observer: &mut dyn Observer,
-    ) -> Result<bool> {
+    fn steps_of_epoch(&mut self, mut saver: Option<&mut Saver>, observer: &mut dyn Observer) -> Result<bool> {
         let (epoch, batches) = (self.state.epochs + 1, self.batches_an_epoch());
         let (start, before) = (Instant::now(), self.state.epoch_seconds);
         let first = self.state.batch;

@@ -17,6 +17,7 @@ mod new;
 mod output;
 mod predict;
 mod progress;
+mod resume;
 mod snapshot;
 mod spec;
 mod summary;
