@@ -66,7 +66,8 @@ impl Trainer {
             }
             _ => {
                 self.state.end = None;
-                let ending = self.epochs(&rules, saver.as_mut(), observer, &|| before + start.elapsed().as_secs_f64())?;
+                let ending = self
+                    .epochs(&rules, saver.as_mut(), observer, &|| before + start.elapsed().as_secs_f64())?;
                 self.end(ending, saver.as_mut(), observer)?
             }
         };
@@ -163,11 +164,7 @@ impl Trainer {
     }
 
     /// The steps of an epoch, or those that are left; false when it was interrupted.
-    fn steps_of_epoch(
-        &mut self,
-        mut saver: Option<&mut Saver>,
-        observer: &mut dyn Observer,
-    ) -> Result<bool> {
+    fn steps_of_epoch(&mut self, mut saver: Option<&mut Saver>, observer: &mut dyn Observer) -> Result<bool> {
         let (epoch, batches) = (self.state.epochs + 1, self.batches_an_epoch());
         let (start, before) = (Instant::now(), self.state.epoch_seconds);
         let first = self.state.batch;

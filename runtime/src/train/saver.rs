@@ -85,7 +85,8 @@ impl Saver {
 
     /// Takes the weights files that are there for this run's own.
     pub fn find_files(&mut self) {
-        self.saved = WEIGHTS_FILES.iter().map(|file| self.folder.join(file)).filter(|f| f.is_file()).collect();
+        self.saved =
+            WEIGHTS_FILES.iter().map(|file| self.folder.join(file)).filter(|f| f.is_file()).collect();
     }
 
     /// An epoch is over.

@@ -31,7 +31,12 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
         let predicted = module.predictions.iter().any(|p| p.entry == *name);
         name == "init" || predicted == (wanted == Wanted::Prediction)
     };
-    let entries: Vec<&Entry> = module.entries.iter().filter(|e| keep(e)).collect();
+    of_entries(spec, module.entries.iter().filter(|e| keep(e)).collect(), threads)
+}
+
+/// Compiles these entries, which may be others than those of the spec's own module, beside its variables.
+pub fn of_entries(spec: &Spec, entries: Vec<&Entry>, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
+    let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
     let threads = self::threads(threads);
     let optimized = in_parallel(threads, entries.len(), |i| {
         Ok(Entry { graph: passes::optimize(&entries[i].graph), inputs: entries[i].inputs.clone() })
@@ -90,14 +95,12 @@ pub fn threads(given: Option<u16>) -> usize {
 /// What the command line says of a run, for the runtime.
 pub fn run_options(args: &RunArgs, spec: &Spec) -> Options {
     Options {
-        epochs: None,
         batch: args.batch.map(|b| b as usize),
         seed: args.seed,
         data: args.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect(),
         base: spec.folder.clone(),
         threads: Some(threads(args.threads)),
-        out: None,
-        weights: None,
+        ..Options::default()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
-use crate::{output, spec, tables};
+use crate::{output, overfit, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
@@ -14,6 +14,9 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, Some(&args.run), args.epochs)?;
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
+    if let Some(steps) = args.overfit_batch {
+        return overfit::run(args, &spec, program, training, steps as usize);
+    }
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
     let options = Options {
         out: Some(out),
