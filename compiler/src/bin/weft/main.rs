@@ -21,6 +21,7 @@ mod overfit;
 mod picture;
 mod predict;
 mod progress;
+mod resume;
 mod snapshot;
 mod spec;
 mod summary;
