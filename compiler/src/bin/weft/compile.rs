@@ -40,7 +40,12 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
             Wanted::Data => rows || fits,
         }
     };
-    let entries: Vec<&Entry> = module.entries.iter().filter(|e| keep(e)).collect();
+    of_entries(spec, module.entries.iter().filter(|e| keep(e)).collect(), threads)
+}
+
+/// Compiles these entries, which may be others than those of the spec's own module, beside its variables.
+pub fn of_entries(spec: &Spec, entries: Vec<&Entry>, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
+    let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
     let threads = self::threads(threads);
     let optimized = in_parallel(threads, entries.len(), |i| {
         Ok(Entry { graph: passes::optimize(&entries[i].graph), inputs: entries[i].inputs.clone() })

@@ -13,9 +13,13 @@ mod eval;
 mod explain;
 mod failure;
 mod fmt;
+mod inputs;
+mod inspect;
 mod new;
 mod numerics;
 mod output;
+mod overfit;
+mod picture;
 mod predict;
 mod progress;
 mod resume;
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
         Command::New(args) => new::run(args),

@@ -4,7 +4,7 @@ use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
-use crate::{numerics, output, resume, spec, tables};
+use crate::{numerics, output, overfit, resume, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
@@ -24,6 +24,9 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     resume::show_changes(&before, &text);
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
+    if let Some(steps) = args.overfit_batch {
+        return overfit::run(args, &spec, program, training, steps as usize);
+    }
     let options = Options {
         out: Some(out),
         weights: args.weights.clone(),
