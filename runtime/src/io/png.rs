@@ -1,4 +1,4 @@
-//! `.png` images as u8 tensors `[height, width, channels]`.
+//! `.png` images from and to bytes `[height, width, channels]`.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -54,6 +54,20 @@ pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
         _ => pixels.flat_map(|pixel| convert(pixel).into_iter().take(channels)).collect(),
     };
     Ok(Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data })
+}
+
+/// An image's `.png` file, of 1 (grey) or 3 channels with 8 bits each.
+pub fn encode(height: usize, width: usize, channels: usize, pixels: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let extent = |extent: usize| u32::try_from(extent).unwrap_or(u32::MAX);
+    let mut encoder = png::Encoder::new(&mut bytes, extent(width), extent(height));
+    encoder.set_color(if channels == 1 { ColorType::Grayscale } else { ColorType::Rgb });
+    encoder.set_depth(BitDepth::Eight);
+    let written = encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(pixels).and_then(|()| writer.finish()));
+    written.map_err(|error| Error::damaged(Path::new("a picture"), error.to_string()))?;
+    Ok(bytes)
 }
 
 /// A pixel of any kind as red, green, blue, alpha.

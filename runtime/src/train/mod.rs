@@ -17,8 +17,9 @@ mod wiring;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::Split;
+use crate::data::{Parts, Split};
 use crate::error::Result;
+use crate::execute::Session;
 use crate::program::{Program, Training};
 
 pub use checkpoint::{load_weights, save_weights};
@@ -59,6 +60,7 @@ pub enum Event<'a> {
         epochs: usize,
         batch: usize,
         rows: [usize; 3],
+        parts: &'a Parts,
     },
     EpochStart {
         epoch: usize,
@@ -81,6 +83,8 @@ pub enum Event<'a> {
         /// The rates of the epoch's last step, of optimizers whose rate may change.
         rates: &'a [(String, f32)],
         best: bool,
+        /// Holds the weights as the epoch left them.
+        session: &'a Session,
     },
     End {
         summary: &'a Summary,
@@ -99,6 +103,22 @@ pub trait Observer {
     /// Whether to stop after this batch; a training then ends with the last weights saved.
     fn interrupted(&self) -> bool {
         false
+    }
+}
+
+/// Two observers as one.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+
+    fn wants_figures(&mut self) -> bool {
+        self.0.wants_figures() | self.1.wants_figures()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted() || self.1.interrupted()
     }
 }
 

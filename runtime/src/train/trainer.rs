@@ -259,7 +259,7 @@ impl Trainer {
             std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
         }
         let rows = Split::ALL.map(|split| self.parts.get(split).len());
-        observer.event(&Event::Start { training, epochs: self.epochs, batch: self.batch, rows });
+        observer.event(&Event::Start { training, epochs: self.epochs, batch: self.batch, rows, parts: &self.parts });
 
         let start = Instant::now();
         let mut summary = Summary {
@@ -319,6 +319,7 @@ impl Trainer {
                 validation: validation_figures,
                 rates: &rates,
                 best: is_best,
+                session: &self.session,
             });
             if is_best || kept.is_none() {
                 (summary.train, summary.validation) = (Some(figures), validation);

@@ -17,6 +17,8 @@ mod new;
 mod output;
 mod predict;
 mod progress;
+mod report;
+mod run;
 mod snapshot;
 mod spec;
 mod summary;

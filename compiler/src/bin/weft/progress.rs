@@ -54,7 +54,7 @@ impl Progress {
 impl Observer for Progress {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Start { training, epochs, batch, rows } => match &self.form {
+            Event::Start { training, epochs, batch, rows, .. } => match &self.form {
                 Form::Json => output::json(&json!({
                     "event": "start", "training": training.name, "epochs": epochs, "batch": batch,
                     "rows": { "train": rows[0], "validation": rows[1], "test": rows[2] },
@@ -83,7 +83,7 @@ impl Observer for Progress {
                     }
                 }
             }
-            Event::EpochEnd { epoch, seconds, train, validation, rates, best } => {
+            Event::EpochEnd { epoch, seconds, train, validation, rates, best, .. } => {
                 if let Form::Bar(bar) = &mut self.form
                     && let Some(bar) = bar.take()
                 {

@@ -6,12 +6,15 @@ use crate::output;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use weft_compiler::check::filled::Calls;
 use weft_compiler::check::{self, Checked, Options};
 use weft_compiler::diagnostics::{self, Color, Diagnostic, Label, Severity, Sources};
 
 /// A checked spec, and the folder that its relative paths start from.
 pub struct Spec {
     pub checked: Checked,
+    /// How each call of the user's own files bound its parameters.
+    pub calls: Calls,
     pub folder: PathBuf,
     /// The file's stem: `mnist_cnn`.
     pub name: String,
@@ -19,8 +22,17 @@ pub struct Spec {
 
 /// Reads and checks a spec without showing anything.
 pub fn read(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Result<Spec, Failure> {
-    let (checked, folder, name) = read_by(args, run, epochs, check::check)?;
-    Ok(Spec { checked, folder, name })
+    let ((checked, calls), folder, name) = read_by(args, run, epochs, check::check_noting_calls)?;
+    Ok(Spec { checked, calls, folder, name })
+}
+
+impl Spec {
+    /// The main file's text with every default written out; as it is, where that cannot be made.
+    pub fn rendered(&self, settings: &[(String, String)]) -> String {
+        let rendered = weft_compiler::render::render(&self.checked, &self.calls, settings);
+        let own = || self.checked.sources.files.iter().find(|file| !file.std).map(|file| file.text.clone());
+        rendered.map(|rendered| rendered.text).or_else(own).unwrap_or_default()
+    }
 }
 
 /// A way of checking: the main file's name, what reads files, and the options.

@@ -4,6 +4,9 @@ use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
+use crate::run::about::{self, About, Machine};
+use crate::run::{Record, history};
+use crate::spec::Spec;
 use crate::{output, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -16,20 +19,19 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let training = block(&program, args.block.as_deref())?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
     let options = Options {
-        out: Some(out),
+        out: Some(out.clone()),
         weights: args.weights.clone(),
         epochs: args.epochs.map(|e| e as usize),
         ..compile::run_options(&args.run, &spec)
     };
-    let mut progress = Progress::new(args.spec.json);
-    let summary =
-        train::train(program, training, &options, &mut progress).map_err(compile::runtime_failure)?;
+    let record = Record::new(&out, about(args, &spec, &program, training), spec.rendered(&args.spec.set));
+    let mut watching = (Progress::new(args.spec.json), record);
+    let result = train::train(program, training, &options, &mut watching);
+    let (_, mut record) = watching;
+    record.close(result.as_ref());
+    let summary = result.map_err(compile::runtime_failure)?;
     if args.spec.json {
-        let ending = match summary.ending {
-            Ending::Finished => "finished",
-            Ending::StoppedEarly => "stopped_early",
-            Ending::Interrupted => "interrupted",
-        };
+        let ending = history::word(summary.ending);
         output::json(&json!({
             "event": "end", "epochs": summary.epochs, "seconds": summary.seconds, "ending": ending,
             "best_epoch": summary.best_epoch,
@@ -59,6 +61,22 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// What is known of a run before it begins.
+fn about(args: &Train, spec: &Spec, program: &Program, training: usize) -> About {
+    let block = &program.trainings[training];
+    let parameters = spec.checked.typed.as_ref().map_or(0, |typed| typed.parameters(""));
+    About {
+        spec: spec.name.clone(),
+        training: block.name.clone(),
+        command: about::command_line(std::env::args()),
+        seed: args.run.seed.unwrap_or(block.seed),
+        threads: compile::threads(args.run.threads),
+        parameters: u64::try_from(parameters).unwrap_or_default(),
+        machine: Machine::this(),
+        ..About::default()
+    }
 }
 
 /// The training named, or the only one.
