@@ -14,7 +14,10 @@ use crate::error::{Error, Result};
 pub enum Value {
     Scalar(f32),
     /// A picture as a `.png` file's bytes; height, width, channels.
-    Image { size: [usize; 3], png: Vec<u8> },
+    Image {
+        size: [usize; 3],
+        png: Vec<u8>,
+    },
 }
 
 /// One moment: values by their tags.

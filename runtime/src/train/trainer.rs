@@ -259,7 +259,13 @@ impl Trainer {
             std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
         }
         let rows = Split::ALL.map(|split| self.parts.get(split).len());
-        observer.event(&Event::Start { training, epochs: self.epochs, batch: self.batch, rows, parts: &self.parts });
+        observer.event(&Event::Start {
+            training,
+            epochs: self.epochs,
+            batch: self.batch,
+            rows,
+            parts: &self.parts,
+        });
 
         let start = Instant::now();
         let mut summary = Summary {

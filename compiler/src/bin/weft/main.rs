@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod check;
+mod compare;
 mod compile;
 mod completions;
 mod emit;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),

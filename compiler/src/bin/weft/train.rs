@@ -5,6 +5,7 @@ use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
 use crate::run::about::{self, About, Machine};
+use crate::run::model::Model;
 use crate::run::{Record, history};
 use crate::spec::Spec;
 use crate::{output, spec, tables};
@@ -24,7 +25,12 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         epochs: args.epochs.map(|e| e as usize),
         ..compile::run_options(&args.run, &spec)
     };
-    let record = Record::new(&out, about(args, &spec, &program, training), spec.rendered(&args.spec.set));
+    let record = Record::new(
+        &out,
+        about(args, &spec, &program, training),
+        spec.rendered(&args.spec.set),
+        Model::of(&spec, &program, training),
+    );
     let mut watching = (Progress::new(args.spec.json), record);
     let result = train::train(program, training, &options, &mut watching);
     let (_, mut record) = watching;

@@ -35,6 +35,8 @@ pub struct Chart {
     pub mark: Option<(f64, String)>,
     /// What the axis counts: `epoch`.
     pub axis: &'static str,
+    /// Never over a logarithmic axis.
+    pub linear: bool,
 }
 
 /// How values become places.
@@ -92,7 +94,11 @@ impl Chart {
             .lines
             .iter()
             .map(|line| {
-                let last = line.points.iter().rfind(|(_, y)| y.is_finite()).map_or(String::new(), |(_, y)| html::number(*y));
+                let last = line
+                    .points
+                    .iter()
+                    .rfind(|(_, y)| y.is_finite())
+                    .map_or(String::new(), |(_, y)| html::number(*y));
                 format!("<span class=\"key {}\">{} <b>{last}</b></span>", line.class, html::text(&line.name))
             })
             .collect();
@@ -106,8 +112,14 @@ impl Chart {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let (first, last) = bounds(points().map(|(x, _)| *x))?;
         let (low, high) = bounds(points().map(|(_, y)| *y))?;
-        let logarithmic = low > 0.0 && high / low > LOGARITHMIC_FROM;
-        let room = if logarithmic { 0.0 } else if high > low { 0.06 * (high - low) } else { high.abs().max(1.0) * 0.1 };
+        let logarithmic = !self.linear && low > 0.0 && high / low > LOGARITHMIC_FROM;
+        let room = if logarithmic {
+            0.0
+        } else if high > low {
+            0.06 * (high - low)
+        } else {
+            high.abs().max(1.0) * 0.1
+        };
         let (low, high) = match logarithmic {
             true => (low / 1.2, high * 1.2),
             // What is never negative has no room below zero.
@@ -164,7 +176,13 @@ impl Chart {
             out += &drawn(line, &x, &y);
             let marked = self.mark.as_ref().and_then(|(at, _)| line.points.iter().find(|(x, _)| x == at));
             if let Some((px, py)) = marked.filter(|(_, py)| py.is_finite()) {
-                let _ = write!(out, "<circle class=\"dot {}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"/>", line.class, x.place(*px), y.place(*py));
+                let _ = write!(
+                    out,
+                    "<circle class=\"dot {}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"/>",
+                    line.class,
+                    x.place(*px),
+                    y.place(*py)
+                );
             }
         }
         out += "<path class=\"cross\" d=\"\"/></svg>\n";
@@ -173,7 +191,8 @@ impl Chart {
 
     /// `{"x":[1,2],"lines":[["train","train",[0.5,0.4]]]}`: for the script.
     fn data(&self) -> String {
-        let mut all: Vec<f64> = self.lines.iter().flat_map(|line| line.points.iter().map(|(x, _)| *x)).collect();
+        let mut all: Vec<f64> =
+            self.lines.iter().flat_map(|line| line.points.iter().map(|(x, _)| *x)).collect();
         all.sort_by(f64::total_cmp);
         all.dedup();
         let places = thinned(&all);
@@ -181,8 +200,13 @@ impl Chart {
             .lines
             .iter()
             .map(|line| {
-                let value = |x: f64| line.points.iter().find(|(px, _)| *px == x).map(|(_, y)| html::number(*y));
-                (line.name.as_str(), line.class.as_str(), places.iter().map(|x| value(*x)).collect::<Vec<_>>())
+                let value =
+                    |x: f64| line.points.iter().find(|(px, _)| *px == x).map(|(_, y)| html::number(*y));
+                (
+                    line.name.as_str(),
+                    line.class.as_str(),
+                    places.iter().map(|x| value(*x)).collect::<Vec<_>>(),
+                )
             })
             .collect();
         serde_json::json!({ "x": places, "lines": lines }).to_string()
@@ -195,13 +219,19 @@ fn drawn(line: &Line, x: &Scale, y: &Scale) -> String {
     let (mut path, mut pen_is_up) = (String::new(), true);
     for (px, py) in &points {
         if py.is_finite() {
-            let _ = write!(path, "{}{:.1} {:.1}", if pen_is_up { 'M' } else { 'L' }, x.place(*px), y.place(*py));
+            let _ =
+                write!(path, "{}{:.1} {:.1}", if pen_is_up { 'M' } else { 'L' }, x.place(*px), y.place(*py));
         }
         pen_is_up = !py.is_finite();
     }
     match points.as_slice() {
         [(px, py)] if py.is_finite() => {
-            format!("<circle class=\"dot {}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", line.class, x.place(*px), y.place(*py))
+            format!(
+                "<circle class=\"dot {}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>",
+                line.class,
+                x.place(*px),
+                y.place(*py)
+            )
         }
         _ => format!("<path class=\"line {}\" d=\"{path}\"/>", line.class),
     }
@@ -211,7 +241,12 @@ fn drawn(line: &Line, x: &Scale, y: &Scale) -> String {
 fn thinned<T: Copy>(points: &[T]) -> Vec<T> {
     let every = points.len().div_ceil(MAX_POINTS).max(1);
     let last = points.len().saturating_sub(1);
-    points.iter().enumerate().filter(|(at, _)| at % every == 0 || *at == last).map(|(_, point)| *point).collect()
+    points
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| at % every == 0 || *at == last)
+        .map(|(_, point)| *point)
+        .collect()
 }
 
 /// A tick's number without zeros at its end.
@@ -227,23 +262,13 @@ fn shortened(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
-/// A line alone, as small as a word.
-pub fn sparkline(values: &[f64], class: &str) -> String {
-    let Some((low, high)) = bounds(values.iter().copied()) else { return String::new() };
-    let y = Scale { low, high, logarithmic: false, from: 18.0, to: 2.0 };
-    let x = Scale { low: 0.0, high: values.len().saturating_sub(1) as f64, logarithmic: false, from: 2.0, to: 88.0 };
-    let points = values.iter().enumerate().map(|(at, value)| (at as f64, *value)).collect();
-    let line = Line { name: String::new(), class: class.to_owned(), points };
-    format!("<svg class=\"spark\" viewBox=\"0 0 90 20\" aria-hidden=\"true\">{}</svg>", drawn(&line, &x, &y))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn chart(points: &[(f64, f64)]) -> Chart {
         let line = Line { name: "<train>".into(), class: "train".into(), points: points.to_vec() };
-        Chart { title: "loss".into(), lines: vec![line], mark: None, axis: "epoch" }
+        Chart { title: "loss".into(), lines: vec![line], mark: None, axis: "epoch", linear: false }
     }
 
     #[test]

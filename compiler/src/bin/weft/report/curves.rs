@@ -8,7 +8,8 @@ use weft_runtime::train::Figures;
 pub fn section(history: &History) -> String {
     let mark = history.best().map(|best| (best.epoch as f64, format!("best: {}", best.epoch)));
     let line = |name: &str, class: &str, of: &dyn Fn(&Epoch) -> Option<f32>| {
-        let points = history.epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, f64::from(of(epoch)?))));
+        let points =
+            history.epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, f64::from(of(epoch)?))));
         Line { name: name.to_owned(), class: class.to_owned(), points: points.collect() }
     };
     let mut charts = String::new();
@@ -18,12 +19,18 @@ pub fn section(history: &History) -> String {
             line("validation", "validation", &|epoch| epoch.validation.number(figure)),
         ];
         let lines: Vec<Line> = parts.into_iter().filter(|line| !line.points.is_empty()).collect();
-        charts += &Chart { title: figure.to_owned(), lines, mark: mark.clone(), axis: "epoch" }.card();
+        charts +=
+            &Chart { title: figure.to_owned(), lines, mark: mark.clone(), axis: "epoch", linear: false }
+                .card();
     }
     let rates: Vec<&str> = names(history, |epoch| &epoch.rates);
-    let lines: Vec<Line> =
-        rates.iter().enumerate().map(|(at, name)| line(name, &format!("c{}", at % 8), &|e| e.rates.number(name))).collect();
-    charts += &Chart { title: "learning rate".to_owned(), lines, mark: None, axis: "epoch" }.card();
+    let lines: Vec<Line> = rates
+        .iter()
+        .enumerate()
+        .map(|(at, name)| line(name, &format!("c{}", at % 8), &|e| e.rates.number(name)))
+        .collect();
+    charts +=
+        &Chart { title: "learning rate".to_owned(), lines, mark: None, axis: "epoch", linear: true }.card();
     if charts.is_empty() { charts } else { format!("<div class=\"cards\">\n{charts}</div>\n") }
 }
 

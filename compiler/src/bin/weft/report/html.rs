@@ -22,7 +22,13 @@ pub fn text(text: &str) -> String {
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
-        return if value.is_nan() { "NaN".into() } else if value > 0.0 { "∞".into() } else { "−∞".into() };
+        return if value.is_nan() {
+            "NaN".into()
+        } else if value > 0.0 {
+            "∞".into()
+        } else {
+            "−∞".into()
+        };
     }
     let digits = match size {
         0.0 => return "0".into(),
@@ -31,11 +37,6 @@ pub fn number(value: f64) -> String {
         _ => (3 - size.log10().floor() as i32).clamp(0, 6) as usize,
     };
     format!("{value:.digits$}").replace('-', "−")
-}
-
-/// A share as a percentage: `98.2%`.
-pub fn percent(share: f64) -> String {
-    if share.is_finite() { format!("{:.1}%", 100.0 * share) } else { "–".into() }
 }
 
 /// `1 min 5 s`
@@ -102,6 +103,9 @@ mod tests {
             shown,
             ["0", "0.09873", "12.35", "1235", "98765", "15", "−0.5000", "1.200e−5", "2.500e9", "NaN"]
         );
-        assert_eq!([4.25, 59.6, 65.0, 7300.0].map(duration), ["4.2 s", "1 min 0 s", "1 min 5 s", "2 h 1 min"]);
+        assert_eq!(
+            [4.25, 59.6, 65.0, 7300.0].map(duration),
+            ["4.2 s", "1 min 0 s", "1 min 5 s", "2 h 1 min"]
+        );
     }
 }

@@ -4,12 +4,17 @@
 //! Making the page is pure: a [`Report`] is all that is known, and what is not known leaves its section out.
 
 mod chart;
+mod comparison;
 mod curves;
 mod html;
+mod model;
 mod outcome;
 
 use crate::run::about::About;
 use crate::run::history::History;
+use crate::run::model::Model;
+
+pub use self::comparison::page as comparison;
 
 /// All that a page tells.
 pub struct Report<'a> {
@@ -17,6 +22,15 @@ pub struct Report<'a> {
     pub history: &'a History,
     /// The spec with every default written out.
     pub spec: &'a str,
+    pub model: &'a Model,
+}
+
+/// A run of which only its folder is left.
+pub struct Run {
+    pub name: String,
+    pub about: About,
+    pub history: History,
+    pub spec: String,
 }
 
 /// A section: its anchor, its title, its content. Without content it is left out.
@@ -31,6 +45,7 @@ pub fn page(report: &Report<'_>) -> String {
     let section = |anchor, title, content| Section { anchor, title, content };
     let sections = [
         section("curves", "Curves", curves::section(report.history)),
+        section("model", "The model", model::section(report.model)),
         section("run", "The run", outcome::facts(report)),
         section("spec", "The spec", format!("<pre class=\"spec\">{}</pre>\n", html::text(report.spec))),
     ];

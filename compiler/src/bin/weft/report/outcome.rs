@@ -1,7 +1,7 @@
 //! How a run ended, and what it was: the head of the page, and the facts about it.
 
-use super::html::{self, duration, number};
 use super::Report;
+use super::html::{self, duration, number};
 use crate::output;
 
 /// The name, how it ended, and the figures that count.
@@ -77,10 +77,21 @@ pub fn facts(report: &Report<'_>) -> String {
     html::facts(&[
         ("command", format!("<code>{}</code>", plain(&about.command))),
         ("started", date(about.started)),
-        ("rows", format!("{} to train on, {} to validate, {} to test", count(rows[0]), count(rows[1]), count(rows[2]))),
+        (
+            "rows",
+            format!(
+                "{} to train on, {} to validate, {} to test",
+                count(rows[0]),
+                count(rows[1]),
+                count(rows[2])
+            ),
+        ),
         ("batch, epochs, seed", format!("{}, {}, {}", about.batch, about.epochs, about.seed)),
         ("threads", about.threads.to_string()),
-        ("processor", plain(&format!("{} ({} cores, {})", machine.processor, machine.cores, machine.vectors))),
+        (
+            "processor",
+            plain(&format!("{} ({} cores, {})", machine.processor, machine.cores, machine.vectors)),
+        ),
         ("memory", if machine.memory > 0 { output::bytes(machine.memory) } else { String::new() }),
         ("system", plain(&machine.system)),
         ("Weft", plain(&machine.weft)),

@@ -62,7 +62,8 @@ impl Machine {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(':')).map_or(String::new(), |(_, value)| value.trim().to_owned())
+            line.and_then(|line| line.split_once(':'))
+                .map_or(String::new(), |(_, value)| value.trim().to_owned())
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         let kibibytes = memory.split_whitespace().next().and_then(|n| n.parse::<u64>().ok());
@@ -74,7 +75,8 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             vectors: vectors().to_owned(),
             memory: kibibytes.unwrap_or_default() * 1024,
-            system: system.map_or_else(|| std::env::consts::OS.to_owned(), |name| name.trim_matches('"').to_owned()),
+            system: system
+                .map_or_else(|| std::env::consts::OS.to_owned(), |name| name.trim_matches('"').to_owned()),
         }
     }
 }
@@ -83,7 +85,11 @@ impl Machine {
 fn vectors() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
-        if std::arch::is_x86_feature_detected!("avx512f") { "x86-64 with AVX-512" } else { "x86-64 with AVX2" }
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            "x86-64 with AVX-512"
+        } else {
+            "x86-64 with AVX2"
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     {

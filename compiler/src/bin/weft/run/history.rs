@@ -109,7 +109,8 @@ impl History {
     /// The names of all figures of training and validation, in order.
     pub fn figures(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
-        for (name, _) in self.epochs.iter().flat_map(|epoch| epoch.train.0.iter().chain(&epoch.validation.0)) {
+        for (name, _) in self.epochs.iter().flat_map(|epoch| epoch.train.0.iter().chain(&epoch.validation.0))
+        {
             if !names.contains(&name.as_str()) {
                 names.push(name);
             }
@@ -118,7 +119,9 @@ impl History {
     }
 
     pub fn seconds(&self) -> f64 {
-        self.end.as_ref().map_or_else(|| self.epochs.iter().map(|epoch| epoch.seconds).sum(), |end| end.seconds)
+        self.end
+            .as_ref()
+            .map_or_else(|| self.epochs.iter().map(|epoch| epoch.seconds).sum(), |end| end.seconds)
     }
 }
 

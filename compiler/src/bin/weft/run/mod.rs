@@ -5,10 +5,12 @@
 
 pub mod about;
 pub mod history;
+pub mod model;
 mod tensorboard;
 
 use self::about::About;
 use self::history::{End, Epoch, History};
+use self::model::Model;
 use self::tensorboard::TensorBoard;
 use crate::output;
 use crate::report::{self, Report};
@@ -32,6 +34,7 @@ pub struct Record {
     about: About,
     /// The spec with every default written out.
     spec: String,
+    model: Model,
     history: History,
     figures: Vec<Figure>,
     board: Option<TensorBoard>,
@@ -47,11 +50,12 @@ pub struct Record {
 
 impl Record {
     /// Of a training that writes into `folder`; `spec` is its text with every default written out.
-    pub fn new(folder: &Path, about: About, spec: String) -> Record {
+    pub fn new(folder: &Path, about: About, spec: String, model: Model) -> Record {
         Record {
             folder: folder.to_path_buf(),
             about,
             spec,
+            model,
             history: History::default(),
             figures: Vec::new(),
             board: None,
@@ -134,6 +138,7 @@ impl Record {
             about: &self.about,
             history: &self.history,
             spec: &self.spec,
+            model: &self.model,
         });
         self.reported = Some(Instant::now());
         io::write_atomically(&self.folder.join(REPORT_FILE), &[page.as_bytes()])
@@ -143,7 +148,9 @@ impl Record {
         if let Err(error) = result
             && !std::mem::replace(&mut self.broken, true)
         {
-            output::note(&format!("warning: {error}\n  note: the training goes on, but its folder will not tell all of it"));
+            output::note(&format!(
+                "warning: {error}\n  note: the training goes on, but its folder will not tell all of it"
+            ));
         }
     }
 }

@@ -25,7 +25,8 @@ impl TensorBoard {
         let parts = ["train", "validation", "test"];
         for part in parts {
             let Ok(files) = std::fs::read_dir(folder.join(part)) else { continue };
-            for file in files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with(PREFIX)) {
+            for file in files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with(PREFIX))
+            {
                 std::fs::remove_file(file.path()).map_err(Error::file("remove", &file.path()))?;
             }
         }
@@ -53,7 +54,9 @@ impl TensorBoard {
     }
 
     fn write(&mut self, part: usize, time: f64, values: Vec<(String, Value)>) -> Result<()> {
-        let Some((name, events)) = self.parts.get_mut(part).filter(|_| !values.is_empty()) else { return Ok(()) };
+        let Some((name, events)) = self.parts.get_mut(part).filter(|_| !values.is_empty()) else {
+            return Ok(());
+        };
         let events = match events {
             Some(events) => events,
             none => none.insert(Events::create(&self.folder.join(name), time)?),
