@@ -16,6 +16,7 @@ mod harness;
 mod metrics;
 mod new;
 mod predict;
+mod runs;
 mod snapshot;
 mod train;
 mod usage;

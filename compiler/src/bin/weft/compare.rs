@@ -9,7 +9,7 @@ use crate::run::about::About;
 use crate::run::history::History;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use weft_runtime::io;
 use weft_runtime::train::Figures;
 
@@ -51,7 +51,7 @@ pub fn run(args: &Compare) -> Result<(), Failure> {
 }
 
 /// A run's folder.
-fn read(folder: &PathBuf) -> Result<Run, Failure> {
+fn read(folder: &Path) -> Result<Run, Failure> {
     let history = History::read(folder).map_err(|error| {
         Failure::input(error.to_string())
             .help("give the folder of a run, as `weft train` leaves one: runs/NAME, with its metrics.jsonl")
