@@ -18,7 +18,7 @@ pub(crate) mod testing;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::memory::{self, Block};
@@ -31,6 +31,9 @@ use code::MappedCode;
 
 /// An entry keeps at most so many bindings; the oldest goes first.
 const MAX_BINDINGS: usize = 64;
+
+/// Bytes of variables that one thread copies before it takes the next.
+const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// A program with its memory and threads.
 #[derive(Debug)]
@@ -150,6 +153,27 @@ impl Session {
     pub fn variable_bytes_mut(&mut self, index: usize) -> &mut [u8] {
         let (start, bytes) = self.places[index];
         &mut self.variables.bytes_mut()[start..start + bytes]
+    }
+
+    /// Copies all variables, on all threads; [`Session::variable_places`] says where each one lies.
+    pub fn copy_variables(&mut self, copy: &mut Vec<u8>) {
+        let from = self.variables.bytes();
+        if copy.len() != from.len() {
+            *copy = vec![0; from.len()];
+        }
+        let chunks: Vec<_> = copy.chunks_mut(COPIED_AT_ONCE).map(Mutex::new).collect();
+        self.pool.run(chunks.len(), &|task, _| {
+            // Each chunk has one task, so that nobody waits.
+            if let Ok(mut to) = chunks[task].lock() {
+                let (start, bytes) = (task * COPIED_AT_ONCE, to.len());
+                to.copy_from_slice(&from[start..start + bytes]);
+            }
+        });
+    }
+
+    /// Where in a copy of all variables each one lies: start and bytes.
+    pub fn variable_places(&self) -> &[(usize, usize)] {
+        &self.places
     }
 
     /// Zeroes all variables of one kind.

@@ -64,7 +64,7 @@ impl Scale {
             let decades = (self.low.log10().ceil() as i32)..=(self.high.log10().floor() as i32);
             return decades.map(|power| 10f64.powi(power)).collect();
         }
-        let step = nice((self.high - self.low) / 4.0);
+        let step = nice((self.high - self.low) / 6.0);
         let first = (self.low / step).ceil() as i64;
         (first..first + 8).map(|n| n as f64 * step).take_while(|t| *t <= self.high + step * 1e-6).collect()
     }

@@ -126,6 +126,19 @@ impl History {
 }
 
 impl Epoch {
+    pub fn new(
+        epoch: usize,
+        seconds: f64,
+        train: &Figures,
+        validation: Option<&Figures>,
+        rates: &[(String, f32)],
+        best: bool,
+    ) -> Epoch {
+        let rates = rates.iter().map(|(name, rate)| (name.clone(), (*rate).into())).collect();
+        let (train, validation) = (train.clone(), validation.cloned().unwrap_or_default());
+        Epoch { epoch, seconds, rates: Figures(rates), train, validation, best, ..Epoch::default() }
+    }
+
     fn from_json(value: &Value) -> Option<Epoch> {
         let float = |key: &str| value.get(key).and_then(Value::as_f64).unwrap_or_default();
         Some(Epoch {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weft_runtime::error::{Error, Result};
 use weft_runtime::io;
 use weft_runtime::program::Figure;
-use weft_runtime::train::{Event, Figures, Observer, Summary};
+use weft_runtime::train::{Event, Figures, Observer, Record as State, Summary};
 
 pub const SPEC_FILE: &str = "spec.weft";
 pub const REPORT_FILE: &str = "report.html";
@@ -99,15 +99,32 @@ impl Record {
         self.tell(written);
     }
 
-    /// The first epoch begins: keeps what the folder knows of the epochs before it, where this run goes on.
-    fn begin(&mut self, epoch: usize) -> Result<()> {
+    /// Begins the folder's files, with the epochs that a run that goes on has done before. What the folder told of them counts, because
+    /// it knows more; what it told of others is of a run that is no more.
+    fn begin(&mut self, done: &[State]) -> Result<()> {
         self.begun = true;
         std::fs::create_dir_all(&self.folder).map_err(Error::file("make the folder", &self.folder))?;
-        if epoch > 1 {
-            self.history = History::read(&self.folder).unwrap_or_default();
-            self.history.epochs.retain(|known| known.epoch < epoch);
-            self.history.end = None;
-        }
+        let told = if done.is_empty() {
+            History::default()
+        } else {
+            History::read(&self.folder).unwrap_or_default()
+        };
+        let epoch = |state: &State| {
+            let same = |told: &&Epoch| told.epoch == state.epoch && told.train == state.train;
+            told.epochs.iter().find(same).cloned().unwrap_or_else(|| Epoch {
+                step: state.batches.div_ceil(self.accumulate),
+                time: now(),
+                ..Epoch::new(
+                    state.epoch,
+                    state.seconds,
+                    &state.train,
+                    state.validation.as_ref(),
+                    &state.rates,
+                    state.best,
+                )
+            })
+        };
+        self.history = History { epochs: done.iter().map(epoch).collect(), end: None };
         io::write_atomically(&self.folder.join(history::FILE), &[self.history.text().as_bytes()])?;
         io::write_atomically(&self.folder.join(SPEC_FILE), &[self.spec.as_bytes()])?;
         self.about.write(&self.folder)?;
@@ -158,37 +175,26 @@ impl Record {
 impl Observer for Record {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Start { training, epochs, batch, rows, .. } => {
+            Event::Start { training, epochs, batch, rows, history, .. } => {
                 self.figures = training.figures.clone();
                 self.accumulate = training.accumulate.max(1);
                 let higher = training.figures.iter().filter(|figure| figure.higher_is_better);
                 self.about.higher_is_better = higher.map(|figure| figure.name.clone()).collect();
                 (self.about.epochs, self.about.batch, self.about.rows) = (*epochs, *batch, *rows);
                 self.about.started = now();
+                let begun = self.begin(history);
+                self.tell(begun);
             }
-            Event::EpochStart { epoch, batches, .. } => {
-                self.steps = batches.div_ceil(self.accumulate);
-                if !self.begun {
-                    let begun = self.begin(*epoch);
-                    self.tell(begun);
-                }
-            }
+            Event::EpochStart { batches, .. } => self.steps = batches.div_ceil(self.accumulate),
             Event::EpochEnd { epoch, seconds, train, validation, rates, best, .. } => {
-                let rates = rates.iter().map(|(name, rate)| (name.clone(), (*rate).into())).collect();
                 let written = self.epoch(Epoch {
-                    epoch: *epoch,
                     step: epoch * self.steps,
-                    seconds: *seconds,
                     time: now(),
-                    rates: Figures(rates),
-                    train: (*train).clone(),
-                    validation: validation.cloned().unwrap_or_default(),
-                    best: *best,
-                    ..Epoch::default()
+                    ..Epoch::new(*epoch, *seconds, train, *validation, rates, *best)
                 });
                 self.tell(written);
             }
-            Event::Batch { .. } | Event::End { .. } => {}
+            _ => {}
         }
     }
 }
