@@ -53,6 +53,8 @@ pub enum Error {
     Resume { file: PathBuf, message: String },
     #[error("{} holds no checkpoint of a run to go on with", folder.display())]
     NoRun { folder: PathBuf },
+    #[error("another process is training in {}; choose another folder with --out", folder.display())]
+    Busy { folder: PathBuf },
     #[error("training `{training}`: {message}")]
     Training { training: String, message: String },
     #[error("the loss is {value} after batch {batch} of epoch {epoch}; what was saved before is kept")]

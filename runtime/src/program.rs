@@ -428,6 +428,19 @@ pub struct DataSet {
     /// Shares of the training part that are held out when the source itself has no such part.
     pub validation: f64,
     pub test: f64,
+    /// What is computed from the training part before the first step.
+    pub fit: Option<Fit>,
+}
+
+/// The fit values of a data set: states, so that they are saved with the weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fit {
+    /// The entry that computes them. Its inputs are fields of all rows of the training part.
+    pub entry: String,
+    /// Path of the `i64[]` variable that says from how many rows they were computed; 0: not yet.
+    pub rows: String,
+    /// Paths of the variables.
+    pub values: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -234,6 +234,7 @@ mod tests {
             fields: vec![Field { name: "x".into(), dtype: DType::U8, shape: vec![1] }],
             validation,
             test,
+            fit: None,
         }
     }
 

@@ -201,6 +201,24 @@ impl Session {
         self.make_room(entry, &dims)
     }
 
+    /// Gives an entry's room back, where no other entry needs as much.
+    pub fn release(&mut self, entry: usize) -> Result<()> {
+        let state = &mut self.entries[entry];
+        state.bindings.clear();
+        state.sizes.fill(0);
+        state.plan.bytes = 0;
+        let needed = self.entries.iter().map(|state| state.plan.bytes).max().unwrap_or(0);
+        if needed < self.arena.len() {
+            self.entries.iter_mut().for_each(|state| {
+                state.bindings.clear();
+                state.oldest = 0;
+            });
+            self.arena = Block::empty();
+            self.arena = Block::new(needed)?;
+        }
+        Ok(())
+    }
+
     /// Puts inputs that were given by name into the order of the entry's, for [`Session::run`].
     pub fn arrange<'t>(&self, entry: usize, named: &[(&str, TensorView<'t>)]) -> Result<Vec<TensorView<'t>>> {
         let description = &self.program.entries[entry];

@@ -244,7 +244,7 @@ pub fn list(folder: &Path) -> Result<Vec<(Place, PathBuf)>> {
 pub fn rotate(folder: &Path, keep: usize) -> Result<()> {
     let all = list(folder)?;
     for (_, path) in &all[..all.len().saturating_sub(keep.max(1))] {
-        fs::remove_file(path).map_err(Error::file("remove", path))?;
+        io::remove(path)?;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ mod collect;
 mod exact;
 mod figures;
 mod fingerprint;
+mod fit;
+mod folder;
 mod load;
 mod plateau;
 mod resume;
@@ -64,6 +66,8 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// The folder of a run to go on with instead of starting one.
     pub resume: Option<PathBuf>,
+    /// Whether an unfinished run in the folder may be lost; else it is moved aside.
+    pub fresh: bool,
     pub saving: Saving,
     /// The spec's text with every default, and whatever the caller wants to know again when a run goes on: both are kept in
     /// checkpoints.
@@ -220,8 +224,9 @@ pub fn train(
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(program, training, options)?;
     trainer.initialise(options.weights.as_deref())?;
-    if let Some(folder) = &options.resume {
-        trainer.resume(folder, options, observer)?;
+    match &options.resume {
+        Some(folder) => trainer.resume(folder, options, observer)?,
+        None => trainer.fit()?,
     }
     trainer.train(options, observer)
 }
@@ -240,5 +245,6 @@ pub fn evaluate(
     let options = Options { seed: options.seed.or(trained_with), ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
+    trainer.check_fits()?;
     trainer.evaluate(split, observer)
 }

@@ -11,9 +11,10 @@ use crate::data::{Batches, Split};
 use crate::error::{Error, Result};
 use crate::program::VariableKind;
 
-use super::checkpoint::{Run, Snapshot};
+use super::checkpoint::{Place, Run, Snapshot};
 use super::figures::{Figures, Watched};
 use super::fingerprint::Fingerprint;
+use super::folder::Folder;
 use super::plateau::Plateau;
 use super::saver::Saver;
 use super::state::{End, Kept, Record, State};
@@ -43,9 +44,15 @@ impl Trainer {
                 None => None,
             },
         };
+        let _folder = match &options.out {
+            Some(out) if options.resume.as_ref() == Some(out) => {
+                Some(Folder::for_old(out, Place::of(&self.state))?)
+            }
+            Some(out) => Some(Folder::for_new(out, options.fresh, observer)?),
+            None => None,
+        };
         let mut saver = match &options.out {
             Some(out) => {
-                std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
                 let run = self.run(options);
                 Some(Saver::start(out, &options.saving, self.empty_copy(run))?)
             }

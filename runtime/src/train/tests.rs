@@ -89,6 +89,7 @@ fn program(change: i64) -> Program {
             fields: vec![field("image", DType::U8, &[2, 2, 1]), field("label", DType::I32, &[])],
             validation: 0.25,
             test: 0.0,
+            fit: None,
         }],
         trainings: vec![Training {
             name: "train".into(),

@@ -12,6 +12,7 @@ use crate::tensor::TensorView;
 
 use super::collect::Collections;
 use super::figures::{Figures, Reading, Watched};
+use super::fit;
 use super::load::load_items;
 use super::state::State;
 use super::weights::{self, load_weights};
@@ -172,6 +173,19 @@ impl Trainer {
             Some(path) => load_weights(&mut self.session, path),
             None => load_items(&mut self.session, &self.base),
         }
+    }
+
+    /// Computes the fit values of the data, unless the weights brought them.
+    pub fn fit(&mut self) -> Result<()> {
+        let data = self.training().data;
+        fit::fit(&mut self.session, data, &self.parts.train, self.seed)?;
+        self.check_fits()
+    }
+
+    /// Checks that all fit values are there.
+    pub fn check_fits(&self) -> Result<()> {
+        let entries = self.steps.iter().chain([&self.evaluation]).map(|wiring| wiring.entry);
+        fit::check(&self.session, &self.training().name, entries)
     }
 
     /// Takes one batch, the `done`-th since the start, counted from 0: runs all steps on it, and updates the weights when enough

@@ -19,6 +19,7 @@ mod output;
 mod predict;
 mod progress;
 mod report;
+mod resume;
 mod run;
 mod snapshot;
 mod spec;

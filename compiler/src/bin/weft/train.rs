@@ -8,29 +8,37 @@ use crate::run::about::{self, About, Machine};
 use crate::run::model::Model;
 use crate::run::{Record, history};
 use crate::spec::Spec;
-use crate::{output, spec, tables};
+use crate::{output, resume, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
-use weft_runtime::train::{self, Ending, Options};
+use weft_runtime::train::{self, Ending, Options, Saving};
 
 pub fn run(args: &Train) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, Some(&args.run), args.epochs)?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(spec::stem(&args.spec)));
+    let resumed = args.resume.as_ref().map(|folder| folder.clone().unwrap_or_else(|| out.clone()));
+    // A run goes on in its own folder, with what its command line said.
+    let out = args.out.clone().or_else(|| resumed.clone()).unwrap_or(out);
+    let args = &match &resumed {
+        Some(folder) => resume::completed(args, folder)?,
+        None => args.clone(),
+    };
+    let (spec, text) = spec::sound_and_rendered(&args.spec, &args.run, args.epochs)?;
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
-    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
     let options = Options {
         out: Some(out.clone()),
         weights: args.weights.clone(),
         epochs: args.epochs.map(|e| e as usize),
+        resume: resumed,
+        fresh: args.fresh,
+        saving: Saving { every: args.checkpoint_every, keep: args.keep_checkpoints.into() },
+        text: text.clone(),
+        arguments: resume::arguments(args),
         ..compile::run_options(&args.run, &spec)
     };
-    let record = Record::new(
-        &out,
-        about(args, &spec, &program, training),
-        spec.rendered(&args.spec.set),
-        Model::of(&spec, &program, training),
-    );
+    let record =
+        Record::new(&out, about(args, &spec, &program, training), text, Model::of(&spec, &program, training));
     let mut watching = (Progress::new(args.spec.json), record);
     let result = train::train(program, training, &options, &mut watching);
     let (_, mut record) = watching;
@@ -50,7 +58,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         match summary.ending {
             Ending::Finished => {}
             Ending::StoppedEarly => output::line("stopped: no better epoch for as long as the spec allows"),
-            Ending::Interrupted => output::line("interrupted: the weights so far are saved"),
+            Ending::Interrupted => output::line("interrupted: all so far is saved; go on with --resume"),
         }
         if let Some(test) = &summary.test {
             let of = summary.best_epoch.map_or(String::new(), |e| format!(" (weights of epoch {e})"));

@@ -139,6 +139,13 @@ impl Epoch {
         Epoch { epoch, seconds, rates: Figures(rates), train, validation, best, ..Epoch::default() }
     }
 
+    /// Are these the numbers of this epoch's training? (Tables may be left out of what is compared.)
+    pub fn agrees(&self, train: &Figures) -> bool {
+        train.numbers().all(|(name, value)| {
+            self.train.number(name).is_some_and(|own| own == value || own.is_nan() && !value.is_finite())
+        })
+    }
+
     fn from_json(value: &Value) -> Option<Epoch> {
         let float = |key: &str| value.get(key).and_then(Value::as_f64).unwrap_or_default();
         Some(Epoch {

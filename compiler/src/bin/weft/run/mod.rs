@@ -110,7 +110,7 @@ impl Record {
             History::read(&self.folder).unwrap_or_default()
         };
         let epoch = |state: &State| {
-            let same = |told: &&Epoch| told.epoch == state.epoch && told.train == state.train;
+            let same = |told: &&Epoch| told.epoch == state.epoch && told.agrees(&state.train);
             told.epochs.iter().find(same).cloned().unwrap_or_else(|| Epoch {
                 step: state.batches.div_ceil(self.accumulate),
                 time: now(),
