@@ -18,6 +18,7 @@ mod metrics;
 mod new;
 mod overfit;
 mod predict;
+mod runs;
 mod snapshot;
 mod train;
 mod usage;

@@ -70,7 +70,14 @@ impl Trainer {
         };
         let rows = Split::ALL.map(|split| self.parts.get(split).len());
         let (epochs, batch) = (self.epochs, self.batch);
-        observer.event(&Event::Start { training, epochs, batch, rows, history: &self.state.history });
+        observer.event(&Event::Start {
+            training,
+            epochs,
+            batch,
+            rows,
+            parts: &self.parts,
+            history: &self.state.history,
+        });
 
         let (start, before) = (Instant::now(), self.state.seconds);
         let ending = match (self.over(&rules), &self.state.end) {
@@ -181,6 +188,7 @@ impl Trainer {
                 validation: record.validation.as_ref(),
                 rates: &record.rates,
                 best: record.best,
+                session: &self.session,
             });
         }
         if let Some(saver) = saver {

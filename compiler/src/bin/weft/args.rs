@@ -35,6 +35,8 @@ pub enum Command {
     Train(Train),
     /// Measure trained weights on the test part of the data
     Eval(Eval),
+    /// Show two runs side by side: figures, curves, and what differs between their specs
+    Compare(Compare),
     /// Run a model on your own input
     Predict(Predict),
     /// Show which parts of an input a prediction comes from, and what a layer makes of it
@@ -282,6 +284,22 @@ pub struct Eval {
     /// The train block whose loss and metrics are measured, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// The folder of a run
+    #[arg(value_name = "RUN")]
+    pub first: PathBuf,
+    /// The folder of another; differences are from the first to this
+    #[arg(value_name = "OTHER")]
+    pub second: PathBuf,
+    /// Also write a page with the curves of both
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
