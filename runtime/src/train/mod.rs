@@ -17,7 +17,7 @@ mod wiring;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::Split;
+use crate::data::{self, Split};
 use crate::error::Result;
 use crate::program::{Program, Training};
 
@@ -49,6 +49,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Weights to start from instead of fresh ones.
     pub weights: Option<PathBuf>,
+    /// The names of classes by [`crate::data::classes_key`], as an earlier training found them.
+    pub classes: data::Classes,
 }
 
 /// What happens during a training or an evaluation.
@@ -154,8 +156,8 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Option<Figures>> {
-    let trained_with = checkpoint::seed(weights)?;
-    let options = Options { seed: options.seed.or(trained_with), ..options.clone() };
+    let (trained_with, classes) = checkpoint::provenance(weights)?;
+    let options = Options { seed: options.seed.or(trained_with), classes, ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
     trainer.evaluate(split, observer)

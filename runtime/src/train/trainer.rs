@@ -70,7 +70,8 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
         candidates: names(),
     })?;
     let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
-    data::load(set, &data::folder(set, &options.base, given), options.seed.unwrap_or(training.seed))
+    let place = data::place(set, &options.base, given);
+    data::load(set, &place, options.seed.unwrap_or(training.seed), &options.classes)
 }
 
 impl Trainer {
@@ -360,7 +361,7 @@ impl Trainer {
         let rows = part.len() as f64;
         let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
         let mut number = 0;
-        while let Some(batch) = source.next_batch() {
+        while let Some(batch) = source.next_batch()? {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
             let outputs = self.evaluation.run(&mut self.session, Some(batch), &moment)?;
             self.collections.take(&outputs, batch.rows as f64 / rows);
@@ -381,7 +382,7 @@ impl Trainer {
         self.collections.clear();
         let mut source = self.batches(epoch)?;
         let mut number = 0;
-        while let Some(batch) = source.next_batch() {
+        while let Some(batch) = source.next_batch()? {
             self.step(batch, (epoch - 1) * batches + number)?;
             number += 1;
             // While batches are held back, there is nothing to report yet.
@@ -534,6 +535,10 @@ impl Trainer {
             for (name, value) in figures.iter().flat_map(|figures| &figures.0) {
                 metadata.insert(format!("{}.{name}", split.name()), value.to_string());
             }
+        }
+        for (field, names) in &self.parts.classes {
+            let set = &self.program.data[self.training().data].name;
+            metadata.insert(data::classes_key(set, field), serde_json::json!(names).to_string());
         }
         let path = out.join(file);
         save_weights(&self.session, &path, &metadata)?;

@@ -98,6 +98,7 @@ pub fn run_options(args: &RunArgs, spec: &Spec) -> Options {
         threads: Some(threads(args.threads)),
         out: None,
         weights: None,
+        classes: Vec::new(),
     }
 }
 

@@ -3,10 +3,12 @@
 //! The body is written for one row. It is elaborated once, into a graph of its own, and put into each entry with the batch as a new
 //! leading axis.
 
+mod schema;
 mod source;
 mod split;
 
-pub use source::{SourceDocumentation, source_fields, sources};
+pub use source::{SourceDocumentation, source_expressions, source_fields, sources};
+pub use split::names_column;
 
 use crate::check::context::Context;
 use crate::check::layer::Frame;
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DataClause, StatementKind};
-use weft_runtime::program::{DataSet, Field, InputSource};
+use weft_runtime::program::{DataSet, Field, InputSource, Splits};
 
 /// A checked `data` item.
 #[derive(Debug)]
@@ -96,16 +98,7 @@ impl Checker<'_> {
 
     fn data_item(&mut self, home: usize, data: &ast::Data) -> Result<((DataSet, String), Vec<Made>)> {
         let scope = Scope::of_file(home);
-        let (source, folder) = self.source(&data.source, &scope)?;
-        let raw: Vec<Field> = source
-            .fields
-            .iter()
-            .map(|(name, dtype, shape)| Field {
-                name: (*name).to_owned(),
-                dtype: *dtype,
-                shape: shape.to_vec(),
-            })
-            .collect();
+        let source::Checked { source, fields: raw, text } = self.source(data, &scope)?;
         let mut fields: Vec<Rc<str>> = Vec::new();
         let row = scope.inner();
         for field in &raw {
@@ -113,17 +106,20 @@ impl Checker<'_> {
             let node = self.context.input(&field.name, field_type(field), InputSource::Caller);
             let node = self.built(node, data.source.span)?;
             let tensor = self.tensor(node);
-            self.originate(node, format!("`{}` of `{}`", field.name, data.name.text), data.source.span, None);
-            row.bind(&field.name, tensor, data.source.span);
+            let columns = data.row.iter().flat_map(|row| &row.columns);
+            let declared = columns.into_iter().find(|column| column.name.text == field.name);
+            let place = declared.map_or(data.source.span, |column| column.name.span);
+            self.originate(node, format!("`{}` of `{}`", field.name, data.name.text), place, None);
+            row.bind(&field.name, tensor, place);
             fields.push(Rc::from(field.name.as_str()));
         }
-        let (mut validation, mut test) = (0.0, 0.0);
+        let mut splits = Splits::default();
         let mut failed = false;
         for clause in &data.clauses {
             let result = match clause {
                 DataClause::Statement(statement) => self.row_statement(statement, &row, &mut fields),
                 DataClause::Split(arguments, span) => {
-                    self.split(arguments, *span, &row, &mut validation, &mut test)
+                    self.split(arguments, *span, &row, (&source, &raw), &mut splits)
                 }
                 DataClause::Fit { name, span, .. } => self.later("fit", *span, &row, Some(name)),
                 DataClause::Augment(block) => self.later("augment", block.span, &row, None),
@@ -159,14 +155,7 @@ impl Checker<'_> {
             }
             nodes.push(Made { name: field, node: tensor.node, span: at });
         }
-        let text = format!("{}({folder:?})", source.name);
-        let set = DataSet {
-            name: data.name.text.clone(),
-            source: (source.make)(folder),
-            fields: raw,
-            validation,
-            test,
-        };
+        let set = DataSet { name: data.name.text.clone(), source, fields: raw, splits };
         Ok(((set, text), nodes))
     }
 
