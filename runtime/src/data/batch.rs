@@ -70,6 +70,7 @@ impl Batches {
         let part = part.clone();
         let work = move || {
             let rows = order.rows(&part);
+            part.table.want(&rows);
             let mut buffers = [Batch::default(), Batch::default()].into_iter();
             for chunk in rows.chunks(order.batch.max(1)) {
                 // Both buffers are out: wait for one to come back. No answer means that nobody wants more.
@@ -118,7 +119,7 @@ mod tests {
         let wide = Column::new("wide", DType::U8, [3], (0..rows * 3).map(|i| i as u8).collect::<Vec<_>>());
         let labels = (0..rows as i32).flat_map(i32::to_le_bytes).collect::<Vec<_>>();
         let label = Column::new("label", DType::I32, [], labels);
-        Part::whole(Table { rows, columns: vec![wide, label] })
+        Part::whole(Table { rows, columns: vec![wide, label], left_out: Vec::new() })
     }
 
     fn all(part: &Part, order: Order) -> Vec<Batch> {

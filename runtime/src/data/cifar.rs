@@ -54,6 +54,7 @@ fn read(folder: &Path, names: &[String]) -> Result<Table> {
             Column::new("image", DType::U8, [SIDE, SIDE, CHANNELS], images),
             Column::new("label", DType::I32, [], labels),
         ],
+        left_out: Vec::new(),
     })
 }
 

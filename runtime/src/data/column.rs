@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::pictures::Pictures;
 use crate::error::{Error, Result};
 use crate::program::DType;
 
@@ -33,6 +34,8 @@ pub struct Class {
 pub enum Values {
     Owned(Arc<Vec<u8>>),
     Mapped(Arc<Mmap>),
+    /// Decoded as they are wanted.
+    Pictures(Arc<Pictures>),
 }
 
 impl Values {
@@ -40,6 +43,7 @@ impl Values {
         match self {
             Values::Owned(bytes) => bytes.len(),
             Values::Mapped(map) => map.len(),
+            Values::Pictures(pictures) => pictures.len(),
         }
     }
 
@@ -47,10 +51,11 @@ impl Values {
         self.len() == 0
     }
 
-    fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> Result<&[u8]> {
         match self {
-            Values::Owned(bytes) => bytes,
-            Values::Mapped(map) => map,
+            Values::Owned(bytes) => Ok(bytes),
+            Values::Mapped(map) => Ok(map),
+            Values::Pictures(pictures) => pictures.bytes(),
         }
     }
 }
@@ -66,6 +71,7 @@ impl fmt::Debug for Values {
         let kind = match self {
             Values::Owned(_) => "Owned",
             Values::Mapped(_) => "Mapped",
+            Values::Pictures(_) => "Pictures",
         };
         write!(f, "{kind}({} bytes)", self.len())
     }
@@ -88,9 +94,12 @@ impl Column {
 
     /// The bytes of one row.
     pub fn row(&self, row: usize) -> Result<&[u8]> {
+        if let Values::Pictures(pictures) = &self.values {
+            return pictures.row(row);
+        }
         let width = self.row_bytes();
         let start = row.checked_mul(width);
-        let bytes = self.values.bytes();
+        let bytes = self.values.bytes()?;
         start
             .and_then(|start| bytes.get(start..start.checked_add(width)?))
             .ok_or_else(|| Error::Unsound(format!("`{}` has no row {row}", self.name)))
@@ -98,7 +107,7 @@ impl Column {
 
     /// The bytes of all rows, back to back.
     pub fn bytes(&self) -> Result<&[u8]> {
-        Ok(self.values.bytes())
+        self.values.bytes()
     }
 
     /// The whole numbers of a column of one integer a row.
@@ -119,9 +128,25 @@ impl Column {
 pub struct Table {
     pub rows: usize,
     pub columns: Vec<Column>,
+    /// Rows that are of no part, in order: pictures that cannot be read.
+    pub left_out: Vec<u32>,
 }
 
 impl Table {
+    /// The rows that can be used.
+    pub fn usable(&self) -> Vec<u32> {
+        (0..self.rows as u32).filter(|row| self.left_out.binary_search(row).is_err()).collect()
+    }
+
+    /// These rows will be read soon, in this order.
+    pub fn want(&self, rows: &[u32]) {
+        for column in &self.columns {
+            if let Values::Pictures(pictures) = &column.values {
+                pictures.want(rows);
+            }
+        }
+    }
+
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

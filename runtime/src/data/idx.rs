@@ -93,6 +93,7 @@ impl Pair {
                 Column::new("image", DType::U8, [height, width, 1], images.data),
                 Column::new("label", DType::I32, [], labels),
             ],
+            left_out: Vec::new(),
         })
     }
 }

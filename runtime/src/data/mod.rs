@@ -5,15 +5,19 @@
 //! which order an epoch takes them, depends on the seed alone.
 
 pub mod batch;
+mod cache;
 mod cells;
 mod cifar;
 mod classes;
 mod column;
 mod csv;
 mod idx;
+mod images;
 #[cfg(test)]
 pub(crate) use idx::testing as idx_testing;
 mod paths;
+mod pictures;
+mod resize;
 mod rows;
 pub mod shuffle;
 mod split;
@@ -25,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::program::{Cell, DType, DataSet, DataSource, Field, Held};
 
 pub use batch::{Batch, Batches, Order};
+pub use cache::cache_folder;
 pub use classes::{Classes, key as classes_key};
 pub use column::{Class, Column, Table, Values};
 
@@ -65,7 +70,7 @@ pub struct Part {
 
 impl Part {
     fn whole(table: Table) -> Part {
-        let rows = (0..table.rows as u32).collect();
+        let rows = table.usable().into();
         Part { table: Arc::new(table), rows }
     }
 
@@ -144,10 +149,14 @@ pub fn place(set: &DataSet, base: &Path, given: Option<&Path>) -> Place {
 /// Reads a data set. The seed decides which rows are held out where the files have no such part; `known` are the classes
 /// that an earlier training found, by [`classes_key`].
 pub fn load(set: &DataSet, place: &Place, seed: u64, known: &[(String, Vec<String>)]) -> Result<Parts> {
+    let mut notes = Vec::new();
     let files = match &set.source {
         DataSource::Idx { .. } => idx::load(&set.name, &place.path, set.splits.test != Held::Nothing)?,
         DataSource::Cifar10 { .. } => cifar::load(&set.name, &place.path)?,
-        DataSource::Images { .. } => return Err(Error::MissingData(String::new())),
+        DataSource::Images { height, width, channels, skip_unreadable, .. } => {
+            let size = pictures::Size { height: *height, width: *width, channels: *channels };
+            images::load(&set.name, &place.path, size, *skip_unreadable, &mut notes)?
+        }
         DataSource::Csv { .. } => rows_of_files(set, place)?,
     };
     for table in [Some(&files.train), files.validation.as_ref(), files.test.as_ref()].into_iter().flatten() {
@@ -155,6 +164,7 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &[(String, Vec<Strin
     }
     let mut parts = split::split(set, files, seed)?;
     classes::number(set, &mut parts, known)?;
+    parts.notes = notes;
     Ok(parts)
 }
 
@@ -248,7 +258,7 @@ mod tests {
             fields: vec![Field::new("x", DType::U8, [2])],
             splits: Splits::default(),
         };
-        let table = Table { rows: 1, columns: vec![Column::new("x", DType::U8, [1], vec![0])] };
+        let table = Table { rows: 1, columns: vec![Column::new("x", DType::U8, [1], vec![0])], left_out: Vec::new() };
         let message = check_fields(&set, Path::new("here"), &table).unwrap_err().to_string();
         assert_eq!(message, "here: `d.x` is u8[1] in these files, but the spec says u8[2]");
         set.fields[0].name = "y".into();

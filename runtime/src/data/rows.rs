@@ -154,7 +154,7 @@ impl<'f> Rows<'f> {
             classes: matches!(field.cell, Cell::Class(_)).then(|| Arc::from(making.classes)),
             ..Column::new(&field.name, field.dtype, field.shape.as_slice(), making.bytes)
         });
-        Table { rows: self.rows, columns: columns.collect() }
+        Table { rows: self.rows, columns: columns.collect(), left_out: Vec::new() }
     }
 }
 

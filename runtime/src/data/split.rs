@@ -46,7 +46,7 @@ pub fn split(set: &DataSet, files: Files, seed: u64) -> Result<Parts> {
     }
     let order = match &set.splits.stratify {
         _ if held_out == 0 => all.rows.to_vec(),
-        None => shuffle::order(count, shuffle::HOLD_OUT, seed),
+        None => drawn(&all, seed),
         Some(field) => stratified(&all, field, [of_validation, of_test], seed)?,
     };
     // Each part keeps the order of the file.
@@ -62,6 +62,12 @@ pub fn split(set: &DataSet, files: Files, seed: u64) -> Result<Parts> {
         classes: Vec::new(),
         notes: Vec::new(),
     })
+}
+
+/// The rows in the order in which they are drawn to be held out.
+fn drawn(all: &Part, seed: u64) -> Vec<u32> {
+    let places = shuffle::order(all.len(), shuffle::HOLD_OUT, seed);
+    places.into_iter().map(|place| all.rows[place as usize]).collect()
 }
 
 /// Parts as a column says: its values are the parts' names.
@@ -114,7 +120,7 @@ fn stratified(all: &Part, field: &str, wanted: [usize; 2], seed: u64) -> Result<
         all.table.column(field).ok_or_else(|| Error::Unsound(format!("there is no field `{field}`")))?;
     let values = column.integers()?;
     let mut groups: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-    for row in shuffle::order(all.len(), shuffle::HOLD_OUT, seed) {
+    for row in drawn(all, seed) {
         let value = values.get(row as usize).copied().unwrap_or(-1);
         groups.entry(value).or_default().push(row);
     }
@@ -169,7 +175,7 @@ mod tests {
 
     fn table(rows: usize) -> Table {
         let values: Vec<u8> = (0..rows).map(|row| row as u8).collect();
-        Table { rows, columns: vec![Column::new("x", DType::U8, [1], values)] }
+        Table { rows, columns: vec![Column::new("x", DType::U8, [1], values)], left_out: Vec::new() }
     }
 
     fn set(validation: Held, test: Held) -> DataSet {
@@ -234,7 +240,7 @@ mod tests {
 
     fn labelled(labels: &[i32]) -> Table {
         let bytes: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-        Table { rows: labels.len(), columns: vec![Column::new("label", DType::I32, [], bytes)] }
+        Table { rows: labels.len(), columns: vec![Column::new("label", DType::I32, [], bytes)], left_out: Vec::new() }
     }
 
     #[test]

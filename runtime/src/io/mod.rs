@@ -3,6 +3,7 @@
 //! Files are written whole or not at all: to a temporary file in the same folder, flushed to the disk, then renamed. What a
 //! header claims is checked against the file's size before anything is allocated.
 
+pub mod image;
 pub mod npy;
 pub mod png;
 pub mod weights;
