@@ -446,7 +446,6 @@ pub enum DataClause {
     },
     Augment(Block),
     Batch(Block),
-    Host(Block),
 }
 
 /// `train { … }` or `train finetune { … }`

@@ -108,9 +108,7 @@ impl<'a> Walk<'_, 'a> {
             DataClause::Statement(statement) => self.statement(statement),
             DataClause::Split(parts, _) => self.arguments(parts),
             DataClause::Fit { name, value, .. } => self.binding(name, None, value),
-            DataClause::Augment(block) | DataClause::Batch(block) | DataClause::Host(block) => {
-                self.block(block)
-            }
+            DataClause::Augment(block) | DataClause::Batch(block) => self.block(block),
         }
     }
 

@@ -151,7 +151,7 @@ fn item() -> impl Strategy<Value = String> {
             format!("metric m(a: choice(p, q) = p) better higher {{ sum c: i64[k] = {e}; collect s = {e}; {b} value = {e} }}")
         }),
         (body(), expr()).prop_map(|(b, e)| {
-            format!("data d = s({e}) {{ split v = 0.1, t = {e}; fit m = {e}; {b} augment {{ {b} }} batch {{ {b} }} host {{}} }}")
+            format!("data d = s({e}) {{ split v = 0.1, t = {e}; fit m = {e}; {b} augment {{ {b} }} batch {{ {b} }} }}")
         }),
         expr().prop_map(|e| {
             format!(

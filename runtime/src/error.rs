@@ -52,6 +52,10 @@ pub enum Error {
     MissingData(String),
     #[error("{}: {message}", file.display())]
     Weights { file: PathBuf, message: String },
+    #[error("cannot go on from {}: {message}", file.display())]
+    Resume { file: PathBuf, message: String },
+    #[error("{} holds no checkpoint of a run to go on with", folder.display())]
+    NoRun { folder: PathBuf },
     #[error("training `{training}`: {message}")]
     Training { training: String, message: String },
     #[error("the loss is {value} after batch {batch} of epoch {epoch}; what was saved before is kept")]

@@ -426,6 +426,8 @@ pub struct DataSet {
     pub source: DataSource,
     pub fields: Vec<Field>,
     pub splits: Splits,
+    /// What is computed from the training part before the first step.
+    pub fit: Option<Fit>,
 }
 
 /// How the rows of a data set become parts. What the source itself has a part for is left whole.
@@ -457,6 +459,17 @@ pub enum Held {
     File(String),
 }
 
+/// The fit values of a data set: states, so that they are saved with the weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fit {
+    /// The entry that computes them. Its inputs are fields of all rows of the training part.
+    pub entry: String,
+    /// Path of the `i64[]` variable that says from how many rows they were computed; 0: not yet.
+    pub rows: String,
+    /// Paths of the variables.
+    pub values: Vec<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum DataSource {
     /// idx files (`train-images-idx3-ubyte[.gz]`, …) in a folder, relative to the spec.
@@ -467,6 +480,14 @@ pub enum DataSource {
     Images { folder: String, height: usize, width: usize, channels: usize, skip_unreadable: bool },
     /// Lines of cells.
     Csv { file: String, separator: u8, header: bool },
+    /// A JSON object a line.
+    JsonLines { file: String },
+    /// Fields with their `.npy` files, in a folder.
+    Arrays { folder: String, files: Vec<(String, String)> },
+    /// Arrays in one `.npz` file.
+    Npz { file: String },
+    /// Windows of bytes, one beginning every `stride` bytes.
+    Text { file: String, window: usize, stride: usize },
 }
 
 impl DataSource {
@@ -475,19 +496,23 @@ impl DataSource {
         match self {
             DataSource::Idx { folder }
             | DataSource::Cifar10 { folder }
-            | DataSource::Images { folder, .. } => folder,
-            DataSource::Csv { file, .. } => file,
+            | DataSource::Images { folder, .. }
+            | DataSource::Arrays { folder, .. } => folder,
+            DataSource::Csv { file, .. }
+            | DataSource::JsonLines { file }
+            | DataSource::Npz { file }
+            | DataSource::Text { file, .. } => file,
         }
     }
 
     /// Does it read a file, rather than a folder of files with names of their own?
     pub fn is_file(&self) -> bool {
-        self.has_columns()
+        self.has_columns() || matches!(self, DataSource::Npz { .. } | DataSource::Text { .. })
     }
 
     /// Are its rows made of columns with names?
     pub fn has_columns(&self) -> bool {
-        matches!(self, DataSource::Csv { .. })
+        matches!(self, DataSource::Csv { .. } | DataSource::JsonLines { .. })
     }
 }
 

@@ -39,6 +39,9 @@ impl Checker<'_> {
             ExprKind::None => Ok(Value::None),
             ExprKind::Name(name) => self.name(name, span, scope),
             ExprKind::Field { base, field } => {
+                if let Some(fitted) = self.fit_field(base, field, scope) {
+                    return fitted;
+                }
                 let base = self.expr(base, scope)?;
                 self.field(&base, field)
             }

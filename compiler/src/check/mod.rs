@@ -245,6 +245,8 @@ pub(crate) struct Checker<'a> {
     module: Module,
     typed: TypedSpec,
     rows: BTreeMap<String, data::Row>,
+    /// The fit values of each data set that has some.
+    fits: BTreeMap<String, Vec<data::FitValue>>,
     /// Some item could not be elaborated; its errors were reported.
     incomplete: bool,
     /// Names of the user's text that were evaluated: the rest is looked at by [`resolve`] alone.
@@ -288,6 +290,7 @@ impl<'a> Checker<'a> {
             module: Module::default(),
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
+            fits: BTreeMap::new(),
             incomplete: false,
             touched: HashSet::new(),
             doubts: Vec::new(),
@@ -299,10 +302,12 @@ impl<'a> Checker<'a> {
     fn spec(&mut self, main: &str) {
         let Some(home) = self.load_main(main) else { return };
         self.evaluate_settings(home);
-        self.models(home);
+        // Before the models, which may read what is fitted to the data.
         self.data_items(home);
+        self.models(home);
         self.trainings(home);
         self.predictions(home);
+        self.data_entries(home);
         self.loads(home);
         self.unused_overrides();
         let resolution = self.resolve(home);

@@ -53,6 +53,9 @@ pub struct DataSet {
     pub source: String,
     /// What a row is in the source.
     pub raw: Vec<(String, String)>,
+    /// What is computed from the training part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fit: Vec<(String, String)>,
     /// What a row is after the body.
     pub row: Vec<(String, String)>,
 }
@@ -180,14 +183,11 @@ impl fmt::Display for TypedSpec {
             fields.iter().map(|(n, t)| format!("{n}: {t}")).collect::<Vec<_>>().join(", ")
         };
         for data in &self.data {
-            writeln!(
-                f,
-                "data {} = {} : {{ {} }} -> {{ {} }}",
-                data.name,
-                data.source,
-                list(&data.raw),
-                list(&data.row)
-            )?;
+            let (raw, row) = (list(&data.raw), list(&data.row));
+            writeln!(f, "data {} = {} : {{ {raw} }} -> {{ {row} }}", data.name, data.source)?;
+            for (name, ty) in &data.fit {
+                writeln!(f, "    fit {name}: {ty}")?;
+            }
         }
         for t in &self.trainings {
             // A nameless block is called as it begins.

@@ -126,6 +126,8 @@ codes! {
         "The shares of `split` are fractions between 0 and 1 that leave something to train on.";
     BadRow = "E0603", "a row cannot be made",
         "A row's field must be a tensor with a constant shape.";
+    BadFit = "E0604", "not a fit value",
+        "A `fit` computes a tensor of constant shape from all rows of the training part, before anything is augmented.";
     // ---- load
     BadLoad = "E0701", "a load cannot be made",
         "`load` names a model of this file, and each rule's captures must stand on both sides.";

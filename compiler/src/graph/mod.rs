@@ -40,7 +40,7 @@ pub use weft_runtime::program::DType;
 pub use build::{Builder, TypeError};
 pub use dim::{Dim, Symbol};
 pub use op::Op;
-pub use vectorize::{VectorizeError, vectorize};
+pub use vectorize::{Leaves, VectorizeError, vectorize, vectorize_apart};
 pub use verify::{known_symbols, verify, verify_module};
 
 /// A node's place in [`Graph::nodes`].

@@ -37,17 +37,46 @@ struct Mapped {
 
 type Made = Result<NodeId, TypeError>;
 
-/// Appends `row`, batched, to the builder's graph, and gives its outputs, each with a leading axis of extent `batch`. `inputs` says
-/// which node stands for a row's input (its type: the row's with that axis); other inputs, and variables, are shared by all rows, and
-/// are those of the builder's graph where it has them. Guards and bounds come along; spans and paths stay.
+/// What stands in the batched graph for the leaves of a row's. Other inputs and variables are shared by all rows, and are those of the
+/// builder's graph where it has them.
+#[derive(Clone, Debug, Default)]
+pub struct Leaves {
+    /// A batched input, by the row's name for it; its type is the row's with the leading axis.
+    pub inputs: BTreeMap<String, NodeId>,
+    /// What a variable is read as, by its path.
+    pub variables: BTreeMap<String, NodeId>,
+}
+
+/// Appends `row`, batched, to the builder's graph, and gives its outputs, each with a leading axis of extent `batch`. Guards and bounds
+/// come along; spans and paths stay.
 pub fn vectorize(
     builder: &mut Builder,
     row: &Graph,
     batch: &Dim,
-    inputs: &BTreeMap<String, NodeId>,
+    leaves: &Leaves,
+) -> Result<Vec<(String, NodeId)>, VectorizeError> {
+    outputs(builder, row, batch, leaves, true)
+}
+
+/// As [`vectorize`], but what is the same for all rows stays one value, without the leading axis.
+pub fn vectorize_apart(
+    builder: &mut Builder,
+    row: &Graph,
+    batch: &Dim,
+    leaves: &Leaves,
+) -> Result<Vec<(String, NodeId)>, VectorizeError> {
+    outputs(builder, row, batch, leaves, false)
+}
+
+fn outputs(
+    builder: &mut Builder,
+    row: &Graph,
+    batch: &Dim,
+    leaves: &Leaves,
+    spread: bool,
 ) -> Result<Vec<(String, NodeId)>, VectorizeError> {
     let (span, path) = (builder.span, builder.path.clone());
-    let result = batched(builder, row, batch, inputs);
+    let result = batched(builder, row, batch, leaves, spread);
     (builder.span, builder.path) = (span, path);
     for guard in &row.guards {
         if !builder.graph.guards.contains(guard) {
@@ -66,14 +95,15 @@ fn batched(
     builder: &mut Builder,
     row: &Graph,
     batch: &Dim,
-    inputs: &BTreeMap<String, NodeId>,
+    leaves: &Leaves,
+    spread: bool,
 ) -> Result<Vec<(String, NodeId)>, VectorizeError> {
     let mut map: Vec<Mapped> = Vec::with_capacity(row.nodes.len());
     for node in &row.nodes {
         (builder.span, builder.path) = (node.span, node.path.clone());
         let args: Vec<Mapped> = node.inputs.iter().filter_map(|i| map.get(i.index()).copied()).collect();
         let mut rows = Rows { b: builder, batch };
-        let mapped = rows.node(node, &args, inputs).map_err(|e| VectorizeError {
+        let mapped = rows.node(node, &args, leaves).map_err(|e| VectorizeError {
             message: e.message,
             span: node.span,
             path: node.path.clone(),
@@ -85,11 +115,10 @@ fn batched(
         let node = row.node(*id);
         (builder.span, builder.path) = (node.span, node.path.clone());
         let mut rows = Rows { b: builder, batch };
-        let id = rows.spread(map[id.index()]).map_err(|e| VectorizeError {
-            message: e.message,
-            span: node.span,
-            path: node.path.clone(),
-        })?;
+        let mapped = map[id.index()];
+        let id = if spread { rows.spread(mapped) } else { Ok(mapped.id) };
+        let id =
+            id.map_err(|e| VectorizeError { message: e.message, span: node.span, path: node.path.clone() })?;
         outputs.push((name.clone(), id));
     }
     Ok(outputs)
@@ -114,15 +143,10 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn node(
-        &mut self,
-        node: &Node,
-        args: &[Mapped],
-        inputs: &BTreeMap<String, NodeId>,
-    ) -> Result<Mapped, TypeError> {
+    fn node(&mut self, node: &Node, args: &[Mapped], leaves: &Leaves) -> Result<Mapped, TypeError> {
         match &node.op {
             Op::Input(name) => {
-                if let Some(&id) = inputs.get(name) {
+                if let Some(&id) = leaves.inputs.get(name) {
                     let due = self.lifted(&node.ty);
                     if *self.b.ty(id) != due {
                         return refuse(&format!("a batch of `{name}` is {due}, not {}", self.b.ty(id)));
@@ -131,7 +155,12 @@ impl Rows<'_> {
                 }
                 return self.shared_leaf(node);
             }
-            Op::Variable(_) => return self.shared_leaf(node),
+            Op::Variable(path) => {
+                return match leaves.variables.get(path) {
+                    Some(&id) => Ok(Mapped { id, batched: false }),
+                    None => self.shared_leaf(node),
+                };
+            }
             Op::Random { .. } if args.iter().all(|a| !a.batched) => {
                 let ids: Vec<NodeId> = args.iter().map(|a| a.id).collect();
                 let ty = self.lifted(&node.ty);
@@ -391,7 +420,7 @@ mod tests {
         let mut b = Builder::new("batch");
         b.graph.bounds.push(("rows".into(), 8));
         let batch = Dim::symbol("rows");
-        let (mut inputs, mut values) = (BTreeMap::new(), Values::<f64>::new());
+        let (mut leaves, mut values) = (Leaves::default(), Values::<f64>::new());
         let mut rows: Vec<Values<f64>> = vec![Values::new(); ROWS];
         for given in &case.inputs {
             let mut all = Vec::new();
@@ -411,13 +440,13 @@ mod tests {
                 let shape: Vec<usize> = std::iter::once(ROWS).chain(given.shape.iter().copied()).collect();
                 let dims: Vec<Dim> = std::iter::once(batch.clone()).chain(ty.shape).collect();
                 let id = b.input(&given.name, TensorType::new(ty.dtype, dims)).unwrap();
-                inputs.insert(given.name.clone(), id);
+                leaves.inputs.insert(given.name.clone(), id);
                 values.insert(given.name.clone(), Value::from_f64(given.dtype, &shape, &all).unwrap());
             } else {
                 values.insert(given.name.clone(), rows[0][&given.name].clone());
             }
         }
-        b.graph.outputs = match vectorize(&mut b, &case.graph, &batch, &inputs) {
+        b.graph.outputs = match vectorize(&mut b, &case.graph, &batch, &leaves) {
             Ok(outputs) => outputs,
             Err(e) => {
                 prop_assert!(e.message.contains("convolution"), "{e}");
@@ -469,7 +498,7 @@ mod tests {
         let mut b = Builder::new("batch");
         b.graph.bounds.push(("rows".into(), 8));
         let shared = b.push(Op::Variable("w".into()), &[], Some(ty)).unwrap();
-        let outputs = vectorize(&mut b, &row.graph, &Dim::symbol("rows"), &BTreeMap::new()).unwrap();
+        let outputs = vectorize(&mut b, &row.graph, &Dim::symbol("rows"), &Leaves::default()).unwrap();
         for (_, id) in &outputs {
             assert_eq!(b.ty(*id).to_string(), "f32[rows, 4]");
         }

@@ -343,6 +343,29 @@ const WORDS: &[Word] = &[
         "Replaces a field of a row, or adds one. The expression sees the fields of one row, and the settings and functions of the file.\n\n\
          Example: `data digits = mnist() { image = f32(image) / 255 }`",
     ),
+    (
+        "data",
+        "fit",
+        "fit NAME = EXPRESSION",
+        "A tensor that is computed once, from all rows of the training part, and saved with the weights. The expression sees what stands before \
+         it with the rows as the first axis, `n`. The body goes on with it as `NAME`, the rest of the spec as `DATA.NAME`.\n\n\
+         Example: `data digits = mnist() { image = f32(image) / 255  fit centre = mean(image)  image = image - centre }`",
+    ),
+    (
+        "data",
+        "augment",
+        "augment { FIELD = EXPRESSION }",
+        "What the steps of a training do to each row beside, otherwise in each epoch: random numbers may be drawn here. Evaluations and predictions \
+         leave it out.\n\n\
+         Example: `data photos = cifar10() { image = f32(image) / 255  augment { image = image + 0.05 * normal(shape(image)) } }`",
+    ),
+    (
+        "data",
+        "batch",
+        "batch { FIELD = EXPRESSION }",
+        "As `augment`, for what mixes rows: each field has the batch as its first axis, and `batch` is the number of its rows.\n\n\
+         Example: `data photos = cifar10() { image = f32(image) / 255  batch { image = image - mean(image, axis = 0) } }`",
+    ),
     // ---- metric and optimizer
     (
         "metric",

@@ -207,7 +207,6 @@ impl Builder {
             }
             Rule::augment => DataClause::Augment(self.block_of(&mut Children::of(node))),
             Rule::batch => DataClause::Batch(self.block_of(&mut Children::of(node))),
-            Rule::host => DataClause::Host(self.block_of(&mut Children::of(node))),
             _ => DataClause::Statement(self.statement(node)),
         }
     }

@@ -72,7 +72,6 @@ fn is_mark(rule: Rule) -> bool {
             | kw_fit
             | kw_augment
             | kw_batch
-            | kw_host
             | kw_train
             | kw_on
             | kw_minimize

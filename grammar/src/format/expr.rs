@@ -7,8 +7,8 @@ use crate::build::expr::precedence::{self, COMPARE, NEGATE, NOT, PIPE, POSTFIX, 
 
 /// Words that start a statement or continue one when they stand alone before another.
 const CONTEXTUAL: &[&str] = &[
-    "weight", "state", "setting", "sum", "collect", "value", "split", "fit", "augment", "batch", "host",
-    "map", "with", "over", "using", "carrying", "reversed",
+    "weight", "state", "setting", "sum", "collect", "value", "split", "fit", "augment", "batch", "map",
+    "with", "over", "using", "carrying", "reversed",
 ];
 
 impl<'a> Printer<'a> {

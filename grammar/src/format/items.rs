@@ -235,7 +235,7 @@ impl<'a> Printer<'a> {
         let span = |clause: &DataClause| match clause {
             DataClause::Statement(statement) => statement.span,
             DataClause::Split(_, span) | DataClause::Fit { span, .. } => *span,
-            DataClause::Augment(block) | DataClause::Batch(block) | DataClause::Host(block) => block.span,
+            DataClause::Augment(block) | DataClause::Batch(block) => block.span,
         };
         parts.push(self.body(&data.clauses, data.span, span, |p, clause| match clause {
             DataClause::Statement(statement) => p.statement(statement, false),
@@ -245,7 +245,6 @@ impl<'a> Printer<'a> {
             }
             DataClause::Augment(block) => concat([text("augment "), p.block(block)]),
             DataClause::Batch(block) => concat([text("batch "), p.block(block)]),
-            DataClause::Host(block) => concat([text("host "), p.block(block)]),
         }));
         concat(parts)
     }

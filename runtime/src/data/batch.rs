@@ -41,7 +41,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn gather(&mut self, part: &Part, rows: &[u32]) -> Result<()> {
+    pub fn gather(&mut self, part: &Part, rows: &[u32]) -> Result<()> {
         self.rows = rows.len();
         self.columns.resize_with(part.table.columns.len(), Vec::new);
         for (out, column) in self.columns.iter_mut().zip(&part.table.columns) {
@@ -65,6 +65,11 @@ pub struct Batches {
 
 impl Batches {
     pub fn start(part: &Part, order: Order) -> Result<Batches> {
+        Batches::start_at(part, order, 0)
+    }
+
+    /// The batches of an epoch from a later one on.
+    pub fn start_at(part: &Part, order: Order, first: usize) -> Result<Batches> {
         let (send_full, full) = sync_channel(1);
         let (free, get_free) = sync_channel(2);
         let part = part.clone();
@@ -72,7 +77,7 @@ impl Batches {
             let rows = order.rows(&part);
             part.table.want(&rows);
             let mut buffers = [Batch::default(), Batch::default()].into_iter();
-            for chunk in rows.chunks(order.batch.max(1)) {
+            for chunk in rows.chunks(order.batch.max(1)).skip(first) {
                 // Both buffers are out: wait for one to come back. No answer means that nobody wants more.
                 let Some(mut batch) = buffers.next().or_else(|| get_free.recv().ok()) else { return };
                 let gathered = batch.gather(&part, chunk).map(|()| batch);

@@ -12,9 +12,12 @@ use crate::program::{Cell, DataSet, Field};
 /// The names of the classes of some fields, in order.
 pub type Classes = Vec<(String, Vec<String>)>;
 
+/// How a weights file begins the names of classes.
+pub const CLASSES_KEY: &str = "classes.";
+
 /// What a weights file calls the classes of a field.
 pub fn key(set: &str, field: &str) -> String {
-    format!("classes.{set}.{field}")
+    format!("{CLASSES_KEY}{set}.{field}")
 }
 
 /// Numbers every class column by the classes that are known from an earlier training, else by those that the spec names, else by

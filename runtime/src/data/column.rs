@@ -1,5 +1,6 @@
 //! Columns: the values of one field in all rows, in memory of our own or mapped from a cache file.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct Column {
     pub values: Values,
     /// The values that a class column's numbers stand for.
     pub classes: Option<Arc<[Class]>>,
+    /// Where each row begins, if rows don't lie back to back.
+    pub starts: Option<Arc<[u64]>>,
 }
 
 /// One of the values of a class column.
@@ -84,7 +87,7 @@ impl Column {
         shape: impl Into<Vec<usize>>,
         values: impl Into<Values>,
     ) -> Column {
-        Column { name: name.into(), dtype, shape: shape.into(), values: values.into(), classes: None }
+        Column { name: name.into(), dtype, shape: shape.into(), values: values.into(), classes: None, starts: None }
     }
 
     /// Bytes of one row.
@@ -98,7 +101,10 @@ impl Column {
             return pictures.row(row);
         }
         let width = self.row_bytes();
-        let start = row.checked_mul(width);
+        let start = match &self.starts {
+            Some(starts) => starts.get(row).and_then(|start| usize::try_from(*start).ok()),
+            None => row.checked_mul(width),
+        };
         let bytes = self.values.bytes()?;
         start
             .and_then(|start| bytes.get(start..start.checked_add(width)?))
@@ -106,8 +112,13 @@ impl Column {
     }
 
     /// The bytes of all rows, back to back.
-    pub fn bytes(&self) -> Result<&[u8]> {
-        self.values.bytes()
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        let Some(starts) = &self.starts else { return self.values.bytes().map(Cow::Borrowed) };
+        let mut bytes = Vec::with_capacity(starts.len() * self.row_bytes());
+        for row in 0..starts.len() {
+            bytes.extend_from_slice(self.row(row)?);
+        }
+        Ok(bytes.into())
     }
 
     /// The whole numbers of a column of one integer a row.

@@ -4,6 +4,7 @@
 //! A [`Part`] is a list of rows of a table; holding out rows for validation copies nothing. What a part's rows are, and in
 //! which order an epoch takes them, depends on the seed alone.
 
+mod arrays;
 pub mod batch;
 mod cache;
 mod cells;
@@ -15,12 +16,14 @@ mod idx;
 mod images;
 #[cfg(test)]
 pub(crate) use idx::testing as idx_testing;
+mod jsonl;
 mod paths;
 mod pictures;
 mod resize;
 mod rows;
 pub mod shuffle;
 mod split;
+mod text;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +33,7 @@ use crate::program::{Cell, DType, DataSet, DataSource, Field, Held};
 
 pub use batch::{Batch, Batches, Order};
 pub use cache::cache_folder;
-pub use classes::{Classes, key as classes_key};
+pub use classes::{CLASSES_KEY, Classes, key as classes_key};
 pub use column::{Class, Column, Table, Values};
 
 /// The three parts of a data set.
@@ -157,7 +160,12 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &[(String, Vec<Strin
             let size = pictures::Size { height: *height, width: *width, channels: *channels };
             images::load(&set.name, &place.path, size, *skip_unreadable, &mut notes)?
         }
-        DataSource::Csv { .. } => rows_of_files(set, place)?,
+        DataSource::Arrays { files, .. } => {
+            Files { train: arrays::npy(set, &place.path, files)?, validation: None, test: None }
+        }
+        DataSource::Csv { .. } | DataSource::JsonLines { .. } | DataSource::Npz { .. } | DataSource::Text { .. } => {
+            rows_of_files(set, place)?
+        }
     };
     for table in [Some(&files.train), files.validation.as_ref(), files.test.as_ref()].into_iter().flatten() {
         check_fields(set, &place.path, table)?;
@@ -199,6 +207,13 @@ fn table(set: &DataSet, path: &Path) -> Result<Table> {
                 csv::read(&file, form, &fields, &mut rows)?;
             }
         }
+        DataSource::JsonLines { .. } => {
+            for file in paths::files(&set.name, path, &[".jsonl", ".ndjson", ".json"])? {
+                jsonl::read(&file, &fields, &mut rows)?;
+            }
+        }
+        DataSource::Npz { .. } => return arrays::npz(set, path),
+        DataSource::Text { window, stride, .. } => return text::read(&set.name, path, *window, *stride),
         other => return Err(Error::Unsound(format!("{} has no rows in files", other.path()))),
     }
     if rows.len() == 0 {
@@ -257,6 +272,7 @@ mod tests {
             source: DataSource::Idx { folder: String::new() },
             fields: vec![Field::new("x", DType::U8, [2])],
             splits: Splits::default(),
+            fit: None,
         };
         let table = Table { rows: 1, columns: vec![Column::new("x", DType::U8, [1], vec![0])], left_out: Vec::new() };
         let message = check_fields(&set, Path::new("here"), &table).unwrap_err().to_string();

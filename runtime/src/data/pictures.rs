@@ -4,7 +4,6 @@
 //! by row; whoever reads a row that is not there yet moves it to the front and waits. What a row holds depends on its file alone, so
 //! the order of decoding changes no bit.
 
-use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
@@ -69,10 +68,12 @@ struct Work {
 
 /// Bytes that threads fill in while others read what is full.
 struct Memory {
-    map: UnsafeCell<Backing>,
+    /// Owns the bytes.
+    _map: Backing,
     start: *mut u8,
 }
 
+#[allow(dead_code, reason = "they only keep the memory")]
 enum Backing {
     Making(MmapMut),
     Made(Mmap),
@@ -307,14 +308,13 @@ impl Shared {
 impl Memory {
     fn made(map: Mmap) -> Memory {
         let start = map.as_ptr().cast_mut();
-        Memory { map: UnsafeCell::new(Backing::Made(map)), start }
+        Memory { _map: Backing::Made(map), start }
     }
 
     fn anonymous(bytes: usize) -> Result<Memory> {
-        let map = MmapMut::map_anon(bytes.max(1)).map_err(|source| Error::Memory { bytes, source })?;
-        let mut map = map;
+        let mut map = MmapMut::map_anon(bytes.max(1)).map_err(|source| Error::Memory { bytes, source })?;
         let start = map.as_mut_ptr();
-        Ok(Memory { map: UnsafeCell::new(Backing::Making(map)), start })
+        Ok(Memory { _map: Backing::Making(map), start })
     }
 
     fn row(&self, row: usize, bytes: usize) -> &[u8] {

@@ -184,6 +184,7 @@ mod tests {
             source: DataSource::Idx { folder: String::new() },
             fields: vec![Field::new("x", DType::U8, [1])],
             splits: Splits { validation, test, ..Splits::default() },
+            fit: None,
         }
     }
 

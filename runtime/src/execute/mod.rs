@@ -18,7 +18,7 @@ pub(crate) mod testing;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::memory::{self, Block};
@@ -31,6 +31,9 @@ use code::MappedCode;
 
 /// An entry keeps at most so many bindings; the oldest goes first.
 const MAX_BINDINGS: usize = 64;
+
+/// Bytes of variables that one thread copies before it takes the next.
+const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// A program with its memory and threads.
 #[derive(Debug)]
@@ -152,6 +155,27 @@ impl Session {
         &mut self.variables.bytes_mut()[start..start + bytes]
     }
 
+    /// Copies all variables, on all threads; [`Session::variable_places`] says where each one lies.
+    pub fn copy_variables(&mut self, copy: &mut Vec<u8>) {
+        let from = self.variables.bytes();
+        if copy.len() != from.len() {
+            *copy = vec![0; from.len()];
+        }
+        let chunks: Vec<_> = copy.chunks_mut(COPIED_AT_ONCE).map(Mutex::new).collect();
+        self.pool.run(chunks.len(), &|task, _| {
+            // Each chunk has one task, so that nobody waits.
+            if let Ok(mut to) = chunks[task].lock() {
+                let (start, bytes) = (task * COPIED_AT_ONCE, to.len());
+                to.copy_from_slice(&from[start..start + bytes]);
+            }
+        });
+    }
+
+    /// Where in a copy of all variables each one lies: start and bytes.
+    pub fn variable_places(&self) -> &[(usize, usize)] {
+        &self.places
+    }
+
     /// Zeroes all variables of one kind.
     pub fn zero(&mut self, kind: VariableKind) {
         for index in 0..self.program.variables.len() {
@@ -175,6 +199,24 @@ impl Session {
     pub fn reserve(&mut self, entry: usize, symbols: &[(&str, usize)]) -> Result<()> {
         let dims = dims_at(&self.program.entries[entry], symbols)?;
         self.make_room(entry, &dims)
+    }
+
+    /// Gives an entry's room back, where no other entry needs as much.
+    pub fn release(&mut self, entry: usize) -> Result<()> {
+        let state = &mut self.entries[entry];
+        state.bindings.clear();
+        state.sizes.fill(0);
+        state.plan.bytes = 0;
+        let needed = self.entries.iter().map(|state| state.plan.bytes).max().unwrap_or(0);
+        if needed < self.arena.len() {
+            self.entries.iter_mut().for_each(|state| {
+                state.bindings.clear();
+                state.oldest = 0;
+            });
+            self.arena = Block::empty();
+            self.arena = Block::new(needed)?;
+        }
+        Ok(())
     }
 
     /// Puts inputs that were given by name into the order of the entry's, for [`Session::run`].

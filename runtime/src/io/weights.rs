@@ -4,6 +4,8 @@
 //! tensors and its metadata are the same, and the crate keeps metadata in a hash map.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
@@ -40,6 +42,28 @@ pub fn read(path: &Path) -> Result<Weights> {
         weights.tensors.insert(name.to_string(), tensor);
     }
     Ok(weights)
+}
+
+/// Reads what a file says about its tensors, but not the tensors.
+pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
+    #[derive(Default, serde::Deserialize)]
+    struct Head {
+        #[serde(rename = "__metadata__", default)]
+        metadata: BTreeMap<String, String>,
+    }
+    let failed = |error| Error::file("read", path)(error);
+    let mut file = File::open(path).map_err(failed)?;
+    let room = file.metadata().map_err(failed)?.len().saturating_sub(8);
+    let mut length = [0; 8];
+    let whole = file.read_exact(&mut length).is_ok() && u64::from_le_bytes(length) <= room;
+    let mut text = Vec::new();
+    if whole {
+        file.take(u64::from_le_bytes(length)).read_to_end(&mut text).map_err(failed)?;
+    }
+    match serde_json::from_slice::<Head>(&text) {
+        Ok(head) => Ok(head.metadata),
+        Err(error) => Err(Error::damaged(path, format!("this is no sound safetensors file: {error}"))),
+    }
 }
 
 /// Writes tensors in the order of their names.
@@ -127,6 +151,7 @@ mod tests {
         save(&first, &sample());
         save(&second, &sample());
         assert_eq!(read(&first).unwrap(), sample());
+        assert_eq!(read_metadata(&first).unwrap(), sample().metadata);
         assert_eq!(std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap());
     }
 
@@ -137,7 +162,9 @@ mod tests {
         save(&path, &sample());
         let good = std::fs::read(&path).unwrap();
         for length in 0..good.len() {
-            let error = read(&folder.file("cut", &good[..length])).unwrap_err();
+            let cut = folder.file("cut", &good[..length]);
+            let _ = read_metadata(&cut);
+            let error = read(&cut).unwrap_err();
             assert!(error.to_string().contains("no sound safetensors file"), "{error}");
         }
     }
@@ -161,7 +188,8 @@ mod tests {
             let mut bytes = std::fs::read(&path).unwrap();
             let position = position % bytes.len();
             bytes[position] ^= 1 << bit;
-            let _ = read(&folder.file("flipped", &bytes));
+            let flipped = folder.file("flipped", &bytes);
+            let _ = (read(&flipped), read_metadata(&flipped));
         }
     }
 }

@@ -1,151 +1,265 @@
-//! Weights between a session and a file: all of them or an error that names each one that does not fit.
+//! Checkpoint files: a run at one moment, whole in one safetensors file.
+//!
+//! A file holds every variable under its path, what metrics have collected of an epoch that is not over, and the best weights so
+//! far. Its metadata say what was started ([`Run`]) and how far it came ([`State`]). Since weights stand under their own names, a
+//! checkpoint can be used wherever a weights file can.
+//!
+//! Files are written atomically, and the last few of a run are kept, so that one that a disk has damaged is not the only one.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::data::Classes;
-use crate::error::{Error, Result, nearest};
-use crate::execute::Session;
-use crate::io::weights;
-use crate::program::{Program, Variable, VariableKind};
-use crate::tensor::Tensor;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-/// At most so many names of one kind are listed.
-const LISTED: usize = 8;
+use super::figures::Figures;
+use super::fingerprint::Fingerprint;
+use super::state::State;
+use super::weights::{self, BESIDE};
+use crate::data::Split;
+use crate::error::{Error, Result};
+use crate::io;
+use crate::io::weights::Weights;
+use crate::program::Program;
+use crate::tensor::{Tensor, TensorView};
 
-/// What keeps a file's tensors from being a model's weights.
-#[derive(Debug, Default)]
-pub struct Misfits {
-    missing: Vec<String>,
-    unexpected: Vec<String>,
-    different: Vec<String>,
+/// The folder of a run's checkpoints inside its own.
+pub const FOLDER: &str = "checkpoints";
+/// The form of the metadata; other forms are refused.
+const VERSION: u32 = 1;
+
+/// What was started. A run goes on where these are the same, or where a difference does no harm.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub version: u32,
+    /// The spec's name, and its text with every default written out.
+    pub spec: String,
+    pub text: String,
+    pub training: String,
+    pub seed: u64,
+    pub batch: usize,
+    pub epochs: usize,
+    /// Rows to train on, to validate and to test.
+    pub rows: [usize; 3],
+    /// See [`Fingerprint`].
+    pub data: String,
+    /// The names of the classes of the data, as weights files say them.
+    #[serde(default)]
+    pub classes: BTreeMap<String, String>,
+    /// What the command line said, for the one who wants to go on by saying less; the runtime does not look into it.
+    pub arguments: String,
 }
 
-impl Misfits {
-    /// A name that the file lacks; `others` are those that it has.
-    pub fn missing<'a>(&mut self, name: &str, others: impl Iterator<Item = &'a str>) {
-        self.missing.push(match nearest(name, others) {
-            Some(other) => format!("{name} (the file has {other})"),
-            None => name.to_owned(),
-        });
+impl Run {
+    pub fn new(program: &Program, training: &str) -> Run {
+        Run { version: VERSION, spec: program.name.clone(), training: training.into(), ..Run::default() }
     }
 
-    pub fn any_missing(&self) -> bool {
-        !self.missing.is_empty()
-    }
-
-    pub fn unexpected<S: ToString>(&mut self, names: impl IntoIterator<Item = S>) {
-        self.unexpected.extend(names.into_iter().map(|name| name.to_string()));
-    }
-
-    pub fn different(&mut self, variable: &Variable, tensor: &Tensor) {
-        self.different.push(format!(
-            "{} is {}{:?} in the file, but {}{:?} in the spec",
-            variable.path,
-            tensor.dtype.name(),
-            tensor.shape,
-            variable.dtype.name(),
-            variable.shape
-        ));
-    }
-
-    /// An error that names them all, if there are any.
-    pub fn check(self, file: &Path, model: &str) -> Result<()> {
-        let kinds =
-            [("missing", self.missing), ("unexpected", self.unexpected), ("different", self.different)];
-        let problems: Vec<String> = kinds
-            .into_iter()
-            .filter(|(_, names)| !names.is_empty())
-            .map(|(kind, names)| {
-                let more = names.len().saturating_sub(LISTED);
-                let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
-                format!("{kind}: {}{rest}", names[..names.len().min(LISTED)].join(", "))
-            })
-            .collect();
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let message = format!("these weights are not those of `{model}`; {}", problems.join("; "));
-        Err(Error::Weights { file: file.to_path_buf(), message })
-    }
-}
-
-/// The variables that make a model: what is learned, and what layers keep.
-pub fn saved(program: &Program) -> impl Iterator<Item = usize> {
-    (0..program.variables.len())
-        .filter(|&index| matches!(program.variables[index].kind, VariableKind::Weight | VariableKind::State))
-}
-
-/// Writes all weights and states.
-pub fn save_weights(session: &Session, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-    let program = session.program();
-    let tensors = saved(program)
-        .map(|index| (program.variables[index].path.as_str(), session.variable(index)))
-        .collect();
-    weights::write(path, &tensors, metadata)
-}
-
-/// Reads all weights and states. A name that is missing, unexpected, or of another type or shape is an error; optimizer
-/// states in the file are passed over.
-pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
-    let file = weights::read(path)?;
-    let program = session.program();
-    let known = |name: &str| program.variables.iter().any(|variable| variable.path == name);
-    let unexpected: Vec<&str> = file.tensors.keys().map(String::as_str).filter(|name| !known(name)).collect();
-    let (mut misfits, mut found) = (Misfits::default(), Vec::new());
-    for index in saved(program) {
-        let variable = &program.variables[index];
-        match file.tensors.get(&variable.path) {
-            None => misfits.missing(&variable.path, unexpected.iter().copied()),
-            Some(tensor) if (tensor.dtype, &tensor.shape) != (variable.dtype, &variable.shape) => {
-                misfits.different(variable, tensor);
+    /// What weights files say of themselves: the figures of training and of validation, as far as they are known.
+    pub fn describe(&self, epoch: usize, known: [Option<&Figures>; 2]) -> BTreeMap<String, String> {
+        let mut metadata = BTreeMap::from([
+            ("spec".to_string(), self.spec.clone()),
+            ("training".to_string(), self.training.clone()),
+            ("epoch".to_string(), epoch.to_string()),
+            ("seed".to_string(), self.seed.to_string()),
+        ]);
+        metadata.extend(self.classes.clone());
+        for (split, figures) in [Split::Train, Split::Validation].into_iter().zip(known) {
+            for (name, value) in figures.iter().flat_map(|figures| &figures.0) {
+                metadata.insert(format!("{}.{name}", split.name()), value.to_string());
             }
-            Some(tensor) => found.push((index, tensor)),
+        }
+        metadata
+    }
+}
+
+/// A run at one moment, in memory.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub program: Arc<Program>,
+    pub run: Run,
+    pub data: Arc<Fingerprint>,
+    pub state: State,
+    /// A copy of all variables, and where each one lies in it.
+    pub variables: Vec<u8>,
+    pub places: Vec<(usize, usize)>,
+    /// Weights and their averages.
+    pub averages: Vec<(usize, usize)>,
+    pub collected: Vec<(String, Tensor)>,
+    /// The best weights and states: see [`weights::snapshot`].
+    pub best: Option<Arc<Vec<u8>>>,
+    /// Whether the weights files are to be written as well.
+    pub with_weights: bool,
+}
+
+impl Snapshot {
+    pub fn variable(&self, index: usize) -> TensorView<'_> {
+        let (variable, (start, bytes)) = (&self.program.variables[index], self.places[index]);
+        let data = &self.variables[start..start + bytes];
+        TensorView { dtype: variable.dtype, shape: &variable.shape, data }
+    }
+
+    /// The values of some variables under the names of others.
+    pub fn tensors(&self, pairs: impl Iterator<Item = (usize, usize)>) -> BTreeMap<&str, TensorView<'_>> {
+        pairs.map(|(name, value)| (self.program.variables[name].path.as_str(), self.variable(value))).collect()
+    }
+
+    /// Writes the checkpoint; gives its path.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf> {
+        let path = folder.join(FOLDER).join(Place::of(&self.state).file());
+        let mut names: Vec<(String, TensorView<'_>)> = Vec::new();
+        for index in 0..self.program.variables.len() {
+            names.push((self.program.variables[index].path.clone(), self.variable(index)));
+        }
+        for (name, rows) in &self.collected {
+            names.push((format!("{BESIDE}collected/{name}"), rows.view()));
+        }
+        if let Some(best) = &self.best {
+            let tensors = weights::named(&self.program, best).into_iter().flatten();
+            names.extend(tensors.map(|(name, view)| (format!("{BESIDE}best/{name}"), view)));
+        }
+        let tensors: BTreeMap<&str, TensorView<'_>> =
+            names.iter().map(|(name, view)| (name.as_str(), *view)).collect();
+        let run = Run { data: self.data.text().to_owned(), ..self.run.clone() };
+        let mut metadata = run.describe(self.state.trained_epochs(), self.state.latest());
+        metadata.insert("checksum".into(), checksum(&tensors));
+        metadata.insert("run".into(), json(&run)?);
+        metadata.insert("state".into(), json(&self.state)?);
+        io::weights::write(&path, &tensors, &metadata)?;
+        Ok(path)
+    }
+}
+
+/// A checkpoint as it was read.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub path: PathBuf,
+    pub run: Run,
+    pub state: State,
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Reads a file whole, and checks that no bit of it was lost.
+    pub fn read(path: &Path) -> Result<Checkpoint> {
+        let Weights { tensors, metadata } = io::weights::read(path)?;
+        let (run, state) = described(path, &metadata)?;
+        let views = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
+        if metadata.get("checksum") != Some(&checksum(&views)) {
+            return Err(Error::damaged(path, "the checkpoint's content is not what was written"));
+        }
+        Ok(Checkpoint { path: path.to_path_buf(), run, state, tensors })
+    }
+
+    /// The newest checkpoint of a run that can be read, with the errors of newer ones; none where there is no checkpoint.
+    pub fn newest(folder: &Path) -> Result<Option<(Checkpoint, Vec<Error>)>> {
+        let mut errors = Vec::new();
+        for (_, path) in list(folder)?.into_iter().rev() {
+            match Checkpoint::read(&path) {
+                Ok(checkpoint) => return Ok(Some((checkpoint, errors))),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(None) } else { Err(errors.swap_remove(0)) }
+    }
+
+    /// The tensors that it holds beside the variables, under `best/` or `collected/`.
+    pub fn beside(&self, what: &str) -> impl Iterator<Item = (&str, &Tensor)> {
+        let prefix = format!("{BESIDE}{what}/");
+        self.tensors.iter().filter_map(move |(name, tensor)| Some((name.strip_prefix(&prefix)?, tensor)))
+    }
+}
+
+/// What a run was started with and how far it came, from its newest readable checkpoint; only the head of the file is read.
+pub fn peek(folder: &Path) -> Result<Option<(Run, State)>> {
+    let mut first = None;
+    for (_, path) in list(folder)?.into_iter().rev() {
+        match io::weights::read_metadata(&path).and_then(|metadata| described(&path, &metadata)) {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => first = first.or(Some(error)),
         }
     }
-    misfits.unexpected(unexpected);
-    misfits.check(path, &program.name)?;
-    for (index, tensor) in found {
-        session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
+    first.map_or(Ok(None), Err)
+}
+
+fn described(path: &Path, metadata: &BTreeMap<String, String>) -> Result<(Run, State)> {
+    fn part<T: DeserializeOwned>(path: &Path, metadata: &BTreeMap<String, String>, key: &str) -> Result<T> {
+        let text = metadata.get(key).ok_or_else(|| Error::damaged(path, "this is no checkpoint of a run"))?;
+        serde_json::from_str(text).map_err(|e| Error::damaged(path, format!("its `{key}` cannot be read: {e}")))
+    }
+    let version = part::<serde_json::Value>(path, metadata, "run")?["version"].as_u64();
+    if version != Some(VERSION.into()) {
+        return Err(Error::damaged(path, "this checkpoint was written by another version of Weft"));
+    }
+    Ok((part(path, metadata, "run")?, part(path, metadata, "state")?))
+}
+
+/// Where in a run a checkpoint lies: epochs done, and batches of the next one. Files are ordered by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    epochs: usize,
+    batch: usize,
+}
+
+impl Place {
+    pub fn of(state: &State) -> Place {
+        Place { epochs: state.epochs, batch: state.batch }
+    }
+
+    fn file(self) -> String {
+        match self.batch {
+            0 => format!("epoch-{}.safetensors", self.epochs),
+            batch => format!("epoch-{}-batch-{batch}.safetensors", self.epochs),
+        }
+    }
+
+    fn from_file(name: &str) -> Option<Place> {
+        let rest = name.strip_prefix("epoch-")?.strip_suffix(".safetensors")?;
+        let (epochs, batch) = rest.split_once("-batch-").unwrap_or((rest, "0"));
+        let place = Place { epochs: epochs.parse().ok()?, batch: batch.parse().ok()? };
+        (place.file() == name).then_some(place)
+    }
+}
+
+/// The checkpoints of a run, oldest first.
+pub fn list(folder: &Path) -> Result<Vec<(Place, PathBuf)>> {
+    let folder = folder.join(FOLDER);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("read", &folder)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::file("read", &folder))?;
+        found.extend(entry.file_name().to_str().and_then(Place::from_file).map(|place| (place, entry.path())));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes all but the newest `keep` checkpoints.
+pub fn rotate(folder: &Path, keep: usize) -> Result<()> {
+    let all = list(folder)?;
+    for (_, path) in &all[..all.len().saturating_sub(keep.max(1))] {
+        fs::remove_file(path).map_err(Error::file("remove", path))?;
     }
     Ok(())
 }
 
-/// The seed of the training that made a file, when it says so, and the classes that the training found in its data.
-pub fn provenance(path: &Path) -> Result<(Option<u64>, Classes)> {
-    let metadata = weights::read(path)?.metadata;
-    let seed = metadata.get("seed").and_then(|seed| seed.parse().ok());
-    let classes = metadata.into_iter().filter_map(|(key, names)| {
-        let names = key.starts_with("classes.").then(|| serde_json::from_str(&names).ok())??;
-        Some((key, names))
-    });
-    Ok((seed, classes.collect()))
+fn json(value: &impl Serialize) -> Result<String> {
+    // Maps with keys that are no texts cannot be written; there are none.
+    serde_json::to_string(value).map_err(|error| Error::Unsound(error.to_string()))
 }
 
-/// Exchanges the values of pairs of variables of one type and shape.
-pub fn exchange(session: &mut Session, pairs: &[(usize, usize)]) {
-    let mut kept = Vec::new();
-    for &(one, other) in pairs {
-        kept.clear();
-        kept.extend_from_slice(session.variable_bytes_mut(one));
-        session.variable_bytes_mut(other).swap_with_slice(&mut kept);
-        session.variable_bytes_mut(one).copy_from_slice(&kept);
+/// A sum over names and bytes that tells a damaged file.
+fn checksum(tensors: &BTreeMap<&str, TensorView<'_>>) -> String {
+    let mut sum = crc32fast::Hasher::new();
+    for (name, tensor) in tensors {
+        sum.update(name.as_bytes());
+        sum.update(tensor.data);
     }
-}
-
-/// A copy of all weights and states.
-pub fn snapshot(session: &Session) -> Vec<u8> {
-    saved(session.program()).flat_map(|index| session.variable(index).data).copied().collect()
-}
-
-/// Puts a copy back.
-pub fn restore(session: &mut Session, snapshot: &[u8]) {
-    let indices: Vec<usize> = saved(session.program()).collect();
-    let mut rest = snapshot;
-    for index in indices {
-        let bytes = session.variable_bytes_mut(index);
-        let (own, others) = rest.split_at(bytes.len());
-        bytes.copy_from_slice(own);
-        rest = others;
-    }
+    format!("{:08x}", sum.finalize())
 }

@@ -2,7 +2,7 @@
 
 use crate::execute::Outputs;
 use crate::program::{DType, Entry, InputSource};
-use crate::tensor::TensorView;
+use crate::tensor::{Tensor, TensorView};
 
 /// The collections of a training, by the names that outputs and the report's inputs share.
 #[derive(Debug, Default)]
@@ -39,6 +39,23 @@ impl Collections {
     /// Forgets all rows and keeps their room.
     pub fn clear(&mut self) {
         self.0.iter_mut().for_each(|collection| collection.data.clear());
+    }
+
+    /// All collections by name, with their rows so far.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Tensor)> {
+        self.0.iter().enumerate().map(|(index, collection)| {
+            let shape = self.shape(index);
+            (collection.name.as_str(), self.view(index, &shape).to_owned())
+        })
+    }
+
+    /// Puts the rows of a collection back; whether there is such a one.
+    pub fn put(&mut self, name: &str, rows: &Tensor) -> bool {
+        let fits = |c: &&mut Collection| {
+            c.name == name && c.dtype == rows.dtype && rows.shape.get(1..) == Some(&c.row)
+        };
+        let collection = self.0.iter_mut().find(fits);
+        collection.map(|collection| collection.data.clone_from(&rows.data)).is_some()
     }
 
     /// Takes the rows that a batch gave; `share`: what part of an epoch's rows that batch is, at least.

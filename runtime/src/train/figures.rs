@@ -4,8 +4,10 @@
 
 use std::fmt::{Display, Formatter};
 
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::exact;
 use crate::data::Split;
 
 /// What is reported, by name, in the spec's order: the loss first, then each metric.
@@ -89,44 +91,52 @@ impl Serialize for Figures {
     }
 }
 
-/// Follows one figure over the epochs.
-#[derive(Clone, Copy, Debug)]
-pub struct Best {
-    split: Split,
-    figure: usize,
-    higher_is_better: bool,
-    /// The best epoch and its value.
-    best: Option<(usize, f32)>,
+/// Which figure is followed over the epochs, and what is better.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Watched {
+    pub split: Split,
+    /// Its place among the figures.
+    pub figure: usize,
+    pub higher_is_better: bool,
 }
 
-impl Best {
-    pub fn new(split: Split, figure: usize, higher_is_better: bool) -> Best {
-        Best { split, figure, higher_is_better, best: None }
-    }
+/// The best epoch so far and its value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, Deserialize)]
+pub struct Standing(Option<Best>);
 
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, Deserialize)]
+struct Best {
+    epoch: usize,
+    #[serde(with = "exact")]
+    value: f32,
+}
+
+impl Watched {
     /// The watched number of an epoch.
     pub fn pick(&self, train: &Figures, validation: Option<&Figures>) -> Option<f32> {
         let figures = if self.split == Split::Train { Some(train) } else { validation };
         figures.and_then(|figures| figures.0.get(self.figure)).and_then(|(_, value)| value.number())
     }
+}
 
+impl Standing {
     /// Takes an epoch's number; whether it is better than all before. A number that is none never is.
-    pub fn improves(&mut self, epoch: usize, value: Option<f32>) -> bool {
+    pub fn improves(&mut self, watched: &Watched, epoch: usize, value: Option<f32>) -> bool {
         let Some(value) = value.filter(|value| !value.is_nan()) else { return false };
-        let better = match self.best {
+        let better = match self.0 {
             None => true,
-            Some((_, best)) if self.higher_is_better => value > best,
-            Some((_, best)) => value < best,
+            Some(best) if watched.higher_is_better => value > best.value,
+            Some(best) => value < best.value,
         };
         if better {
-            self.best = Some((epoch, value));
+            self.0 = Some(Best { epoch, value });
         }
         better
     }
 
     /// How many epochs the best one lies back.
     pub fn epochs_without(&self, epoch: usize) -> usize {
-        epoch - self.best.map_or(0, |(best, _)| best)
+        epoch.saturating_sub(self.0.map_or(0, |best| best.epoch))
     }
 }
 
@@ -156,17 +166,18 @@ mod tests {
 
     #[test]
     fn only_a_better_number_counts() {
-        let mut best = Best::new(Split::Validation, 0, false);
+        let lower = Watched { split: Split::Validation, figure: 0, higher_is_better: false };
+        let mut best = Standing::default();
         let improved: Vec<bool> = [f32::NAN, 3.0, 3.0, 2.0, f32::NAN, 2.5]
             .into_iter()
             .zip(1..)
-            .map(|(value, epoch)| best.improves(epoch, Some(value)))
+            .map(|(value, epoch)| best.improves(&lower, epoch, Some(value)))
             .collect();
         assert_eq!(improved, [false, true, false, true, false, false]);
         assert_eq!(best.epochs_without(6), 2);
-        let mut higher = Best::new(Split::Validation, 0, true);
-        assert!(
-            higher.improves(1, Some(1.0)) && higher.improves(2, Some(2.0)) && !higher.improves(3, Some(2.0))
-        );
+        let higher = Watched { higher_is_better: true, ..lower };
+        let mut best = Standing::default();
+        let improved = [1.0, 2.0, 2.0].map(|value| best.improves(&higher, 1, Some(value)));
+        assert_eq!(improved, [true, true, false]);
     }
 }

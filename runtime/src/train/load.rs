@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use super::checkpoint::{Misfits, saved};
+use super::weights::{Misfits, saved};
 use crate::error::Result;
 use crate::execute::Session;
 use crate::io::weights;

@@ -6,24 +6,35 @@
 
 mod checkpoint;
 mod collect;
+mod exact;
 mod figures;
+mod fit;
+mod fingerprint;
 mod load;
 mod plateau;
+mod resume;
+mod run;
+mod saver;
+mod state;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod trainer;
+mod weights;
 mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::data::{self, Split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::program::{Program, Training};
 
-pub use checkpoint::{load_weights, save_weights};
+pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
+pub use state::{Record, State};
 pub use trainer::{Trainer, read_data};
+pub use weights::{load_weights, save_weights};
 pub use wiring::Moment;
 
 /// The entry that fills the variables.
@@ -33,6 +44,8 @@ pub const BEST_FILE: &str = "best.safetensors";
 pub const LAST_FILE: &str = "last.safetensors";
 /// The averages of the weights after the last epoch, where the spec averages them.
 pub const AVERAGE_FILE: &str = "average.safetensors";
+/// All weights files of a run.
+const WEIGHTS_FILES: [&str; 3] = [LAST_FILE, AVERAGE_FILE, BEST_FILE];
 
 /// What the user may decide besides the spec. The default changes nothing and saves nothing.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +64,41 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// The names of classes by [`crate::data::classes_key`], as an earlier training found them.
     pub classes: data::Classes,
+    /// The folder of a run to go on with instead of starting one.
+    pub resume: Option<PathBuf>,
+    pub saving: Saving,
+    /// The spec's text with every default, and whatever the caller wants to know again when a run goes on: both are kept in
+    /// checkpoints.
+    pub text: String,
+    pub arguments: String,
+}
+
+/// How often a run is saved, beside the ends of its epochs.
+#[derive(Clone, Copy, Debug)]
+pub struct Saving {
+    /// What the user asks for; else now and then, as long as writing takes little of the time.
+    pub every: Option<Every>,
+    /// So many checkpoints are kept, the latest ones.
+    pub keep: usize,
+}
+
+impl Default for Saving {
+    fn default() -> Saving {
+        Saving { every: None, keep: 2 }
+    }
+}
+
+/// How long or how many batches lie between two checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    Time(Duration),
+    Batches(usize),
+}
+
+impl Default for Every {
+    fn default() -> Every {
+        Every::Time(Duration::from_secs(300))
+    }
 }
 
 /// What happens during a training or an evaluation.
@@ -61,11 +109,19 @@ pub enum Event<'a> {
         epochs: usize,
         batch: usize,
         rows: [usize; 3],
+        /// The epochs that were done before, of a run that goes on.
+        history: &'a [Record],
+    },
+    /// What a run that goes on finds changed since it was left.
+    Note {
+        text: &'a str,
     },
     EpochStart {
         epoch: usize,
         epochs: usize,
         batches: usize,
+        /// Batches that were done before, of a run that goes on in the middle of an epoch.
+        done: usize,
     },
     /// After each batch; the figures so far are there when [`Observer::wants_figures`] asked for them.
     Batch {
@@ -83,6 +139,10 @@ pub enum Event<'a> {
         /// The rates of the epoch's last step, of optimizers whose rate may change.
         rates: &'a [(String, f32)],
         best: bool,
+    },
+    /// A checkpoint could not be written; the training goes on, and the next one is another try.
+    Unsaved {
+        error: &'a Error,
     },
     End {
         summary: &'a Summary,
@@ -111,7 +171,7 @@ pub struct Silent;
 impl Observer for Silent {}
 
 /// Why a training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Ending {
     Finished,
     /// `stop after … epochs without better …`
@@ -134,7 +194,7 @@ pub struct Summary {
     pub saved: Vec<PathBuf>,
 }
 
-/// Trains from the start: `training` is an index into [`Program::trainings`].
+/// Trains from the start, or goes on with a run: `training` is an index into [`Program::trainings`].
 pub fn train(
     program: Arc<Program>,
     training: usize,
@@ -143,7 +203,12 @@ pub fn train(
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(program, training, options)?;
     trainer.initialise(options.weights.as_deref())?;
+    trainer.fit()?;
     trainer.train(options.out.as_deref(), observer)
+    if let Some(folder) = &options.resume {
+        trainer.resume(folder, options, observer)?;
+    }
+    trainer.train(options, observer)
 }
 
 /// Evaluates saved weights on one part of the data; none when it was interrupted. Unless the options give a seed, rows are
@@ -156,9 +221,10 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Option<Figures>> {
-    let (trained_with, classes) = checkpoint::provenance(weights)?;
+    let (trained_with, classes) = weights::provenance(weights)?;
     let options = Options { seed: options.seed.or(trained_with), classes, ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
+    trainer.check_fits()?;
     trainer.evaluate(split, observer)
 }

@@ -1,45 +1,53 @@
 //! Rates that fall when a figure no longer gets better.
 
-use super::figures::Best;
+use serde::{Deserialize, Serialize};
+
+use super::exact;
+use super::figures::{Standing, Watched};
 use crate::program::ReduceRate;
 
-/// Follows one figure over the epochs and says what rates are multiplied by.
+/// `reduce rate by … after …`: when rates fall.
 #[derive(Clone, Copy, Debug)]
 pub struct Plateau {
-    best: Best,
+    pub watched: Watched,
     factor: f64,
     patience: usize,
     cooldown: usize,
+}
+
+/// How long there was nothing better, and what that did so far.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    best: Standing,
     /// Epochs in a row without a better figure.
     waited: usize,
     /// Epochs that do not count any more.
     cooling: usize,
-    scale: f64,
+    /// The product of all reductions.
+    #[serde(with = "exact")]
+    pub scale: f64,
+}
+
+impl Default for Waiting {
+    fn default() -> Waiting {
+        Waiting { best: Standing::default(), waited: 0, cooling: 0, scale: 1.0 }
+    }
 }
 
 impl Plateau {
-    pub fn new(rule: &ReduceRate, best: Best) -> Plateau {
-        Plateau {
-            best,
-            factor: rule.factor,
-            patience: rule.epochs,
-            cooldown: rule.cooldown,
-            waited: 0,
-            cooling: 0,
-            scale: 1.0,
-        }
+    pub fn new(rule: &ReduceRate, watched: Watched) -> Plateau {
+        Plateau { watched, factor: rule.factor, patience: rule.epochs, cooldown: rule.cooldown }
     }
 
-    /// Takes an epoch's number, read from its figures by `pick`; gives the product of all reductions so far.
-    pub fn after(&mut self, epoch: usize, pick: impl Fn(&Best) -> Option<f32>) -> f64 {
-        let better = self.best.improves(epoch, pick(&self.best));
-        self.waited = if better || self.cooling > 0 { 0 } else { self.waited + 1 };
-        self.cooling = self.cooling.saturating_sub(1);
-        if self.waited >= self.patience {
-            self.scale *= self.factor;
-            (self.waited, self.cooling) = (0, self.cooldown);
+    /// Takes an epoch's number.
+    pub fn after(&self, epoch: usize, value: Option<f32>, waiting: &mut Waiting) {
+        let better = waiting.best.improves(&self.watched, epoch, value);
+        waiting.waited = if better || waiting.cooling > 0 { 0 } else { waiting.waited + 1 };
+        waiting.cooling = waiting.cooling.saturating_sub(1);
+        if waiting.waited >= self.patience {
+            waiting.scale *= self.factor;
+            (waiting.waited, waiting.cooling) = (0, self.cooldown);
         }
-        self.scale
     }
 }
 
@@ -53,8 +61,13 @@ mod tests {
     fn scales(epochs: usize, cooldown: usize, losses: &[f32]) -> Vec<f64> {
         let watch = Watch { split: "validation".into(), figure: "loss".into(), higher_is_better: false };
         let rule = ReduceRate { factor: 0.5, epochs, watch, cooldown };
-        let mut plateau = Plateau::new(&rule, Best::new(Split::Validation, 0, false));
-        losses.iter().zip(1..).map(|(&loss, epoch)| plateau.after(epoch, |_| Some(loss))).collect()
+        let watched = Watched { split: Split::Validation, figure: 0, higher_is_better: false };
+        let (plateau, mut waiting) = (Plateau::new(&rule, watched), Waiting::default());
+        let after = |(&loss, epoch)| {
+            plateau.after(epoch, Some(loss), &mut waiting);
+            waiting.scale
+        };
+        losses.iter().zip(1..).map(after).collect()
     }
 
     const LOSSES: [f32; 14] = [5.0, 4.0, 4.0, 4.5, 4.1, 3.9, 4.0, f32::NAN, 3.9, 3.8, 4.0, 4.0, 4.0, 4.0];

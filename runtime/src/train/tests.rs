@@ -86,6 +86,7 @@ fn program(change: i64) -> Program {
             source: DataSource::Idx { folder: "data".into() },
             fields: vec![Field::new("image", DType::U8, [2, 2, 1]), Field::new("label", DType::I32, [])],
             splits: Splits { validation: Held::Share(0.25), ..Splits::default() },
+            fit: None,
         }],
         trainings: vec![Training {
             name: "train".into(),
@@ -160,6 +161,8 @@ impl Observer for Diary {
                 let validation = validation.and_then(|f| f.number("loss"));
                 format!("end {epoch}: {:?} {validation:?} {best}", train.number("loss"))
             }
+            Event::Note { text } => format!("note: {text}"),
+            Event::Unsaved { error } => format!("unsaved: {error}"),
             Event::End { summary } => format!("end: {:?}", summary.ending),
         });
     }
@@ -367,7 +370,7 @@ fn mistakes_are_found_before_the_first_step() {
     );
     assert!(
         message(&|p, _| {
-            p.data[0].validation = 0.0;
+            p.data[0].splits.validation = Held::Nothing;
             p.trainings[0].keep_best = Some(watch("loss"));
         })
         .contains("`validation.loss` is watched, but the data has no validation part")
@@ -402,4 +405,47 @@ fn wires_carry_the_moment() {
     let outputs = wiring.run(&mut session, None, &moment).unwrap();
     let values: Vec<Vec<f64>> = outputs.iter().map(|(_, value)| value.to_f64()).collect();
     assert_eq!(values, [vec![9.0, 5.0], vec![6.0], vec![1.5], vec![70.0], vec![0.25]]);
+}
+
+/// All files and figures of a run, but for its times.
+fn outcome(summary: &Summary, out: &std::path::Path) -> (Summary, Vec<(PathBuf, Vec<u8>)>) {
+    let files = summary.saved.iter().map(|path| {
+        let name = path.strip_prefix(out).unwrap().to_path_buf();
+        (name, std::fs::read(path).unwrap())
+    });
+    (Summary { seconds: 0.0, saved: vec![], ..summary.clone() }, files.collect())
+}
+
+#[test]
+fn a_run_left_anywhere_goes_on_to_the_same_bits() {
+    let mut program = program(-1);
+    let training = &mut program.trainings[0];
+    (training.keep_best, training.stop_after) = (Some(watch("loss")), Some((3, watch("loss"))));
+    (training.epochs, training.accumulate) = (9, 1);
+    let program = Arc::new(program);
+    let whole = digits();
+    let options = options(&whole);
+    let out = options.out.clone().unwrap();
+    let summary = train(Arc::clone(&program), 0, &options, &mut Silent).unwrap();
+    let expected = outcome(&summary, &out);
+    assert_eq!((summary.epochs, summary.ending, expected.1.len()), (5, Ending::StoppedEarly, 2));
+    for at in [(1, 1), (1, 3), (2, 2), (3, 1), (5, 2), (5, 3)] {
+        let folder = digits();
+        let mut diary = Diary { interrupt_at: Some(at), ..Diary::default() };
+        let left = Options { out: Some(folder.path().join("run")), ..options.clone() };
+        let summary = train(Arc::clone(&program), 0, &left, &mut diary).unwrap();
+        assert_eq!(summary.ending, Ending::Interrupted);
+        // Whoever goes on may have other threads and may stop again.
+        let again = Options { resume: left.out.clone(), threads: Some(1), ..left };
+        let mut diary = Diary { interrupt_at: Some((at.0, 3)), ..Diary::default() };
+        train(Arc::clone(&program), 0, &again, &mut diary).unwrap();
+        let mut diary = Diary::default();
+        let summary = train(Arc::clone(&program), 0, &again, &mut diary).unwrap();
+        let got = outcome(&summary, again.out.as_deref().unwrap());
+        assert_eq!(format!("{:?}", got.0), format!("{:?}", expected.0), "{at:?}");
+        assert!(got.1 == expected.1, "{at:?}: the files differ");
+        // Then there is nothing left to do, and the outcome is told again.
+        let summary = train(Arc::clone(&program), 0, &again, &mut diary).unwrap();
+        assert_eq!((summary.test, summary.ending), (expected.0.test.clone(), Ending::StoppedEarly));
+    }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::data::{self, Batch, Batches, Order, Parts, Split};
 use crate::error::{Error, Result};
@@ -12,50 +11,44 @@ use crate::pool::Pool;
 use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 use crate::tensor::TensorView;
 
-use super::checkpoint::{self, load_weights, save_weights};
 use super::collect::Collections;
-use super::figures::{Best, Figures, Reading};
+use super::figures::{Figures, Reading, Watched};
 use super::load::load_items;
-use super::plateau::Plateau;
+use super::state::State;
+use super::weights::{self, load_weights};
 use super::wiring::{Moment, Wiring};
-use super::{AVERAGE_FILE, BEST_FILE, Ending, Event, INIT, LAST_FILE, Observer, Options, Summary};
+use super::{INIT, Observer, Options};
 
 /// Everything that one training needs, ready to step.
 #[derive(Debug)]
 pub struct Trainer {
-    program: Arc<Program>,
-    index: usize,
-    session: Session,
-    parts: Parts,
-    steps: Vec<Wiring>,
+    pub(super) program: Arc<Program>,
+    pub(super) index: usize,
+    pub(super) session: Session,
+    pub(super) parts: Parts,
+    pub(super) steps: Vec<Wiring>,
     /// See [`Training::updates`].
-    updates: Vec<Wiring>,
-    rates: Option<Wiring>,
-    evaluation: Wiring,
-    report: Wiring,
+    pub(super) updates: Vec<Wiring>,
+    pub(super) rates: Option<Wiring>,
+    pub(super) evaluation: Wiring,
+    pub(super) report: Wiring,
     /// What the report reads beside the accumulators.
-    collections: Collections,
+    pub(super) collections: Collections,
     /// Weights and their averages.
-    averages: Vec<(usize, usize)>,
-    /// Whether the averages are those of this training's weights: from its first update on.
-    averaged: bool,
+    pub(super) averages: Vec<(usize, usize)>,
     /// Batches that wait for the rest of those that make one update, where several steps take them in turn.
-    held: Vec<(Batch, Moment)>,
-    /// What rates are multiplied by.
-    rate_factor: f64,
+    pub(super) held: Vec<(Batch, Moment)>,
+    /// Where the run stands.
+    pub(super) state: State,
+    /// A copy of the best weights, where the spec keeps them.
+    pub(super) best: Option<Arc<Vec<u8>>>,
     /// Accumulators of one float, which show a loss that is no longer finite as soon as it happens.
-    sums: Vec<usize>,
-    batch: usize,
-    epochs: usize,
-    seed: u64,
+    pub(super) sums: Vec<usize>,
+    pub(super) batch: usize,
+    pub(super) epochs: usize,
+    pub(super) seed: u64,
     /// What the files of `load` items are relative to.
-    base: PathBuf,
-}
-
-/// What an epoch of steps came to.
-struct Epoch {
-    figures: Figures,
-    seconds: f64,
+    pub(super) base: PathBuf,
 }
 
 /// Reads the data of a training from the folder that the options or the spec name.
@@ -144,9 +137,9 @@ impl Trainer {
             report,
             collections,
             averages,
-            averaged: false,
             held: Vec::new(),
-            rate_factor: 1.0,
+            state: State::default(),
+            best: None,
             sums: (0..program.variables.len()).filter(is_sum).collect(),
             batch,
             epochs: options.epochs.unwrap_or(training.epochs),
@@ -162,6 +155,16 @@ impl Trainer {
 
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// The names of the data's classes, as weights files say them.
+    pub(super) fn classes(&self) -> BTreeMap<String, String> {
+        let name = &self.program.data[self.training().data].name;
+        let classes = self.parts.classes.iter();
+        let named = |(field, names): &(String, Vec<String>)| {
+            (data::classes_key(name, field), serde_json::json!(names).to_string())
+        };
+        classes.map(named).collect()
     }
 
     pub fn batch_size(&self) -> usize {
@@ -181,6 +184,19 @@ impl Trainer {
             Some(path) => load_weights(&mut self.session, path),
             None => load_items(&mut self.session, &self.base),
         }
+    }
+
+    /// Computes the fit values of the data, unless the weights brought them.
+    pub fn fit(&mut self) -> Result<()> {
+        let data = self.training().data;
+        fit::fit(&mut self.session, data, &self.parts.train, self.seed)?;
+        self.check_fits()
+    }
+
+    /// Checks that all fit values are there.
+    pub fn check_fits(&self) -> Result<()> {
+        let entries = self.steps.iter().chain([&self.evaluation]).map(|wiring| wiring.entry);
+        fit::check(&self.session, &self.training().name, entries)
     }
 
     /// Takes one batch, the `done`-th since the start, counted from 0: runs all steps on it, and updates the weights when enough
@@ -205,6 +221,13 @@ impl Trainer {
             look(entry.profile(session, batch, moment)?);
             Ok(())
         })
+    }
+
+    /// How many batches wait for an update when so many of an epoch are done.
+    pub(super) fn held_after(&self, batches: usize) -> usize {
+        let accumulate = self.training().accumulate;
+        let waits = self.steps.len() > 1 && batches < self.batches_an_epoch();
+        if waits { batches % accumulate } else { 0 }
     }
 
     /// Runs whatever a batch makes due.
@@ -239,108 +262,8 @@ impl Trainer {
             }
             self.held.clear();
         }
-        self.averaged |= due;
+        self.state.averaged |= due;
         Ok(())
-    }
-
-    /// Runs all epochs. Weights are saved in `out`, if there is one.
-    pub fn train(&mut self, out: Option<&Path>, observer: &mut dyn Observer) -> Result<Summary> {
-        let program = Arc::clone(&self.program);
-        let training = find(&program, self.index)?;
-        let mut best = training.keep_best.as_ref().map(|watch| self.watch(watch)).transpose()?;
-        let mut patience = match &training.stop_after {
-            Some((epochs, watch)) => Some((*epochs, self.watch(watch)?)),
-            None => None,
-        };
-        let mut plateau = match &training.reduce_rate {
-            Some(rule) => Some(Plateau::new(rule, self.watch(&rule.watch)?)),
-            None => None,
-        };
-        if let Some(out) = out {
-            std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
-        }
-        let rows = Split::ALL.map(|split| self.parts.get(split).len());
-        observer.event(&Event::Start { training, epochs: self.epochs, batch: self.batch, rows });
-
-        let start = Instant::now();
-        let mut summary = Summary {
-            epochs: 0,
-            best_epoch: None,
-            seconds: 0.0,
-            train: None,
-            validation: None,
-            test: None,
-            ending: Ending::Finished,
-            saved: Vec::new(),
-        };
-        let mut kept: Option<Vec<u8>> = None;
-        for epoch in 1..=self.epochs {
-            let Some(Epoch { figures, seconds }) = self.epoch(epoch, observer)? else {
-                summary.ending = Ending::Interrupted;
-                self.save_last(out, epoch - 1, [None, None], &mut summary.saved)?;
-                break;
-            };
-            summary.epochs = epoch;
-            let validation = match self.parts.validation.is_empty() {
-                true => None,
-                false => match self.evaluate(Split::Validation, observer)? {
-                    Some(figures) => Some(figures),
-                    None => {
-                        summary.ending = Ending::Interrupted;
-                        self.save_last(out, epoch, [Some(&figures), None], &mut summary.saved)?;
-                        break;
-                    }
-                },
-            };
-            let (train, validation_figures) = (&figures, validation.as_ref());
-            let known = [Some(train), validation_figures];
-            let rates = self.rates(epoch)?;
-            let pick = |best: &Best| best.pick(train, validation_figures);
-            let mut improves = |best: &mut Best| best.improves(epoch, pick(best));
-            let is_best = best.as_mut().is_some_and(&mut improves);
-            let is_last = patience.as_mut().is_some_and(|(epochs, best)| {
-                improves(best);
-                best.epochs_without(epoch) >= *epochs
-            });
-            if let Some(plateau) = &mut plateau {
-                self.rate_factor = plateau.after(epoch, pick);
-            }
-            self.save_last(out, epoch, known, &mut summary.saved)?;
-            if is_best {
-                self.exchange_averages();
-                self.save(out, BEST_FILE, epoch, known, &mut summary.saved)?;
-                kept = Some(checkpoint::snapshot(&self.session));
-                self.exchange_averages();
-                summary.best_epoch = Some(epoch);
-            }
-            observer.event(&Event::EpochEnd {
-                epoch,
-                seconds,
-                train,
-                validation: validation_figures,
-                rates: &rates,
-                best: is_best,
-            });
-            if is_best || kept.is_none() {
-                (summary.train, summary.validation) = (Some(figures), validation);
-            }
-            if is_last {
-                summary.ending = Ending::StoppedEarly;
-                break;
-            }
-        }
-        if summary.ending != Ending::Interrupted {
-            if let Some(kept) = &kept {
-                checkpoint::restore(&mut self.session, kept);
-                self.averaged = false;
-            }
-            if !self.parts.test.is_empty() {
-                summary.test = self.evaluate(Split::Test, observer)?;
-            }
-        }
-        summary.seconds = start.elapsed().as_secs_f64();
-        observer.event(&Event::End { summary: &summary });
-        Ok(summary)
     }
 
     /// Evaluates the present weights, or their averages where the spec has them; none when it was interrupted.
@@ -373,47 +296,20 @@ impl Trainer {
         self.report().map(Some)
     }
 
-    /// One epoch of steps; none when it was interrupted.
-    fn epoch(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<Option<Epoch>> {
-        let start = Instant::now();
-        let batches = self.order(epoch).batches(self.parts.train.len());
-        observer.event(&Event::EpochStart { epoch, epochs: self.epochs, batches });
-        self.session.zero(VariableKind::Accumulator);
-        self.collections.clear();
-        let mut source = self.batches(epoch)?;
-        let mut number = 0;
-        while let Some(batch) = source.next_batch()? {
-            self.step(batch, (epoch - 1) * batches + number)?;
-            number += 1;
-            // While batches are held back, there is nothing to report yet.
-            let report = self.held.is_empty() && (observer.wants_figures() || !self.sums_are_finite());
-            let figures = match report {
-                true => Some(self.checked_report(epoch, number)?),
-                false => None,
-            };
-            observer.event(&Event::Batch { epoch, batch: number, batches, rows: batch.rows, figures });
-            if observer.interrupted() {
-                return Ok(None);
-            }
-        }
-        let figures = self.checked_report(epoch, number)?;
-        Ok(Some(Epoch { figures, seconds: start.elapsed().as_secs_f64() }))
-    }
-
-    fn training(&self) -> &Training {
+    pub(super) fn training(&self) -> &Training {
         &self.program.trainings[self.index]
     }
 
-    fn wrong(&self, message: String) -> Error {
+    pub(super) fn wrong(&self, message: String) -> Error {
         Error::Training { training: self.training().name.clone(), message }
     }
 
-    fn order(&self, epoch: usize) -> Order {
+    pub(super) fn order(&self, epoch: usize) -> Order {
         Order { batch: self.batch, shuffle: self.training().shuffle.then_some((self.seed, epoch as u64)) }
     }
 
     /// Where the training stands after so many batches.
-    fn moment(&self, done: usize) -> Moment {
+    pub(super) fn moment(&self, done: usize) -> Moment {
         let batches = self.batches_an_epoch();
         let accumulate = self.training().accumulate;
         let updates = batches.div_ceil(accumulate);
@@ -424,16 +320,16 @@ impl Trainer {
             step: (epoch * updates + update) as i64,
             epoch: epoch as f32 + update as f32 / updates as f32,
             total_steps: (self.epochs * updates) as i64,
-            rate_factor: self.rate_factor as f32,
+            rate_factor: self.state.plateau.scale as f32,
         }
     }
 
-    fn batches_an_epoch(&self) -> usize {
+    pub(super) fn batches_an_epoch(&self) -> usize {
         self.order(1).batches(self.parts.train.len()).max(1)
     }
 
     /// The rates of an epoch's last step.
-    fn rates(&mut self, epoch: usize) -> Result<Vec<(String, f32)>> {
+    pub(super) fn rates(&mut self, epoch: usize) -> Result<Vec<(String, f32)>> {
         let moment = self.moment(epoch * self.batches_an_epoch() - 1);
         let Some(rates) = &self.rates else { return Ok(Vec::new()) };
         let outputs = rates.run(&mut self.session, None, &moment)?;
@@ -442,14 +338,14 @@ impl Trainer {
     }
 
     /// Puts the averages in the place of the weights, or back again.
-    fn exchange_averages(&mut self) {
-        if self.averaged {
-            checkpoint::exchange(&mut self.session, &self.averages);
+    pub(super) fn exchange_averages(&mut self) {
+        if self.state.averaged {
+            weights::exchange(&mut self.session, &self.averages);
         }
     }
 
     /// Reads the accumulators and what was collected.
-    fn report(&mut self) -> Result<Figures> {
+    pub(super) fn report(&mut self) -> Result<Figures> {
         let moment = Moment { seed: self.seed, ..Moment::default() };
         let outputs = self.report.report(&mut self.session, &self.collections, &moment)?;
         let figures = &self.program.trainings[self.index].figures;
@@ -462,7 +358,7 @@ impl Trainer {
 
     /// Reads the accumulators and checks the first figure, which is the loss. Other figures may well be without a value,
     /// such as a precision of nothing.
-    fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
+    pub(super) fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
         let figures = self.report()?;
         match figures.0.first().and_then(|(_, loss)| loss.number()) {
             Some(value) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
@@ -470,7 +366,7 @@ impl Trainer {
         }
     }
 
-    fn sums_are_finite(&self) -> bool {
+    pub(super) fn sums_are_finite(&self) -> bool {
         self.sums.iter().all(|&index| {
             let bytes = self.session.variable(index).data.first_chunk::<4>();
             bytes.is_none_or(|bytes| f32::from_le_bytes(*bytes).is_finite())
@@ -478,7 +374,7 @@ impl Trainer {
     }
 
     /// Resolves what the spec watches, before anything runs.
-    fn watch(&self, watch: &Watch) -> Result<Best> {
+    pub(super) fn watch(&self, watch: &Watch) -> Result<Watched> {
         let split = Split::from_name(&watch.split)?;
         if split == Split::Test {
             return Err(self.wrong("the test part is for the end; watch train or validation".into()));
@@ -492,60 +388,9 @@ impl Trainer {
         }
         let names: Vec<String> = self.training().figures.iter().map(|figure| figure.name.clone()).collect();
         match names.iter().position(|name| *name == watch.figure) {
-            Some(figure) => Ok(Best::new(split, figure, watch.higher_is_better)),
+            Some(figure) => Ok(Watched { split, figure, higher_is_better: watch.higher_is_better }),
             None => Err(Error::Unknown { what: "figure", name: watch.figure.clone(), candidates: names }),
         }
-    }
-
-    /// Saves what the last step left: the weights, and their averages where there are any.
-    fn save_last(
-        &mut self,
-        out: Option<&Path>,
-        epoch: usize,
-        known: [Option<&Figures>; 2],
-        saved: &mut Vec<PathBuf>,
-    ) -> Result<()> {
-        self.save(out, LAST_FILE, epoch, known, saved)?;
-        if !self.averaged || self.averages.is_empty() {
-            return Ok(());
-        }
-        self.exchange_averages();
-        let result = self.save(out, AVERAGE_FILE, epoch, known, saved);
-        self.exchange_averages();
-        result
-    }
-
-    /// Saves the weights with what is known about them: figures of training and of validation.
-    fn save(
-        &self,
-        out: Option<&Path>,
-        file: &str,
-        epoch: usize,
-        known: [Option<&Figures>; 2],
-        saved: &mut Vec<PathBuf>,
-    ) -> Result<()> {
-        let Some(out) = out else { return Ok(()) };
-        let mut metadata = BTreeMap::from([
-            ("spec".to_string(), self.program.name.clone()),
-            ("training".to_string(), self.training().name.clone()),
-            ("epoch".to_string(), epoch.to_string()),
-            ("seed".to_string(), self.seed.to_string()),
-        ]);
-        for (split, figures) in [Split::Train, Split::Validation].into_iter().zip(known) {
-            for (name, value) in figures.iter().flat_map(|figures| &figures.0) {
-                metadata.insert(format!("{}.{name}", split.name()), value.to_string());
-            }
-        }
-        for (field, names) in &self.parts.classes {
-            let set = &self.program.data[self.training().data].name;
-            metadata.insert(data::classes_key(set, field), serde_json::json!(names).to_string());
-        }
-        let path = out.join(file);
-        save_weights(&self.session, &path, &metadata)?;
-        if !saved.contains(&path) {
-            saved.push(path);
-        }
-        Ok(())
     }
 }
 
@@ -562,7 +407,7 @@ fn places(program: &Program, (weight, average): &(String, String)) -> Result<(us
     }
 }
 
-fn find(program: &Program, index: usize) -> Result<&Training> {
+pub(super) fn find(program: &Program, index: usize) -> Result<&Training> {
     program.trainings.get(index).ok_or_else(|| Error::Unknown {
         what: "training",
         name: index.to_string(),

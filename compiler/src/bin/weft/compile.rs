@@ -21,6 +21,9 @@ use weft_runtime::train::Options;
 pub enum Wanted {
     Training,
     Prediction,
+    /// Rows as they are after the body of their `data` item, and the fit values that they need.
+    #[expect(dead_code, reason = "`weft data` will want them")]
+    Data,
 }
 
 /// Compiles the wanted entries of a spec.
@@ -28,8 +31,14 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
     let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
     let keep = |entry: &Entry| {
         let name = &entry.graph.name;
-        let predicted = module.predictions.iter().any(|p| p.entry == *name);
-        name == "init" || predicted == (wanted == Wanted::Prediction)
+        let predicts = module.predictions.iter().any(|p| p.entry == *name);
+        let (rows, fits) = (name.starts_with("data."), name.starts_with("fit."));
+        match wanted {
+            _ if name == "init" => true,
+            Wanted::Training => !predicts && !rows,
+            Wanted::Prediction => predicts,
+            Wanted::Data => rows || fits,
+        }
     };
     let entries: Vec<&Entry> = module.entries.iter().filter(|e| keep(e)).collect();
     let threads = self::threads(threads);

@@ -8,7 +8,7 @@ use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::{DType, Dim, TensorType};
 use weft_grammar::Span;
 use weft_grammar::ast::{self, ExprKind};
-use weft_runtime::program::{DataSource, Field};
+use weft_runtime::program::{Cell, DataSource, Field};
 
 /// A source that the runtime can read.
 pub(super) struct Source {
@@ -51,6 +51,8 @@ enum RowOf {
 pub(super) struct Given {
     place: String,
     options: Vec<(&'static str, Setting)>,
+    /// Of `npy`: fields with their files.
+    files: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy)]
@@ -86,8 +88,8 @@ impl Given {
 /// A side of a picture, a window of text: more than anyone means.
 const MANY: i64 = 1 << 24;
 
-fn pictures(height: usize, width: usize, channels: usize) -> Vec<Field> {
-    vec![Field::new("image", DType::U8, [height, width, channels]), Field::new("label", DType::I32, [])]
+fn pictures(height: usize, width: usize, channels: usize) -> [Field; 2] {
+    [Field::new("image", DType::U8, [height, width, channels]), Field::new("label", DType::I32, [])]
 }
 
 const SOURCES: &[Source] = &[
@@ -96,7 +98,7 @@ const SOURCES: &[Source] = &[
         doc: "Handwritten digits as grey images of 28×28 bytes with their class, 0 to 9 (LeCun et al. 1998), from the files `*-ubyte` or `*-ubyte.gz` of the folder. A part without files of its own is cut off the training rows: see `split`.\n\nExample: `data digits = mnist(\"data/mnist\") { split validation = 0.1 }`",
         place: ("folder", Some("data/mnist")),
         options: &[],
-        row: RowOf::Source(|_| pictures(28, 28, 1)),
+        row: RowOf::Source(|_| pictures(28, 28, 1).into()),
         make: |given| DataSource::Idx { folder: given.place.clone() },
     },
     Source {
@@ -104,7 +106,7 @@ const SOURCES: &[Source] = &[
         doc: "Pictures of clothes in ten classes, in the same form as `mnist` (Xiao et al. 2017).\n\nExample: `data clothes = fashion_mnist() { image = f32(image) / 255 }`",
         place: ("folder", Some("data/fashion_mnist")),
         options: &[],
-        row: RowOf::Source(|_| pictures(28, 28, 1)),
+        row: RowOf::Source(|_| pictures(28, 28, 1).into()),
         make: |given| DataSource::Idx { folder: given.place.clone() },
     },
     Source {
@@ -112,8 +114,33 @@ const SOURCES: &[Source] = &[
         doc: "Colour photos of 32×32 bytes in ten classes (Krizhevsky 2009), from the binary version's batches `data_batch_*.bin` and `test_batch.bin`.\n\nExample: `data photos = cifar10(\"data/cifar10\") { image = f32(image) / 255 }`",
         place: ("folder", Some("data/cifar10")),
         options: &[],
-        row: RowOf::Source(|_| pictures(32, 32, 3)),
+        row: RowOf::Source(|_| pictures(32, 32, 3).into()),
         make: |given| DataSource::Cifar10 { folder: given.place.clone() },
+    },
+    Source {
+        name: "images",
+        doc: "A folder of PNG and JPEG pictures with a folder for each class, in the order of their names; folders `train`, `validation` and `test` with such folders in them are the parts. Each picture is turned upright and brought to `size`, a height and a width; 1 channel is grey, 3 are colours, 4 have alpha. One that cannot be read is an error, or is passed over with `unreadable = skip`.\n\nExample: `data pets = images(\"pets\", size = (32, 32)) { image = f32(image) / 255 split validation = 0.1, stratify = label }`",
+        place: ("folder", None),
+        options: &[
+            SourceOption { name: "size", kind: OptionKind::Size, default: None },
+            SourceOption { name: "channels", kind: OptionKind::Count(1, 4), default: Some("3") },
+            SourceOption { name: "unreadable", kind: OptionKind::Word(&["error", "skip"]), default: Some("error") },
+        ],
+        row: RowOf::Source(|given| {
+            let (height, width) = given.size("size");
+            let [image, label] = pictures(height, width, given.count("channels"));
+            vec![image, Field { cell: Cell::Class(Vec::new()), ..label }]
+        }),
+        make: |given| {
+            let (height, width) = given.size("size");
+            DataSource::Images {
+                folder: given.place.clone(),
+                height,
+                width,
+                channels: given.count("channels"),
+                skip_unreadable: given.word("unreadable") == "skip",
+            }
+        },
     },
     Source {
         name: "csv",
@@ -137,6 +164,48 @@ const SOURCES: &[Source] = &[
             file: given.place.clone(),
             separator: b'\t',
             header: given.truth("header"),
+        },
+    },
+    Source {
+        name: "jsonl",
+        doc: "A file with a JSON object on each line. What a row is stands after `->`: numbers, texts, lists of numbers; a key that is absent or `null` is missing.\n\nExample: `data reviews = jsonl(\"reviews.jsonl\") -> { text: text[256], stars: f32?, kind: class }`",
+        place: ("file", None),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::JsonLines { file: given.place.clone() },
+    },
+    Source {
+        name: "npy",
+        doc: "NumPy arrays of one first extent, which is the rows; each file has the name of a field. Numbers become the type that the spec gives them, when they fit.\n\nExample: `data digits = npy(image = \"x.npy\", label = \"y.npy\") -> { image: u8[28, 28], label: i32 }`",
+        place: ("folder", Some("")),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::Arrays { folder: given.place.clone(), files: given.files.clone() },
+    },
+    Source {
+        name: "npz",
+        doc: "As `npy`, with all arrays in one file, where they have the fields' names.\n\nExample: `data digits = npz(\"digits.npz\") -> { image: u8[28, 28] from \"x\", label: i32 from \"y\" }`",
+        place: ("file", None),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::Npz { file: given.place.clone() },
+    },
+    Source {
+        name: "text",
+        doc: "Text as rows of so many bytes of UTF-8, one beginning every `stride` bytes, which is the window's length unless it is given; the rows of several files (`\"books/*.txt\"`, or a folder) come one after another, and the end of a file that fills no window is left out.\n\nExample: `data book = text(\"book.txt\", window = 128) { split validation = 0.1 }`",
+        place: ("file", None),
+        options: &[
+            SourceOption { name: "window", kind: OptionKind::Count(1, MANY), default: None },
+            SourceOption { name: "stride", kind: OptionKind::Count(0, MANY), default: Some("0") },
+        ],
+        row: RowOf::Source(|given| vec![Field::new("text", DType::U8, [given.count("window")])]),
+        make: |given| DataSource::Text {
+            file: given.place.clone(),
+            window: given.count("window"),
+            stride: match given.count("stride") {
+                0 => given.count("window"),
+                stride => stride,
+            },
         },
     },
 ];
@@ -177,8 +246,13 @@ impl Source {
                 TensorType::new(field.dtype, field.shape.iter().map(|d| Dim::from(*d)).collect::<Vec<_>>());
             format!("{}: {ty}", field.name)
         };
-        let none = Given { place: String::new(), options: Vec::new() };
+        let none = Given { place: String::new(), options: Vec::new(), files: Vec::new() };
         Some(row(&none).iter().map(field).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Is each of its arguments a field's file?
+    fn takes_files(&self) -> bool {
+        self.name == "npy"
     }
 
     /// How it is called.
@@ -247,6 +321,7 @@ impl Checker<'_> {
         scope: &Scope,
     ) -> Result<Given> {
         let (place_name, default) = source.place;
+        let mut files = Vec::new();
         let mut place = default.map(str::to_owned);
         let mut options: Vec<(&'static str, Setting)> = Vec::new();
         for (index, argument) in arguments.iter().enumerate() {
@@ -254,6 +329,11 @@ impl Checker<'_> {
             let at = argument.name.as_ref().map_or(argument.value.span, |n| n.span);
             if named == Some(place_name) || (named.is_none() && index == 0) {
                 place = Some(self.source_place(source, &argument.value, scope)?);
+                continue;
+            }
+            if let (true, Some(name)) = (source.takes_files(), named) {
+                let file = self.source_place(source, &argument.value, scope)?;
+                files.push((name.to_owned(), file));
                 continue;
             }
             let Some(option) = source.options.iter().find(|option| named == Some(option.name)) else {
@@ -298,7 +378,11 @@ impl Checker<'_> {
                 format!("write `{}`", source.usage()),
             );
         };
-        Ok(Given { place, options })
+        if source.takes_files() && files.is_empty() {
+            let hint = "write `npy(image = \"x.npy\", label = \"y.npy\")`";
+            return self.fail_hint(Code::MissingArgument, span, "`npy` needs a file for each field", hint);
+        }
+        Ok(Given { place, options, files })
     }
 
     fn source_place(&mut self, source: &Source, value: &ast::Expr, scope: &Scope) -> Result<String> {
@@ -368,7 +452,11 @@ impl Checker<'_> {
                     .unwrap_or_else(|| format!("it has `{}`", names.join("`, `")));
                 return self.fail_hint(Code::UnknownField, span, message, hint);
             };
-            if (field.dtype, &field.shape, &field.cell) != (wanted.dtype, &wanted.shape, &wanted.cell) {
+            let same_cell = match (&field.cell, &wanted.cell) {
+                (Cell::Class(_), Cell::Class(_)) => true,
+                (own, wanted) => own == wanted,
+            };
+            if !same_cell || (field.dtype, &field.shape) != (wanted.dtype, &wanted.shape) {
                 let ty = TensorType::new(
                     field.dtype,
                     field.shape.iter().map(|d| Dim::from(*d)).collect::<Vec<_>>(),
@@ -400,6 +488,10 @@ impl OptionKind {
 
 /// The call with every argument.
 fn written(source: &Source, given: &Given) -> String {
+    if source.takes_files() {
+        let files: Vec<String> = given.files.iter().map(|(name, file)| format!("{name} = {file:?}")).collect();
+        return format!("{}({})", source.name, files.join(", "));
+    }
     let mut text = format!("{}({:?}", source.name, given.place);
     for option in source.options {
         let value = match given.find(option.name) {
@@ -432,7 +524,7 @@ pub fn source_fields(data: &ast::Data) -> Option<Vec<String>> {
         return Some(row.columns.iter().map(|column| column.name.text.clone()).collect());
     }
     let RowOf::Source(row) = named(called(&data.source).0)?.row else { return None };
-    let none = Given { place: String::new(), options: Vec::new() };
+    let none = Given { place: String::new(), options: Vec::new(), files: Vec::new() };
     Some(row(&none).into_iter().map(|field| field.name).collect())
 }
 

@@ -199,7 +199,7 @@ impl Walk<'_, '_> {
                     self.expr(value);
                     self.declare(name, Kind::Quiet);
                 }
-                DataClause::Augment(block) | DataClause::Batch(block) | DataClause::Host(block) => {
+                DataClause::Augment(block) | DataClause::Batch(block) => {
                     let lenient = std::mem::replace(&mut self.lenient, true);
                     self.block(block, false);
                     self.lenient = lenient;

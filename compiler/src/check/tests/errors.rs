@@ -24,7 +24,6 @@ const CASES: &[(&str, &str)] = &[
     ("E0106", "use \"layers.weft\""),
     ("E0107", "fn f(x: f32[n]) { { a = x, b = x } }\nmodel M(x: f32[n]) { f(x).c }"),
     ("E0110", "model M(x: f32[n, t, 8]) { x |> lstm(8) }"),
-    ("E0110", "data d = mnist() { augment { let a = 1 } }"),
     ("E0201", "model M(x: f32[n, 8]) { x |> dense(8.5) }"),
     ("E0201", "model M(x: f32[n, 8, 8, 2]) { x |> conv2d(8, kernel = 3, padding = sane) }"),
     ("E0202", "model M(x: f32[n, 8], y: f32[n, 7]) { x + y }"),
@@ -105,6 +104,7 @@ const CASES: &[(&str, &str)] = &[
     ("E0601", "data d = minst()"),
     ("E0602", "data d = mnist() { split validation = 1.5 }"),
     ("E0603", "data d = mnist() { image = \"a\" }"),
+    ("E0604", "data d = mnist() { fit means = f32(image) / 255 }"),
     ("E0701", "model Net(x: f32[n, 8]) { x |> dense(8) }\nload Nett from \"a.safetensors\""),
     (
         "W0401",

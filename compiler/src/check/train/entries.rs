@@ -199,7 +199,7 @@ impl Checker<'_> {
     }
 
     /// The words of a piece of the spec: what it could mention.
-    fn words(&self, span: Span) -> HashSet<String> {
+    pub(in crate::check) fn words(&self, span: Span) -> HashSet<String> {
         let text = self.sources.text(span);
         text.split(|c: char| !c.is_alphanumeric() && c != '_')
             .filter(|w| !w.is_empty())

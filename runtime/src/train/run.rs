@@ -1,0 +1,337 @@
+//! A run: epochs of steps, each validated and judged, until the spec, the user or patience ends it.
+//!
+//! All that a run has reached is in [`Trainer::state`] and in the session's variables, at every moment between two batches. So
+//! it can be left there and gone on with, and the loop below starts wherever that is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::data::{Batches, Split};
+use crate::error::{Error, Result};
+use crate::program::VariableKind;
+
+use super::checkpoint::{Run, Snapshot};
+use super::figures::{Figures, Watched};
+use super::fingerprint::Fingerprint;
+use super::plateau::Plateau;
+use super::saver::Saver;
+use super::state::{End, Kept, Record, State};
+use super::trainer::{Trainer, find};
+use super::{Ending, Event, Observer, Options, Summary, WEIGHTS_FILES, weights};
+
+/// What the spec watches, resolved.
+struct Rules {
+    best: Option<Watched>,
+    stop: Option<(usize, Watched)>,
+    plateau: Option<Plateau>,
+}
+
+impl Trainer {
+    /// Runs all epochs that are left. Weights and checkpoints are saved where the options say so.
+    pub fn train(&mut self, options: &Options, observer: &mut dyn Observer) -> Result<Summary> {
+        let program = Arc::clone(&self.program);
+        let training = find(&program, self.index)?;
+        let rules = Rules {
+            best: training.keep_best.as_ref().map(|watch| self.watch(watch)).transpose()?,
+            stop: match &training.stop_after {
+                Some((epochs, watch)) => Some((*epochs, self.watch(watch)?)),
+                None => None,
+            },
+            plateau: match &training.reduce_rate {
+                Some(rule) => Some(Plateau::new(rule, self.watch(&rule.watch)?)),
+                None => None,
+            },
+        };
+        let mut saver = match &options.out {
+            Some(out) => {
+                std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
+                let run = self.run(options);
+                Some(Saver::start(out, &options.saving, self.empty_copy(run))?)
+            }
+            None => None,
+        };
+        let rows = Split::ALL.map(|split| self.parts.get(split).len());
+        let (epochs, batch) = (self.epochs, self.batch);
+        observer.event(&Event::Start { training, epochs, batch, rows, history: &self.state.history });
+
+        let (start, before) = (Instant::now(), self.state.seconds);
+        let ending = match (self.over(&rules), &self.state.end) {
+            // It came to its end earlier, and left its files.
+            (Some(_), Some(end)) => {
+                if let Some(saver) = &mut saver {
+                    saver.find_files();
+                }
+                end.ending
+            }
+            _ => {
+                self.state.end = None;
+                let ending = self.epochs(&rules, saver.as_mut(), observer, &|| before + start.elapsed().as_secs_f64())?;
+                self.end(ending, saver.as_mut(), observer)?
+            }
+        };
+        let saved = match &mut saver {
+            Some(saver) => match saver.wait() {
+                Some(error) => return Err(error),
+                None => std::mem::take(&mut saver.saved),
+            },
+            None => Vec::new(),
+        };
+        let summary = self.summary(ending, saved);
+        observer.event(&Event::End { summary: &summary });
+        Ok(summary)
+    }
+
+    /// All epochs that are left.
+    fn epochs(
+        &mut self,
+        rules: &Rules,
+        mut saver: Option<&mut Saver>,
+        observer: &mut dyn Observer,
+        seconds: &dyn Fn() -> f64,
+    ) -> Result<Ending> {
+        loop {
+            if let Some(ending) = self.over(rules) {
+                return Ok(ending);
+            }
+            let whole = self.epoch(rules, saver.as_deref_mut(), observer)?;
+            self.state.seconds = seconds();
+            if !whole {
+                return Ok(Ending::Interrupted);
+            }
+        }
+    }
+
+    /// What is being run, for those who go on with it later.
+    pub(super) fn run(&self, options: &Options) -> Run {
+        Run {
+            seed: self.seed,
+            batch: self.batch,
+            epochs: self.epochs,
+            rows: Split::ALL.map(|split| self.parts.get(split).len()),
+            text: options.text.clone(),
+            arguments: options.arguments.clone(),
+            classes: self.classes(),
+            ..Run::new(&self.program, &self.training().name)
+        }
+    }
+
+    /// Why there is nothing left to train, if so.
+    fn over(&self, rules: &Rules) -> Option<Ending> {
+        let epochs = self.state.epochs;
+        let patience = |(patience, _): &(usize, Watched)| self.state.stop.epochs_without(epochs) >= *patience;
+        match epochs >= self.epochs {
+            true => Some(Ending::Finished),
+            false => rules.stop.as_ref().is_some_and(patience).then_some(Ending::StoppedEarly),
+        }
+    }
+
+    /// Runs an epoch, or what is left of it; false when it was interrupted.
+    fn epoch(
+        &mut self,
+        rules: &Rules,
+        saver: Option<&mut Saver>,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
+        let mut saver = saver;
+        if self.state.trained.is_none() && !self.steps_of_epoch(saver.as_deref_mut(), observer)? {
+            return Ok(false);
+        }
+        let validation = match self.parts.validation.is_empty() {
+            true => None,
+            false => match self.evaluate(Split::Validation, observer)? {
+                Some(figures) => Some(figures),
+                None => return Ok(false),
+            },
+        };
+        let Some(train) = self.state.trained.take() else { return Ok(true) };
+        self.judge(rules, train, validation)?;
+        if let Some(record) = self.state.history.last() {
+            observer.event(&Event::EpochEnd {
+                epoch: record.epoch,
+                seconds: record.seconds,
+                train: &record.train,
+                validation: record.validation.as_ref(),
+                rates: &record.rates,
+                best: record.best,
+            });
+        }
+        if let Some(saver) = saver {
+            saver.epoch_is_over();
+            self.save_when_due(saver, observer);
+        }
+        Ok(true)
+    }
+
+    /// The steps of an epoch, or those that are left; false when it was interrupted.
+    fn steps_of_epoch(
+        &mut self,
+        mut saver: Option<&mut Saver>,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
+        let (epoch, batches) = (self.state.epochs + 1, self.batches_an_epoch());
+        let (start, before) = (Instant::now(), self.state.epoch_seconds);
+        let first = self.state.batch;
+        observer.event(&Event::EpochStart { epoch, epochs: self.epochs, batches, done: first });
+        if first == 0 {
+            self.session.zero(VariableKind::Accumulator);
+            self.collections.clear();
+        }
+        // Batches that were held back when the run was left are taken again.
+        let held = self.held_after(first);
+        let mut source = Batches::start_at(&self.parts.train, self.order(epoch), first - held)?;
+        self.held.clear();
+        for place in first - held..first {
+            if let Some(batch) = source.next_batch()? {
+                self.held.push((batch.clone(), self.moment((epoch - 1) * batches + place)));
+            }
+        }
+        while let Some(batch) = source.next_batch()? {
+            self.step(batch, (epoch - 1) * batches + self.state.batch)?;
+            self.state.batch += 1;
+            self.state.epoch_seconds = before + start.elapsed().as_secs_f64();
+            let number = self.state.batch;
+            // While batches are held back, there is nothing to report yet.
+            let report = self.held.is_empty() && (observer.wants_figures() || !self.sums_are_finite());
+            let figures = match report {
+                true => Some(self.checked_report(epoch, number)?),
+                false => None,
+            };
+            observer.event(&Event::Batch { epoch, batch: number, batches, rows: batch.rows, figures });
+            if observer.interrupted() {
+                return Ok(false);
+            }
+            if let Some(saver) = saver.as_deref_mut().filter(|_| number < batches) {
+                self.save_when_due(saver, observer);
+            }
+        }
+        self.state.trained = Some(self.checked_report(epoch, self.state.batch)?);
+        Ok(true)
+    }
+
+    /// What an epoch means for the watched figures; it is then done.
+    fn judge(&mut self, rules: &Rules, train: Figures, validation: Option<Figures>) -> Result<()> {
+        let epoch = self.state.epochs + 1;
+        let rates = self.rates(epoch)?;
+        let value = |watched: &Watched| watched.pick(&train, validation.as_ref());
+        let state = &mut self.state;
+        if let Some((_, watched)) = &rules.stop {
+            state.stop.improves(watched, epoch, value(watched));
+        }
+        if let Some(plateau) = &rules.plateau {
+            plateau.after(epoch, value(&plateau.watched), &mut state.plateau);
+        }
+        let best = rules.best.as_ref().is_some_and(|w| state.best.improves(w, epoch, value(w)));
+        if best {
+            let (train, validation) = (train.clone(), validation.clone());
+            state.kept = Some(Kept { epoch, train, validation });
+            self.exchange_averages();
+            self.best = Some(Arc::new(weights::snapshot(&self.session)));
+            self.exchange_averages();
+        }
+        let batches = epoch * self.batches_an_epoch();
+        let state = &mut self.state;
+        let seconds = std::mem::take(&mut state.epoch_seconds);
+        state.note(Record { epoch, batches, seconds, train, validation, rates, best });
+        (state.epochs, state.batch) = (epoch, 0);
+        Ok(())
+    }
+
+    /// Saves what the run has come to and, unless it was interrupted, tests the weights that are kept.
+    fn end(
+        &mut self,
+        ending: Ending,
+        mut saver: Option<&mut Saver>,
+        observer: &mut dyn Observer,
+    ) -> Result<Ending> {
+        if let Some(saver) = saver.as_deref_mut() {
+            // Should the test never come to its end, the run goes on from here.
+            self.save(saver, true, observer);
+        }
+        if ending == Ending::Interrupted {
+            return Ok(ending);
+        }
+        let mut state = self.state.clone();
+        if let Some(best) = &self.best {
+            weights::restore(&mut self.session, best);
+            self.state.averaged = false;
+        }
+        let mut test = None;
+        if !self.parts.test.is_empty() {
+            test = self.evaluate(Split::Test, observer)?;
+            if test.is_none() {
+                return Ok(Ending::Interrupted);
+            }
+        }
+        state.end = Some(End { ending, test });
+        self.state.end.clone_from(&state.end);
+        if let Some(saver) = saver {
+            let error = saver.amend(state);
+            self.tell(error, observer);
+        }
+        Ok(ending)
+    }
+
+    /// Gives the writer a copy if one is due and the writer is free.
+    fn save_when_due(&mut self, saver: &mut Saver, observer: &mut dyn Observer) {
+        let (wanted, error) = saver.wants(self.state.epochs * self.batches_an_epoch() + self.state.batch);
+        self.tell(error, observer);
+        if wanted {
+            self.save(saver, self.state.batch == 0, observer);
+        }
+    }
+
+    /// Gives the writer a copy.
+    fn save(&mut self, saver: &mut Saver, with_weights: bool, observer: &mut dyn Observer) {
+        let error = saver.save(|copy| {
+            self.session.copy_variables(&mut copy.variables);
+            copy.collected.clear();
+            if self.state.batch > 0 {
+                copy.collected.extend(self.collections.tensors().map(|(name, rows)| (name.to_owned(), rows)));
+            }
+            copy.state.clone_from(&self.state);
+            copy.best.clone_from(&self.best);
+            copy.with_weights = with_weights;
+        });
+        self.tell(error, observer);
+    }
+
+    fn tell(&self, error: Option<Error>, observer: &mut dyn Observer) {
+        if let Some(error) = error {
+            observer.event(&Event::Unsaved { error: &error });
+        }
+    }
+
+    /// A copy with nothing in it yet.
+    fn empty_copy(&self, run: Run) -> Snapshot {
+        Snapshot {
+            program: Arc::clone(&self.program),
+            run,
+            data: Arc::new(Fingerprint::new(&self.parts)),
+            state: State::default(),
+            variables: Vec::new(),
+            places: self.session.variable_places().to_vec(),
+            averages: self.averages.clone(),
+            collected: Vec::new(),
+            best: None,
+            with_weights: false,
+        }
+    }
+
+    fn summary(&self, ending: Ending, mut saved: Vec<PathBuf>) -> Summary {
+        let state = &self.state;
+        let latest = state.history.last().map(|r| (&r.train, r.validation.as_ref()));
+        let kept = state.kept.as_ref().map(|kept| (&kept.train, kept.validation.as_ref())).or(latest);
+        saved.sort_by_key(|path| WEIGHTS_FILES.iter().position(|file| path.ends_with(file)));
+        Summary {
+            epochs: state.trained_epochs(),
+            best_epoch: state.kept.as_ref().map(|kept| kept.epoch),
+            seconds: state.seconds,
+            train: kept.map(|(train, _)| train.clone()),
+            validation: kept.and_then(|(_, validation)| validation.cloned()),
+            test: state.end.as_ref().and_then(|end| end.test.clone()),
+            ending,
+            saved,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Weights between a session and a file: all of them or an error that names each one that does not fit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::data::{CLASSES_KEY, Classes};
+use crate::error::{Error, Result, nearest};
+use crate::execute::Session;
+use crate::io;
+use crate::program::{Program, Variable, VariableKind};
+use crate::tensor::{Tensor, TensorView, byte_count};
+
+/// How the names of tensors begin that a checkpoint holds beside the variables.
+pub const BESIDE: &str = "checkpoint/";
+
+/// At most so many names of one kind are listed.
+const LISTED: usize = 8;
+
+/// What keeps a file's tensors from being a model's weights.
+#[derive(Debug, Default)]
+pub struct Misfits {
+    missing: Vec<String>,
+    unexpected: Vec<String>,
+    different: Vec<String>,
+}
+
+impl Misfits {
+    /// A name that the file lacks; `others` are those that it has.
+    pub fn missing<'a>(&mut self, name: &str, others: impl Iterator<Item = &'a str>) {
+        self.missing.push(match nearest(name, others) {
+            Some(other) => format!("{name} (the file has {other})"),
+            None => name.to_owned(),
+        });
+    }
+
+    pub fn any_missing(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
+    pub fn unexpected<S: ToString>(&mut self, names: impl IntoIterator<Item = S>) {
+        self.unexpected.extend(names.into_iter().map(|name| name.to_string()));
+    }
+
+    pub fn different(&mut self, variable: &Variable, tensor: &Tensor) {
+        self.different.push(format!(
+            "{} is {}{:?} in the file, but {}{:?} in the spec",
+            variable.path,
+            tensor.dtype.name(),
+            tensor.shape,
+            variable.dtype.name(),
+            variable.shape
+        ));
+    }
+
+    /// An error that names them all, if there are any.
+    pub fn check(self, file: &Path, model: &str) -> Result<()> {
+        let kinds =
+            [("missing", self.missing), ("unexpected", self.unexpected), ("different", self.different)];
+        let problems: Vec<String> = kinds
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(kind, names)| {
+                let more = names.len().saturating_sub(LISTED);
+                let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+                format!("{kind}: {}{rest}", names[..names.len().min(LISTED)].join(", "))
+            })
+            .collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("these weights are not those of `{model}`; {}", problems.join("; "));
+        Err(Error::Weights { file: file.to_path_buf(), message })
+    }
+}
+
+/// The variables that make a model: what is learned, and what layers keep.
+pub fn saved(program: &Program) -> impl Iterator<Item = usize> {
+    (0..program.variables.len())
+        .filter(|&index| matches!(program.variables[index].kind, VariableKind::Weight | VariableKind::State))
+}
+
+/// Writes all weights and states.
+pub fn save_weights(session: &Session, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+    let program = session.program();
+    let tensors = saved(program)
+        .map(|index| (program.variables[index].path.as_str(), session.variable(index)))
+        .collect();
+    io::weights::write(path, &tensors, metadata)
+}
+
+/// Reads all weights and states. A name that is missing, unexpected, or of another type or shape is an error; optimizer
+/// states in the file are passed over.
+pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
+    let file = io::weights::read(path)?;
+    let program = session.program();
+    let known = |name: &str| {
+        name.starts_with(BESIDE) || program.variables.iter().any(|variable| variable.path == name)
+    };
+    let unexpected: Vec<&str> = file.tensors.keys().map(String::as_str).filter(|name| !known(name)).collect();
+    let (mut misfits, mut found) = (Misfits::default(), Vec::new());
+    for index in saved(program) {
+        let variable = &program.variables[index];
+        match file.tensors.get(&variable.path) {
+            None => misfits.missing(&variable.path, unexpected.iter().copied()),
+            Some(tensor) if (tensor.dtype, &tensor.shape) != (variable.dtype, &variable.shape) => {
+                misfits.different(variable, tensor);
+            }
+            Some(tensor) => found.push((index, tensor)),
+        }
+    }
+    misfits.unexpected(unexpected);
+    misfits.check(path, &program.name)?;
+    for (index, tensor) in found {
+        session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
+    }
+    Ok(())
+}
+
+/// The seed of the training that made a file, when it says so, and the classes that the training found in its data.
+pub fn provenance(path: &Path) -> Result<(Option<u64>, Classes)> {
+    let metadata = io::weights::read(path)?.metadata;
+    let seed = metadata.get("seed").and_then(|seed| seed.parse().ok());
+    let classes = metadata.into_iter().filter_map(|(key, names)| {
+        let names = if key.starts_with(CLASSES_KEY) { serde_json::from_str(&names).ok() } else { None };
+        Some((key, names?))
+    });
+    Ok((seed, classes.collect()))
+}
+
+/// Exchanges the values of pairs of variables of one type and shape.
+pub fn exchange(session: &mut Session, pairs: &[(usize, usize)]) {
+    let mut kept = Vec::new();
+    for &(one, other) in pairs {
+        kept.clear();
+        kept.extend_from_slice(session.variable_bytes_mut(one));
+        session.variable_bytes_mut(other).swap_with_slice(&mut kept);
+        session.variable_bytes_mut(one).copy_from_slice(&kept);
+    }
+}
+
+/// A copy of all weights and states.
+pub fn snapshot(session: &Session) -> Vec<u8> {
+    let mut copy = Vec::new();
+    saved(session.program()).for_each(|index| copy.extend_from_slice(session.variable(index).data));
+    copy
+}
+
+/// The weights and states of a copy by their names; none when the copy is of another program.
+pub fn named<'a>(program: &'a Program, copy: &'a [u8]) -> Option<Vec<(&'a str, TensorView<'a>)>> {
+    let mut rest = copy;
+    let tensor = |index: usize| {
+        let variable = &program.variables[index];
+        let (own, others) = rest.split_at_checked(byte_count(variable.dtype, &variable.shape)?)?;
+        rest = others;
+        let view = TensorView { dtype: variable.dtype, shape: &variable.shape, data: own };
+        Some((variable.path.as_str(), view))
+    };
+    saved(program).map(tensor).collect()
+}
+
+/// Puts a copy back.
+pub fn restore(session: &mut Session, snapshot: &[u8]) {
+    let indices: Vec<usize> = saved(session.program()).collect();
+    let mut rest = snapshot;
+    for index in indices {
+        let bytes = session.variable_bytes_mut(index);
+        let (own, others) = rest.split_at(bytes.len());
+        bytes.copy_from_slice(own);
+        rest = others;
+    }
+}
