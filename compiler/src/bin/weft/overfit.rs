@@ -36,7 +36,7 @@ pub fn run(
     trainer.initialise(options.weights.as_deref()).map_err(compile::runtime_failure)?;
     trainer.keep_one_batch();
     let mut batches = trainer.batches(1).map_err(compile::runtime_failure)?;
-    let Some(batch) = batches.next_batch().cloned() else {
+    let Some(batch) = batches.next_batch().map_err(compile::runtime_failure)?.cloned() else {
         return Err(Failure::input("the training part has no rows"));
     };
     drop(batches);
