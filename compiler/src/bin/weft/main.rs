@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod compile;
 mod completions;
+mod download;
 mod emit;
 mod eval;
 mod explain;

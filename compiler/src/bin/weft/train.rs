@@ -34,7 +34,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         saving: Saving { every: args.checkpoint_every, keep: args.keep_checkpoints.into() },
         text,
         arguments: resume::arguments(args),
-        ..compile::run_options(&args.run, &spec)
+        ..compile::run_options(&args.run, &spec)?
     };
     let mut progress = Progress::new(args.spec.json);
     let summary =
