@@ -19,6 +19,7 @@ mod metrics;
 mod new;
 mod overfit;
 mod predict;
+mod runs;
 mod snapshot;
 mod train;
 mod usage;

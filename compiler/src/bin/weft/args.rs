@@ -35,6 +35,8 @@ pub enum Command {
     Train(Train),
     /// Measure trained weights on the test part of the data
     Eval(Eval),
+    /// Show two runs side by side: figures, curves, and what differs between their specs
+    Compare(Compare),
     /// Run a model on your own input
     Predict(Predict),
     /// Show which parts of an input a prediction comes from, and what a layer makes of it
@@ -259,6 +261,10 @@ pub struct Train {
     /// How many checkpoints to keep
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub keep_checkpoints: u16,
+    /// Look at all weights and states after every step; costs a copy of them a step. Without it, a loss that is NaN or infinite is
+    /// noticed, and the steps since the last checkpoint are taken again to find its origin
+    #[arg(long)]
+    pub check_numerics: bool,
     /// The train block to run, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
@@ -281,6 +287,22 @@ pub struct Eval {
     /// The train block whose loss and metrics are measured, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// The folder of a run
+    #[arg(value_name = "RUN")]
+    pub first: PathBuf,
+    /// The folder of another; differences are from the first to this
+    #[arg(value_name = "OTHER")]
+    pub second: PathBuf,
+    /// Also write a page with the curves of both
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

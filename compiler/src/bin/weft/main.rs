@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod check;
+mod compare;
 mod compile;
 mod completions;
 mod download;
@@ -17,12 +18,15 @@ mod fmt;
 mod inputs;
 mod inspect;
 mod new;
+mod numerics;
 mod output;
 mod overfit;
 mod picture;
 mod predict;
 mod progress;
+mod report;
 mod resume;
+mod run;
 mod snapshot;
 mod spec;
 mod summary;
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
