@@ -76,6 +76,9 @@ pub struct RunArgs {
     /// Take a data set of the spec from another folder (may be repeated)
     #[arg(long = "data", value_name = "NAME=PATH", value_parser = pair)]
     pub data: Vec<(String, String)>,
+    /// Fetch no data set that is absent; say which files to put where
+    #[arg(long)]
+    pub offline: bool,
     /// The seed of initial weights, shuffling and random numbers [default: the spec's]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

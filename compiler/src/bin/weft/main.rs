@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod compile;
 mod completions;
+mod download;
 mod emit;
 mod eval;
 mod explain;

@@ -30,7 +30,7 @@ pub fn run(
     let options = Options {
         weights: args.weights.clone(),
         epochs: Some(steps),
-        ..compile::run_options(&args.run, spec)
+        ..compile::run_options(&args.run, spec)?
     };
     let mut trainer = Trainer::new(program.clone(), training, &options).map_err(compile::runtime_failure)?;
     trainer.initialise(options.weights.as_deref()).map_err(compile::runtime_failure)?;

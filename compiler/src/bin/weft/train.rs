@@ -41,7 +41,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         check_numerics: args.check_numerics,
         text: text.clone(),
         arguments: resume::arguments(args),
-        ..compile::run_options(&args.run, &spec)
+        ..compile::run_options(&args.run, &spec)?
     };
     let record =
         Record::new(&out, about(args, &spec, &program, training), text, Model::of(&spec, &program, training));
