@@ -46,6 +46,9 @@ pub enum Error {
     Unsound(String),
     #[error("{}: {message}", file.display())]
     Damaged { file: PathBuf, message: String },
+    /// Rows that cannot be what the spec says of them.
+    #[error("data set `{set}`: {message}")]
+    Data { set: String, message: String },
     /// Files that must be there; the message says which ones to put where.
     #[error("{0}")]
     MissingData(String),
@@ -92,7 +95,7 @@ impl Error {
     }
 
     /// For `map_err`: an operating system's error with what was being done to which file.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
         move |source| Error::File { action, path, source }
     }
