@@ -8,6 +8,7 @@
 
 mod bench;
 mod check;
+mod checkpoint;
 mod download;
 mod emit;
 mod explain;
