@@ -63,8 +63,12 @@ impl Trainer {
                 then.batch
             ));
         }
-        if then.text != now.text {
-            observer.event(&Event::Note { text: "the spec has changed since the run was left" });
+        if then.epochs != now.epochs {
+            let text = format!(
+                "{} epochs in all, where there were {}; rates that follow the whole length follow the new one",
+                now.epochs, then.epochs
+            );
+            observer.event(&Event::Note { text: &text });
         }
         Ok(())
     }

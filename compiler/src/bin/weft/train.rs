@@ -8,7 +8,7 @@ use crate::run::about::{self, About, Machine};
 use crate::run::model::Model;
 use crate::run::{Record, history};
 use crate::spec::Spec;
-use crate::{output, resume, spec, tables};
+use crate::{numerics, output, overfit, resume, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
@@ -19,13 +19,18 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let resumed = args.resume.as_ref().map(|folder| folder.clone().unwrap_or_else(|| out.clone()));
     // A run goes on in its own folder, with what its command line said.
     let out = args.out.clone().or_else(|| resumed.clone()).unwrap_or(out);
-    let args = &match &resumed {
+    let (args, before) = match &resumed {
         Some(folder) => resume::completed(args, folder)?,
-        None => args.clone(),
+        None => (args.clone(), String::new()),
     };
+    let args = &args;
     let (spec, text) = spec::sound_and_rendered(&args.spec, &args.run, args.epochs)?;
+    resume::show_changes(&before, &text);
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
+    if let Some(steps) = args.overfit_batch {
+        return overfit::run(args, &spec, program, training, steps as usize);
+    }
     let options = Options {
         out: Some(out.clone()),
         weights: args.weights.clone(),
@@ -33,9 +38,10 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         resume: resumed,
         fresh: args.fresh,
         saving: Saving { every: args.checkpoint_every, keep: args.keep_checkpoints.into() },
+        check_numerics: args.check_numerics,
         text: text.clone(),
         arguments: resume::arguments(args),
-        ..compile::run_options(&args.run, &spec)
+        ..compile::run_options(&args.run, &spec)?
     };
     let record =
         Record::new(&out, about(args, &spec, &program, training), text, Model::of(&spec, &program, training));
@@ -43,7 +49,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let result = train::train(program, training, &options, &mut watching);
     let (_, mut record) = watching;
     record.close(result.as_ref());
-    let summary = result.map_err(compile::runtime_failure)?;
+    let summary = result.map_err(|error| numerics::failure(error, &spec))?;
     if args.spec.json {
         let ending = history::word(summary.ending);
         output::json(&json!({
