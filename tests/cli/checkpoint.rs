@@ -80,7 +80,9 @@ fn a_process_that_dies_at_any_write_lost_nothing() {
     let (expected, last_line) = undisturbed("failpoints_expected", "3");
     let (data, out) = (trained().data(), folder("failpoints"));
     for point in ["create", "write", "sync", "rename", "folder", "remove"] {
-        for time in [1, 2, 4, 11] {
+        // A file has some dozen pieces to write.
+        let times = if point == "write" { [1, 60, 150, 400] } else { [1, 2, 4, 11] };
+        for time in times {
             let place = format!("{point}:{time}=abort");
             let status = command(&args(&data, &out, &["--epochs", "3", "--fresh"]))
                 .env("WEFT_FAILPOINT", &place)
@@ -88,7 +90,7 @@ fn a_process_that_dies_at_any_write_lost_nothing() {
                 .expect("weft starts")
                 .status;
             let saved = reached(&out).is_some();
-            assert!(saved || time < 4, "{place}: nothing was saved");
+            assert!(saved || time <= times[1], "{place}: nothing was saved");
             if !status.success() {
                 let run = fine(&args(&data, &out, if saved { &["--resume"] } else { &["--epochs", "3"] }));
                 assert_eq!(figures(&run), last_line, "{place}");
@@ -210,8 +212,7 @@ fn what_cannot_go_on_is_refused_with_a_way_out() {
     let end = bytes.len() - 9;
     bytes[end] ^= 1;
     std::fs::write(&last, &bytes).expect("it can be written");
-    let run = resume(&["--epochs", "20000", "--fresh"]).ends_with(2);
-    assert!(run.err.contains("--fresh"), "{run}");
+    weft(&["train", MLP, "--resume", text(&out), "--fresh"]).fails(2, &["--fresh"]);
     let run = weft(&["train", MLP, "--resume", text(&out), "--epochs", "1", "--data", &data]).ends_with(0);
     assert!(run.err.contains("going on from the checkpoint before it"), "{run}");
     let nothing = folder("refused_nothing");
