@@ -11,6 +11,7 @@ mod check;
 mod emit;
 mod explain;
 mod files;
+mod fit;
 mod fmt;
 mod harness;
 mod metrics;
