@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::train::FailedStep;
+
 /// Who has to act on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -44,6 +46,9 @@ pub enum Error {
     Unsound(String),
     #[error("{}: {message}", file.display())]
     Damaged { file: PathBuf, message: String },
+    /// Rows that cannot be what the spec says of them.
+    #[error("data set `{set}`: {message}")]
+    Data { set: String, message: String },
     /// Files that must be there; the message says which ones to put where.
     #[error("{0}")]
     MissingData(String),
@@ -57,8 +62,9 @@ pub enum Error {
     Busy { folder: PathBuf },
     #[error("training `{training}`: {message}")]
     Training { training: String, message: String },
-    #[error("the loss is {value} after batch {batch} of epoch {epoch}; what was saved before is kept")]
-    NonFinite { value: f32, epoch: usize, batch: usize },
+    /// The step that made it so is there when it was looked for.
+    #[error("{what} after batch {batch} of epoch {epoch}; what was saved before is kept")]
+    NonFinite { what: String, epoch: usize, batch: usize, step: Option<Box<FailedStep>> },
     #[error("cannot {action} {}: {}", path.display(), plain(.source))]
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("this program was compiled for another machine: {0}")]
@@ -89,7 +95,7 @@ impl Error {
     }
 
     /// For `map_err`: an operating system's error with what was being done to which file.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
         move |source| Error::File { action, path, source }
     }

@@ -8,15 +8,20 @@
 
 mod bench;
 mod check;
+mod checkpoint;
+mod download;
 mod emit;
 mod explain;
 mod files;
 mod fit;
 mod fmt;
 mod harness;
+mod inspect;
 mod metrics;
 mod new;
+mod overfit;
 mod predict;
+mod runs;
 mod snapshot;
 mod train;
 mod usage;

@@ -1,36 +1,42 @@
-//! `.png` images as u8 tensors `[height, width, channels]`.
+//! `.png` images as u8 tensors `[height, width, channels]`, read and written.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::Cursor;
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Decoder, Transformations};
 
 use crate::error::{Error, Result};
 use crate::program::DType;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorView};
 
-/// Larger images are refused before they are decoded.
-const MAX_PIXELS: u64 = 64 << 20;
+use super::image::{MAX_PIXELS, orientation, too_large};
 
 /// Reads an image with so many channels: 1 (grey), 3 (red, green, blue) or 4 (with alpha). Grey becomes colour by
 /// repetition, colour becomes grey by luma (BT.601), and alpha is dropped where it is not asked for.
 pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
-    let wrong = |message: String| Error::damaged(path, message);
-    if ![1, 3, 4].contains(&channels) {
-        return Err(wrong(format!("an image has 1, 3 or 4 channels, not {channels}")));
+    decode(path, &super::read(path)?, channels).map(|(tensor, _)| tensor)
+}
+
+/// Refuses a number of channels that no image has.
+pub fn check_channels(path: &Path, channels: usize) -> Result<()> {
+    if [1, 3, 4].contains(&channels) {
+        return Ok(());
     }
-    let file = File::open(path).map_err(Error::file("read", path))?;
-    let mut decoder = Decoder::new(BufReader::new(file));
+    Err(Error::damaged(path, format!("an image has 1, 3 or 4 channels, not {channels}")))
+}
+
+/// Decodes the bytes of a file as it lies there, and says how it is to be turned.
+pub fn decode(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
+    let wrong = |message: String| Error::damaged(path, message);
+    check_channels(path, channels)?;
+    let mut decoder = Decoder::new(Cursor::new(bytes));
     // Palettes and fewer bits become 8-bit grey or colour; 16 bits lose their lower half.
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let not_png = |error: png::DecodingError| wrong(format!("this image cannot be decoded: {error}"));
     let header = decoder.read_header_info().map_err(not_png)?;
     let (width, height) = (header.width, header.height);
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(wrong(format!(
-            "an image of {width} × {height} pixels is too large (at most {MAX_PIXELS} pixels)"
-        )));
+        return Err(too_large(path, width.into(), height.into()));
     }
     let mut reader = decoder.read_info().map_err(not_png)?;
     let (color, depth) = reader.output_color_type();
@@ -48,12 +54,55 @@ pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
     let size = reader.output_buffer_size().ok_or_else(|| wrong("the image is larger than memory".into()))?;
     let mut pixels = vec![0; size];
     reader.next_frame(&mut pixels).map_err(not_png)?;
+    let orientation = reader.info().exif_metadata.as_deref().map_or(1, orientation);
+    let data = with_channels(pixels, found, channels);
+    Ok((
+        Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data },
+        orientation,
+    ))
+}
+
+/// Pixels of so many channels as pixels of others.
+pub fn with_channels(pixels: Vec<u8>, found: usize, channels: usize) -> Vec<u8> {
+    if found == channels {
+        return pixels;
+    }
     let pixels = pixels.chunks_exact(found);
-    let data = match channels {
+    match channels {
         1 => pixels.map(grey).collect(),
         _ => pixels.flat_map(|pixel| convert(pixel).into_iter().take(channels)).collect(),
+    }
+}
+
+/// Writes a u8 tensor `[height, width, channels]` of 1, 3 or 4 channels as an image.
+pub fn write(path: &Path, image: TensorView<'_>) -> Result<()> {
+    super::write_atomically(path, &[&encode(image).map_err(|message| Error::damaged(path, message))?])
+}
+
+/// The bytes of an image's file.
+pub fn encode(image: TensorView<'_>) -> Result<Vec<u8>, String> {
+    let (&[height, width, channels], DType::U8) = (image.shape, image.dtype) else {
+        return Err(format!(
+            "an image is u8[height, width, channels], not {}{:?}",
+            image.dtype.name(),
+            image.shape
+        ));
     };
-    Ok(Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data })
+    let color = match channels {
+        1 => ColorType::Grayscale,
+        3 => ColorType::Rgb,
+        4 => ColorType::Rgba,
+        _ => return Err(format!("an image has 1, 3 or 4 channels, not {channels}")),
+    };
+    let extent = |extent: usize| u32::try_from(extent).map_err(|_| format!("{extent} pixels are too many"));
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, extent(width)?, extent(height)?);
+    encoder.set_color(color);
+    encoder.set_depth(BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(|e| e.to_string())?;
+    writer.write_image_data(image.data).map_err(|e| e.to_string())?;
+    writer.finish().map_err(|e| e.to_string())?;
+    Ok(bytes)
 }
 
 /// A pixel of any kind as red, green, blue, alpha.
@@ -78,7 +127,7 @@ mod tests {
     use super::*;
     use crate::io::testing::Folder;
 
-    fn encode(color: ColorType, depth: BitDepth, size: (u32, u32), data: &[u8]) -> Vec<u8> {
+    fn encoded(color: ColorType, depth: BitDepth, size: (u32, u32), data: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
         encoder.set_color(color);
@@ -92,13 +141,14 @@ mod tests {
     #[test]
     fn every_kind_becomes_the_channels_asked_for() {
         let folder = Folder::new();
-        let grey = folder.file("g.png", &encode(ColorType::Grayscale, BitDepth::Eight, (2, 1), &[7, 200]));
+        let grey = folder.file("g.png", &encoded(ColorType::Grayscale, BitDepth::Eight, (2, 1), &[7, 200]));
         let rgb =
-            folder.file("c.png", &encode(ColorType::Rgb, BitDepth::Eight, (1, 2), &[255, 0, 0, 9, 9, 9]));
-        let rgba = folder.file("a.png", &encode(ColorType::Rgba, BitDepth::Eight, (1, 1), &[1, 2, 3, 4]));
-        let bits = folder.file("b.png", &encode(ColorType::Grayscale, BitDepth::One, (2, 1), &[0b0100_0000]));
+            folder.file("c.png", &encoded(ColorType::Rgb, BitDepth::Eight, (1, 2), &[255, 0, 0, 9, 9, 9]));
+        let rgba = folder.file("a.png", &encoded(ColorType::Rgba, BitDepth::Eight, (1, 1), &[1, 2, 3, 4]));
+        let bits =
+            folder.file("b.png", &encoded(ColorType::Grayscale, BitDepth::One, (2, 1), &[0b0100_0000]));
         let wide =
-            folder.file("w.png", &encode(ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[0xab, 0xcd]));
+            folder.file("w.png", &encoded(ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[0xab, 0xcd]));
 
         let tensor = read(&grey, 1).unwrap();
         assert_eq!((tensor.shape.as_slice(), tensor.data.as_slice()), (&[1, 2, 1][..], &[7, 200][..]));
@@ -114,9 +164,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_read_again() {
+        let folder = Folder::new();
+        let path = folder.path().join("w.png");
+        for channels in [1, 3, 4] {
+            let image = Tensor::from_u8(&[3, 2, channels], &(0..6 * channels as u8).collect::<Vec<_>>());
+            write(&path, image.view()).unwrap();
+            assert_eq!(read(&path, channels).unwrap(), image);
+        }
+        for shape in [&[3, 2, 2][..], &[6], &[0, 2, 3]] {
+            let image = Tensor::from_u8(shape, &vec![0; shape.iter().product()]);
+            assert!(write(&path, image.view()).is_err(), "{shape:?}");
+        }
+    }
+
+    #[test]
     fn damaged_images_are_errors() {
         let folder = Folder::new();
-        let good = encode(ColorType::Rgb, BitDepth::Eight, (16, 16), &[77; 768]);
+        let good = encoded(ColorType::Rgb, BitDepth::Eight, (16, 16), &[77; 768]);
         for length in 0..good.len() - 12 {
             assert!(read(&folder.file("x.png", &good[..length]), 3).is_err(), "cut at {length}");
         }
@@ -132,7 +197,7 @@ mod tests {
     #[test]
     fn a_huge_image_is_refused_by_its_header() {
         let folder = Folder::new();
-        let mut bytes = encode(ColorType::Grayscale, BitDepth::Eight, (1, 1), &[0]);
+        let mut bytes = encoded(ColorType::Grayscale, BitDepth::Eight, (1, 1), &[0]);
         bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         let crc = crc(&bytes[12..29]).to_be_bytes();
         bytes[29..33].copy_from_slice(&crc);

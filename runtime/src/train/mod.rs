@@ -12,6 +12,7 @@ mod fingerprint;
 mod fit;
 mod folder;
 mod load;
+mod numerics;
 mod plateau;
 mod resume;
 mod run;
@@ -27,12 +28,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::data::Split;
+use crate::data::{self, Parts, Split};
 use crate::error::{Error, Result};
+use crate::execute::Session;
 use crate::program::{Program, Training};
 
 pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
+pub use numerics::FailedStep;
 pub use state::{Record, State};
 pub use trainer::{Trainer, read_data};
 pub use weights::{load_weights, save_weights};
@@ -63,11 +66,15 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Weights to start from instead of fresh ones.
     pub weights: Option<PathBuf>,
+    /// The names of classes by [`crate::data::classes_key`], as an earlier training found them.
+    pub classes: data::Classes,
     /// The folder of a run to go on with instead of starting one.
     pub resume: Option<PathBuf>,
     /// Whether an unfinished run in the folder may be lost; else it is moved aside.
     pub fresh: bool,
     pub saving: Saving,
+    /// Look at all variables after every step, so that what is no finite number is found where it arises.
+    pub check_numerics: bool,
     /// The spec's text with every default, and whatever the caller wants to know again when a run goes on: both are kept in
     /// checkpoints.
     pub text: String,
@@ -110,6 +117,7 @@ pub enum Event<'a> {
         epochs: usize,
         batch: usize,
         rows: [usize; 3],
+        parts: &'a Parts,
         /// The epochs that were done before, of a run that goes on.
         history: &'a [Record],
     },
@@ -140,6 +148,8 @@ pub enum Event<'a> {
         /// The rates of the epoch's last step, of optimizers whose rate may change.
         rates: &'a [(String, f32)],
         best: bool,
+        /// Holds the weights as the epoch left them.
+        session: &'a Session,
     },
     /// A checkpoint could not be written; the training goes on, and the next one is another try.
     Unsaved {
@@ -162,6 +172,22 @@ pub trait Observer {
     /// Whether to stop after this batch; a training then ends with the last weights saved.
     fn interrupted(&self) -> bool {
         false
+    }
+}
+
+/// Two observers as one.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+
+    fn wants_figures(&mut self) -> bool {
+        self.0.wants_figures() | self.1.wants_figures()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted() || self.1.interrupted()
     }
 }
 
@@ -203,11 +229,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(program, training, options)?;
-    trainer.initialise(options.weights.as_deref())?;
-    match &options.resume {
-        Some(folder) => trainer.resume(folder, options, observer)?,
-        None => trainer.fit()?,
-    }
+    trainer.begin(options, observer)?;
     trainer.train(options, observer)
 }
 
@@ -221,8 +243,8 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Option<Figures>> {
-    let trained_with = weights::seed(weights)?;
-    let options = Options { seed: options.seed.or(trained_with), ..options.clone() };
+    let (trained_with, classes) = weights::provenance(weights)?;
+    let options = Options { seed: options.seed.or(trained_with), classes, ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
     trainer.check_fits()?;

@@ -15,11 +15,12 @@ use super::checkpoint::{Place, Run, Snapshot};
 use super::figures::{Figures, Watched};
 use super::fingerprint::Fingerprint;
 use super::folder::Folder;
+use super::numerics::Watcher;
 use super::plateau::Plateau;
 use super::saver::Saver;
 use super::state::{End, Kept, Record, State};
 use super::trainer::{Trainer, find};
-use super::{Ending, Event, Observer, Options, Summary, WEIGHTS_FILES, weights};
+use super::{Ending, Event, Observer, Options, Silent, Summary, WEIGHTS_FILES, weights};
 
 /// What the spec watches, resolved.
 struct Rules {
@@ -29,6 +30,15 @@ struct Rules {
 }
 
 impl Trainer {
+    /// Fills the variables: with fresh values, or with those of a run that goes on.
+    pub fn begin(&mut self, options: &Options, observer: &mut dyn Observer) -> Result<()> {
+        self.initialise(options.weights.as_deref())?;
+        match &options.resume {
+            Some(folder) => self.resume(folder, options, observer),
+            None => self.fit(),
+        }
+    }
+
     /// Runs all epochs that are left. Weights and checkpoints are saved where the options say so.
     pub fn train(&mut self, options: &Options, observer: &mut dyn Observer) -> Result<Summary> {
         let program = Arc::clone(&self.program);
@@ -60,7 +70,14 @@ impl Trainer {
         };
         let rows = Split::ALL.map(|split| self.parts.get(split).len());
         let (epochs, batch) = (self.epochs, self.batch);
-        observer.event(&Event::Start { training, epochs, batch, rows, history: &self.state.history });
+        observer.event(&Event::Start {
+            training,
+            epochs,
+            batch,
+            rows,
+            parts: &self.parts,
+            history: &self.state.history,
+        });
 
         let (start, before) = (Instant::now(), self.state.seconds);
         let ending = match (self.over(&rules), &self.state.end) {
@@ -69,12 +86,22 @@ impl Trainer {
                 if let Some(saver) = &mut saver {
                     saver.find_files();
                 }
+                let epochs = self.state.epochs;
+                let text =
+                    format!("this run came to its end after epoch {epochs}; more --epochs go on with it");
+                observer.event(&Event::Note { text: &text });
                 end.ending
             }
             _ => {
                 self.state.end = None;
-                let ending = self
-                    .epochs(&rules, saver.as_mut(), observer, &|| before + start.elapsed().as_secs_f64())?;
+                if options.check_numerics {
+                    self.watcher = Some(Watcher::new(self.batches_an_epoch(), 0));
+                }
+                let seconds = || before + start.elapsed().as_secs_f64();
+                let ending = match self.epochs(&rules, saver.as_mut(), observer, &seconds) {
+                    Err(error) => return Err(self.found(error, &rules, saver, options)),
+                    Ok(ending) => ending,
+                };
                 self.end(ending, saver.as_mut(), observer)?
             }
         };
@@ -119,6 +146,7 @@ impl Trainer {
             rows: Split::ALL.map(|split| self.parts.get(split).len()),
             text: options.text.clone(),
             arguments: options.arguments.clone(),
+            classes: self.classes(),
             ..Run::new(&self.program, &self.training().name)
         }
     }
@@ -161,6 +189,7 @@ impl Trainer {
                 validation: record.validation.as_ref(),
                 rates: &record.rates,
                 best: record.best,
+                session: &self.session,
             });
         }
         if let Some(saver) = saver {
@@ -185,11 +214,11 @@ impl Trainer {
         let mut source = Batches::start_at(&self.parts.train, self.order(epoch), first - held)?;
         self.held.clear();
         for place in first - held..first {
-            if let Some(batch) = source.next_batch() {
+            if let Some(batch) = source.next_batch()? {
                 self.held.push((batch.clone(), self.moment((epoch - 1) * batches + place)));
             }
         }
-        while let Some(batch) = source.next_batch() {
+        while let Some(batch) = source.next_batch()? {
             self.step(batch, (epoch - 1) * batches + self.state.batch)?;
             self.state.batch += 1;
             self.state.epoch_seconds = before + start.elapsed().as_secs_f64();
@@ -273,6 +302,42 @@ impl Trainer {
             self.tell(error, observer);
         }
         Ok(ending)
+    }
+
+    /// When numbers went wrong: goes back to the last copy, or to the start, and takes the same steps again with an eye on
+    /// every one, to find the first that made it so.
+    fn found(&mut self, error: Error, rules: &Rules, saver: Option<Saver>, options: &Options) -> Error {
+        let Error::NonFinite { epoch, batch, step: None, .. } = error else { return error };
+        let batches = self.batches_an_epoch();
+        let copy = saver.and_then(Saver::last_copy);
+        let back = match copy {
+            Some(copy) => {
+                self.take_back(*copy);
+                Ok(())
+            }
+            None => {
+                self.state = State::default();
+                self.begin(options, &mut Silent)
+            }
+        };
+        self.watcher = Some(Watcher::new(batches, (epoch - 1) * batches + batch - 1));
+        // Whatever happens instead, the error as it was first seen stands.
+        match back.and_then(|()| self.epochs(rules, None, &mut Silent, &|| 0.0)) {
+            Err(found @ Error::NonFinite { step: Some(_), .. }) => found,
+            _ => error,
+        }
+    }
+
+    /// Puts a copy back.
+    fn take_back(&mut self, copy: Snapshot) {
+        for index in 0..self.program.variables.len() {
+            self.session.variable_bytes_mut(index).copy_from_slice(copy.variable(index).data);
+        }
+        self.collections.clear();
+        for (name, rows) in &copy.collected {
+            self.collections.put(name, rows);
+        }
+        (self.state, self.best) = (copy.state, copy.best);
     }
 
     /// Gives the writer a copy if one is due and the writer is free.

@@ -129,6 +129,13 @@ impl Saver {
         earlier
     }
 
+    /// The last copy, once it is written; none when there was none.
+    pub fn last_copy(mut self) -> Option<Box<Snapshot>> {
+        // An error of the writer does not matter to what is in memory.
+        let _ = self.wait();
+        self.home.take().filter(|copy| !copy.variables.is_empty())
+    }
+
     /// Waits for the writer; gives its error.
     pub fn wait(&mut self) -> Option<Error> {
         if self.home.is_some() {

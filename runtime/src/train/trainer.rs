@@ -1,9 +1,10 @@
 //! A training in progress: its session, its data, its entries wired up.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, Batch, Batches, Order, Parts, Split};
+use crate::data::{self, Batch, Batches, Order, Part, Parts, Split, shuffle};
 use crate::error::{Error, Result};
 use crate::execute::{Profile, Session};
 use crate::pool::Pool;
@@ -14,6 +15,7 @@ use super::collect::Collections;
 use super::figures::{Figures, Reading, Watched};
 use super::fit;
 use super::load::load_items;
+use super::numerics::Watcher;
 use super::state::State;
 use super::weights::{self, load_weights};
 use super::wiring::{Moment, Wiring};
@@ -42,6 +44,8 @@ pub struct Trainer {
     pub(super) state: State,
     /// A copy of the best weights, where the spec keeps them.
     pub(super) best: Option<Arc<Vec<u8>>>,
+    /// Looks at every step's numbers, where that is asked for.
+    pub(super) watcher: Option<Watcher>,
     /// Accumulators of one float, which show a loss that is no longer finite as soon as it happens.
     pub(super) sums: Vec<usize>,
     pub(super) batch: usize,
@@ -63,7 +67,8 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
         candidates: names(),
     })?;
     let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
-    data::load(set, &data::folder(set, &options.base, given), options.seed.unwrap_or(training.seed))
+    let place = data::place(set, &options.base, given);
+    data::load(set, &place, options.seed.unwrap_or(training.seed), &options.classes)
 }
 
 impl Trainer {
@@ -139,6 +144,7 @@ impl Trainer {
             held: Vec::new(),
             state: State::default(),
             best: None,
+            watcher: None,
             sums: (0..program.variables.len()).filter(is_sum).collect(),
             batch,
             epochs: options.epochs.unwrap_or(training.epochs),
@@ -154,6 +160,16 @@ impl Trainer {
 
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// The names of the data's classes, as weights files say them.
+    pub(super) fn classes(&self) -> BTreeMap<String, String> {
+        let name = &self.program.data[self.training().data].name;
+        let classes = self.parts.classes.iter();
+        let named = |(field, names): &(String, Vec<String>)| {
+            (data::classes_key(name, field), serde_json::json!(names).to_string())
+        };
+        classes.map(named).collect()
     }
 
     pub fn batch_size(&self) -> usize {
@@ -192,11 +208,36 @@ impl Trainer {
     /// batches have come together or the epoch ends.
     pub fn step(&mut self, batch: &Batch, done: usize) -> Result<()> {
         let rows = self.parts.train.len().max(1) as f64;
-        self.take(batch, done, |entry, session, collections, batch, moment| {
+        let mut watcher = self.watcher.take();
+        let result = self.take(batch, done, |entry, session, collections, batch, moment| {
+            if let Some(watcher) = &mut watcher {
+                watcher.before(session);
+            }
             let outputs = entry.run(session, Some(batch), moment)?;
             collections.take(&outputs, batch.rows as f64 / rows);
-            Ok(())
-        })
+            match &watcher {
+                Some(watcher) => watcher.after(session, entry, batch, moment),
+                None => Ok(()),
+            }
+        });
+        self.watcher = watcher;
+        result
+    }
+
+    /// From here on the training part is one batch of itself, drawn by the seed. What was fitted to all rows stays as it is.
+    pub fn keep_one_batch(&mut self) {
+        let part = &self.parts.train;
+        let order = shuffle::order(part.len(), shuffle::ONE_BATCH, self.seed);
+        let rows = order.iter().take(self.batch).filter_map(|&place| part.rows.get(place as usize)).copied();
+        self.parts.train = Part { table: Arc::clone(&part.table), rows: rows.collect() };
+    }
+
+    /// As [`Trainer::step`], and gives the figures of this batch alone.
+    pub fn step_alone(&mut self, batch: &Batch, done: usize) -> Result<Figures> {
+        self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
+        self.step(batch, done)?;
+        self.checked_report(done + 1, 1)
     }
 
     /// As [`Trainer::step`], and shows each step's profile to `look`.
@@ -273,7 +314,7 @@ impl Trainer {
         let rows = part.len() as f64;
         let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
         let mut number = 0;
-        while let Some(batch) = source.next_batch() {
+        while let Some(batch) = source.next_batch()? {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
             let outputs = self.evaluation.run(&mut self.session, Some(batch), &moment)?;
             self.collections.take(&outputs, batch.rows as f64 / rows);
@@ -350,7 +391,9 @@ impl Trainer {
     pub(super) fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
         let figures = self.report()?;
         match figures.0.first().and_then(|(_, loss)| loss.number()) {
-            Some(value) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
+            Some(value) if !value.is_finite() => {
+                Err(Error::NonFinite { what: format!("the loss is {value}"), epoch, batch, step: None })
+            }
             _ => Ok(figures),
         }
     }

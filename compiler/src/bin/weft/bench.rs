@@ -118,7 +118,7 @@ impl Subject {
                 .help("time `train`, `predict` or `predict.NAME`"));
         }
         let training = train::block(&program, None)?;
-        let options = compile::run_options(&args.run, spec);
+        let options = compile::run_options(&args.run, spec)?;
         let mut trainer = Trainer::new(program, training, &options).map_err(compile::runtime_failure)?;
         trainer.initialise(None).map_err(compile::runtime_failure)?;
         trainer.fit().map_err(compile::runtime_failure)?;
@@ -126,7 +126,7 @@ impl Subject {
         let mut source = trainer.batches(1).map_err(compile::runtime_failure)?;
         let mut batches = Vec::new();
         while batches.len() < BATCHES
-            && let Some(next) = source.next_batch()
+            && let Some(next) = source.next_batch().map_err(compile::runtime_failure)?
         {
             if next.rows == batch {
                 batches.push(next.clone());

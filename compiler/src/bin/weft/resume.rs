@@ -3,7 +3,9 @@
 use crate::args::Train;
 use crate::compile;
 use crate::failure::Failure;
+use crate::output;
 use serde::{Deserialize, Serialize};
+use similar::{ChangeTag, TextDiff};
 use std::path::Path;
 use weft_runtime::train;
 
@@ -24,8 +26,24 @@ pub fn arguments(args: &Train) -> String {
     serde_json::to_string(&arguments).unwrap_or_default()
 }
 
-/// This command line, with what it leaves out as the run had it.
-pub fn completed(args: &Train, folder: &Path) -> Result<Train, Failure> {
+/// Says line by line what is no longer in the spec that a run was left with.
+pub fn show_changes(before: &str, now: &str) {
+    if before == now || before.is_empty() {
+        return;
+    }
+    output::note("note: the spec has changed since the run was left:");
+    for change in TextDiff::from_lines(before, now).iter_all_changes() {
+        let sign = match change.tag() {
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+            ChangeTag::Equal => continue,
+        };
+        output::note(&format!("  {sign} {}", change.value().trim_end()));
+    }
+}
+
+/// This command line, with what it leaves out as the run had it; and the run's spec.
+pub fn completed(args: &Train, folder: &Path) -> Result<(Train, String), Failure> {
     let found = train::peek(folder).map_err(compile::runtime_failure)?;
     let (run, _) = found.ok_or_else(|| {
         Failure::input(format!("{} holds no checkpoint of a run to go on with", folder.display()))
@@ -43,5 +61,5 @@ pub fn completed(args: &Train, folder: &Path) -> Result<Train, Failure> {
     args.epochs = args.epochs.or(before.epochs);
     args.run.seed = args.run.seed.or(Some(run.seed));
     args.run.batch = args.run.batch.or(u32::try_from(run.batch).ok());
-    Ok(args)
+    Ok((args, run.text))
 }
