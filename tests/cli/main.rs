@@ -13,6 +13,7 @@ mod download;
 mod emit;
 mod explain;
 mod files;
+mod fit;
 mod fmt;
 mod harness;
 mod inspect;

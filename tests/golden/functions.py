@@ -69,6 +69,94 @@ def softmaxes():
     function("one_hot", "one_hot(label, 5)", lambda label: F.one_hot(label.long(), 5).float(), label=integers((3, 4), 5, 5))
 
 
+def statistics():
+    x = array((7, 3), 11, -2.0, 2.0)
+    for name, expression, run in [
+        ("std", "std(x, axis = 0)", lambda x: x.std(0, correction=0)),
+        ("percentile", "percentile(x, 0.9)", lambda x: torch.quantile(x, 0.9, dim=0)),
+        ("median", "median(x, axis = 1)", lambda x: torch.quantile(x, 0.5, dim=1)),
+        ("ordinals", "x * ordinals(x, 0)", lambda x: x * torch.arange(7, dtype=x.dtype)[:, None]),
+    ]:
+        function(name, expression, run, x=x)
+    known = integers((7, 3), 12, 4) > 0
+    missing = "let gaps = where(known, x, log(-ones_like(x)))\n"
+
+    def gaps(x, known):
+        return torch.where(known, x, torch.nan)
+
+    def nan_std(x, known):
+        count = known.sum(0)
+        mean = torch.where(known, x, 0).sum(0) / count
+        return (torch.where(known, x - mean, 0).square().sum(0) / count).sqrt()
+
+    for name, expression, run in [
+        ("is_nan", "where(is_nan(gaps), x, 2 * x)", lambda x, known: torch.where(known, 2 * x, x)),
+        ("fill_missing", "fill_missing(gaps, 3)", lambda x, known: torch.where(known, x, 3.0)),
+        ("known_count", "x * known_count(gaps, axis = 0)", lambda x, known: x * known.sum(0)),
+        ("nan_mean", "nan_mean(gaps, axis = 0)", lambda x, known: gaps(x, known).nanmean(0)),
+        ("nan_std", "nan_std(gaps, axis = 0)", nan_std),
+        ("nan_median", "nan_median(gaps)", lambda x, known: gaps(x, known).nanquantile(0.5, dim=0)),
+        ("nan_percentile", "nan_percentile(gaps, 0.2)", lambda x, known: gaps(x, known).nanquantile(0.2, dim=0)),
+    ]:
+        function(name, missing + expression, run, x=x, known=known)
+    label = integers((20,), 13, 4)
+    function(
+        "class_weights",
+        "class_weights(label, 5)",
+        lambda label: torch.where(
+            torch.bincount(label.long(), minlength=5) > 0, 20 / (5 * torch.bincount(label.long(), minlength=5)), 0.0
+        ),
+        label=label,
+    )
+
+
+def pictures():
+    image = array((6, 6, 2), 21)
+    function("affine_quarter", "affine(image, rotation = 90)", lambda x: torch.rot90(x, 1, (0, 1)), image=image)
+    function("affine_shift", "affine(image, down = 2, right = -1)", lambda x: F.pad(x, (0, 0, 0, 1, 2, 0))[:6, 1:], image=image)
+
+    def affine(x):
+        h, w = x.shape[:2]
+        turn = torch.tensor(25 * torch.pi / 180, dtype=x.dtype)
+        cos, sin = turn.cos(), turn.sin()
+        # Forward, in pixels (x, y) from the middle: shear, then scale and turn (y points down), then move.
+        shear = torch.tensor([[1, 0.2], [0, 1]], dtype=x.dtype)
+        forward = 1.3 * torch.stack([torch.stack([cos, sin]), torch.stack([-sin, cos])]) @ shear
+        back = torch.linalg.inv(forward)
+        size = torch.tensor([(w - 1) / 2, (h - 1) / 2], dtype=x.dtype)
+        offset = -back @ torch.tensor([-0.6, 1.4], dtype=x.dtype)
+        theta = torch.cat([back * size[None, :], offset[:, None]], 1) / size[:, None]
+        grid = F.affine_grid(theta[None], (1, 2, h, w), align_corners=True)
+        return F.grid_sample(x.permute(2, 0, 1)[None], grid, align_corners=True)[0].permute(1, 2, 0)
+
+    text = "affine(image, rotation = 25, scale = 1.3, shear = 0.2, down = 1.4, right = -0.6)"
+    function("affine", text, affine, image=array((7, 9, 2), 22))
+    places = "let y = broadcast(expand(iota(4), -1), [4, 5])\n let x = broadcast(iota(5), [4, 5])\n"
+    function(
+        "pixels",
+        places + "pixels(image, y + 3, 2 * x)",
+        lambda x: F.pad(x, (0, 0, 0, 3, 0, 1))[3:7, 0:9:2],
+        image=image,
+    )
+
+    def halfway(x):
+        return F.pad((x[:-1, :-1] + x[1:, :-1] + x[:-1, 1:] + x[1:, 1:]) / 4, (0, 0))[:4, :5]
+
+    function("between_pixels", places + "between_pixels(image, f32(y) + 0.5, f32(x) + 0.5)", halfway, image=image)
+    rows = array((5, 3), 23)
+    function("next_row", "next_row(x)", lambda x: x.roll(-1, 0), x=rows)
+    share = array((5,), 24, 0.0, 1.0)
+    function(
+        "share_out",
+        "share_out(share, x)",
+        lambda share, x: share[:, None] * x + (1 - share[:, None]) * x.roll(-1, 0),
+        share=share,
+        x=rows,
+    )
+
+
 def record():
     activations()
     softmaxes()
+    statistics()
+    pictures()

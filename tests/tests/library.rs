@@ -57,6 +57,25 @@ const WITHOUT_CASE: &[(&str, &[&str])] = &[
         "noise, whose distribution is tested below",
         &["dropout", "spatial_dropout", "drop_path", "alpha_dropout", "gaussian_noise", "gaussian_dropout"],
     ),
+    (
+        "what augments rows, whose distribution is tested in augmentation.rs",
+        &[
+            "random_between",
+            "random_flip",
+            "random_crop",
+            "random_rotation",
+            "random_affine",
+            "random_brightness",
+            "random_contrast",
+            "random_saturation",
+            "random_erasing",
+            "cutout",
+            "erased",
+            "mixup",
+            "cutmix",
+            "random_share",
+        ],
+    ),
 ];
 
 /// The names that declarations of library text make.

@@ -89,7 +89,18 @@ pub const FAMILIES: &[Family] = &[
         "What is asked of weights: `dense(64, regularise = l2(1e-4), constrain = max_norm(2), reparametrise = weight_norm)`.",
         &["regularisers", "constraints", "reparametrisations"],
     ),
-    family("functions", "Functions", "Functions of tensors that own nothing.", &["shapes", "reductions"]),
+    family(
+        "augmentation",
+        "Augmentation",
+        "What the `augment` of a `data` item does to a row's image, and its `batch` to a batch.",
+        &["augmentation", "mixing"],
+    ),
+    family(
+        "functions",
+        "Functions",
+        "Functions of tensors that own nothing.",
+        &["shapes", "reductions", "missing", "geometry"],
+    ),
     family(
         "helpers",
         "Compile-time helpers",
