@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::train::FailedStep;
+
 /// Who has to act on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -56,10 +58,13 @@ pub enum Error {
     Resume { file: PathBuf, message: String },
     #[error("{} holds no checkpoint of a run to go on with", folder.display())]
     NoRun { folder: PathBuf },
+    #[error("another process is training in {}; choose another folder with --out", folder.display())]
+    Busy { folder: PathBuf },
     #[error("training `{training}`: {message}")]
     Training { training: String, message: String },
-    #[error("the loss is {value} after batch {batch} of epoch {epoch}; what was saved before is kept")]
-    NonFinite { value: f32, epoch: usize, batch: usize },
+    /// The step that made it so is there when it was looked for.
+    #[error("{what} after batch {batch} of epoch {epoch}; what was saved before is kept")]
+    NonFinite { what: String, epoch: usize, batch: usize, step: Option<Box<FailedStep>> },
     #[error("cannot {action} {}: {}", path.display(), plain(.source))]
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("this program was compiled for another machine: {0}")]

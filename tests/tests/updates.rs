@@ -210,7 +210,7 @@ fn a_rate_falls_when_nothing_gets_better() {
         }";
     let mut trainer = prepared(compiled(text), 2);
     let mut rates = Rates::default();
-    trainer.train(None, &mut rates).unwrap_or_else(|e| panic!("{e}"));
+    trainer.train(&Options::default(), &mut rates).unwrap_or_else(|e| panic!("{e}"));
     // The first epoch is the best there is; after each reduction one epoch does not count.
     assert_eq!(rates.0, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]);
     let w = &weights(&mut trainer)["Line.line.w"];

@@ -19,14 +19,18 @@ pub fn npy(set: &DataSet, folder: &Path, files: &[(String, String)]) -> Result<T
     let names = || files.iter().map(|(name, _)| name.as_str());
     table(set, folder, |field| {
         let Some((_, file)) = files.iter().find(|(name, _)| *name == field.from) else {
-            let near = nearest(&field.from, names()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let near = nearest(&field.from, names())
+                .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             let message = format!("no file is given for `{}`{near}", field.from);
             return Err(Error::Data { set: set.name.clone(), message });
         };
         let path = folder.join(file);
         if !path.is_file() {
             let message = format!("data set `{}`: there is no file {}", set.name, path.display());
-            return Err(Error::MissingData(format!("{message} (or give another folder with --data {}=DIR)", set.name)));
+            return Err(Error::MissingData(format!(
+                "{message} (or give another folder with --data {}=DIR)",
+                set.name
+            )));
         }
         npy::read(&path)
     })
@@ -36,17 +40,22 @@ pub fn npy(set: &DataSet, folder: &Path, files: &[(String, String)]) -> Result<T
 pub fn npz(set: &DataSet, path: &Path) -> Result<Table> {
     if !path.is_file() {
         let message = format!("data set `{}`: there is no file {}", set.name, path.display());
-        return Err(Error::MissingData(format!("{message} (or give another one with --data {}=FILE)", set.name)));
+        return Err(Error::MissingData(format!(
+            "{message} (or give another one with --data {}=FILE)",
+            set.name
+        )));
     }
     let wrong = |message: String| Error::damaged(path, message);
     let file = BufReader::new(File::open(path).map_err(Error::file("read", path))?);
-    let mut archive = ZipArchive::new(file).map_err(|error| wrong(format!("this is no .npz file: {error}")))?;
+    let mut archive =
+        ZipArchive::new(file).map_err(|error| wrong(format!("this is no .npz file: {error}")))?;
     let names: Vec<String> =
         archive.file_names().map(|name| name.strip_suffix(".npy").unwrap_or(name).to_owned()).collect();
     table(set, path, |field| {
         if !names.contains(&field.from) {
             let near = nearest(&field.from, names.iter().map(String::as_str));
-            let hint = near.map_or(format!("it has {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+            let hint =
+                near.map_or(format!("it has {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
             return Err(wrong(format!("there is no array `{}`; {hint}", field.from)));
         }
         let name = format!("{}.npy", field.from);
@@ -73,7 +82,12 @@ fn table(set: &DataSet, place: &Path, mut array: impl FnMut(&Field) -> Result<Te
             return Err(wrong("an array without axes has no rows".into()));
         };
         if shape != field.shape {
-            let message = format!("its rows are {}{shape:?}, but the spec says {}{:?}", tensor.dtype.name(), field.dtype.name(), field.shape);
+            let message = format!(
+                "its rows are {}{shape:?}, but the spec says {}{:?}",
+                tensor.dtype.name(),
+                field.dtype.name(),
+                field.shape
+            );
             return Err(wrong(message));
         }
         if rows > rows::MAX_ROWS {
@@ -120,7 +134,8 @@ fn column(field: &Field, tensor: Tensor) -> Result<Column, String> {
     let width = field.shape.iter().product::<usize>().max(1);
     let mut bytes = Vec::with_capacity(tensor.data.len() / tensor.dtype.size() * field.dtype.size());
     for (place, number) in numbers(&tensor).enumerate() {
-        cells::push(number, field.dtype, &mut bytes).map_err(|message| format!("row {}: {message}", place / width))?;
+        cells::push(number, field.dtype, &mut bytes)
+            .map_err(|message| format!("row {}: {message}", place / width))?;
     }
     Ok(named(bytes))
 }

@@ -192,7 +192,8 @@ mod tests {
     fn an_entry_is_true_until_its_files_change() {
         let (folder, root) = (Folder::new(), Folder::new());
         let source = folder.file("rows.csv", b"a\n1\n");
-        let entry = || Entry::of(Some(root.path().to_path_buf()), "csv", std::slice::from_ref(&source)).unwrap();
+        let entry =
+            || Entry::of(Some(root.path().to_path_buf()), "csv", std::slice::from_ref(&source)).unwrap();
         assert!(entry().open().is_none());
         for content in [b"one", b"two"] {
             let staging = entry().stage().unwrap();
@@ -202,7 +203,12 @@ mod tests {
             assert_eq!((&maps[0][..], about["rows"].as_u64()), (&content[..], Some(3)));
         }
         assert_eq!(fs::read_dir(root.path().join("data")).unwrap().count(), 1);
-        assert!(Entry::of(Some(root.path().to_path_buf()), "tsv", std::slice::from_ref(&source)).unwrap().open().is_none());
+        assert!(
+            Entry::of(Some(root.path().to_path_buf()), "tsv", std::slice::from_ref(&source))
+                .unwrap()
+                .open()
+                .is_none()
+        );
         folder.file("rows.csv", b"a\n12\n");
         assert!(entry().open().is_none());
     }

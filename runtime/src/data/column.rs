@@ -87,7 +87,14 @@ impl Column {
         shape: impl Into<Vec<usize>>,
         values: impl Into<Values>,
     ) -> Column {
-        Column { name: name.into(), dtype, shape: shape.into(), values: values.into(), classes: None, starts: None }
+        Column {
+            name: name.into(),
+            dtype,
+            shape: shape.into(),
+            values: values.into(),
+            classes: None,
+            starts: None,
+        }
     }
 
     /// Bytes of one row.

@@ -25,7 +25,8 @@ pub fn load(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<St
         )));
     }
     let inner = folders(folder)?;
-    let part = |names: &[&str]| inner.iter().find(|folder| names.contains(&name(folder).to_lowercase().as_str()));
+    let part =
+        |names: &[&str]| inner.iter().find(|folder| names.contains(&name(folder).to_lowercase().as_str()));
     let mut read = |folder: &Path| table(set, folder, size, skip, notes);
     match part(TRAIN) {
         Some(train) => Ok(Files {
@@ -44,7 +45,9 @@ fn table(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<Strin
             .into_iter()
             .filter(|file| {
                 let name = name(file).to_lowercase();
-                !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending)) && file.is_file()
+                !name.starts_with('.')
+                    && ENDINGS.iter().any(|ending| name.ends_with(ending))
+                    && file.is_file()
             })
             .collect();
         pictures.sort();
@@ -63,7 +66,10 @@ fn table(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<Strin
         return Err(Error::MissingData(message));
     }
     if files.len() > super::rows::MAX_ROWS {
-        return Err(Error::Data { set: set.into(), message: format!("there are {} pictures, which is too many", files.len()) });
+        return Err(Error::Data {
+            set: set.into(),
+            message: format!("there are {} pictures, which is too many", files.len()),
+        });
     }
     let entry = Entry::of(cache::cache_folder(), &format!("pictures {size:?}"), &files);
     let pictures = Arc::new(Pictures::of(set, files.clone(), size, entry)?);
@@ -71,15 +77,25 @@ fn table(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<Strin
     if skip {
         left_out = pictures.finish();
         if let Some((_, reason)) = left_out.first() {
-            let more = if left_out.len() > 1 { format!(", and {} more", left_out.len() - 1) } else { String::new() };
-            notes.push(format!("{} of {} pictures are passed over: {reason}{more}", left_out.len(), files.len()));
+            let more =
+                if left_out.len() > 1 { format!(", and {} more", left_out.len() - 1) } else { String::new() };
+            notes.push(format!(
+                "{} of {} pictures are passed over: {reason}{more}",
+                left_out.len(),
+                files.len()
+            ));
         }
     }
     let labels: Vec<u8> = labels.into_iter().flat_map(i32::to_le_bytes).collect();
     Ok(Table {
         rows: files.len(),
         columns: vec![
-            Column::new("image", DType::U8, [size.height, size.width, size.channels], Values::Pictures(pictures)),
+            Column::new(
+                "image",
+                DType::U8,
+                [size.height, size.width, size.channels],
+                Values::Pictures(pictures),
+            ),
             Column { classes: Some(classes.into()), ..Column::new("label", DType::I32, [], labels) },
         ],
         left_out: left_out.into_iter().map(|(row, _)| row).collect(),

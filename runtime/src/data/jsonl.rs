@@ -32,7 +32,8 @@ fn objects(path: &Path, mut source: impl BufRead, fields: &[Field], rows: &mut R
         number += 1;
         let wrong = |message: String| Error::damaged(path, format!("line {number}: {message}"));
         let read = source.by_ref().take(LONGEST_ROW + 1).read_until(b'\n', &mut line);
-        let read = read.map_err(|error| Error::damaged(path, format!("it cannot be read: {}", plain(&error))))?;
+        let read =
+            read.map_err(|error| Error::damaged(path, format!("it cannot be read: {}", plain(&error))))?;
         if read == 0 {
             return Ok(());
         }
@@ -55,7 +56,9 @@ fn objects(path: &Path, mut source: impl BufRead, fields: &[Field], rows: &mut R
             let result = match object.get(&field.from) {
                 None | Some(Value::Null) => rows.missing(index).map_err(|message| {
                     match nearest(&field.from, object.keys().map(String::as_str)) {
-                        Some(near) if !object.contains_key(&field.from) => format!("{message}; did you mean `{near}`?"),
+                        Some(near) if !object.contains_key(&field.from) => {
+                            format!("{message}; did you mean `{near}`?")
+                        }
                         _ => message,
                     }
                 }),
@@ -105,7 +108,9 @@ fn numbers(value: &Value, index: usize, rows: &mut Rows<'_>) -> Result<(), Strin
 fn number(value: &Value) -> Option<Number> {
     match value {
         Value::Bool(value) => Some(Number::Bool(*value)),
-        Value::Number(number) => number.as_i64().map(Number::Int).or_else(|| number.as_f64().map(Number::Float)),
+        Value::Number(number) => {
+            number.as_i64().map(Number::Int).or_else(|| number.as_f64().map(Number::Float))
+        }
         _ => None,
     }
 }

@@ -163,9 +163,10 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &[(String, Vec<Strin
         DataSource::Arrays { files, .. } => {
             Files { train: arrays::npy(set, &place.path, files)?, validation: None, test: None }
         }
-        DataSource::Csv { .. } | DataSource::JsonLines { .. } | DataSource::Npz { .. } | DataSource::Text { .. } => {
-            rows_of_files(set, place)?
-        }
+        DataSource::Csv { .. }
+        | DataSource::JsonLines { .. }
+        | DataSource::Npz { .. }
+        | DataSource::Text { .. } => rows_of_files(set, place)?,
     };
     for table in [Some(&files.train), files.validation.as_ref(), files.test.as_ref()].into_iter().flatten() {
         check_fields(set, &place.path, table)?;
@@ -274,7 +275,8 @@ mod tests {
             splits: Splits::default(),
             fit: None,
         };
-        let table = Table { rows: 1, columns: vec![Column::new("x", DType::U8, [1], vec![0])], left_out: Vec::new() };
+        let table =
+            Table { rows: 1, columns: vec![Column::new("x", DType::U8, [1], vec![0])], left_out: Vec::new() };
         let message = check_fields(&set, Path::new("here"), &table).unwrap_err().to_string();
         assert_eq!(message, "here: `d.x` is u8[1] in these files, but the spec says u8[2]");
         set.fields[0].name = "y".into();

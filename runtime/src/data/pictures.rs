@@ -95,7 +95,10 @@ impl Pictures {
     /// The pictures of some files. What an earlier run left in the cache is taken from there.
     pub fn of(set: &str, files: Vec<PathBuf>, size: Size, entry: Option<Entry>) -> Result<Pictures> {
         let bytes = size.bytes().checked_mul(files.len());
-        let bytes = bytes.ok_or_else(|| Error::Data { set: set.into(), message: "the pictures are larger than memory".into() })?;
+        let bytes = bytes.ok_or_else(|| Error::Data {
+            set: set.into(),
+            message: "the pictures are larger than memory".into(),
+        })?;
         let kept = entry.as_ref().and_then(Entry::open).and_then(|(maps, about)| {
             let map = maps.into_iter().next().filter(|map| map.len() == bytes)?;
             let unreadable: Vec<(u32, String)> = serde_json::from_value(about).ok()?;
@@ -105,7 +108,8 @@ impl Pictures {
             Some((map, unreadable)) => (Memory::made(map), unreadable, true),
             None => (Memory::anonymous(bytes)?, Vec::new(), false),
         };
-        let states = (0..files.len()).map(|_| AtomicU8::new(if made { READY } else { WAITING })).collect::<Vec<_>>();
+        let states =
+            (0..files.len()).map(|_| AtomicU8::new(if made { READY } else { WAITING })).collect::<Vec<_>>();
         for (row, _) in &unreadable {
             if let Some(state) = states.get(*row as usize) {
                 state.store(UNREADABLE, Ordering::Relaxed);
@@ -152,7 +156,8 @@ impl Pictures {
     /// One picture, when it is decoded.
     pub fn row(&self, row: usize) -> Result<&[u8]> {
         let shared = &*self.shared;
-        let state = shared.states.get(row).ok_or_else(|| Error::Unsound(format!("there is no picture {row}")))?;
+        let state =
+            shared.states.get(row).ok_or_else(|| Error::Unsound(format!("there is no picture {row}")))?;
         if state.load(Ordering::Acquire) != READY {
             let mut work = shared.lock();
             if state.load(Ordering::Acquire) == WAITING {
@@ -283,7 +288,8 @@ impl Shared {
         let Some(staging) = self.entry.as_ref().and_then(|entry| entry.stage().ok()) else { return };
         unreadable.sort();
         let bytes = self.memory.row(0, self.files.len() * self.size.bytes());
-        let written = File::create(staging.path(0)).and_then(|mut file| std::io::Write::write_all(&mut file, bytes));
+        let written =
+            File::create(staging.path(0)).and_then(|mut file| std::io::Write::write_all(&mut file, bytes));
         if written.is_ok() {
             let _ = staging.finish(1, serde_json::json!(unreadable));
         }
@@ -292,11 +298,16 @@ impl Shared {
     fn complaint(&self, unreadable: &[(u32, String)]) -> Error {
         let mut unreadable = unreadable.to_vec();
         unreadable.sort();
-        let mut lines: Vec<String> = unreadable.iter().take(NAMED).map(|(_, reason)| format!("\n  {reason}")).collect();
+        let mut lines: Vec<String> =
+            unreadable.iter().take(NAMED).map(|(_, reason)| format!("\n  {reason}")).collect();
         if unreadable.len() > NAMED {
             lines.push(format!("\n  and {} more", unreadable.len() - NAMED));
         }
-        let count = if unreadable.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", unreadable.len()) };
+        let count = if unreadable.len() == 1 {
+            "a picture".to_owned()
+        } else {
+            format!("{} pictures", unreadable.len())
+        };
         let message = format!(
             "{count} cannot be read; `unreadable = skip` in the spec passes over such files:{}",
             lines.concat()

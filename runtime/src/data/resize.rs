@@ -40,7 +40,8 @@ const BITS: u32 = 22;
 impl Tap {
     fn sum(&self, at: impl Fn(usize) -> u8) -> u8 {
         let half = 1 << (BITS - 1);
-        let sum = self.weights.iter().enumerate().map(|(place, weight)| weight * i32::from(at(place))).sum::<i32>();
+        let sum =
+            self.weights.iter().enumerate().map(|(place, weight)| weight * i32::from(at(place))).sum::<i32>();
         ((sum + half) >> BITS).clamp(0, 255) as u8
     }
 }

@@ -241,7 +241,11 @@ mod tests {
 
     fn labelled(labels: &[i32]) -> Table {
         let bytes: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-        Table { rows: labels.len(), columns: vec![Column::new("label", DType::I32, [], bytes)], left_out: Vec::new() }
+        Table {
+            rows: labels.len(),
+            columns: vec![Column::new("label", DType::I32, [], bytes)],
+            left_out: Vec::new(),
+        }
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub fn read(set: &str, path: &Path, window: usize, stride: usize) -> Result<Tabl
         if let Err(error) = std::str::from_utf8(&text) {
             let at = error.valid_up_to();
             let line = 1 + text[..at].iter().filter(|byte| **byte == b'\n').count();
-            return Err(Error::damaged(&file, format!("line {line}: byte {at} is no UTF-8; save the file as UTF-8")));
+            return Err(Error::damaged(
+                &file,
+                format!("line {line}: byte {at} is no UTF-8; save the file as UTF-8"),
+            ));
         }
         let text = text.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(&text);
         let begin = bytes.len();
@@ -30,9 +33,14 @@ pub fn read(set: &str, path: &Path, window: usize, stride: usize) -> Result<Tabl
         return Err(Error::damaged(path, format!("{} bytes fill no window of {window}", bytes.len())));
     }
     if starts.len() > rows::MAX_ROWS {
-        let message = format!("there are {} windows, but at most {}; take a larger `stride`", starts.len(), rows::MAX_ROWS);
+        let message = format!(
+            "there are {} windows, but at most {}; take a larger `stride`",
+            starts.len(),
+            rows::MAX_ROWS
+        );
         return Err(Error::Data { set: set.into(), message });
     }
-    let column = Column { starts: Some(starts.as_slice().into()), ..Column::new("text", DType::U8, [window], bytes) };
+    let column =
+        Column { starts: Some(starts.as_slice().into()), ..Column::new("text", DType::U8, [window], bytes) };
     Ok(Table { rows: starts.len(), columns: vec![column], left_out: Vec::new() })
 }

@@ -28,7 +28,8 @@ pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
 fn jpeg(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
     png::check_channels(path, channels)?;
     let wrong = |message: String| Error::damaged(path, format!("this image cannot be decoded: {message}"));
-    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(1 << 16).set_max_height(1 << 16);
+    let options =
+        DecoderOptions::default().set_strict_mode(true).set_max_width(1 << 16).set_max_height(1 << 16);
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| wrong(error.to_string()))?;
     let (width, height) = decoder.dimensions().ok_or_else(|| wrong("it has no size".into()))?;

@@ -3,6 +3,7 @@
 //! Files are written whole or not at all: to a temporary file in the same folder, flushed to the disk, then renamed. What a
 //! header claims is checked against the file's size before anything is allocated.
 
+mod failpoint;
 pub mod image;
 pub mod npy;
 pub mod png;
@@ -23,7 +24,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Replaces a file's content at once: whoever reads sees the old or the new bytes, also after a crash.
 pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     let temporary = temporary_name(path);
-    let written = write_parts(&temporary, parts).and_then(|()| fs::rename(&temporary, path));
+    let written = write_parts(&temporary, parts).and_then(|()| {
+        failpoint::reach("rename")?;
+        fs::rename(&temporary, path)
+    });
     if written.is_err() {
         // The error that counts is the first one; the temporary file may not even exist.
         let _ = fs::remove_file(&temporary);
@@ -33,16 +37,25 @@ pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
         && let Ok(folder) = File::open(folder)
     {
+        failpoint::reach("folder").map_err(Error::file("write", path))?;
         let _ = folder.sync_all();
     }
     Ok(())
 }
 
+/// Removes a file that is no longer needed.
+pub fn remove(path: &Path) -> Result<()> {
+    failpoint::reach("remove").and_then(|()| fs::remove_file(path)).map_err(Error::file("remove", path))
+}
+
 fn write_parts(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    failpoint::reach("create")?;
     let mut file = File::create(path)?;
     for part in parts {
+        failpoint::reach("write")?;
         file.write_all(part)?;
     }
+    failpoint::reach("sync")?;
     file.sync_all()
 }
 

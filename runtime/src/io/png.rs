@@ -56,7 +56,10 @@ pub fn decode(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16
     reader.next_frame(&mut pixels).map_err(not_png)?;
     let orientation = reader.info().exif_metadata.as_deref().map_or(1, orientation);
     let data = with_channels(pixels, found, channels);
-    Ok((Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data }, orientation))
+    Ok((
+        Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data },
+        orientation,
+    ))
 }
 
 /// Pixels of so many channels as pixels of others.

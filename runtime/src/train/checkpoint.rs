@@ -103,7 +103,9 @@ impl Snapshot {
 
     /// The values of some variables under the names of others.
     pub fn tensors(&self, pairs: impl Iterator<Item = (usize, usize)>) -> BTreeMap<&str, TensorView<'_>> {
-        pairs.map(|(name, value)| (self.program.variables[name].path.as_str(), self.variable(value))).collect()
+        pairs
+            .map(|(name, value)| (self.program.variables[name].path.as_str(), self.variable(value)))
+            .collect()
     }
 
     /// Writes the checkpoint; gives its path.
@@ -187,7 +189,8 @@ pub fn peek(folder: &Path) -> Result<Option<(Run, State)>> {
 fn described(path: &Path, metadata: &BTreeMap<String, String>) -> Result<(Run, State)> {
     fn part<T: DeserializeOwned>(path: &Path, metadata: &BTreeMap<String, String>, key: &str) -> Result<T> {
         let text = metadata.get(key).ok_or_else(|| Error::damaged(path, "this is no checkpoint of a run"))?;
-        serde_json::from_str(text).map_err(|e| Error::damaged(path, format!("its `{key}` cannot be read: {e}")))
+        serde_json::from_str(text)
+            .map_err(|e| Error::damaged(path, format!("its `{key}` cannot be read: {e}")))
     }
     let version = part::<serde_json::Value>(path, metadata, "run")?["version"].as_u64();
     if version != Some(VERSION.into()) {
@@ -234,7 +237,8 @@ pub fn list(folder: &Path) -> Result<Vec<(Place, PathBuf)>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::file("read", &folder))?;
-        found.extend(entry.file_name().to_str().and_then(Place::from_file).map(|place| (place, entry.path())));
+        found
+            .extend(entry.file_name().to_str().and_then(Place::from_file).map(|place| (place, entry.path())));
     }
     found.sort();
     Ok(found)
@@ -244,7 +248,7 @@ pub fn list(folder: &Path) -> Result<Vec<(Place, PathBuf)>> {
 pub fn rotate(folder: &Path, keep: usize) -> Result<()> {
     let all = list(folder)?;
     for (_, path) in &all[..all.len().saturating_sub(keep.max(1))] {
-        fs::remove_file(path).map_err(Error::file("remove", path))?;
+        io::remove(path)?;
     }
     Ok(())
 }

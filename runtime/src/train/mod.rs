@@ -8,9 +8,11 @@ mod checkpoint;
 mod collect;
 mod exact;
 mod figures;
-mod fit;
 mod fingerprint;
+mod fit;
+mod folder;
 mod load;
+mod numerics;
 mod plateau;
 mod resume;
 mod run;
@@ -32,6 +34,7 @@ use crate::program::{Program, Training};
 
 pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
+pub use numerics::FailedStep;
 pub use state::{Record, State};
 pub use trainer::{Trainer, read_data};
 pub use weights::{load_weights, save_weights};
@@ -66,7 +69,11 @@ pub struct Options {
     pub classes: data::Classes,
     /// The folder of a run to go on with instead of starting one.
     pub resume: Option<PathBuf>,
+    /// Whether an unfinished run in the folder may be lost; else it is moved aside.
+    pub fresh: bool,
     pub saving: Saving,
+    /// Look at all variables after every step, so that what is no finite number is found where it arises.
+    pub check_numerics: bool,
     /// The spec's text with every default, and whatever the caller wants to know again when a run goes on: both are kept in
     /// checkpoints.
     pub text: String,
@@ -202,12 +209,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Summary> {
     let mut trainer = Trainer::new(program, training, options)?;
-    trainer.initialise(options.weights.as_deref())?;
-    trainer.fit()?;
-    trainer.train(options.out.as_deref(), observer)
-    if let Some(folder) = &options.resume {
-        trainer.resume(folder, options, observer)?;
-    }
+    trainer.begin(options, observer)?;
     trainer.train(options, observer)
 }
 

@@ -31,9 +31,7 @@ impl Trainer {
     /// Refuses a run that is another one.
     fn compare(&self, checkpoint: &Checkpoint, now: &Run, observer: &mut dyn Observer) -> Result<()> {
         let then = &checkpoint.run;
-        let refuse = |message: String| {
-            Err(Error::Resume { file: checkpoint.path.clone(), message })
-        };
+        let refuse = |message: String| Err(Error::Resume { file: checkpoint.path.clone(), message });
         if then.training != now.training {
             return refuse(format!(
                 "this run is of the train block `{}`, not `{}`; choose it with --train {}",
@@ -65,8 +63,12 @@ impl Trainer {
                 then.batch
             ));
         }
-        if then.text != now.text {
-            observer.event(&Event::Note { text: "the spec has changed since the run was left" });
+        if then.epochs != now.epochs {
+            let text = format!(
+                "{} epochs in all, where there were {}; rates that follow the whole length follow the new one",
+                now.epochs, then.epochs
+            );
+            observer.event(&Event::Note { text: &text });
         }
         Ok(())
     }
@@ -100,7 +102,12 @@ impl Trainer {
                     Some(tensor) if tensor.shape == variable.shape && tensor.dtype == variable.dtype => {
                         copy.extend_from_slice(&tensor.data);
                     }
-                    _ => return Err(Error::damaged(&checkpoint.path, format!("the best `{}` is not there", variable.path))),
+                    _ => {
+                        return Err(Error::damaged(
+                            &checkpoint.path,
+                            format!("the best `{}` is not there", variable.path),
+                        ));
+                    }
                 }
             }
             self.best = Some(Arc::new(copy));

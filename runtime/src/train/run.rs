@@ -11,14 +11,16 @@ use crate::data::{Batches, Split};
 use crate::error::{Error, Result};
 use crate::program::VariableKind;
 
-use super::checkpoint::{Run, Snapshot};
+use super::checkpoint::{Place, Run, Snapshot};
 use super::figures::{Figures, Watched};
 use super::fingerprint::Fingerprint;
+use super::folder::Folder;
+use super::numerics::Watcher;
 use super::plateau::Plateau;
 use super::saver::Saver;
 use super::state::{End, Kept, Record, State};
 use super::trainer::{Trainer, find};
-use super::{Ending, Event, Observer, Options, Summary, WEIGHTS_FILES, weights};
+use super::{Ending, Event, Observer, Options, Silent, Summary, WEIGHTS_FILES, weights};
 
 /// What the spec watches, resolved.
 struct Rules {
@@ -28,6 +30,15 @@ struct Rules {
 }
 
 impl Trainer {
+    /// Fills the variables: with fresh values, or with those of a run that goes on.
+    pub fn begin(&mut self, options: &Options, observer: &mut dyn Observer) -> Result<()> {
+        self.initialise(options.weights.as_deref())?;
+        match &options.resume {
+            Some(folder) => self.resume(folder, options, observer),
+            None => self.fit(),
+        }
+    }
+
     /// Runs all epochs that are left. Weights and checkpoints are saved where the options say so.
     pub fn train(&mut self, options: &Options, observer: &mut dyn Observer) -> Result<Summary> {
         let program = Arc::clone(&self.program);
@@ -43,9 +54,15 @@ impl Trainer {
                 None => None,
             },
         };
+        let _folder = match &options.out {
+            Some(out) if options.resume.as_ref() == Some(out) => {
+                Some(Folder::for_old(out, Place::of(&self.state))?)
+            }
+            Some(out) => Some(Folder::for_new(out, options.fresh, observer)?),
+            None => None,
+        };
         let mut saver = match &options.out {
             Some(out) => {
-                std::fs::create_dir_all(out).map_err(Error::file("make the folder", out))?;
                 let run = self.run(options);
                 Some(Saver::start(out, &options.saving, self.empty_copy(run))?)
             }
@@ -62,11 +79,22 @@ impl Trainer {
                 if let Some(saver) = &mut saver {
                     saver.find_files();
                 }
+                let epochs = self.state.epochs;
+                let text =
+                    format!("this run came to its end after epoch {epochs}; more --epochs go on with it");
+                observer.event(&Event::Note { text: &text });
                 end.ending
             }
             _ => {
                 self.state.end = None;
-                let ending = self.epochs(&rules, saver.as_mut(), observer, &|| before + start.elapsed().as_secs_f64())?;
+                if options.check_numerics {
+                    self.watcher = Some(Watcher::new(self.batches_an_epoch(), 0));
+                }
+                let seconds = || before + start.elapsed().as_secs_f64();
+                let ending = match self.epochs(&rules, saver.as_mut(), observer, &seconds) {
+                    Err(error) => return Err(self.found(error, &rules, saver, options)),
+                    Ok(ending) => ending,
+                };
                 self.end(ending, saver.as_mut(), observer)?
             }
         };
@@ -164,11 +192,7 @@ impl Trainer {
     }
 
     /// The steps of an epoch, or those that are left; false when it was interrupted.
-    fn steps_of_epoch(
-        &mut self,
-        mut saver: Option<&mut Saver>,
-        observer: &mut dyn Observer,
-    ) -> Result<bool> {
+    fn steps_of_epoch(&mut self, mut saver: Option<&mut Saver>, observer: &mut dyn Observer) -> Result<bool> {
         let (epoch, batches) = (self.state.epochs + 1, self.batches_an_epoch());
         let (start, before) = (Instant::now(), self.state.epoch_seconds);
         let first = self.state.batch;
@@ -270,6 +294,42 @@ impl Trainer {
             self.tell(error, observer);
         }
         Ok(ending)
+    }
+
+    /// When numbers went wrong: goes back to the last copy, or to the start, and takes the same steps again with an eye on
+    /// every one, to find the first that made it so.
+    fn found(&mut self, error: Error, rules: &Rules, saver: Option<Saver>, options: &Options) -> Error {
+        let Error::NonFinite { epoch, batch, step: None, .. } = error else { return error };
+        let batches = self.batches_an_epoch();
+        let copy = saver.and_then(Saver::last_copy);
+        let back = match copy {
+            Some(copy) => {
+                self.take_back(*copy);
+                Ok(())
+            }
+            None => {
+                self.state = State::default();
+                self.begin(options, &mut Silent)
+            }
+        };
+        self.watcher = Some(Watcher::new(batches, (epoch - 1) * batches + batch - 1));
+        // Whatever happens instead, the error as it was first seen stands.
+        match back.and_then(|()| self.epochs(rules, None, &mut Silent, &|| 0.0)) {
+            Err(found @ Error::NonFinite { step: Some(_), .. }) => found,
+            _ => error,
+        }
+    }
+
+    /// Puts a copy back.
+    fn take_back(&mut self, copy: Snapshot) {
+        for index in 0..self.program.variables.len() {
+            self.session.variable_bytes_mut(index).copy_from_slice(copy.variable(index).data);
+        }
+        self.collections.clear();
+        for (name, rows) in &copy.collected {
+            self.collections.put(name, rows);
+        }
+        (self.state, self.best) = (copy.state, copy.best);
     }
 
     /// Gives the writer a copy if one is due and the writer is free.

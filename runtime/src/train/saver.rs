@@ -85,7 +85,8 @@ impl Saver {
 
     /// Takes the weights files that are there for this run's own.
     pub fn find_files(&mut self) {
-        self.saved = WEIGHTS_FILES.iter().map(|file| self.folder.join(file)).filter(|f| f.is_file()).collect();
+        self.saved =
+            WEIGHTS_FILES.iter().map(|file| self.folder.join(file)).filter(|f| f.is_file()).collect();
     }
 
     /// An epoch is over.
@@ -126,6 +127,13 @@ impl Saver {
             copy.with_weights &= again;
         });
         earlier
+    }
+
+    /// The last copy, once it is written; none when there was none.
+    pub fn last_copy(mut self) -> Option<Box<Snapshot>> {
+        // An error of the writer does not matter to what is in memory.
+        let _ = self.wait();
+        self.home.take().filter(|copy| !copy.variables.is_empty())
     }
 
     /// Waits for the writer; gives its error.

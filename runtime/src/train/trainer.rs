@@ -13,7 +13,9 @@ use crate::tensor::TensorView;
 
 use super::collect::Collections;
 use super::figures::{Figures, Reading, Watched};
+use super::fit;
 use super::load::load_items;
+use super::numerics::Watcher;
 use super::state::State;
 use super::weights::{self, load_weights};
 use super::wiring::{Moment, Wiring};
@@ -42,6 +44,8 @@ pub struct Trainer {
     pub(super) state: State,
     /// A copy of the best weights, where the spec keeps them.
     pub(super) best: Option<Arc<Vec<u8>>>,
+    /// Looks at every step's numbers, where that is asked for.
+    pub(super) watcher: Option<Watcher>,
     /// Accumulators of one float, which show a loss that is no longer finite as soon as it happens.
     pub(super) sums: Vec<usize>,
     pub(super) batch: usize,
@@ -140,6 +144,7 @@ impl Trainer {
             held: Vec::new(),
             state: State::default(),
             best: None,
+            watcher: None,
             sums: (0..program.variables.len()).filter(is_sum).collect(),
             batch,
             epochs: options.epochs.unwrap_or(training.epochs),
@@ -203,11 +208,20 @@ impl Trainer {
     /// batches have come together or the epoch ends.
     pub fn step(&mut self, batch: &Batch, done: usize) -> Result<()> {
         let rows = self.parts.train.len().max(1) as f64;
-        self.take(batch, done, |entry, session, collections, batch, moment| {
+        let mut watcher = self.watcher.take();
+        let result = self.take(batch, done, |entry, session, collections, batch, moment| {
+            if let Some(watcher) = &mut watcher {
+                watcher.before(session);
+            }
             let outputs = entry.run(session, Some(batch), moment)?;
             collections.take(&outputs, batch.rows as f64 / rows);
-            Ok(())
-        })
+            match &watcher {
+                Some(watcher) => watcher.after(session, entry, batch, moment),
+                None => Ok(()),
+            }
+        });
+        self.watcher = watcher;
+        result
     }
 
     /// As [`Trainer::step`], and shows each step's profile to `look`.
@@ -361,7 +375,9 @@ impl Trainer {
     pub(super) fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
         let figures = self.report()?;
         match figures.0.first().and_then(|(_, loss)| loss.number()) {
-            Some(value) if !value.is_finite() => Err(Error::NonFinite { value, epoch, batch }),
+            Some(value) if !value.is_finite() => {
+                Err(Error::NonFinite { what: format!("the loss is {value}"), epoch, batch, step: None })
+            }
             _ => Ok(figures),
         }
     }

@@ -5,7 +5,7 @@ use crate::data::{Batch, Table};
 use crate::error::{Error, Result};
 use crate::execute::{Outputs, Profile, Session};
 use crate::program::{DType, InputSource, Program};
-use crate::tensor::TensorView;
+use crate::tensor::{Tensor, TensorView};
 
 /// Where in a training a run stands.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +109,14 @@ impl Wiring {
         moment: &Moment,
     ) -> Result<Outputs<'s>> {
         self.with_inputs(batch, &Collections::default(), moment, |inputs| session.run(self.entry, inputs))
+    }
+
+    /// The entry's inputs for a batch, by name.
+    pub fn inputs(&self, program: &Program, batch: &Batch, moment: &Moment) -> Vec<(String, Tensor)> {
+        let names = program.entries[self.entry].inputs.iter().map(|input| input.name.clone());
+        self.with_inputs(Some(batch), &Collections::default(), moment, |views| {
+            names.zip(views).map(|(name, view)| (name, view.to_owned())).collect()
+        })
     }
 
     /// Runs the entry on what was collected.

@@ -3,7 +3,9 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 use weft_compiler::stages::Stage;
+use weft_runtime::train::Every;
 
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
@@ -223,7 +225,7 @@ pub struct Summary {
     pub batch: u32,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Train {
     #[command(flatten)]
     pub spec: SpecArgs,
@@ -238,6 +240,24 @@ pub struct Train {
     /// Start from these weights instead of fresh ones
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// Go on with a run that was left, from its latest checkpoint [default RUN: the folder of --out]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with = "weights")]
+    #[expect(clippy::option_option, reason = "absent, without a folder, with a folder")]
+    pub resume: Option<Option<PathBuf>>,
+    /// Start anew in a folder that holds an unfinished run, and lose that run (else it is moved aside)
+    #[arg(long, conflicts_with = "resume")]
+    pub fresh: bool,
+    /// Save a checkpoint not only after each epoch but every so often: `90s`, `5m`, `1h`, or so many batches: `500`
+    /// [default: 5m, and less often where that takes a tenth of the time]
+    #[arg(long, value_name = "TIME|BATCHES", value_parser = every)]
+    pub checkpoint_every: Option<Every>,
+    /// How many checkpoints to keep
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep_checkpoints: u16,
+    /// Look at all weights and states after every step; costs a copy of them a step. Without it, a loss that is NaN or infinite is
+    /// noticed, and the steps since the last checkpoint are taken again to find its origin
+    #[arg(long)]
+    pub check_numerics: bool,
     /// The train block to run, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
@@ -310,6 +330,21 @@ pub struct Explain {
     /// Print one JSON object a line, for scripts
     #[arg(long)]
     pub json: bool,
+}
+
+/// `90s`, `5m`, `1h`, or a number of batches.
+fn every(text: &str) -> Result<Every, String> {
+    let (number, seconds) = match text.char_indices().last() {
+        Some((end, 's')) => (&text[..end], 1),
+        Some((end, 'm')) => (&text[..end], 60),
+        Some((end, 'h')) => (&text[..end], 3600),
+        _ => (text, 0),
+    };
+    match number.parse::<u32>() {
+        Ok(count @ 1..) if seconds == 0 => Ok(Every::Batches(count as usize)),
+        Ok(count @ 1..) => Ok(Every::Time(Duration::from_secs(u64::from(count) * seconds))),
+        _ => Err("expected a time such as 90s, 5m or 1h, or a number of batches".to_owned()),
+    }
 }
 
 /// `NAME=VALUE`

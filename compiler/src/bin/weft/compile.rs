@@ -99,15 +99,12 @@ pub fn threads(given: Option<u16>) -> usize {
 /// What the command line says of a run, for the runtime.
 pub fn run_options(args: &RunArgs, spec: &Spec) -> Options {
     Options {
-        epochs: None,
         batch: args.batch.map(|b| b as usize),
         seed: args.seed,
         data: args.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect(),
         base: spec.folder.clone(),
         threads: Some(threads(args.threads)),
-        out: None,
-        weights: None,
-        classes: Vec::new(),
+        ..Options::default()
     }
 }
 

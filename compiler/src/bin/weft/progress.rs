@@ -54,7 +54,7 @@ impl Progress {
 impl Observer for Progress {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Start { training, epochs, batch, rows } => match &self.form {
+            Event::Start { training, epochs, batch, rows, .. } => match &self.form {
                 Form::Json => output::json(&json!({
                     "event": "start", "training": training.name, "epochs": epochs, "batch": batch,
                     "rows": { "train": rows[0], "validation": rows[1], "test": rows[2] },
@@ -66,11 +66,20 @@ impl Observer for Progress {
                     output::thousands(rows[2] as u64),
                 )),
             },
-            Event::EpochStart { epoch, epochs, batches } => {
+            Event::Note { text } => self.note("note", text),
+            Event::Unsaved { error } => {
+                self.note(
+                    "warning",
+                    &format!("{error}; the training goes on, and the next checkpoint is another try"),
+                );
+            }
+            Event::EpochStart { epoch, epochs, batches, done } => {
                 self.epoch_start = Instant::now();
                 self.rows_done = 0;
                 if let Form::Bar(bar) = &mut self.form {
-                    *bar = Some(epoch_bar(*epoch, *epochs, *batches));
+                    let new = epoch_bar(*epoch, *epochs, *batches);
+                    new.inc(*done as u64);
+                    *bar = Some(new);
                 }
             }
             Event::Batch { rows, figures, .. } => {
@@ -130,6 +139,17 @@ impl Observer for Progress {
 
     fn interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+impl Progress {
+    /// Something to know beside the figures.
+    fn note(&self, kind: &str, text: &str) {
+        match &self.form {
+            Form::Json => output::json(&json!({ "event": kind, "text": text })),
+            Form::Bar(Some(bar)) => bar.suspend(|| output::note(&format!("{kind}: {text}"))),
+            _ => output::note(&format!("{kind}: {text}")),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use weft_compiler::check::{self, Checked, Options};
 use weft_compiler::diagnostics::{self, Color, Diagnostic, Label, Severity, Sources};
+use weft_compiler::render;
 
 /// A checked spec, and the folder that its relative paths start from.
 pub struct Spec {
@@ -55,13 +56,32 @@ pub fn read_by<T>(
         ..Options::default()
     };
     let checked = check(&file, &mut loader, &options);
-    let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok((checked, folder, name))
+    Ok((checked, folder, stem(args)))
+}
+
+/// The file's stem: `mnist_cnn`.
+pub fn stem(args: &SpecArgs) -> String {
+    args.spec.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Reads and checks a spec for a command that needs it whole: shows what was found, and ends when there is an error.
 pub fn sound(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Result<Spec, Failure> {
-    let spec = read(args, run, epochs)?;
+    whole(read(args, run, epochs)?)
+}
+
+/// As [`sound`]; also the text with every default written out.
+pub fn sound_and_rendered(
+    args: &SpecArgs,
+    run: &RunArgs,
+    epochs: Option<u32>,
+) -> Result<(Spec, String), Failure> {
+    let ((checked, calls), folder, name) = read_by(args, Some(run), epochs, check::check_noting_calls)?;
+    let spec = whole(Spec { checked, folder, name })?;
+    let rendered = render::render(&spec.checked, &calls, &args.set);
+    Ok((spec, rendered.map(|rendered| rendered.text).unwrap_or_default()))
+}
+
+fn whole(spec: Spec) -> Result<Spec, Failure> {
     let errors = show(&spec.checked, false);
     if errors > 0 || spec.checked.module.is_none() {
         return Err(Failure::reported());

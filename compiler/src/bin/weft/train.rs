@@ -4,26 +4,41 @@ use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
-use crate::{output, spec, tables};
+use crate::{numerics, output, resume, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
-use weft_runtime::train::{self, Ending, Options};
+use weft_runtime::train::{self, Ending, Options, Saving};
 
 pub fn run(args: &Train) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, Some(&args.run), args.epochs)?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(spec::stem(&args.spec)));
+    let resumed = args.resume.as_ref().map(|folder| folder.clone().unwrap_or_else(|| out.clone()));
+    // A run goes on in its own folder, with what its command line said.
+    let out = args.out.clone().or_else(|| resumed.clone()).unwrap_or(out);
+    let (args, before) = match &resumed {
+        Some(folder) => resume::completed(args, folder)?,
+        None => (args.clone(), String::new()),
+    };
+    let args = &args;
+    let (spec, text) = spec::sound_and_rendered(&args.spec, &args.run, args.epochs)?;
+    resume::show_changes(&before, &text);
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
-    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
     let options = Options {
         out: Some(out),
         weights: args.weights.clone(),
         epochs: args.epochs.map(|e| e as usize),
+        resume: resumed,
+        fresh: args.fresh,
+        saving: Saving { every: args.checkpoint_every, keep: args.keep_checkpoints.into() },
+        check_numerics: args.check_numerics,
+        text,
+        arguments: resume::arguments(args),
         ..compile::run_options(&args.run, &spec)
     };
     let mut progress = Progress::new(args.spec.json);
-    let summary =
-        train::train(program, training, &options, &mut progress).map_err(compile::runtime_failure)?;
+    let summary = train::train(program, training, &options, &mut progress)
+        .map_err(|error| numerics::failure(error, &spec))?;
     if args.spec.json {
         let ending = match summary.ending {
             Ending::Finished => "finished",
@@ -42,7 +57,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         match summary.ending {
             Ending::Finished => {}
             Ending::StoppedEarly => output::line("stopped: no better epoch for as long as the spec allows"),
-            Ending::Interrupted => output::line("interrupted: the weights so far are saved"),
+            Ending::Interrupted => output::line("interrupted: all so far is saved; go on with --resume"),
         }
         if let Some(test) = &summary.test {
             let of = summary.best_epoch.map_or(String::new(), |e| format!(" (weights of epoch {e})"));

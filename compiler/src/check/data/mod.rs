@@ -113,7 +113,8 @@ impl Checker<'_> {
     /// The source with the fields that it gives.
     fn declared(&mut self, home: usize, data: &ast::Data) -> Result<Declared> {
         let source::Checked { source, fields, text } = self.source(data, &Scope::of_file(home))?;
-        let set = DataSet { name: data.name.text.clone(), source, fields, splits: Splits::default(), fit: None };
+        let set =
+            DataSet { name: data.name.text.clone(), source, fields, splits: Splits::default(), fit: None };
         Ok(Declared { set, text })
     }
 

@@ -124,7 +124,11 @@ const SOURCES: &[Source] = &[
         options: &[
             SourceOption { name: "size", kind: OptionKind::Size, default: None },
             SourceOption { name: "channels", kind: OptionKind::Count(1, 4), default: Some("3") },
-            SourceOption { name: "unreadable", kind: OptionKind::Word(&["error", "skip"]), default: Some("error") },
+            SourceOption {
+                name: "unreadable",
+                kind: OptionKind::Word(&["error", "skip"]),
+                default: Some("error"),
+            },
         ],
         row: RowOf::Source(|given| {
             let (height, width) = given.size("size");
@@ -489,7 +493,8 @@ impl OptionKind {
 /// The call with every argument.
 fn written(source: &Source, given: &Given) -> String {
     if source.takes_files() {
-        let files: Vec<String> = given.files.iter().map(|(name, file)| format!("{name} = {file:?}")).collect();
+        let files: Vec<String> =
+            given.files.iter().map(|(name, file)| format!("{name} = {file:?}")).collect();
         return format!("{}({})", source.name, files.join(", "));
     }
     let mut text = format!("{}({:?}", source.name, given.place);

@@ -1,0 +1,65 @@
+//! `weft train --resume`: a run goes on with the command line that began it, unless this one says otherwise.
+
+use crate::args::Train;
+use crate::compile;
+use crate::failure::Failure;
+use crate::output;
+use serde::{Deserialize, Serialize};
+use similar::{ChangeTag, TextDiff};
+use std::path::Path;
+use weft_runtime::train;
+
+/// What a command line said that decides about a run. Kept in its checkpoints.
+#[derive(Default, Serialize, Deserialize)]
+struct Arguments {
+    set: Vec<(String, String)>,
+    data: Vec<(String, String)>,
+    block: Option<String>,
+    epochs: Option<u32>,
+}
+
+/// The arguments of a run, as its checkpoints keep them.
+pub fn arguments(args: &Train) -> String {
+    let (set, data) = (args.spec.set.clone(), args.run.data.clone());
+    let arguments = Arguments { set, data, block: args.block.clone(), epochs: args.epochs };
+    // Texts and numbers can always be written.
+    serde_json::to_string(&arguments).unwrap_or_default()
+}
+
+/// Says line by line what is no longer in the spec that a run was left with.
+pub fn show_changes(before: &str, now: &str) {
+    if before == now || before.is_empty() {
+        return;
+    }
+    output::note("note: the spec has changed since the run was left:");
+    for change in TextDiff::from_lines(before, now).iter_all_changes() {
+        let sign = match change.tag() {
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+            ChangeTag::Equal => continue,
+        };
+        output::note(&format!("  {sign} {}", change.value().trim_end()));
+    }
+}
+
+/// This command line, with what it leaves out as the run had it; and the run's spec.
+pub fn completed(args: &Train, folder: &Path) -> Result<(Train, String), Failure> {
+    let found = train::peek(folder).map_err(compile::runtime_failure)?;
+    let (run, _) = found.ok_or_else(|| {
+        Failure::input(format!("{} holds no checkpoint of a run to go on with", folder.display()))
+            .help("name the folder of a run, as in `--resume runs/NAME`; or start one, without --resume")
+    })?;
+    let before: Arguments = serde_json::from_str(&run.arguments).unwrap_or_default();
+    let mut args = args.clone();
+    let merged = |now: &[(String, String)], before: Vec<(String, String)>| {
+        let kept = before.into_iter().filter(|(name, _)| now.iter().all(|(other, _)| other != name));
+        kept.chain(now.iter().cloned()).collect()
+    };
+    args.spec.set = merged(&args.spec.set, before.set);
+    args.run.data = merged(&args.run.data, before.data);
+    args.block = args.block.or(before.block);
+    args.epochs = args.epochs.or(before.epochs);
+    args.run.seed = args.run.seed.or(Some(run.seed));
+    args.run.batch = args.run.batch.or(u32::try_from(run.batch).ok());
+    Ok((args, run.text))
+}
