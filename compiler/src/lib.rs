@@ -6,6 +6,7 @@ pub mod diagnostics;
 pub mod evaluate;
 pub mod grad;
 pub mod graph;
+pub mod inspect;
 pub mod numerics;
 pub mod passes;
 pub mod plan;

@@ -201,7 +201,8 @@ mod tests {
         };
         let inputs = Values::from([("x".to_owned(), value(rows, &[rows.len() / 2, 2]))]);
         let variables = module.variables.iter().map(|v| {
-            let shape: Vec<usize> = v.shape.clone();
+            let shape: Vec<usize> =
+                v.ty.shape.iter().filter_map(|d| d.as_constant()).map(|d| d as usize).collect();
             (v.path.clone(), value(&vec![1.0; shape.iter().product()], &shape))
         });
         let origin = origin(graph, &inputs, &variables.collect()).expect("it runs").expect("it is wrong");

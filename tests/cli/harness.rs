@@ -35,6 +35,8 @@ pub fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
     command.args(args).current_dir(root()).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    // No test may depend on the network.
+    command.env("WEFT_OFFLINE", "1");
     command
 }
 

@@ -8,14 +8,18 @@
 
 mod bench;
 mod check;
+mod download;
 mod emit;
 mod explain;
 mod files;
 mod fmt;
 mod harness;
+mod inspect;
 mod metrics;
 mod new;
+mod overfit;
 mod predict;
+mod runs;
 mod snapshot;
 mod train;
 mod usage;

@@ -2,6 +2,8 @@
 
 /// The stream that picks rows to hold out; epochs use their own number, which never gets here.
 pub const HOLD_OUT: u64 = u64::MAX;
+/// The stream that picks the one batch of a training that sees no other.
+pub const ONE_BATCH: u64 = u64::MAX - 1;
 
 /// The numbers `0..count`, shuffled (Fisher–Yates).
 pub fn order(count: usize, stream: u64, seed: u64) -> Vec<u32> {

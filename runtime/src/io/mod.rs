@@ -1,8 +1,9 @@
-//! Files in and out: `.npy` and `.png` for single tensors, safetensors for weights.
+//! Files in and out: `.npy` and `.png` for single tensors, safetensors for weights, event files for TensorBoard.
 //!
 //! Files are written whole or not at all: to a temporary file in the same folder, flushed to the disk, then renamed. What a
 //! header claims is checked against the file's size before anything is allocated.
 
+pub mod events;
 mod failpoint;
 pub mod image;
 pub mod npy;

@@ -1,4 +1,4 @@
-//! `.png` images as u8 tensors `[height, width, channels]`.
+//! `.png` images as u8 tensors `[height, width, channels]`, read and written.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -7,7 +7,7 @@ use png::{BitDepth, ColorType, Decoder, Transformations};
 
 use crate::error::{Error, Result};
 use crate::program::DType;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorView};
 
 use super::image::{MAX_PIXELS, orientation, too_large};
 
@@ -74,6 +74,37 @@ pub fn with_channels(pixels: Vec<u8>, found: usize, channels: usize) -> Vec<u8> 
     }
 }
 
+/// Writes a u8 tensor `[height, width, channels]` of 1, 3 or 4 channels as an image.
+pub fn write(path: &Path, image: TensorView<'_>) -> Result<()> {
+    super::write_atomically(path, &[&encode(image).map_err(|message| Error::damaged(path, message))?])
+}
+
+/// The bytes of an image's file.
+pub fn encode(image: TensorView<'_>) -> Result<Vec<u8>, String> {
+    let (&[height, width, channels], DType::U8) = (image.shape, image.dtype) else {
+        return Err(format!(
+            "an image is u8[height, width, channels], not {}{:?}",
+            image.dtype.name(),
+            image.shape
+        ));
+    };
+    let color = match channels {
+        1 => ColorType::Grayscale,
+        3 => ColorType::Rgb,
+        4 => ColorType::Rgba,
+        _ => return Err(format!("an image has 1, 3 or 4 channels, not {channels}")),
+    };
+    let extent = |extent: usize| u32::try_from(extent).map_err(|_| format!("{extent} pixels are too many"));
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, extent(width)?, extent(height)?);
+    encoder.set_color(color);
+    encoder.set_depth(BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(|e| e.to_string())?;
+    writer.write_image_data(image.data).map_err(|e| e.to_string())?;
+    writer.finish().map_err(|e| e.to_string())?;
+    Ok(bytes)
+}
+
 /// A pixel of any kind as red, green, blue, alpha.
 fn convert(pixel: &[u8]) -> [u8; 4] {
     match *pixel {
@@ -96,7 +127,7 @@ mod tests {
     use super::*;
     use crate::io::testing::Folder;
 
-    fn encode(color: ColorType, depth: BitDepth, size: (u32, u32), data: &[u8]) -> Vec<u8> {
+    fn encoded(color: ColorType, depth: BitDepth, size: (u32, u32), data: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
         encoder.set_color(color);
@@ -110,13 +141,14 @@ mod tests {
     #[test]
     fn every_kind_becomes_the_channels_asked_for() {
         let folder = Folder::new();
-        let grey = folder.file("g.png", &encode(ColorType::Grayscale, BitDepth::Eight, (2, 1), &[7, 200]));
+        let grey = folder.file("g.png", &encoded(ColorType::Grayscale, BitDepth::Eight, (2, 1), &[7, 200]));
         let rgb =
-            folder.file("c.png", &encode(ColorType::Rgb, BitDepth::Eight, (1, 2), &[255, 0, 0, 9, 9, 9]));
-        let rgba = folder.file("a.png", &encode(ColorType::Rgba, BitDepth::Eight, (1, 1), &[1, 2, 3, 4]));
-        let bits = folder.file("b.png", &encode(ColorType::Grayscale, BitDepth::One, (2, 1), &[0b0100_0000]));
+            folder.file("c.png", &encoded(ColorType::Rgb, BitDepth::Eight, (1, 2), &[255, 0, 0, 9, 9, 9]));
+        let rgba = folder.file("a.png", &encoded(ColorType::Rgba, BitDepth::Eight, (1, 1), &[1, 2, 3, 4]));
+        let bits =
+            folder.file("b.png", &encoded(ColorType::Grayscale, BitDepth::One, (2, 1), &[0b0100_0000]));
         let wide =
-            folder.file("w.png", &encode(ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[0xab, 0xcd]));
+            folder.file("w.png", &encoded(ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[0xab, 0xcd]));
 
         let tensor = read(&grey, 1).unwrap();
         assert_eq!((tensor.shape.as_slice(), tensor.data.as_slice()), (&[1, 2, 1][..], &[7, 200][..]));
@@ -132,9 +164,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_read_again() {
+        let folder = Folder::new();
+        let path = folder.path().join("w.png");
+        for channels in [1, 3, 4] {
+            let image = Tensor::from_u8(&[3, 2, channels], &(0..6 * channels as u8).collect::<Vec<_>>());
+            write(&path, image.view()).unwrap();
+            assert_eq!(read(&path, channels).unwrap(), image);
+        }
+        for shape in [&[3, 2, 2][..], &[6], &[0, 2, 3]] {
+            let image = Tensor::from_u8(shape, &vec![0; shape.iter().product()]);
+            assert!(write(&path, image.view()).is_err(), "{shape:?}");
+        }
+    }
+
+    #[test]
     fn damaged_images_are_errors() {
         let folder = Folder::new();
-        let good = encode(ColorType::Rgb, BitDepth::Eight, (16, 16), &[77; 768]);
+        let good = encoded(ColorType::Rgb, BitDepth::Eight, (16, 16), &[77; 768]);
         for length in 0..good.len() - 12 {
             assert!(read(&folder.file("x.png", &good[..length]), 3).is_err(), "cut at {length}");
         }
@@ -150,7 +197,7 @@ mod tests {
     #[test]
     fn a_huge_image_is_refused_by_its_header() {
         let folder = Folder::new();
-        let mut bytes = encode(ColorType::Grayscale, BitDepth::Eight, (1, 1), &[0]);
+        let mut bytes = encoded(ColorType::Grayscale, BitDepth::Eight, (1, 1), &[0]);
         bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         let crc = crc(&bytes[12..29]).to_be_bytes();
         bytes[29..33].copy_from_slice(&crc);

@@ -26,6 +26,10 @@ impl Figures {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A figure that is a number.
     pub fn number(&self, name: &str) -> Option<f32> {
         self.get(name).and_then(Reading::number)

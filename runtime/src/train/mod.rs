@@ -28,8 +28,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::data::{self, Split};
+use crate::data::{self, Parts, Split};
 use crate::error::{Error, Result};
+use crate::execute::Session;
 use crate::program::{Program, Training};
 
 pub use checkpoint::{Run, peek};
@@ -116,10 +117,11 @@ pub enum Event<'a> {
         epochs: usize,
         batch: usize,
         rows: [usize; 3],
+        parts: &'a Parts,
         /// The epochs that were done before, of a run that goes on.
         history: &'a [Record],
     },
-    /// What a run that goes on finds changed since it was left.
+    /// What the user should know: what was passed over in the data, what a run that goes on finds changed.
     Note {
         text: &'a str,
     },
@@ -146,6 +148,8 @@ pub enum Event<'a> {
         /// The rates of the epoch's last step, of optimizers whose rate may change.
         rates: &'a [(String, f32)],
         best: bool,
+        /// Holds the weights as the epoch left them.
+        session: &'a Session,
     },
     /// A checkpoint could not be written; the training goes on, and the next one is another try.
     Unsaved {
@@ -168,6 +172,22 @@ pub trait Observer {
     /// Whether to stop after this batch; a training then ends with the last weights saved.
     fn interrupted(&self) -> bool {
         false
+    }
+}
+
+/// Two observers as one.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+
+    fn wants_figures(&mut self) -> bool {
+        self.0.wants_figures() | self.1.wants_figures()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted() || self.1.interrupted()
     }
 }
 

@@ -32,6 +32,9 @@ struct Rules {
 impl Trainer {
     /// Fills the variables: with fresh values, or with those of a run that goes on.
     pub fn begin(&mut self, options: &Options, observer: &mut dyn Observer) -> Result<()> {
+        for text in &self.parts.notes {
+            observer.event(&Event::Note { text });
+        }
         self.initialise(options.weights.as_deref())?;
         match &options.resume {
             Some(folder) => self.resume(folder, options, observer),
@@ -70,7 +73,14 @@ impl Trainer {
         };
         let rows = Split::ALL.map(|split| self.parts.get(split).len());
         let (epochs, batch) = (self.epochs, self.batch);
-        observer.event(&Event::Start { training, epochs, batch, rows, history: &self.state.history });
+        observer.event(&Event::Start {
+            training,
+            epochs,
+            batch,
+            rows,
+            parts: &self.parts,
+            history: &self.state.history,
+        });
 
         let (start, before) = (Instant::now(), self.state.seconds);
         let ending = match (self.over(&rules), &self.state.end) {
@@ -182,6 +192,7 @@ impl Trainer {
                 validation: record.validation.as_ref(),
                 rates: &record.rates,
                 best: record.best,
+                session: &self.session,
             });
         }
         if let Some(saver) = saver {

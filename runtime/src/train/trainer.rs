@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, Batch, Batches, Order, Parts, Split};
+use crate::data::{self, Batch, Batches, Order, Part, Parts, Split, shuffle};
 use crate::error::{Error, Result};
 use crate::execute::{Profile, Session};
 use crate::pool::Pool;
@@ -222,6 +222,22 @@ impl Trainer {
         });
         self.watcher = watcher;
         result
+    }
+
+    /// From here on the training part is one batch of itself, drawn by the seed. What was fitted to all rows stays as it is.
+    pub fn keep_one_batch(&mut self) {
+        let part = &self.parts.train;
+        let order = shuffle::order(part.len(), shuffle::ONE_BATCH, self.seed);
+        let rows = order.iter().take(self.batch).filter_map(|&place| part.rows.get(place as usize)).copied();
+        self.parts.train = Part { table: Arc::clone(&part.table), rows: rows.collect() };
+    }
+
+    /// As [`Trainer::step`], and gives the figures of this batch alone.
+    pub fn step_alone(&mut self, batch: &Batch, done: usize) -> Result<Figures> {
+        self.session.zero(VariableKind::Accumulator);
+        self.collections.clear();
+        self.step(batch, done)?;
+        self.checked_report(done + 1, 1)
     }
 
     /// As [`Trainer::step`], and shows each step's profile to `look`.

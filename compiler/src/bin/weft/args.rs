@@ -35,8 +35,12 @@ pub enum Command {
     Train(Train),
     /// Measure trained weights on the test part of the data
     Eval(Eval),
+    /// Show two runs side by side: figures, curves, and what differs between their specs
+    Compare(Compare),
     /// Run a model on your own input
     Predict(Predict),
+    /// Show which parts of an input a prediction comes from, and what a layer makes of it
+    Inspect(Inspect),
     /// Time a training step or a prediction against this machine's limits
     Bench(Bench),
     /// Explain an error's code, or anything that a spec can name
@@ -72,6 +76,9 @@ pub struct RunArgs {
     /// Take a data set of the spec from another folder (may be repeated)
     #[arg(long = "data", value_name = "NAME=PATH", value_parser = pair)]
     pub data: Vec<(String, String)>,
+    /// Fetch no data set that is absent; say which files to put where
+    #[arg(long)]
+    pub offline: bool,
     /// The seed of initial weights, shuffling and random numbers [default: the spec's]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -261,6 +268,11 @@ pub struct Train {
     /// The train block to run, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
+    /// A first sanity check: train on a single batch again and again, so many times [default: 200], show whether its loss falls,
+    /// and write nothing
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "200")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with_all = ["epochs", "out", "resume"])]
+    pub overfit_batch: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -278,18 +290,76 @@ pub struct Eval {
 }
 
 #[derive(Debug, Args)]
+pub struct Compare {
+    /// The folder of a run
+    #[arg(value_name = "RUN")]
+    pub first: PathBuf,
+    /// The folder of another; differences are from the first to this
+    #[arg(value_name = "OTHER")]
+    pub second: PathBuf,
+    /// Also write a page with the curves of both
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Predict {
     #[command(flatten)]
     pub spec: SpecArgs,
     /// The trained weights, a .safetensors file
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
-    /// An input by name: a .npy array, or a .png picture for an image
-    #[arg(long = "input", value_name = "NAME=FILE", value_parser = pair, required = true)]
+    /// An input by name: a .npy array, a .png picture for an image, or numbers (x=1.5,2)
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub inputs: Vec<(String, String)>,
     /// Write the (first) result here instead of printing it
     #[arg(long, value_name = "FILE.npy")]
     pub output: Option<PathBuf>,
+    /// The predict item, by name, when the spec has several
+    #[arg(long, value_name = "NAME")]
+    pub predict: Option<String>,
+    /// Threads to run on [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The device to run on
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+}
+
+/// Writes saliency (the slope of the top class's score in each number of the input), integrated gradients (what each number adds to the
+/// score, from a baseline on), Grad-CAM where there are convolutions in two axes, and attention's maps where there is attention: each as
+/// a picture beside the input and as an array. For inputs that are no pictures it prints tables.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// The trained weights, a .safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// An input by name: a .npy array, a .png picture for an image, or numbers (x=1.5,2)
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required_unless_present = "paths")]
+    pub inputs: Vec<(String, String)>,
+    /// Also write the weights below this path, and what they make of the input: Cnn.conv2d (may be repeated)
+    #[arg(long = "path", value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// The class whose score is explained [default: the one with the highest]
+    #[arg(long, value_name = "N")]
+    pub class: Option<u32>,
+    /// The result that is explained, by name, when the predict item has several
+    #[arg(long, value_name = "NAME")]
+    pub result: Option<String>,
+    /// The number that stands for "nothing there" where integrated gradients start
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub baseline: f64,
+    /// Points between the baseline and the input
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub steps: u32,
+    /// The folder for pictures and arrays [default: inspect, beside the weights]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// The predict item, by name, when the spec has several
     #[arg(long, value_name = "NAME")]
     pub predict: Option<String>,

@@ -118,9 +118,10 @@ impl Subject {
                 .help("time `train`, `predict` or `predict.NAME`"));
         }
         let training = train::block(&program, None)?;
-        let options = compile::run_options(&args.run, spec);
+        let options = compile::run_options(&args.run, spec)?;
         let mut trainer = Trainer::new(program, training, &options).map_err(compile::runtime_failure)?;
         trainer.initialise(None).map_err(compile::runtime_failure)?;
+        trainer.fit().map_err(compile::runtime_failure)?;
         let batch = trainer.batch_size();
         let mut source = trainer.batches(1).map_err(compile::runtime_failure)?;
         let mut batches = Vec::new();

@@ -1,6 +1,7 @@
 //! From a checked spec to a program, on as many threads as there are; and what all running commands share.
 
 use crate::args::RunArgs;
+use crate::download;
 use crate::failure::Failure;
 use crate::spec::Spec;
 use std::path::PathBuf;
@@ -40,7 +41,12 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
             Wanted::Data => rows || fits,
         }
     };
-    let entries: Vec<&Entry> = module.entries.iter().filter(|e| keep(e)).collect();
+    of_entries(spec, module.entries.iter().filter(|e| keep(e)).collect(), threads)
+}
+
+/// Compiles these entries, which may be others than those of the spec's own module, beside its variables.
+pub fn of_entries(spec: &Spec, entries: Vec<&Entry>, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
+    let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
     let threads = self::threads(threads);
     let optimized = in_parallel(threads, entries.len(), |i| {
         Ok(Entry { graph: passes::optimize(&entries[i].graph), inputs: entries[i].inputs.clone() })
@@ -96,16 +102,18 @@ pub fn threads(given: Option<u16>) -> usize {
     given.map_or_else(Pool::default_threads, usize::from)
 }
 
-/// What the command line says of a run, for the runtime.
-pub fn run_options(args: &RunArgs, spec: &Spec) -> Options {
-    Options {
+/// What the command line says of a run, for the runtime. A named data set that is absent is fetched.
+pub fn run_options(args: &RunArgs, spec: &Spec) -> Result<Options, Failure> {
+    let mut data = args.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect();
+    download::provide(spec, &mut data, args.offline)?;
+    Ok(Options {
         batch: args.batch.map(|b| b as usize),
         seed: args.seed,
-        data: args.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect(),
+        data,
         base: spec.folder.clone(),
         threads: Some(threads(args.threads)),
         ..Options::default()
-    }
+    })
 }
 
 /// Fills the variables with fresh values.

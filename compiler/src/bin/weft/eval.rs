@@ -12,7 +12,7 @@ pub fn run(args: &Eval) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, Some(&args.run), None)?;
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = train::block(&program, args.block.as_deref())?;
-    let options = compile::run_options(&args.run, &spec);
+    let options = compile::run_options(&args.run, &spec)?;
     let mut progress = Progress::new(args.spec.json);
     let figures =
         weft_runtime::train::evaluate(program, training, &args.weights, Split::Test, &options, &mut progress)

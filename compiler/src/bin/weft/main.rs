@@ -6,19 +6,27 @@
 mod args;
 mod bench;
 mod check;
+mod compare;
 mod compile;
 mod completions;
+mod download;
 mod emit;
 mod eval;
 mod explain;
 mod failure;
 mod fmt;
+mod inputs;
+mod inspect;
 mod new;
 mod numerics;
 mod output;
+mod overfit;
+mod picture;
 mod predict;
 mod progress;
+mod report;
 mod resume;
+mod run;
 mod snapshot;
 mod spec;
 mod summary;
@@ -52,7 +60,9 @@ fn main() -> ExitCode {
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
         Command::New(args) => new::run(args),

@@ -3,12 +3,11 @@
 use crate::args::Predict;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
-use crate::{output, spec};
+use crate::{inputs, output, spec};
 use serde_json::{Map, Value, json};
-use std::path::Path;
 use weft_runtime::execute::Session;
-use weft_runtime::io::{npy, png};
-use weft_runtime::program::{DType, DimExpr, Entry, Input, Prediction, Program};
+use weft_runtime::io::npy;
+use weft_runtime::program::{DType, Prediction};
 use weft_runtime::tensor::{Tensor, TensorView};
 
 /// Rows that are printed before the rest is only counted.
@@ -17,13 +16,13 @@ const SHOWN: usize = 20;
 pub fn run(args: &Predict) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, None, None)?;
     let program = compile::program(&spec, Wanted::Prediction, args.threads)?;
-    let entry = &prediction(&program, args.predict.as_deref())?.entry;
+    let entry = &chosen(&program.predictions, args.predict.as_deref())?.entry;
     let mut session =
         Session::new(program.clone(), compile::threads(args.threads)).map_err(compile::runtime_failure)?;
     weft_runtime::train::load_weights(&mut session, &args.weights).map_err(compile::runtime_failure)?;
     let index = session.entry(entry).map_err(compile::runtime_failure)?;
     let entry = &program.entries[index];
-    let inputs = read_inputs(entry, &args.inputs)?;
+    let inputs = inputs::read(entry, &args.inputs)?;
     let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
     let outputs = session.run(index, &views).map_err(compile::runtime_failure)?;
     let results: Vec<(String, Tensor)> =
@@ -45,9 +44,9 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
 }
 
 /// The prediction named, or the only one.
-fn prediction<'a>(program: &'a Program, name: Option<&str>) -> Result<&'a Prediction, Failure> {
-    let names = || program.predictions.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(", ");
-    match (name, program.predictions.as_slice()) {
+pub fn chosen<'a>(predictions: &'a [Prediction], name: Option<&str>) -> Result<&'a Prediction, Failure> {
+    let names = || predictions.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(", ");
+    match (name, predictions) {
         (_, []) => Err(Failure::input("the spec has no model to predict with")),
         (Some(name), all) => all.iter().find(|p| p.name == name).ok_or_else(|| {
             Failure::usage(format!("the spec has no predict item `{name}`; it has: {}", names()))
@@ -56,85 +55,6 @@ fn prediction<'a>(program: &'a Program, name: Option<&str>) -> Result<&'a Predic
         (None, _) => Err(Failure::usage(format!("the spec has several predict items: {}", names()))
             .help("choose one with --predict NAME")),
     }
-}
-
-/// Reads a file for each of the entry's inputs, in its order.
-fn read_inputs(entry: &Entry, given: &[(String, String)]) -> Result<Vec<Tensor>, Failure> {
-    let names = || entry.inputs.iter().map(|i| format!("`{}`", i.name)).collect::<Vec<_>>().join(", ");
-    for (place, (name, _)) in given.iter().enumerate() {
-        if !entry.inputs.iter().any(|i| i.name == *name) {
-            return Err(Failure::usage(format!("there is no input `{name}`; the inputs are {}", names())));
-        }
-        if given[..place].iter().any(|(other, _)| other == name) {
-            return Err(Failure::usage(format!("the input `{name}` is given twice")));
-        }
-    }
-    entry
-        .inputs
-        .iter()
-        .map(|input| match given.iter().find(|(name, _)| *name == input.name) {
-            Some((_, file)) => read_input(entry, input, Path::new(file)),
-            None => Err(Failure::usage(format!("the input `{}` is missing", input.name))
-                .help(format!("give it with --input {}=FILE", input.name))),
-        })
-        .collect()
-}
-
-fn read_input(entry: &Entry, input: &Input, file: &Path) -> Result<Tensor, Failure> {
-    let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let tensor = match extension.as_str() {
-        "npy" => npy::read(file).map_err(compile::runtime_failure)?,
-        "png" => {
-            let channels = match input.shape.last().map(|d| &entry.dims[d.0 as usize]) {
-                Some(DimExpr::Constant(c @ (1 | 3 | 4))) if input.shape.len() >= 3 => *c as usize,
-                _ => {
-                    return Err(Failure::input(format!(
-                        "the input `{}` is no image, so a .png does not fit",
-                        input.name
-                    )));
-                }
-            };
-            png::read(file, channels).map_err(compile::runtime_failure)?
-        }
-        _ => {
-            return Err(Failure::usage(format!("{}: the file must end in .npy or .png", file.display())));
-        }
-    };
-    adapt(input, tensor, file)
-}
-
-/// Adds a batch axis where one is missing, and converts between element types where nothing is lost.
-fn adapt(input: &Input, mut tensor: Tensor, file: &Path) -> Result<Tensor, Failure> {
-    if tensor.shape.len() + 1 == input.shape.len() {
-        tensor.shape.insert(0, 1);
-    }
-    if tensor.dtype == input.dtype {
-        return Ok(tensor);
-    }
-    let values = tensor.view().to_f64();
-    let wrong = |why: &str| {
-        Failure::input(format!(
-            "{}: `{}` takes {}, but the file holds {}{why}",
-            file.display(),
-            input.name,
-            input.dtype.name(),
-            tensor.dtype.name()
-        ))
-    };
-    let whole = |low: f64, high: f64| values.iter().all(|v| v.fract() == 0.0 && (low..=high).contains(v));
-    let data: Vec<u8> = match input.dtype {
-        DType::F32 => values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect(),
-        DType::F64 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        DType::U8 if whole(0.0, 255.0) => values.iter().map(|v| *v as u8).collect(),
-        DType::I32 if whole(f64::from(i32::MIN), f64::from(i32::MAX)) => {
-            values.iter().flat_map(|v| (*v as i32).to_le_bytes()).collect()
-        }
-        DType::I64 if tensor.dtype != DType::F32 && tensor.dtype != DType::F64 => {
-            values.iter().flat_map(|v| (*v as i64).to_le_bytes()).collect()
-        }
-        _ => return Err(wrong(", and not all of its values fit")),
-    };
-    Ok(Tensor { dtype: input.dtype, shape: tensor.shape, data })
 }
 
 /// Numbers as nested JSON lists.

@@ -92,7 +92,7 @@ impl Observer for Progress {
                     }
                 }
             }
-            Event::EpochEnd { epoch, seconds, train, validation, rates, best } => {
+            Event::EpochEnd { epoch, seconds, train, validation, rates, best, .. } => {
                 if let Form::Bar(bar) = &mut self.form
                     && let Some(bar) = bar.take()
                 {

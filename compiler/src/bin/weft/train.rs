@@ -4,7 +4,11 @@ use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
-use crate::{numerics, output, resume, spec, tables};
+use crate::run::about::{self, About, Machine};
+use crate::run::model::Model;
+use crate::run::{Record, history};
+use crate::spec::Spec;
+use crate::{numerics, output, overfit, resume, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
@@ -24,27 +28,30 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     resume::show_changes(&before, &text);
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
+    if let Some(steps) = args.overfit_batch {
+        return overfit::run(args, &spec, program, training, steps as usize);
+    }
     let options = Options {
-        out: Some(out),
+        out: Some(out.clone()),
         weights: args.weights.clone(),
         epochs: args.epochs.map(|e| e as usize),
         resume: resumed,
         fresh: args.fresh,
         saving: Saving { every: args.checkpoint_every, keep: args.keep_checkpoints.into() },
         check_numerics: args.check_numerics,
-        text,
+        text: text.clone(),
         arguments: resume::arguments(args),
-        ..compile::run_options(&args.run, &spec)
+        ..compile::run_options(&args.run, &spec)?
     };
-    let mut progress = Progress::new(args.spec.json);
-    let summary = train::train(program, training, &options, &mut progress)
-        .map_err(|error| numerics::failure(error, &spec))?;
+    let record =
+        Record::new(&out, about(args, &spec, &program, training), text, Model::of(&spec, &program, training));
+    let mut watching = (Progress::new(args.spec.json), record);
+    let result = train::train(program, training, &options, &mut watching);
+    let (_, mut record) = watching;
+    record.close(result.as_ref());
+    let summary = result.map_err(|error| numerics::failure(error, &spec))?;
     if args.spec.json {
-        let ending = match summary.ending {
-            Ending::Finished => "finished",
-            Ending::StoppedEarly => "stopped_early",
-            Ending::Interrupted => "interrupted",
-        };
+        let ending = history::word(summary.ending);
         output::json(&json!({
             "event": "end", "epochs": summary.epochs, "seconds": summary.seconds, "ending": ending,
             "best_epoch": summary.best_epoch,
@@ -74,6 +81,22 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// What is known of a run before it begins.
+fn about(args: &Train, spec: &Spec, program: &Program, training: usize) -> About {
+    let block = &program.trainings[training];
+    let parameters = spec.checked.typed.as_ref().map_or(0, |typed| typed.parameters(""));
+    About {
+        spec: spec.name.clone(),
+        training: block.name.clone(),
+        command: about::command_line(std::env::args()),
+        seed: args.run.seed.unwrap_or(block.seed),
+        threads: compile::threads(args.run.threads),
+        parameters: u64::try_from(parameters).unwrap_or_default(),
+        machine: Machine::this(),
+        ..About::default()
+    }
 }
 
 /// The training named, or the only one.

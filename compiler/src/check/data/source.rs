@@ -218,6 +218,8 @@ const SOURCES: &[Source] = &[
 #[derive(Clone, Debug)]
 pub struct SourceDocumentation {
     pub name: &'static str,
+    /// The folder or file that it reads without one given.
+    pub place: Option<&'static str>,
     /// Its arguments: name, type, and value without one.
     pub parameters: Vec<(&'static str, String, Option<String>)>,
     /// The fields of a row with their types, where the source says them.
@@ -238,7 +240,8 @@ pub fn sources() -> impl Iterator<Item = SourceDocumentation> {
             };
             (option.name, kind, option.default.map(str::to_owned))
         }));
-        SourceDocumentation { name: source.name, parameters, row: source.documented_row(), doc: source.doc }
+        let row = source.documented_row();
+        SourceDocumentation { name: source.name, place: default, parameters, row, doc: source.doc }
     })
 }
 

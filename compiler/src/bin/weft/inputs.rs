@@ -1,0 +1,113 @@
+//! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` picture, or numbers.
+
+use crate::compile;
+use crate::failure::Failure;
+use std::path::Path;
+use weft_runtime::io::{npy, png};
+use weft_runtime::program::{DType, DimExpr, Entry, Input};
+use weft_runtime::tensor::Tensor;
+
+/// Reads a value for each of the entry's inputs, in its order.
+pub fn read(entry: &Entry, given: &[(String, String)]) -> Result<Vec<Tensor>, Failure> {
+    let names = || entry.inputs.iter().map(|i| format!("`{}`", i.name)).collect::<Vec<_>>().join(", ");
+    for (place, (name, _)) in given.iter().enumerate() {
+        if !entry.inputs.iter().any(|i| i.name == *name) {
+            return Err(Failure::usage(format!("there is no input `{name}`; the inputs are {}", names())));
+        }
+        if given[..place].iter().any(|(other, _)| other == name) {
+            return Err(Failure::usage(format!("the input `{name}` is given twice")));
+        }
+    }
+    entry
+        .inputs
+        .iter()
+        .map(|input| match given.iter().find(|(name, _)| *name == input.name) {
+            Some((_, file)) => read_one(entry, input, file),
+            None => Err(Failure::usage(format!("the input `{}` is missing", input.name))
+                .help(format!("give it with --input {}=FILE, or numbers: --input {0}=1.5,2", input.name))),
+        })
+        .collect()
+}
+
+fn read_one(entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure> {
+    if let Some(tensor) = numbers(given) {
+        return adapt(
+            input,
+            tensor,
+            &format!("{given}: `{}` takes {}, but these are", input.name, input.dtype.name()),
+        );
+    }
+    let file = Path::new(given);
+    let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let tensor = match extension.as_str() {
+        "npy" => npy::read(file).map_err(compile::runtime_failure)?,
+        "png" => {
+            let channels = match input.shape.last().map(|d| &entry.dims[d.0 as usize]) {
+                Some(DimExpr::Constant(c @ (1 | 3 | 4))) if input.shape.len() >= 3 => *c as usize,
+                _ => {
+                    return Err(Failure::input(format!(
+                        "the input `{}` is no image, so a .png does not fit",
+                        input.name
+                    )));
+                }
+            };
+            png::read(file, channels).map_err(compile::runtime_failure)?
+        }
+        _ => {
+            return Err(Failure::usage(format!("{}: the file must end in .npy or .png", file.display()))
+                .help(format!("or give numbers: --input {}=1.5,2", input.name)));
+        }
+    };
+    let takes =
+        format!("{}: `{}` takes {}, but the file holds", file.display(), input.name, input.dtype.name());
+    adapt(input, tensor, &takes)
+}
+
+/// Adds a batch axis where one is missing, and converts between element types where nothing is lost; `takes` begins the message when
+/// something would be.
+fn adapt(input: &Input, mut tensor: Tensor, takes: &str) -> Result<Tensor, Failure> {
+    if tensor.shape.len() + 1 == input.shape.len() {
+        tensor.shape.insert(0, 1);
+    }
+    if tensor.dtype == input.dtype {
+        return Ok(tensor);
+    }
+    let values = tensor.view().to_f64();
+    let wrong = || Failure::input(format!("{takes} {}, and not all of its values fit", tensor.dtype.name()));
+    let kept = match (input.dtype, tensor.dtype) {
+        // Not all of these are floats of 64 bits.
+        (DType::I64, DType::F32 | DType::F64) => None,
+        _ => bytes_of(input.dtype, &values),
+    };
+    let data = kept.ok_or_else(wrong)?;
+    Ok(Tensor { dtype: input.dtype, shape: tensor.shape, data })
+}
+
+/// Numbers with commas between them: one alone is a scalar.
+fn numbers(text: &str) -> Option<Tensor> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let shape = if parts.len() == 1 { vec![] } else { vec![parts.len()] };
+    if let Ok(whole) = parts.iter().map(|p| p.parse()).collect::<Result<Vec<i64>, _>>() {
+        return Some(Tensor::from_i64(&shape, &whole));
+    }
+    let values = parts.iter().map(|p| p.parse()).collect::<Result<Vec<f64>, _>>().ok()?;
+    Some(Tensor { dtype: DType::F64, shape, data: values.iter().flat_map(|v| v.to_le_bytes()).collect() })
+}
+
+/// Values as an element type; none where one would be lost.
+pub fn bytes_of(dtype: DType, values: &[f64]) -> Option<Vec<u8>> {
+    let whole = |low: f64, high: f64| values.iter().all(|v| v.fract() == 0.0 && (low..=high).contains(v));
+    match dtype {
+        DType::F32 => Some(values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect()),
+        DType::F64 => Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        DType::U8 if whole(0.0, 255.0) => Some(values.iter().map(|v| *v as u8).collect()),
+        DType::Bool if whole(0.0, 1.0) => Some(values.iter().map(|v| *v as u8).collect()),
+        DType::I32 if whole(f64::from(i32::MIN), f64::from(i32::MAX)) => {
+            Some(values.iter().flat_map(|v| (*v as i32).to_le_bytes()).collect())
+        }
+        DType::I64 if whole(-9e15, 9e15) => {
+            Some(values.iter().flat_map(|v| (*v as i64).to_le_bytes()).collect())
+        }
+        _ => None,
+    }
+}
