@@ -123,9 +123,9 @@ codes! {
     UnknownSource = "E0601", "unknown data source",
         "A `data` item reads one of the sources that the compiler knows, such as `mnist`.";
     BadSplit = "E0602", "a split cannot be made",
-        "The shares of `split` are fractions between 0 and 1 that leave something to train on.";
+        "What `split` holds out is a share of the rows, a number of rows or another file, and leaves something to train on.";
     BadRow = "E0603", "a row cannot be made",
-        "A row's field must be a tensor with a constant shape.";
+        "A row's field must be a tensor with a constant shape, and what a file holds must be said in types that can be read from it.";
     BadFit = "E0604", "not a fit value",
         "A `fit` computes a tensor of constant shape from all rows of the training part, before anything is augmented.";
     // ---- load

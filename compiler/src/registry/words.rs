@@ -332,9 +332,20 @@ const WORDS: &[Word] = &[
     (
         "data",
         "split",
-        "split validation = SHARE, test = SHARE",
-        "Shares of the training rows that are held out, drawn by the seed. A part that the source has files for is left alone.\n\n\
-         Example: `data digits = mnist() { split validation = 0.1, test = 0.1 }`",
+        "split validation = ROWS, test = ROWS, stratify = FIELD, column = NAME",
+        "Which rows are held out, drawn by the seed: a share (`0.1`), a number of rows (`5000`), or another file (`\"test.csv\"`). \
+         `stratify` holds out each value of a field in the same share; `column` takes the parts from a column of the source. A part that \
+         the source has files for is left alone.\n\n\
+         Example: `data digits = mnist() { split validation = 0.1, test = 500, stratify = label }`",
+    ),
+    (
+        "data",
+        "->",
+        "SOURCE -> { FIELD: TYPE, FIELD: class, FIELD: text[N] from \"COLUMN\" }",
+        "What a row of a file is. Numbers have a type and a shape; a `class` is one of some values, and becomes its place among those that the \
+         training rows have, or among the names given: `class(\"no\", \"yes\")`. `text[N]` is the first N bytes. With `?` a value may be missing: \
+         a float is NaN then, a class -1, and so is a class that training has not seen.\n\n\
+         Example: `data flowers = csv(\"iris.csv\") -> { width: f32? from \"petal width\", species: class } { split test = 0.2 }`",
     ),
     (
         "data",

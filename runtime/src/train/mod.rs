@@ -121,7 +121,7 @@ pub enum Event<'a> {
         /// The epochs that were done before, of a run that goes on.
         history: &'a [Record],
     },
-    /// What a run that goes on finds changed since it was left.
+    /// What the user should know: what was passed over in the data, what a run that goes on finds changed.
     Note {
         text: &'a str,
     },

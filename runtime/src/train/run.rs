@@ -32,6 +32,9 @@ struct Rules {
 impl Trainer {
     /// Fills the variables: with fresh values, or with those of a run that goes on.
     pub fn begin(&mut self, options: &Options, observer: &mut dyn Observer) -> Result<()> {
+        for text in &self.parts.notes {
+            observer.event(&Event::Note { text });
+        }
         self.initialise(options.weights.as_deref())?;
         match &options.resume {
             Some(folder) => self.resume(folder, options, observer),
