@@ -57,7 +57,18 @@ fn a_second_training_into_a_folder_tells_nothing_of_the_first() {
 #[test]
 fn the_report_is_one_page_that_needs_no_network() {
     let page = read(&trained().out, "report.html");
-    for wanted in ["<!doctype html>", "finished</span>", "data-lines=", "Mlp.dense_3", "setting units = 32"] {
+    for wanted in [
+        "<!doctype html>",
+        "finished</span>",
+        "data-lines=",
+        "Mlp.dense_3",
+        "setting units = 32",
+        "class=\"matrix\"",
+        "By class",
+        "src=\"data:image/png;base64,",
+        "digits from",
+        "best.safetensors",
+    ] {
         assert!(page.contains(wanted), "the page lacks {wanted}");
     }
     for external in ["src=\"http", "href=\"http", "url(http", "@import", "<link", "<iframe"] {

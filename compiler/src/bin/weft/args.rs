@@ -244,6 +244,9 @@ pub struct Train {
     /// The folder for weights [default: runs/SPEC]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Print nothing but what is wrong
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
     /// Start from these weights instead of fresh ones
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,

@@ -29,6 +29,7 @@ mod resume;
 mod run;
 mod snapshot;
 mod spec;
+mod standing;
 mod summary;
 mod tables;
 mod train;

@@ -1,6 +1,7 @@
 //! How a training looks while it runs: a bar on a terminal, a line an epoch elsewhere, JSON objects for scripts.
 
 use crate::output;
+use crate::standing::{self, Standing};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -11,6 +12,8 @@ use weft_runtime::train::{Event, Figures, Observer, Reading};
 
 /// How often the figures of the running epoch are refreshed on a terminal.
 const REFRESH: Duration = Duration::from_millis(200);
+/// Without a terminal, a long epoch tells of itself this often.
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// Watches a training or an evaluation for the one who started it.
 pub struct Progress {
@@ -20,6 +23,7 @@ pub struct Progress {
     last_figures: Instant,
     /// The rates shown last: a rate is shown when it has changed.
     rates: Vec<(String, f32)>,
+    standing: Standing,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -27,6 +31,8 @@ enum Form {
     Bar(Option<ProgressBar>),
     Lines,
     Json,
+    /// Only what is wrong.
+    Quiet,
 }
 
 impl Progress {
@@ -47,25 +53,38 @@ impl Progress {
             }
         });
         let now = Instant::now();
-        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, rates: Vec::new(), interrupted }
+        let (rates, standing) = (Vec::new(), Standing::new());
+        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, rates, standing, interrupted }
+    }
+
+    /// Tells nothing but what is wrong.
+    pub fn quiet(self, quiet: bool) -> Progress {
+        match (quiet, &self.form) {
+            (true, Form::Bar(_) | Form::Lines) => Progress { form: Form::Quiet, ..self },
+            _ => self,
+        }
     }
 }
 
 impl Observer for Progress {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Start { training, epochs, batch, rows, .. } => match &self.form {
-                Form::Json => output::json(&json!({
-                    "event": "start", "training": training.name, "epochs": epochs, "batch": batch,
-                    "rows": { "train": rows[0], "validation": rows[1], "test": rows[2] },
-                })),
-                _ => output::line(&format!(
-                    "{} rows to train on, {} to validate, {} to test; batches of {batch}",
-                    output::thousands(rows[0] as u64),
-                    output::thousands(rows[1] as u64),
-                    output::thousands(rows[2] as u64),
-                )),
-            },
+            Event::Start { training, epochs, batch, rows, .. } => {
+                self.standing.begin(training, *epochs);
+                match &self.form {
+                    Form::Quiet => {}
+                    Form::Json => output::json(&json!({
+                        "event": "start", "training": training.name, "epochs": epochs, "batch": batch,
+                        "rows": { "train": rows[0], "validation": rows[1], "test": rows[2] },
+                    })),
+                    _ => output::line(&format!(
+                        "{} rows to train on, {} to validate, {} to test; batches of {batch}",
+                        output::thousands(rows[0] as u64),
+                        output::thousands(rows[1] as u64),
+                        output::thousands(rows[2] as u64),
+                    )),
+                }
+            }
             Event::Note { text } => self.note("note", text),
             Event::Unsaved { error } => {
                 self.note(
@@ -76,20 +95,34 @@ impl Observer for Progress {
             Event::EpochStart { epoch, epochs, batches, done } => {
                 self.epoch_start = Instant::now();
                 self.rows_done = 0;
+                self.standing.epoch(*epoch, *done as f64 / (*batches).max(1) as f64);
                 if let Form::Bar(bar) = &mut self.form {
                     let new = epoch_bar(*epoch, *epochs, *batches);
                     new.inc(*done as u64);
                     *bar = Some(new);
                 }
             }
-            Event::Batch { rows, figures, .. } => {
+            Event::Batch { epoch, batch, batches, rows, figures } => {
                 self.rows_done += rows;
                 if let Form::Bar(Some(bar)) = &self.form {
                     bar.inc(1);
-                    if let Some(figures) = figures {
-                        let rate = self.rows_done as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
-                        bar.set_message(format!("{}  {}", row(figures), output::scaled(rate, "samples/s")));
+                }
+                let Some(figures) = figures else { return };
+                let rate = self.rows_done as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
+                let share = *batch as f64 / (*batches).max(1) as f64;
+                let message = format!(
+                    "{}  {}{}{}",
+                    self.standing.row(figures),
+                    output::scaled(rate, "samples/s"),
+                    self.standing.left(*epoch, share),
+                    standing::memory()
+                );
+                match &self.form {
+                    Form::Bar(Some(bar)) => bar.set_message(message),
+                    Form::Lines => {
+                        output::line(&format!("epoch {epoch:>3}  {:>3.0}%  {message}", 100.0 * share))
                     }
+                    _ => {}
                 }
             }
             Event::EpochEnd { epoch, seconds, train, validation, rates, best, .. } => {
@@ -99,6 +132,11 @@ impl Observer for Progress {
                     bar.finish_and_clear();
                 }
                 let rate = self.rows_done as f64 / seconds.max(1e-9);
+                self.standing.note(validation.unwrap_or(train));
+                if let Form::Quiet = self.form {
+                    return;
+                }
+                self.last_figures = Instant::now();
                 if let Form::Json = self.form {
                     let mut object = json!({
                         "event": "epoch", "epoch": epoch, "seconds": seconds, "samples_per_second": rate,
@@ -130,7 +168,11 @@ impl Observer for Progress {
     }
 
     fn wants_figures(&mut self) -> bool {
-        let due = matches!(self.form, Form::Bar(_)) && self.last_figures.elapsed() >= REFRESH;
+        let due = match self.form {
+            Form::Bar(_) => self.last_figures.elapsed() >= REFRESH,
+            Form::Lines => self.last_figures.elapsed() >= LINE_EVERY,
+            Form::Json | Form::Quiet => false,
+        };
         if due {
             self.last_figures = Instant::now();
         }

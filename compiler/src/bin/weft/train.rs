@@ -4,9 +4,9 @@ use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::progress::{self, Progress};
-use crate::run::about::{self, About, Machine};
+use crate::run::about::{self, About, Data, Machine};
 use crate::run::model::Model;
-use crate::run::{Record, history};
+use crate::run::{Record, answers, history};
 use crate::spec::Spec;
 use crate::{numerics, output, overfit, resume, spec, tables};
 use serde_json::json;
@@ -45,9 +45,17 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     };
     let record =
         Record::new(&out, about(args, &spec, &program, training), text, Model::of(&spec, &program, training));
-    let mut watching = (Progress::new(args.spec.json), record);
-    let result = train::train(program, training, &options, &mut watching);
+    let mut watching = (Progress::new(args.spec.json).quiet(args.quiet), record);
+    let result = train::train(program.clone(), training, &options, &mut watching);
     let (_, mut record) = watching;
+    if let Ok(summary) = &result {
+        let kept =
+            summary.saved.iter().find(|file| file.ends_with(train::BEST_FILE)).or(summary.saved.first());
+        if let (Some(parts), Some(kept)) = (record.parts.take(), kept) {
+            let threads = compile::threads(args.run.threads);
+            record.answered(answers::ask(&spec, &program, &parts, kept, threads));
+        }
+    }
     record.close(result.as_ref());
     let summary = result.map_err(|error| numerics::failure(error, &spec))?;
     if args.spec.json {
@@ -60,7 +68,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
             "test": progress::figures_json(summary.test.as_ref()),
             "weights": summary.saved,
         }));
-    } else {
+    } else if !args.quiet {
         match summary.ending {
             Ending::Finished => {}
             Ending::StoppedEarly => output::line("stopped: no better epoch for as long as the spec allows"),
@@ -86,6 +94,9 @@ pub fn run(args: &Train) -> Result<(), Failure> {
 /// What is known of a run before it begins.
 fn about(args: &Train, spec: &Spec, program: &Program, training: usize) -> About {
     let block = &program.trainings[training];
+    let set = &program.data[block.data];
+    let given = args.run.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, path)| Path::new(path));
+    let (name, path) = (set.name.clone(), weft_runtime::data::place(set, &spec.folder, given).path);
     let parameters = spec.checked.typed.as_ref().map_or(0, |typed| typed.parameters(""));
     About {
         spec: spec.name.clone(),
@@ -95,6 +106,7 @@ fn about(args: &Train, spec: &Spec, program: &Program, training: usize) -> About
         threads: compile::threads(args.run.threads),
         parameters: u64::try_from(parameters).unwrap_or_default(),
         machine: Machine::this(),
+        data: Data { name, path: path.display().to_string(), ..Data::default() },
         ..About::default()
     }
 }

@@ -3,14 +3,17 @@
 //!
 //! Making the page is pure: a [`Report`] is all that is known, and what is not known leaves its section out.
 
+mod answers;
 mod chart;
 mod comparison;
 mod curves;
 mod html;
 mod model;
+mod norms;
 mod outcome;
 
 use crate::run::about::About;
+use crate::run::answers::Answers;
 use crate::run::history::History;
 use crate::run::model::Model;
 
@@ -23,6 +26,7 @@ pub struct Report<'a> {
     /// The spec with every default written out.
     pub spec: &'a str,
     pub model: &'a Model,
+    pub answers: Option<&'a Answers>,
 }
 
 /// A run of which only its folder is left.
@@ -45,6 +49,8 @@ pub fn page(report: &Report<'_>) -> String {
     let section = |anchor, title, content| Section { anchor, title, content };
     let sections = [
         section("curves", "Curves", curves::section(report.history)),
+        section("answers", "Answers", report.answers.map_or(String::new(), answers::section)),
+        section("weights", "Weights", norms::section(report.history)),
         section("model", "The model", model::section(report.model)),
         section("run", "The run", outcome::facts(report)),
         section("spec", "The spec", format!("<pre class=\"spec\">{}</pre>\n", html::text(report.spec))),

@@ -3,6 +3,7 @@
 use super::Report;
 use super::html::{self, duration, number};
 use crate::output;
+use crate::run::about::{Data, DataFile};
 
 /// The name, how it ended, and the figures that count.
 pub fn head(report: &Report<'_>) -> String {
@@ -87,6 +88,9 @@ pub fn facts(report: &Report<'_>) -> String {
             ),
         ),
         ("batch, epochs, seed", format!("{}, {}, {}", about.batch, about.epochs, about.seed)),
+        ("data", data(&about.data)),
+        ("licence of the data", plain(&about.data.licence)),
+        ("weights", about.weights.iter().map(file).collect()),
         ("threads", about.threads.to_string()),
         (
             "processor",
@@ -96,6 +100,29 @@ pub fn facts(report: &Report<'_>) -> String {
         ("system", plain(&machine.system)),
         ("Weft", plain(&machine.weft)),
     ])
+}
+
+/// A folder's files, or a file.
+fn data(data: &Data) -> String {
+    if data.name.is_empty() {
+        return String::new();
+    }
+    let more = if data.more > 0 { format!("<div>and {} more files</div>", data.more) } else { String::new() };
+    let files: String = data.files.iter().map(file).collect();
+    format!("{} from <code>{}</code>{files}{more}", html::text(&data.name), html::text(&data.path))
+}
+
+fn file(file: &DataFile) -> String {
+    let sum = if file.sha256.is_empty() {
+        String::new()
+    } else {
+        format!("<code class=\"sum\">{}</code>", file.sha256)
+    };
+    format!(
+        "<div class=\"file\">{} <small>{}</small> {sum}</div>",
+        html::text(&file.name),
+        output::bytes(file.bytes)
+    )
 }
 
 /// `2026-11-25 13:05 UTC` of seconds since 1970 (the civil calendar by Howard Hinnant's formula).

@@ -1,6 +1,7 @@
 //! What a run was: its spec, its data, its machine. `run.json` keeps it for scripts and for `weft compare`.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use weft_runtime::error::Result;
 use weft_runtime::io;
@@ -27,6 +28,9 @@ pub struct About {
     /// Names of figures of which more is better.
     pub higher_is_better: Vec<String>,
     pub machine: Machine,
+    pub data: Data,
+    /// The weights that were saved, with their check sums.
+    pub weights: Vec<DataFile>,
 }
 
 /// Where it ran.
@@ -106,4 +110,76 @@ pub fn command_line(args: impl Iterator<Item = String>) -> String {
         false => format!("'{}'", word.replace('\'', "'\\''")),
     }));
     words.join(" ")
+}
+
+/// Where the rows of a data set came from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Data {
+    pub name: String,
+    pub path: String,
+    pub files: Vec<DataFile>,
+    /// Files that are not listed.
+    pub more: usize,
+    /// What the files beside the data say of its licence.
+    pub licence: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataFile {
+    pub name: String,
+    pub bytes: u64,
+    /// Empty of a file that is too large to be read once more.
+    pub sha256: String,
+}
+
+/// More files are only counted.
+const MAX_FILES: usize = 12;
+/// More bytes are not summed up.
+const MAX_SUMMED: u64 = 256 << 20;
+
+impl Data {
+    /// What can be told of a file or of a folder's files.
+    pub fn at(name: &str, path: &Path) -> Data {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        let mut beside: Vec<_> =
+            std::fs::read_dir(folder).into_iter().flatten().flatten().map(|f| f.path()).collect();
+        beside.retain(|file| file.is_file());
+        beside.sort();
+        let stem = |file: &Path| {
+            file.file_name().map_or(String::new(), |name| name.to_string_lossy().to_lowercase())
+        };
+        let (texts, files): (Vec<_>, Vec<_>) = beside.into_iter().partition(|f| {
+            ["license", "licence", "readme", "copying"].iter().any(|w| stem(f).starts_with(w))
+        });
+        let files = if path.is_dir() { files } else { vec![path.to_path_buf()] };
+        let mut left = MAX_SUMMED;
+        let listed = files.iter().take(MAX_FILES).map(|file| {
+            let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+            let summed = bytes <= left;
+            left = left.saturating_sub(bytes);
+            let name = file.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+            DataFile { name, bytes, sha256: if summed { sha256(file) } else { String::new() } }
+        });
+        let listed = listed.collect();
+        let licence = texts.iter().filter_map(|file| std::fs::read_to_string(file).ok()).find_map(|text| {
+            let says =
+                |line: &&str| line.to_lowercase().contains("licen") && line.split_whitespace().count() > 2;
+            text.lines().find(says).map(|line| line.trim_matches(|c: char| "#*->| ".contains(c)).to_owned())
+        });
+        Data {
+            name: name.to_owned(),
+            path: path.display().to_string(),
+            files: listed,
+            more: files.len().saturating_sub(MAX_FILES),
+            licence: licence.unwrap_or_default(),
+        }
+    }
+}
+
+/// The check sum of a file; empty where it cannot be read.
+pub fn sha256(file: &Path) -> String {
+    let Ok(bytes) = std::fs::read(file) else { return String::new() };
+    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

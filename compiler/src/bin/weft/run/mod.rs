@@ -4,11 +4,13 @@
 //! write it tells once; the training goes on, since its weights are worth more than its figures.
 
 pub mod about;
+pub mod answers;
 pub mod history;
 pub mod model;
 mod tensorboard;
 
-use self::about::About;
+use self::about::{About, Data, DataFile};
+use self::answers::Answers;
 use self::history::{End, Epoch, History};
 use self::model::Model;
 use self::tensorboard::TensorBoard;
@@ -18,9 +20,11 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use weft_runtime::data::Parts;
 use weft_runtime::error::{Error, Result};
+use weft_runtime::execute::Session;
 use weft_runtime::io;
-use weft_runtime::program::Figure;
+use weft_runtime::program::{DType, VariableKind};
 use weft_runtime::train::{Event, Figures, Observer, Record as State, Summary};
 
 pub const SPEC_FILE: &str = "spec.weft";
@@ -35,8 +39,10 @@ pub struct Record {
     /// The spec with every default written out.
     spec: String,
     model: Model,
+    answers: Option<Answers>,
+    /// The data, once it is known.
+    pub parts: Option<Parts>,
     history: History,
-    figures: Vec<Figure>,
     board: Option<TensorBoard>,
     /// Steps that an epoch makes.
     steps: usize,
@@ -56,14 +62,23 @@ impl Record {
             about,
             spec,
             model,
+            answers: None,
+            parts: None,
             history: History::default(),
-            figures: Vec::new(),
             board: None,
             steps: 0,
             accumulate: 1,
             reported: None,
             begun: false,
             broken: false,
+        }
+    }
+
+    /// What the trained model answers, for the report. Whatever keeps it from being known is no mistake of the training.
+    pub fn answered(&mut self, answers: std::result::Result<Option<Answers>, Error>) {
+        match answers {
+            Ok(answers) => self.answers = answers,
+            Err(error) => self.tell(Err(error)),
         }
     }
 
@@ -95,7 +110,15 @@ impl Record {
             None => Ok(()),
         });
         self.history.end = Some(end);
-        let written = written.and_then(|()| self.report());
+        self.about.data = Data::at(&self.about.data.name, Path::new(&self.about.data.path));
+        let saved = outcome.map_or(&[][..], |summary| &summary.saved);
+        let file = |path: &PathBuf| DataFile {
+            name: path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
+            bytes: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            sha256: about::sha256(path),
+        };
+        self.about.weights = saved.iter().map(file).collect();
+        let written = written.and_then(|()| self.about.write(&self.folder)).and_then(|()| self.report());
         self.tell(written);
     }
 
@@ -156,6 +179,7 @@ impl Record {
             history: &self.history,
             spec: &self.spec,
             model: &self.model,
+            answers: self.answers.as_ref(),
         });
         self.reported = Some(Instant::now());
         io::write_atomically(&self.folder.join(REPORT_FILE), &[page.as_bytes()])
@@ -175,8 +199,8 @@ impl Record {
 impl Observer for Record {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Start { training, epochs, batch, rows, history, .. } => {
-                self.figures = training.figures.clone();
+            Event::Start { training, epochs, batch, rows, history, parts, .. } => {
+                self.parts = Some((*parts).clone());
                 self.accumulate = training.accumulate.max(1);
                 let higher = training.figures.iter().filter(|figure| figure.higher_is_better);
                 self.about.higher_is_better = higher.map(|figure| figure.name.clone()).collect();
@@ -186,10 +210,11 @@ impl Observer for Record {
                 self.tell(begun);
             }
             Event::EpochStart { batches, .. } => self.steps = batches.div_ceil(self.accumulate),
-            Event::EpochEnd { epoch, seconds, train, validation, rates, best, .. } => {
+            Event::EpochEnd { epoch, seconds, train, validation, rates, best, session } => {
                 let written = self.epoch(Epoch {
                     step: epoch * self.steps,
                     time: now(),
+                    weight_norms: norms(session),
                     ..Epoch::new(*epoch, *seconds, train, *validation, rates, *best)
                 });
                 self.tell(written);
@@ -197,6 +222,20 @@ impl Observer for Record {
             _ => {}
         }
     }
+}
+
+/// The length of each weight.
+fn norms(session: &Session) -> Figures {
+    let variables = &session.program().variables;
+    let weights = (0..variables.len()).filter(|&index| variables[index].kind == VariableKind::Weight);
+    let floats = weights.filter(|&index| variables[index].dtype == DType::F32);
+    let norm = |index: usize| {
+        let values =
+            session.variable(index).data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        let squares: f64 = values.map(|value| f64::from(value).powi(2)).sum();
+        (variables[index].path.clone(), (squares.sqrt() as f32).into())
+    };
+    Figures(floats.map(norm).collect())
 }
 
 /// Seconds since 1970.
