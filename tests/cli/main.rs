@@ -8,6 +8,7 @@
 
 mod bench;
 mod check;
+mod data;
 mod download;
 mod emit;
 mod explain;
