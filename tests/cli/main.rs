@@ -9,6 +9,7 @@
 mod bench;
 mod check;
 mod checkpoint;
+mod data;
 mod download;
 mod emit;
 mod explain;

@@ -39,6 +39,8 @@ pub enum Command {
     Compare(Compare),
     /// Run a model on your own input
     Predict(Predict),
+    /// Show a spec's data: fields, parts, classes, ranges, fit values, and pictures of rows as a training sees them
+    Data(Data),
     /// Show which parts of an input a prediction comes from, and what a layer makes of it
     Inspect(Inspect),
     /// Time a training step or a prediction against this machine's limits
@@ -330,6 +332,21 @@ pub struct Predict {
     /// The device to run on
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+}
+
+#[derive(Debug, Args)]
+pub struct Data {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Draw so many rows of the training part [default: 16], each beside what a training's steps see of it
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub show: Option<u32>,
+    /// The picture's file [default: runs/SPEC/data.NAME.png]
+    #[arg(long, value_name = "FILE.png", requires = "show")]
+    pub out: Option<PathBuf>,
 }
 
 /// Writes saliency (the slope of the top class's score in each number of the input), integrated gradients (what each number adds to the

@@ -23,7 +23,6 @@ pub enum Wanted {
     Training,
     Prediction,
     /// Rows as they are after the body of their `data` item, and the fit values that they need.
-    #[expect(dead_code, reason = "`weft data` will want them")]
     Data,
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod compile;
 mod completions;
+mod data;
 mod download;
 mod emit;
 mod eval;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Data(args) => data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),

@@ -34,6 +34,7 @@ pub fn run(
     };
     let mut trainer = Trainer::new(program.clone(), training, &options).map_err(compile::runtime_failure)?;
     trainer.initialise(options.weights.as_deref()).map_err(compile::runtime_failure)?;
+    trainer.fit().map_err(compile::runtime_failure)?;
     trainer.keep_one_batch();
     let mut batches = trainer.batches(1).map_err(compile::runtime_failure)?;
     let Some(batch) = batches.next_batch().map_err(compile::runtime_failure)?.cloned() else {
