@@ -75,6 +75,11 @@ impl Folder {
     }
 }
 
+/// Whether two paths lead to one folder.
+pub fn same(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Takes away what a process that was killed while it wrote has left. What stays does no harm.
 fn sweep(path: &Path) {
     let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -14,7 +14,7 @@ use crate::program::VariableKind;
 use super::checkpoint::{Place, Run, Snapshot};
 use super::figures::{Figures, Watched};
 use super::fingerprint::Fingerprint;
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::numerics::Watcher;
 use super::plateau::Plateau;
 use super::saver::Saver;
@@ -58,7 +58,7 @@ impl Trainer {
             },
         };
         let _folder = match &options.out {
-            Some(out) if options.resume.as_ref() == Some(out) => {
+            Some(out) if options.resume.as_deref().is_some_and(|from| folder::same(from, out)) => {
                 Some(Folder::for_old(out, Place::of(&self.state))?)
             }
             Some(out) => Some(Folder::for_new(out, options.fresh, observer)?),
