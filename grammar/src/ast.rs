@@ -399,8 +399,37 @@ pub enum MetricStatement {
 pub struct Data {
     pub name: Name,
     pub source: Expr,
+    /// `-> { width: f32, species: class }`
+    pub row: Option<RowType>,
     pub clauses: Vec<DataClause>,
     pub span: Span,
+}
+
+/// What a row of a source is: `{ width: f32 from "petal width", age: f32?, species: class }`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RowType {
+    pub columns: Vec<Column>,
+    pub span: Span,
+}
+
+/// A field of a row, as its source holds it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Column {
+    pub name: Name,
+    pub kind: ColumnKind,
+    /// `?`: it may be missing.
+    pub optional: bool,
+    /// The name in the source, where it is another one.
+    pub from: Option<Text>,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum ColumnKind {
+    /// `f32`, `u8[28, 28]`, `text[256]`
+    Type(Type),
+    /// `class`, `class("setosa", "virginica")`: one of some values; without names, of those that the training rows have.
+    Class(Vec<Text>, Span),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

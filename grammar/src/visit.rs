@@ -48,6 +48,12 @@ impl<'a> Walk<'_, 'a> {
             ItemKind::Data(data) => {
                 self.0.declared(&data.name);
                 self.expr(&data.source);
+                for column in data.row.iter().flat_map(|row| &row.columns) {
+                    self.0.declared(&column.name);
+                    if let ColumnKind::Type(ty) = &column.kind {
+                        self.ty(ty);
+                    }
+                }
                 data.clauses.iter().for_each(|clause| self.data_clause(clause));
             }
             ItemKind::Train(train) => {

@@ -46,6 +46,9 @@ pub enum Error {
     Unsound(String),
     #[error("{}: {message}", file.display())]
     Damaged { file: PathBuf, message: String },
+    /// Rows that cannot be what the spec says of them.
+    #[error("data set `{set}`: {message}")]
+    Data { set: String, message: String },
     /// Files that must be there; the message says which ones to put where.
     #[error("{0}")]
     MissingData(String),

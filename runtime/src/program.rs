@@ -425,11 +425,38 @@ pub struct DataSet {
     pub name: String,
     pub source: DataSource,
     pub fields: Vec<Field>,
-    /// Shares of the training part that are held out when the source itself has no such part.
-    pub validation: f64,
-    pub test: f64,
+    pub splits: Splits,
     /// What is computed from the training part before the first step.
     pub fit: Option<Fit>,
+}
+
+/// How the rows of a data set become parts. What the source itself has a part for is left whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Splits {
+    pub validation: Held,
+    pub test: Held,
+    /// A field of the row: each of its values is held out in the same share.
+    pub stratify: Option<String>,
+    /// A column of the source that says of each row whether it is of `train`, `validation` or `test`.
+    pub column: Option<String>,
+}
+
+impl Splits {
+    /// Does the spec ask for rows to validate on?
+    pub fn validates(&self) -> bool {
+        self.validation != Held::Nothing || self.column.is_some()
+    }
+}
+
+/// Which rows a part takes from the training rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Held {
+    #[default]
+    Nothing,
+    Share(f64),
+    Rows(u64),
+    /// The rows of another file of the same kind, relative to the spec.
+    File(String),
 }
 
 /// The fit values of a data set: states, so that they are saved with the weights.
@@ -449,6 +476,44 @@ pub enum DataSource {
     Idx { folder: String },
     /// CIFAR-10's binary batches in a folder, relative to the spec.
     Cifar10 { folder: String },
+    /// A folder with a folder of pictures for each class.
+    Images { folder: String, height: usize, width: usize, channels: usize, skip_unreadable: bool },
+    /// Lines of cells.
+    Csv { file: String, separator: u8, header: bool },
+    /// A JSON object a line.
+    JsonLines { file: String },
+    /// Fields with their `.npy` files, in a folder.
+    Arrays { folder: String, files: Vec<(String, String)> },
+    /// Arrays in one `.npz` file.
+    Npz { file: String },
+    /// Windows of bytes, one beginning every `stride` bytes.
+    Text { file: String, window: usize, stride: usize },
+}
+
+impl DataSource {
+    /// Where the rows are: a file or a folder, relative to the spec.
+    pub fn path(&self) -> &str {
+        match self {
+            DataSource::Idx { folder }
+            | DataSource::Cifar10 { folder }
+            | DataSource::Images { folder, .. }
+            | DataSource::Arrays { folder, .. } => folder,
+            DataSource::Csv { file, .. }
+            | DataSource::JsonLines { file }
+            | DataSource::Npz { file }
+            | DataSource::Text { file, .. } => file,
+        }
+    }
+
+    /// Does it read a file, rather than a folder of files with names of their own?
+    pub fn is_file(&self) -> bool {
+        self.has_columns() || matches!(self, DataSource::Npz { .. } | DataSource::Text { .. })
+    }
+
+    /// Are its rows made of columns with names?
+    pub fn has_columns(&self) -> bool {
+        matches!(self, DataSource::Csv { .. } | DataSource::JsonLines { .. })
+    }
 }
 
 /// One field of a row.
@@ -457,6 +522,29 @@ pub struct Field {
     pub name: String,
     pub dtype: DType,
     pub shape: Vec<usize>,
+    pub cell: Cell,
+    /// It may be missing: NaN, or -1 for a class.
+    pub optional: bool,
+    /// The name that the source has for it. `*` stands for any letters: then each number is a column of its own.
+    pub from: String,
+}
+
+impl Field {
+    /// A field that is in the source as it is in the row.
+    pub fn new(name: impl Into<String>, dtype: DType, shape: impl Into<Vec<usize>>) -> Field {
+        let name = name.into();
+        Field { from: name.clone(), name, dtype, shape: shape.into(), cell: Cell::Numbers, optional: false }
+    }
+}
+
+/// How a source holds a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cell {
+    Numbers,
+    /// One of some values, which becomes its place among them. Without names, those of the training rows, sorted.
+    Class(Vec<String>),
+    /// Text, as its bytes, cut or filled up with zeros.
+    Text,
 }
 
 /// A `train` block.

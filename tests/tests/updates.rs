@@ -85,7 +85,7 @@ fn prepared(program: Arc<Program>, threads: usize) -> Trainer {
 fn run(trainer: &mut Trainer, count: usize) {
     let mut batches = trainer.batches(1).expect("there is data");
     for done in 0..count {
-        let Some(batch) = batches.next_batch() else { return };
+        let Some(batch) = batches.next_batch().unwrap() else { return };
         trainer.step(batch, done).unwrap_or_else(|e| panic!("{e}"));
     }
 }
@@ -131,7 +131,7 @@ fn averages_are_those_of_the_formula_and_are_evaluated() {
     let mut expected: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let mut batches = trainer.batches(1).expect("there is data");
     for done in 0..7 {
-        let batch = batches.next_batch().expect("there are more rows");
+        let batch = batches.next_batch().unwrap().expect("there are more rows");
         trainer.step(batch, done).unwrap_or_else(|e| panic!("{e}"));
         for (path, now) in weights(&mut trainer).into_iter().filter(|(path, _)| !path.contains('/')) {
             let average = expected.entry(format!("{path}/train.average")).or_insert_with(|| now.clone());

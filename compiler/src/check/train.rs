@@ -383,7 +383,7 @@ impl Checker<'_> {
             );
         }
         let data = self.data_index(&plan.data.text).and_then(|i| self.module.data.get(i));
-        let validates = data.is_some_and(|d| d.validation > 0.0);
+        let validates = data.is_some_and(|d| d.splits.validates());
         match figures.iter().find(|f| f.name == figure) {
             Some(found) if !found.shape.is_empty() => {
                 let extents: Vec<String> = found.shape.iter().map(usize::to_string).collect();

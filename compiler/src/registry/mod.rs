@@ -146,13 +146,19 @@ fn primitive(documentation: &check::Documentation) -> Entry {
 }
 
 fn source(source: check::SourceDocumentation) -> Entry {
-    let signature = format!("{}(folder = {:?}) -> {{ {} }}", source.name, source.folder, source.row);
+    let arguments = source.parameters.iter().map(|(name, _, default)| match default {
+        Some(default) => format!("{name} = {default}"),
+        None => (*name).to_owned(),
+    });
+    let row = source.row.unwrap_or_else(|| "FIELD: TYPE, …".to_owned());
+    let arguments = arguments.collect::<Vec<_>>().join(", ");
+    let signature = format!("{}({arguments}) -> {{ {row} }}", source.name);
     let mut entry = Entry::described(Kind::Source, "sources", source.name, signature, source.doc);
-    entry.parameters = vec![Parameter {
-        name: "folder".to_owned(),
-        ty: Some("text".to_owned()),
-        default: Some(format!("{:?}", source.folder)),
-    }];
+    entry.parameters = source
+        .parameters
+        .into_iter()
+        .map(|(name, ty, default)| Parameter { name: name.to_owned(), ty: Some(ty), default })
+        .collect();
     entry
 }
 

@@ -169,12 +169,32 @@ impl Builder {
         let mut children = Children::of(node);
         let name = self.name_of(&mut children);
         let source = self.expr_of(&mut children);
+        let row = children.take(Rule::row_type).map(|row| {
+            let span = self.span(&row);
+            RowType { columns: self.each(row, Rule::column, Self::column), span }
+        });
         let mut clauses = Vec::new();
         let mut body = children.take(Rule::data_body).map(Children::of);
         while let Some(node) = body.as_mut().and_then(Children::next) {
             clauses.push(self.data_clause(node));
         }
-        Data { name, source, clauses, span }
+        Data { name, source, row, clauses, span }
+    }
+
+    fn column(&mut self, node: Node<'_>) -> Column {
+        let span = self.span(&node);
+        let mut children = Children::of(node);
+        let name = self.name_of(&mut children);
+        let kind = match children.take(Rule::class) {
+            Some(class) => {
+                let span = self.span(&class);
+                ColumnKind::Class(self.each(class, Rule::text, Self::text), span)
+            }
+            None => ColumnKind::Type(self.ty_of(&mut children)),
+        };
+        let optional = children.take(Rule::optional).is_some();
+        let from = children.take(Rule::text).map(|text| self.text(text));
+        Column { name, kind, optional, from, span }
     }
 
     fn data_clause(&mut self, node: Node<'_>) -> DataClause {

@@ -203,8 +203,31 @@ impl<'a> Printer<'a> {
         concat(parts)
     }
 
+    fn column(&mut self, column: &'a Column) -> Doc {
+        let mut parts = vec![self.name(&column.name), text(": ")];
+        parts.push(match &column.kind {
+            ColumnKind::Type(ty) => self.ty(ty),
+            ColumnKind::Class(names, _) if names.is_empty() => text("class"),
+            ColumnKind::Class(names, span) => {
+                let names = self.delimited("(", names, |_, name| quoted(&name.value), ")", span.end);
+                concat([text("class"), names])
+            }
+        });
+        if column.optional {
+            parts.push(text("?"));
+        }
+        if let Some(from) = &column.from {
+            parts.push(concat([text(" from "), quoted(&from.value)]));
+        }
+        concat(parts)
+    }
+
     pub fn data(&mut self, data: &'a Data) -> Doc {
         let mut parts = vec![text("data "), self.name(&data.name), text(" = "), self.expr(&data.source)];
+        if let Some(row) = &data.row {
+            parts.push(text(" -> "));
+            parts.push(self.delimited("{ ", &row.columns, Self::column, " }", row.span.end));
+        }
         if data.clauses.is_empty() && !self.has_comment(data.span) {
             return concat(parts);
         }

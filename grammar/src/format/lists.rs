@@ -123,6 +123,18 @@ impl Placed for Param {
     }
 }
 
+impl Placed for Text {
+    fn place(&self) -> Span {
+        self.span
+    }
+}
+
+impl Placed for Column {
+    fn place(&self) -> Span {
+        self.span
+    }
+}
+
 impl Placed for Type {
     fn place(&self) -> Span {
         self.span

@@ -41,24 +41,23 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn gather(&mut self, part: &Part, rows: &[u32]) {
+    pub fn gather(&mut self, part: &Part, rows: &[u32]) -> Result<()> {
         self.rows = rows.len();
         self.columns.resize_with(part.table.columns.len(), Vec::new);
         for (out, column) in self.columns.iter_mut().zip(&part.table.columns) {
-            let width = column.row_bytes();
             out.clear();
             for &row in rows {
-                let start = row as usize * width;
-                out.extend_from_slice(&column.data[start..start + width]);
+                out.extend_from_slice(column.row(row as usize)?);
             }
         }
+        Ok(())
     }
 }
 
 /// The batches of one epoch, gathered in the background.
 #[derive(Debug)]
 pub struct Batches {
-    full: Option<Receiver<Batch>>,
+    full: Option<Receiver<Result<Batch>>>,
     free: Option<SyncSender<Batch>>,
     current: Option<Batch>,
     thread: Option<JoinHandle<()>>,
@@ -76,12 +75,14 @@ impl Batches {
         let part = part.clone();
         let work = move || {
             let rows = order.rows(&part);
+            part.table.want(&rows);
             let mut buffers = [Batch::default(), Batch::default()].into_iter();
             for chunk in rows.chunks(order.batch.max(1)).skip(first) {
                 // Both buffers are out: wait for one to come back. No answer means that nobody wants more.
                 let Some(mut batch) = buffers.next().or_else(|| get_free.recv().ok()) else { return };
-                batch.gather(&part, chunk);
-                if send_full.send(batch).is_err() {
+                let gathered = batch.gather(&part, chunk).map(|()| batch);
+                let failed = gathered.is_err();
+                if send_full.send(gathered).is_err() || failed {
                     return;
                 }
             }
@@ -91,13 +92,14 @@ impl Batches {
     }
 
     /// The next batch; it lies in a buffer that is filled anew after the next call.
-    pub fn next_batch(&mut self) -> Option<&Batch> {
+    pub fn next_batch(&mut self) -> Result<Option<&Batch>> {
         if let (Some(used), Some(free)) = (self.current.take(), &self.free) {
             // After its last batch the thread is gone and wants no buffer back.
             let _ = free.send(used);
         }
-        self.current = self.full.as_ref()?.recv().ok();
-        self.current.as_ref()
+        let next = self.full.as_ref().and_then(|full| full.recv().ok());
+        self.current = next.transpose()?;
+        Ok(self.current.as_ref())
     }
 }
 
@@ -119,25 +121,16 @@ mod tests {
     use crate::program::DType;
 
     fn part(rows: usize) -> Part {
-        let wide = Column {
-            name: "wide".into(),
-            dtype: DType::U8,
-            shape: vec![3],
-            data: (0..rows * 3).map(|i| i as u8).collect(),
-        };
-        let label = Column {
-            name: "label".into(),
-            dtype: DType::I32,
-            shape: vec![],
-            data: (0..rows as i32).flat_map(i32::to_le_bytes).collect(),
-        };
-        Part::whole(Table { rows, columns: vec![wide, label] })
+        let wide = Column::new("wide", DType::U8, [3], (0..rows * 3).map(|i| i as u8).collect::<Vec<_>>());
+        let labels = (0..rows as i32).flat_map(i32::to_le_bytes).collect::<Vec<_>>();
+        let label = Column::new("label", DType::I32, [], labels);
+        Part::whole(Table { rows, columns: vec![wide, label], left_out: Vec::new() })
     }
 
     fn all(part: &Part, order: Order) -> Vec<Batch> {
         let mut batches = Batches::start(part, order).unwrap();
         let mut out = Vec::new();
-        while let Some(batch) = batches.next_batch() {
+        while let Some(batch) = batches.next_batch().unwrap() {
             out.push(batch.clone());
         }
         out
@@ -153,7 +146,7 @@ mod tests {
                 .chunks(10)
                 .map(|rows| {
                     let mut batch = Batch::default();
-                    batch.gather(&part, rows);
+                    batch.gather(&part, rows).unwrap();
                     batch
                 })
                 .collect();
@@ -186,7 +179,7 @@ mod tests {
         for taken in 0..5 {
             let mut batches = Batches::start(&part, Order { batch: 10, shuffle: None }).unwrap();
             for _ in 0..taken {
-                assert!(batches.next_batch().is_some());
+                assert!(batches.next_batch().unwrap().is_some());
             }
         }
         assert!(all(&part.of([]), Order { batch: 3, shuffle: Some((0, 0)) }).is_empty());

@@ -51,14 +51,10 @@ fn read(folder: &Path, names: &[String]) -> Result<Table> {
     Ok(Table {
         rows,
         columns: vec![
-            Column {
-                name: "image".into(),
-                dtype: DType::U8,
-                shape: vec![SIDE, SIDE, CHANNELS],
-                data: images,
-            },
-            Column { name: "label".into(), dtype: DType::I32, shape: vec![], data: labels },
+            Column::new("image", DType::U8, [SIDE, SIDE, CHANNELS], images),
+            Column::new("label", DType::I32, [], labels),
         ],
+        left_out: Vec::new(),
     })
 }
 
@@ -91,9 +87,9 @@ mod tests {
         let files = load("images", folder.path()).unwrap();
         assert_eq!((files.train.rows, files.test.unwrap().rows), (10, 1));
         let [image, label] = files.train.columns.as_slice() else { panic!() };
-        assert_eq!(image.data.len(), 10 * image.row_bytes());
-        assert_eq!(image.data[2 * image.row_bytes()..][..4], [12, 22, 32, 0]);
-        assert_eq!(label.data[8..12], 2i32.to_le_bytes());
+        assert_eq!(image.values.len(), 10 * image.row_bytes());
+        assert_eq!(image.row(2).unwrap()[..4], [12, 22, 32, 0]);
+        assert_eq!(label.row(2).unwrap(), 2i32.to_le_bytes());
     }
 
     #[test]

@@ -86,18 +86,14 @@ impl Pair {
         if u32::try_from(rows).is_err() || rows == 0 {
             return Err(Error::damaged(&self.images, format!("a data set cannot have {rows} rows")));
         }
-        let labels = labels.data.iter().flat_map(|&label| i32::from(label).to_le_bytes()).collect();
+        let labels: Vec<u8> = labels.data.iter().flat_map(|&label| i32::from(label).to_le_bytes()).collect();
         Ok(Table {
             rows,
             columns: vec![
-                Column {
-                    name: "image".into(),
-                    dtype: DType::U8,
-                    shape: vec![height, width, 1],
-                    data: images.data,
-                },
-                Column { name: "label".into(), dtype: DType::I32, shape: vec![], data: labels },
+                Column::new("image", DType::U8, [height, width, 1], images.data),
+                Column::new("label", DType::I32, [], labels),
             ],
+            left_out: Vec::new(),
         })
     }
 }
@@ -225,8 +221,8 @@ mod tests {
         assert!(files.validation.is_none());
         let [image, label] = files.train.columns.as_slice() else { panic!() };
         assert_eq!((image.shape.as_slice(), image.row_bytes()), (&[2, 2, 1][..], 4));
-        assert_eq!(image.data[44..], [11; 4]);
-        assert_eq!(label.data[40..], [0, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(image.bytes().unwrap()[44..], [11; 4]);
+        assert_eq!(label.bytes().unwrap()[40..], [0, 0, 0, 0, 1, 0, 0, 0]);
         write_pair(&folder, "validation", 4);
         assert_eq!(load("digits", folder.path(), false).unwrap().validation.unwrap().rows, 4);
     }

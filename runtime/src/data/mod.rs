@@ -1,47 +1,40 @@
 //! Data sets: files become columns, columns become parts (train, validation, test), parts become batches.
 //!
-//! A source is read whole into one [`Table`] per set of files: each field is one byte vector, so a row is a slice of each.
+//! A source is read into one [`Table`] per set of files: each field is one run of bytes, so a row is a slice of each.
 //! A [`Part`] is a list of rows of a table; holding out rows for validation copies nothing. What a part's rows are, and in
 //! which order an epoch takes them, depends on the seed alone.
 
+mod arrays;
 pub mod batch;
+mod cache;
+mod cells;
 mod cifar;
+mod classes;
+mod column;
+mod csv;
 mod idx;
+mod images;
 #[cfg(test)]
 pub(crate) use idx::testing as idx_testing;
+mod jsonl;
+mod paths;
+mod pictures;
+mod resize;
+mod rows;
 pub mod shuffle;
+mod split;
+mod text;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::program::{DType, DataSet, DataSource};
+use crate::program::{Cell, DType, DataSet, DataSource, Field, Held};
 
 pub use batch::{Batch, Batches, Order};
-
-/// One field of all rows, back to back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Column {
-    pub name: String,
-    pub dtype: DType,
-    /// Of one row.
-    pub shape: Vec<usize>,
-    pub data: Vec<u8>,
-}
-
-impl Column {
-    /// Bytes of one row.
-    pub fn row_bytes(&self) -> usize {
-        self.dtype.size() * self.shape.iter().product::<usize>()
-    }
-}
-
-/// Rows as columns.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
-    pub rows: usize,
-    pub columns: Vec<Column>,
-}
+pub use cache::cache_folder;
+pub use classes::{CLASSES_KEY, Classes, key as classes_key};
+pub use column::{Class, Column, Table, Values};
 
 /// The three parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +73,7 @@ pub struct Part {
 
 impl Part {
     fn whole(table: Table) -> Part {
-        let rows = (0..table.rows as u32).collect();
+        let rows = table.usable().into();
         Part { table: Arc::new(table), rows }
     }
 
@@ -103,6 +96,10 @@ pub struct Parts {
     pub train: Part,
     pub validation: Part,
     pub test: Part,
+    /// The names of the classes of each class field.
+    pub classes: Classes,
+    /// What the user should know about the reading.
+    pub notes: Vec<String>,
 }
 
 impl Parts {
@@ -111,6 +108,14 @@ impl Parts {
             Split::Train => &self.train,
             Split::Validation => &self.validation,
             Split::Test => &self.test,
+        }
+    }
+
+    fn get_mut(&mut self, split: Split) -> &mut Part {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
         }
     }
 }
@@ -122,25 +127,100 @@ struct Files {
     test: Option<Table>,
 }
 
-/// The folder of a data set: what the user gave, else what the spec says, relative to the spec's own folder.
-pub fn folder(set: &DataSet, base: &Path, given: Option<&Path>) -> PathBuf {
-    match (given, &set.source) {
-        (Some(folder), _) => folder.to_path_buf(),
-        (None, DataSource::Idx { folder } | DataSource::Cifar10 { folder }) => base.join(folder),
+/// Where the files of a data set are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The source's own file or folder.
+    pub path: PathBuf,
+    /// What other files of the data set are relative to.
+    pub base: PathBuf,
+}
+
+/// Where a data set is: what the user gave, else what the spec says, relative to the spec's own folder. A folder that is given
+/// for a file holds the files of the spec by their names.
+pub fn place(set: &DataSet, base: &Path, given: Option<&Path>) -> Place {
+    let own = Path::new(set.source.path());
+    match given {
+        None => Place { path: base.join(own), base: base.to_path_buf() },
+        Some(given) if set.source.is_file() && given.is_dir() => {
+            Place { path: given.join(own.file_name().unwrap_or(own.as_os_str())), base: given.to_path_buf() }
+        }
+        Some(given) => Place { path: given.to_path_buf(), base: base.to_path_buf() },
     }
 }
 
-/// Reads a data set from its folder. The seed decides which rows are held out where the files have no such part.
-pub fn load(set: &DataSet, folder: &Path, seed: u64) -> Result<Parts> {
-    let has_test_share = set.test > 0.0;
-    let files = match set.source {
-        DataSource::Idx { .. } => idx::load(&set.name, folder, has_test_share)?,
-        DataSource::Cifar10 { .. } => cifar::load(&set.name, folder)?,
+/// Reads a data set. The seed decides which rows are held out where the files have no such part; `known` are the classes
+/// that an earlier training found, by [`classes_key`].
+pub fn load(set: &DataSet, place: &Place, seed: u64, known: &[(String, Vec<String>)]) -> Result<Parts> {
+    let mut notes = Vec::new();
+    let files = match &set.source {
+        DataSource::Idx { .. } => idx::load(&set.name, &place.path, set.splits.test != Held::Nothing)?,
+        DataSource::Cifar10 { .. } => cifar::load(&set.name, &place.path)?,
+        DataSource::Images { height, width, channels, skip_unreadable, .. } => {
+            let size = pictures::Size { height: *height, width: *width, channels: *channels };
+            images::load(&set.name, &place.path, size, *skip_unreadable, &mut notes)?
+        }
+        DataSource::Arrays { files, .. } => {
+            Files { train: arrays::npy(set, &place.path, files)?, validation: None, test: None }
+        }
+        DataSource::Csv { .. }
+        | DataSource::JsonLines { .. }
+        | DataSource::Npz { .. }
+        | DataSource::Text { .. } => rows_of_files(set, place)?,
     };
     for table in [Some(&files.train), files.validation.as_ref(), files.test.as_ref()].into_iter().flatten() {
-        check_fields(set, folder, table)?;
+        check_fields(set, &place.path, table)?;
     }
-    split(set, files, seed)
+    let mut parts = split::split(set, files, seed)?;
+    classes::number(set, &mut parts, known)?;
+    parts.notes = notes;
+    Ok(parts)
+}
+
+/// Reads a source whose rows lie in files of one kind: its own, and those that `split` names.
+fn rows_of_files(set: &DataSet, place: &Place) -> Result<Files> {
+    let own = table(set, &place.path)?;
+    let other = |held: &Held| match held {
+        Held::File(file) => {
+            let file = Path::new(file);
+            let beside = place.base.join(file.file_name().unwrap_or(file.as_os_str()));
+            let path = place.base.join(file);
+            table(set, if path.exists() || !beside.exists() { &path } else { &beside }).map(Some)
+        }
+        _ => Ok(None),
+    };
+    Ok(Files { train: own, validation: other(&set.splits.validation)?, test: other(&set.splits.test)? })
+}
+
+/// Reads the rows of a file, or of some.
+fn table(set: &DataSet, path: &Path) -> Result<Table> {
+    let mut fields = set.fields.clone();
+    if let Some(column) = &set.splits.column {
+        let cell = Cell::Class(Vec::new());
+        let part = Field::new(split::PART_COLUMN, DType::I32, []);
+        fields.push(Field { cell, from: column.clone(), ..part });
+    }
+    let mut rows = rows::Rows::new(&fields);
+    match &set.source {
+        DataSource::Csv { separator, header, .. } => {
+            let form = csv::Form { separator: *separator, header: *header };
+            for file in paths::files(&set.name, path, &[".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt"])? {
+                csv::read(&file, form, &fields, &mut rows)?;
+            }
+        }
+        DataSource::JsonLines { .. } => {
+            for file in paths::files(&set.name, path, &[".jsonl", ".ndjson", ".json"])? {
+                jsonl::read(&file, &fields, &mut rows)?;
+            }
+        }
+        DataSource::Npz { .. } => return arrays::npz(set, path),
+        DataSource::Text { window, stride, .. } => return text::read(&set.name, path, *window, *stride),
+        other => return Err(Error::Unsound(format!("{} has no rows in files", other.path()))),
+    }
+    if rows.len() == 0 {
+        return Err(Error::damaged(path, "there are no rows"));
+    }
+    Ok(rows.finish())
 }
 
 /// Checks that the rows are what the spec was compiled for.
@@ -171,37 +251,6 @@ fn check_fields(set: &DataSet, folder: &Path, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Holds rows out of the training part where the files have no such part.
-fn split(set: &DataSet, files: Files, seed: u64) -> Result<Parts> {
-    let count = files.train.rows;
-    let share = |share: f64, there: bool| {
-        if there { 0 } else { (share.clamp(0.0, 1.0) * count as f64).round() as usize }
-    };
-    let validation_rows = share(set.validation, files.validation.is_some());
-    let test_rows = share(set.test, files.test.is_some());
-    let held_out = validation_rows + test_rows;
-    if held_out > 0 && held_out >= count {
-        return Err(Error::Damaged {
-            file: set.name.clone().into(),
-            message: format!("holding out {held_out} of {count} rows leaves none to train on"),
-        });
-    }
-    let all = Part::whole(files.train);
-    let order = if held_out > 0 { shuffle::order(count, shuffle::HOLD_OUT, seed) } else { all.rows.to_vec() };
-    // Each part keeps the order of the file.
-    let sorted = |rows: &[u32]| {
-        let mut rows = rows.to_vec();
-        rows.sort_unstable();
-        rows
-    };
-    let held = |range: std::ops::Range<usize>| all.of(sorted(&order[range]));
-    Ok(Parts {
-        validation: files.validation.map_or_else(|| held(0..validation_rows), Part::whole),
-        test: files.test.map_or_else(|| held(validation_rows..held_out), Part::whole),
-        train: held(held_out..count),
-    })
-}
-
 /// An error that says which files to put where.
 fn missing(set: &str, folder: &Path, missing: &[String]) -> Error {
     let state = if folder.is_dir() { "lacks" } else { "does not exist; it must hold" };
@@ -215,64 +264,23 @@ fn missing(set: &str, folder: &Path, missing: &[String]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::Field;
-
-    fn table(rows: usize) -> Table {
-        let column = Column {
-            name: "x".into(),
-            dtype: DType::U8,
-            shape: vec![1],
-            data: (0..rows).map(|row| row as u8).collect(),
-        };
-        Table { rows, columns: vec![column] }
-    }
-
-    fn set(validation: f64, test: f64) -> DataSet {
-        DataSet {
-            name: "d".into(),
-            source: DataSource::Idx { folder: String::new() },
-            fields: vec![Field { name: "x".into(), dtype: DType::U8, shape: vec![1] }],
-            validation,
-            test,
-            fit: None,
-        }
-    }
-
-    #[test]
-    fn shares_are_held_out_by_the_seed_without_overlap() {
-        let parts = |seed| {
-            split(&set(0.2, 0.1), Files { train: table(50), validation: None, test: None }, seed).unwrap()
-        };
-        let first = parts(1);
-        assert_eq!((first.train.len(), first.validation.len(), first.test.len()), (35, 10, 5));
-        let mut all: Vec<u32> = Split::ALL.iter().flat_map(|&s| first.get(s).rows.to_vec()).collect();
-        all.sort_unstable();
-        assert_eq!(all, (0..50).collect::<Vec<u32>>());
-        assert_eq!(first.validation.rows, parts(1).validation.rows);
-        assert_ne!(first.validation.rows, parts(2).validation.rows);
-    }
-
-    #[test]
-    fn parts_with_files_of_their_own_are_left_whole() {
-        let files = Files { train: table(9), validation: Some(table(3)), test: Some(table(2)) };
-        let parts = split(&set(0.5, 0.5), files, 1).unwrap();
-        assert_eq!((parts.train.len(), parts.validation.len(), parts.test.len()), (9, 3, 2));
-    }
-
-    #[test]
-    fn holding_out_everything_is_an_error() {
-        let files = Files { train: table(4), validation: None, test: None };
-        assert!(split(&set(0.5, 0.5), files, 1).is_err());
-    }
+    use crate::program::Splits;
 
     #[test]
     fn rows_of_another_kind_are_explained() {
-        let mut other = set(0.0, 0.0);
-        other.fields[0].shape = vec![2];
-        let message = check_fields(&other, Path::new("here"), &table(1)).unwrap_err().to_string();
+        let mut set = DataSet {
+            name: "d".into(),
+            source: DataSource::Idx { folder: String::new() },
+            fields: vec![Field::new("x", DType::U8, [2])],
+            splits: Splits::default(),
+            fit: None,
+        };
+        let table =
+            Table { rows: 1, columns: vec![Column::new("x", DType::U8, [1], vec![0])], left_out: Vec::new() };
+        let message = check_fields(&set, Path::new("here"), &table).unwrap_err().to_string();
         assert_eq!(message, "here: `d.x` is u8[1] in these files, but the spec says u8[2]");
-        other.fields[0].name = "y".into();
-        let message = check_fields(&other, Path::new("here"), &table(1)).unwrap_err().to_string();
+        set.fields[0].name = "y".into();
+        let message = check_fields(&set, Path::new("here"), &table).unwrap_err().to_string();
         assert_eq!(message, "no field of the data is named `d.y`; known: x");
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod events;
 mod failpoint;
+pub mod image;
 pub mod npy;
 pub mod png;
 pub mod weights;

@@ -21,7 +21,7 @@ pub fn write(path: &Path, tensor: TensorView<'_>) -> Result<()> {
     super::write_atomically(path, &[&header, tensor.data])
 }
 
-fn parse(mut bytes: Vec<u8>) -> Result<Tensor, String> {
+pub fn parse(mut bytes: Vec<u8>) -> Result<Tensor, String> {
     if !bytes.starts_with(MAGIC) {
         return Err("this is not an .npy file (it does not start with \\x93NUMPY)".into());
     }

@@ -1,7 +1,6 @@
 //! `.png` images as u8 tensors `[height, width, channels]`, read and written.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::Cursor;
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Decoder, Transformations};
@@ -10,27 +9,34 @@ use crate::error::{Error, Result};
 use crate::program::DType;
 use crate::tensor::{Tensor, TensorView};
 
-/// Larger images are refused before they are decoded.
-const MAX_PIXELS: u64 = 64 << 20;
+use super::image::{MAX_PIXELS, orientation, too_large};
 
 /// Reads an image with so many channels: 1 (grey), 3 (red, green, blue) or 4 (with alpha). Grey becomes colour by
 /// repetition, colour becomes grey by luma (BT.601), and alpha is dropped where it is not asked for.
 pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
-    let wrong = |message: String| Error::damaged(path, message);
-    if ![1, 3, 4].contains(&channels) {
-        return Err(wrong(format!("an image has 1, 3 or 4 channels, not {channels}")));
+    decode(path, &super::read(path)?, channels).map(|(tensor, _)| tensor)
+}
+
+/// Refuses a number of channels that no image has.
+pub fn check_channels(path: &Path, channels: usize) -> Result<()> {
+    if [1, 3, 4].contains(&channels) {
+        return Ok(());
     }
-    let file = File::open(path).map_err(Error::file("read", path))?;
-    let mut decoder = Decoder::new(BufReader::new(file));
+    Err(Error::damaged(path, format!("an image has 1, 3 or 4 channels, not {channels}")))
+}
+
+/// Decodes the bytes of a file as it lies there, and says how it is to be turned.
+pub fn decode(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
+    let wrong = |message: String| Error::damaged(path, message);
+    check_channels(path, channels)?;
+    let mut decoder = Decoder::new(Cursor::new(bytes));
     // Palettes and fewer bits become 8-bit grey or colour; 16 bits lose their lower half.
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let not_png = |error: png::DecodingError| wrong(format!("this image cannot be decoded: {error}"));
     let header = decoder.read_header_info().map_err(not_png)?;
     let (width, height) = (header.width, header.height);
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(wrong(format!(
-            "an image of {width} × {height} pixels is too large (at most {MAX_PIXELS} pixels)"
-        )));
+        return Err(too_large(path, width.into(), height.into()));
     }
     let mut reader = decoder.read_info().map_err(not_png)?;
     let (color, depth) = reader.output_color_type();
@@ -48,12 +54,24 @@ pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
     let size = reader.output_buffer_size().ok_or_else(|| wrong("the image is larger than memory".into()))?;
     let mut pixels = vec![0; size];
     reader.next_frame(&mut pixels).map_err(not_png)?;
+    let orientation = reader.info().exif_metadata.as_deref().map_or(1, orientation);
+    let data = with_channels(pixels, found, channels);
+    Ok((
+        Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data },
+        orientation,
+    ))
+}
+
+/// Pixels of so many channels as pixels of others.
+pub fn with_channels(pixels: Vec<u8>, found: usize, channels: usize) -> Vec<u8> {
+    if found == channels {
+        return pixels;
+    }
     let pixels = pixels.chunks_exact(found);
-    let data = match channels {
+    match channels {
         1 => pixels.map(grey).collect(),
         _ => pixels.flat_map(|pixel| convert(pixel).into_iter().take(channels)).collect(),
-    };
-    Ok(Tensor { dtype: DType::U8, shape: vec![height as usize, width as usize, channels], data })
+    }
 }
 
 /// Writes a u8 tensor `[height, width, channels]` of 1, 3 or 4 channels as an image.

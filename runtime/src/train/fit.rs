@@ -50,15 +50,13 @@ fn column<'p>(input: &Input, part: &'p Part) -> Result<Option<(Vec<usize>, Cow<'
     };
     let column = part.table.columns.iter().find(|column| column.name == *field);
     let column = column.ok_or_else(|| Error::Unsound(format!("the data has no field `{field}`")))?;
-    let width = column.row_bytes();
     let whole = part.len() == part.table.rows && part.rows.iter().zip(0..).all(|(&row, place)| row == place);
     let bytes = match whole {
-        true => Cow::Borrowed(column.data.as_slice()),
+        true => column.bytes()?,
         false => {
-            let mut bytes = Vec::with_capacity(part.len() * width);
+            let mut bytes = Vec::with_capacity(part.len() * column.row_bytes());
             for &row in part.rows.iter() {
-                let start = row as usize * width;
-                bytes.extend_from_slice(&column.data[start..start + width]);
+                bytes.extend_from_slice(column.row(row as usize)?);
             }
             Cow::Owned(bytes)
         }

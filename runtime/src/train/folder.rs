@@ -66,8 +66,20 @@ impl Folder {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Err(Error::Busy { folder: path.to_path_buf() }),
             // Not every file system has locks.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Folder { _lock: lock }),
+            Ok(()) | Err(TryLockError::Error(_)) => {
+                sweep(path);
+                sweep(&path.join(checkpoint::FOLDER));
+                Ok(Folder { _lock: lock })
+            }
         }
+    }
+}
+
+/// Takes away what a process that was killed while it wrote has left. What stays does no harm.
+fn sweep(path: &Path) {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    for left in entries.filter(|path| path.extension().is_some_and(|end| end == "tmp")) {
+        let _ = fs::remove_file(left);
     }
 }
 

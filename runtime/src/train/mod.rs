@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::data::{Parts, Split};
+use crate::data::{self, Parts, Split};
 use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::program::{Program, Training};
@@ -67,6 +67,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Weights to start from instead of fresh ones.
     pub weights: Option<PathBuf>,
+    /// The names of classes by [`crate::data::classes_key`], as an earlier training found them.
+    pub classes: data::Classes,
     /// The folder of a run to go on with instead of starting one.
     pub resume: Option<PathBuf>,
     /// Whether an unfinished run in the folder may be lost; else it is moved aside.
@@ -242,8 +244,8 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Option<Figures>> {
-    let trained_with = weights::seed(weights)?;
-    let options = Options { seed: options.seed.or(trained_with), ..options.clone() };
+    let (trained_with, classes) = weights::provenance(weights)?;
+    let options = Options { seed: options.seed.or(trained_with), classes, ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
     trainer.check_fits()?;

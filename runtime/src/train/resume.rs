@@ -88,7 +88,19 @@ impl Trainer {
                 None => misfits.missing(&variable.path, checkpoint.tensors.keys().map(String::as_str)),
             }
         }
-        misfits.check(&checkpoint.path, &program.name)?;
+        if let Err(error) = misfits.check(&checkpoint.path, &program.name) {
+            let message = match error {
+                Error::Weights { message, .. } => message,
+                other => return Err(other),
+            };
+            return Err(Error::Resume {
+                file: checkpoint.path,
+                message: format!(
+                    "{message}. Put the model and its optimizer back as they were; a new run can start from weights \
+                     that still fit (--weights FILE, and another --out)"
+                ),
+            });
+        }
         for (name, rows) in checkpoint.beside("collected") {
             self.collections.put(name, rows);
         }

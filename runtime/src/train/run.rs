@@ -146,6 +146,7 @@ impl Trainer {
             rows: Split::ALL.map(|split| self.parts.get(split).len()),
             text: options.text.clone(),
             arguments: options.arguments.clone(),
+            classes: self.classes(),
             ..Run::new(&self.program, &self.training().name)
         }
     }
@@ -213,11 +214,11 @@ impl Trainer {
         let mut source = Batches::start_at(&self.parts.train, self.order(epoch), first - held)?;
         self.held.clear();
         for place in first - held..first {
-            if let Some(batch) = source.next_batch() {
+            if let Some(batch) = source.next_batch()? {
                 self.held.push((batch.clone(), self.moment((epoch - 1) * batches + place)));
             }
         }
-        while let Some(batch) = source.next_batch() {
+        while let Some(batch) = source.next_batch()? {
             self.step(batch, (epoch - 1) * batches + self.state.batch)?;
             self.state.batch += 1;
             self.state.epoch_seconds = before + start.elapsed().as_secs_f64();

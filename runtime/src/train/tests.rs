@@ -71,8 +71,6 @@ fn program(change: i64) -> Program {
         report.output(name, &[], mean);
     }
 
-    let field =
-        |name: &str, dtype, shape: &[usize]| Field { name: name.into(), dtype, shape: shape.to_vec() };
     Program {
         name: "square".into(),
         variables: vec![
@@ -86,9 +84,8 @@ fn program(change: i64) -> Program {
         data: vec![DataSet {
             name: "digits".into(),
             source: DataSource::Idx { folder: "data".into() },
-            fields: vec![field("image", DType::U8, &[2, 2, 1]), field("label", DType::I32, &[])],
-            validation: 0.25,
-            test: 0.0,
+            fields: vec![Field::new("image", DType::U8, [2, 2, 1]), Field::new("label", DType::I32, [])],
+            splits: Splits { validation: Held::Share(0.25), ..Splits::default() },
             fit: None,
         }],
         trainings: vec![Training {
@@ -373,7 +370,7 @@ fn mistakes_are_found_before_the_first_step() {
     );
     assert!(
         message(&|p, _| {
-            p.data[0].validation = 0.0;
+            p.data[0].splits.validation = Held::Nothing;
             p.trainings[0].keep_best = Some(watch("loss"));
         })
         .contains("`validation.loss` is watched, but the data has no validation part")

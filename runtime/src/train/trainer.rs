@@ -1,5 +1,6 @@
 //! A training in progress: its session, its data, its entries wired up.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,7 +67,8 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
         candidates: names(),
     })?;
     let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
-    data::load(set, &data::folder(set, &options.base, given), options.seed.unwrap_or(training.seed))
+    let place = data::place(set, &options.base, given);
+    data::load(set, &place, options.seed.unwrap_or(training.seed), &options.classes)
 }
 
 impl Trainer {
@@ -158,6 +160,16 @@ impl Trainer {
 
     pub fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// The names of the data's classes, as weights files say them.
+    pub(super) fn classes(&self) -> BTreeMap<String, String> {
+        let name = &self.program.data[self.training().data].name;
+        let classes = self.parts.classes.iter();
+        let named = |(field, names): &(String, Vec<String>)| {
+            (data::classes_key(name, field), serde_json::json!(names).to_string())
+        };
+        classes.map(named).collect()
     }
 
     pub fn batch_size(&self) -> usize {
@@ -302,7 +314,7 @@ impl Trainer {
         let rows = part.len() as f64;
         let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
         let mut number = 0;
-        while let Some(batch) = source.next_batch() {
+        while let Some(batch) = source.next_batch()? {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
             let outputs = self.evaluation.run(&mut self.session, Some(batch), &moment)?;
             self.collections.take(&outputs, batch.rows as f64 / rows);

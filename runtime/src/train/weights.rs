@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::data::{CLASSES_KEY, Classes};
 use crate::error::{Error, Result, nearest};
 use crate::execute::Session;
 use crate::io;
@@ -115,9 +116,15 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The seed of the training that made a file; none when it does not say.
-pub fn seed(path: &Path) -> Result<Option<u64>> {
-    Ok(io::weights::read(path)?.metadata.get("seed").and_then(|seed| seed.parse().ok()))
+/// The seed of the training that made a file, when it says so, and the classes that the training found in its data.
+pub fn provenance(path: &Path) -> Result<(Option<u64>, Classes)> {
+    let metadata = io::weights::read(path)?.metadata;
+    let seed = metadata.get("seed").and_then(|seed| seed.parse().ok());
+    let classes = metadata.into_iter().filter_map(|(key, names)| {
+        let names = if key.starts_with(CLASSES_KEY) { serde_json::from_str(&names).ok() } else { None };
+        Some((key, names?))
+    });
+    Ok((seed, classes.collect()))
 }
 
 /// Exchanges the values of pairs of variables of one type and shape.

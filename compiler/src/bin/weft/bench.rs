@@ -126,7 +126,7 @@ impl Subject {
         let mut source = trainer.batches(1).map_err(compile::runtime_failure)?;
         let mut batches = Vec::new();
         while batches.len() < BATCHES
-            && let Some(next) = source.next_batch()
+            && let Some(next) = source.next_batch().map_err(compile::runtime_failure)?
         {
             if next.rows == batch {
                 batches.push(next.clone());

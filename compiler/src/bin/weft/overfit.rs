@@ -37,7 +37,7 @@ pub fn run(
     trainer.fit().map_err(compile::runtime_failure)?;
     trainer.keep_one_batch();
     let mut batches = trainer.batches(1).map_err(compile::runtime_failure)?;
-    let Some(batch) = batches.next_batch().cloned() else {
+    let Some(batch) = batches.next_batch().map_err(compile::runtime_failure)?.cloned() else {
         return Err(Failure::input("the training part has no rows"));
     };
     drop(batches);

@@ -7,12 +7,14 @@
 mod augment;
 mod fit;
 mod row;
+mod schema;
 mod source;
 mod split;
 
 pub use fit::FitValue;
 pub use row::Row;
-pub use source::{SourceDocumentation, source_fields, sources};
+pub use source::{SourceDocumentation, source_expressions, source_fields, sources};
+pub use split::names_column;
 
 use self::fit::Fits;
 use self::row::{Body, Fields, field_type};
@@ -26,7 +28,7 @@ use crate::diagnostics::Code;
 use crate::graph::TensorType;
 use std::rc::Rc;
 use weft_grammar::ast::{self, DataClause, StatementKind};
-use weft_runtime::program::{DataSet, Field, InputSource};
+use weft_runtime::program::{DataSet, InputSource, Splits};
 
 /// What an item says beside its body.
 struct Declared {
@@ -110,21 +112,9 @@ impl Checker<'_> {
 
     /// The source with the fields that it gives.
     fn declared(&mut self, home: usize, data: &ast::Data) -> Result<Declared> {
-        let (source, folder) = self.source(&data.source, &Scope::of_file(home))?;
-        let field = |(name, dtype, shape): &(&str, _, &[usize])| Field {
-            name: (*name).to_owned(),
-            dtype: *dtype,
-            shape: shape.to_vec(),
-        };
-        let text = format!("{}({folder:?})", source.name);
-        let set = DataSet {
-            name: data.name.text.clone(),
-            source: (source.make)(folder),
-            fields: source.fields.iter().map(field).collect(),
-            validation: 0.0,
-            test: 0.0,
-            fit: None,
-        };
+        let source::Checked { source, fields, text } = self.source(data, &Scope::of_file(home))?;
+        let set =
+            DataSet { name: data.name.text.clone(), source, fields, splits: Splits::default(), fit: None };
         Ok(Declared { set, text })
     }
 
@@ -143,8 +133,11 @@ impl Checker<'_> {
             let node = self.context.input(&field.name, field_type(field), InputSource::Caller);
             let node = self.built(node, data.source.span)?;
             let tensor = self.tensor(node);
-            self.originate(node, format!("`{}` of `{}`", field.name, data.name.text), data.source.span, None);
-            row.bind(&field.name, tensor, data.source.span);
+            let columns = data.row.iter().flat_map(|row| &row.columns);
+            let declared = columns.into_iter().find(|column| column.name.text == field.name);
+            let place = declared.map_or(data.source.span, |column| column.name.span);
+            self.originate(node, format!("`{}` of `{}`", field.name, data.name.text), place, None);
+            row.bind(&field.name, tensor, place);
             fields.push(Rc::from(field.name.as_str()));
         }
         let training = self.context.training;
@@ -154,7 +147,8 @@ impl Checker<'_> {
             let result = match clause {
                 DataClause::Statement(statement) => self.row_statement(statement, &row, &mut fields),
                 DataClause::Split(arguments, span) => {
-                    self.split(arguments, *span, &row, &mut set.validation, &mut set.test)
+                    let columns = (&set.source, set.fields.as_slice());
+                    self.split(arguments, *span, &row, columns, &mut set.splits)
                 }
                 DataClause::Fit { name, value, .. } => {
                     let after = augmented.map(|block: &ast::Block| block.span);

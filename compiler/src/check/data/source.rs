@@ -1,49 +1,216 @@
-//! Sources: where the rows of a data set come from, and the fields that each row has.
+//! Sources: where the rows of a data set come from, what each takes, and the fields that its rows have of themselves.
 
+use super::schema::Schema;
 use crate::check::scope::Scope;
 use crate::check::value::Value;
 use crate::check::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::{DType, Dim, TensorType};
+use weft_grammar::Span;
 use weft_grammar::ast::{self, ExprKind};
-use weft_runtime::program::DataSource;
+use weft_runtime::program::{Cell, DataSource, Field};
 
 /// A source that the runtime can read.
 pub(super) struct Source {
     pub(super) name: &'static str,
     /// What its rows are and where they come from, with an ``Example: `…` ``.
     doc: &'static str,
-    pub(super) folder: &'static str,
-    pub(super) make: fn(String) -> DataSource,
-    pub(super) fields: &'static [(&'static str, DType, &'static [usize])],
+    /// What its first argument is, and its value when there is none.
+    place: (&'static str, Option<&'static str>),
+    options: &'static [SourceOption],
+    row: RowOf,
+    make: fn(&Given) -> DataSource,
 }
 
-const IMAGE_28: &[(&str, DType, &[usize])] =
-    &[("image", DType::U8, &[28, 28, 1]), ("label", DType::I32, &[])];
-const IMAGE_32: &[(&str, DType, &[usize])] =
-    &[("image", DType::U8, &[32, 32, 3]), ("label", DType::I32, &[])];
+/// An argument by name.
+struct SourceOption {
+    name: &'static str,
+    kind: OptionKind,
+    /// Its value when it isn't given, as a spec would write it; none where it must be.
+    default: Option<&'static str>,
+}
+
+enum OptionKind {
+    /// A whole number within bounds.
+    Count(i64, i64),
+    /// `(height, width)`, or a number for both.
+    Size,
+    Truth,
+    Word(&'static [&'static str]),
+}
+
+/// Who says what a row is.
+enum RowOf {
+    /// The source.
+    Source(fn(&Given) -> Vec<Field>),
+    /// The spec, after `->`.
+    Spec,
+}
+
+/// The arguments of a source.
+pub(super) struct Given {
+    place: String,
+    options: Vec<(&'static str, Setting)>,
+    /// Of `npy`: fields with their files.
+    files: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy)]
+enum Setting {
+    Count(usize),
+    Size(usize, usize),
+    Truth(bool),
+    Word(&'static str),
+}
+
+impl Given {
+    fn find(&self, name: &str) -> Option<Setting> {
+        self.options.iter().find(|(option, _)| *option == name).map(|(_, setting)| *setting)
+    }
+
+    fn count(&self, name: &str) -> usize {
+        if let Some(Setting::Count(count)) = self.find(name) { count } else { 0 }
+    }
+
+    fn size(&self, name: &str) -> (usize, usize) {
+        if let Some(Setting::Size(height, width)) = self.find(name) { (height, width) } else { (0, 0) }
+    }
+
+    fn truth(&self, name: &str) -> bool {
+        matches!(self.find(name), Some(Setting::Truth(true)))
+    }
+
+    fn word(&self, name: &str) -> &'static str {
+        if let Some(Setting::Word(word)) = self.find(name) { word } else { "" }
+    }
+}
+
+/// A side of a picture, a window of text: more than anyone means.
+const MANY: i64 = 1 << 24;
+
+fn pictures(height: usize, width: usize, channels: usize) -> [Field; 2] {
+    [Field::new("image", DType::U8, [height, width, channels]), Field::new("label", DType::I32, [])]
+}
 
 const SOURCES: &[Source] = &[
     Source {
         name: "mnist",
         doc: "Handwritten digits as grey images of 28×28 bytes with their class, 0 to 9 (LeCun et al. 1998), from the files `*-ubyte` or `*-ubyte.gz` of the folder. A part without files of its own is cut off the training rows: see `split`.\n\nExample: `data digits = mnist(\"data/mnist\") { split validation = 0.1 }`",
-        folder: "data/mnist",
-        make: |folder| DataSource::Idx { folder },
-        fields: IMAGE_28,
+        place: ("folder", Some("data/mnist")),
+        options: &[],
+        row: RowOf::Source(|_| pictures(28, 28, 1).into()),
+        make: |given| DataSource::Idx { folder: given.place.clone() },
     },
     Source {
         name: "fashion_mnist",
         doc: "Pictures of clothes in ten classes, in the same form as `mnist` (Xiao et al. 2017).\n\nExample: `data clothes = fashion_mnist() { image = f32(image) / 255 }`",
-        folder: "data/fashion_mnist",
-        make: |folder| DataSource::Idx { folder },
-        fields: IMAGE_28,
+        place: ("folder", Some("data/fashion_mnist")),
+        options: &[],
+        row: RowOf::Source(|_| pictures(28, 28, 1).into()),
+        make: |given| DataSource::Idx { folder: given.place.clone() },
     },
     Source {
         name: "cifar10",
         doc: "Colour photos of 32×32 bytes in ten classes (Krizhevsky 2009), from the binary version's batches `data_batch_*.bin` and `test_batch.bin`.\n\nExample: `data photos = cifar10(\"data/cifar10\") { image = f32(image) / 255 }`",
-        folder: "data/cifar10",
-        make: |folder| DataSource::Cifar10 { folder },
-        fields: IMAGE_32,
+        place: ("folder", Some("data/cifar10")),
+        options: &[],
+        row: RowOf::Source(|_| pictures(32, 32, 3).into()),
+        make: |given| DataSource::Cifar10 { folder: given.place.clone() },
+    },
+    Source {
+        name: "images",
+        doc: "A folder of PNG and JPEG pictures with a folder for each class, in the order of their names; folders `train`, `validation` and `test` with such folders in them are the parts. Each picture is turned upright and brought to `size`, a height and a width; 1 channel is grey, 3 are colours, 4 have alpha. One that cannot be read is an error, or is passed over with `unreadable = skip`.\n\nExample: `data pets = images(\"pets\", size = (32, 32)) { image = f32(image) / 255 split validation = 0.1, stratify = label }`",
+        place: ("folder", None),
+        options: &[
+            SourceOption { name: "size", kind: OptionKind::Size, default: None },
+            SourceOption { name: "channels", kind: OptionKind::Count(1, 4), default: Some("3") },
+            SourceOption {
+                name: "unreadable",
+                kind: OptionKind::Word(&["error", "skip"]),
+                default: Some("error"),
+            },
+        ],
+        row: RowOf::Source(|given| {
+            let (height, width) = given.size("size");
+            let [image, label] = pictures(height, width, given.count("channels"));
+            vec![image, Field { cell: Cell::Class(Vec::new()), ..label }]
+        }),
+        make: |given| {
+            let (height, width) = given.size("size");
+            DataSource::Images {
+                folder: given.place.clone(),
+                height,
+                width,
+                channels: given.count("channels"),
+                skip_unreadable: given.word("unreadable") == "skip",
+            }
+        },
+    },
+    Source {
+        name: "csv",
+        doc: "A file of lines of cells between commas, whose first line names the columns; `header = false` says that it doesn't, then the fields are the columns in order. `\"data/*.csv\"` reads several files one after another. What a row is stands after `->`; columns that it doesn't name are not read.\n\nExample: `data flowers = csv(\"iris.csv\") -> { petal_width: f32, species: class } { split validation = 0.2, stratify = species }`",
+        place: ("file", None),
+        options: &[SourceOption { name: "header", kind: OptionKind::Truth, default: Some("true") }],
+        row: RowOf::Spec,
+        make: |given| DataSource::Csv {
+            file: given.place.clone(),
+            separator: b',',
+            header: given.truth("header"),
+        },
+    },
+    Source {
+        name: "tsv",
+        doc: "As `csv`, with tabs between the cells.\n\nExample: `data words = tsv(\"words.tsv\") -> { length: i32, kind: class? }`",
+        place: ("file", None),
+        options: &[SourceOption { name: "header", kind: OptionKind::Truth, default: Some("true") }],
+        row: RowOf::Spec,
+        make: |given| DataSource::Csv {
+            file: given.place.clone(),
+            separator: b'\t',
+            header: given.truth("header"),
+        },
+    },
+    Source {
+        name: "jsonl",
+        doc: "A file with a JSON object on each line. What a row is stands after `->`: numbers, texts, lists of numbers; a key that is absent or `null` is missing.\n\nExample: `data reviews = jsonl(\"reviews.jsonl\") -> { text: text[256], stars: f32?, kind: class }`",
+        place: ("file", None),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::JsonLines { file: given.place.clone() },
+    },
+    Source {
+        name: "npy",
+        doc: "NumPy arrays of one first extent, which is the rows; each file has the name of a field. Numbers become the type that the spec gives them, when they fit.\n\nExample: `data digits = npy(image = \"x.npy\", label = \"y.npy\") -> { image: u8[28, 28], label: i32 }`",
+        place: ("folder", Some("")),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::Arrays { folder: given.place.clone(), files: given.files.clone() },
+    },
+    Source {
+        name: "npz",
+        doc: "As `npy`, with all arrays in one file, where they have the fields' names.\n\nExample: `data digits = npz(\"digits.npz\") -> { image: u8[28, 28] from \"x\", label: i32 from \"y\" }`",
+        place: ("file", None),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::Npz { file: given.place.clone() },
+    },
+    Source {
+        name: "text",
+        doc: "Text as rows of so many bytes of UTF-8, one beginning every `stride` bytes, which is the window's length unless it is given; the rows of several files (`\"books/*.txt\"`, or a folder) come one after another, and the end of a file that fills no window is left out.\n\nExample: `data book = text(\"book.txt\", window = 128) { split validation = 0.1 }`",
+        place: ("file", None),
+        options: &[
+            SourceOption { name: "window", kind: OptionKind::Count(1, MANY), default: None },
+            SourceOption { name: "stride", kind: OptionKind::Count(0, MANY), default: Some("0") },
+        ],
+        row: RowOf::Source(|given| vec![Field::new("text", DType::U8, [given.count("window")])]),
+        make: |given| DataSource::Text {
+            file: given.place.clone(),
+            window: given.count("window"),
+            stride: match given.count("stride") {
+                0 => given.count("window"),
+                stride => stride,
+            },
+        },
     },
 ];
 
@@ -51,73 +218,333 @@ const SOURCES: &[Source] = &[
 #[derive(Clone, Debug)]
 pub struct SourceDocumentation {
     pub name: &'static str,
-    /// The folder it reads without one given.
-    pub folder: &'static str,
-    /// The fields of a row with their types.
-    pub row: String,
+    /// The folder or file that it reads without one given.
+    pub place: Option<&'static str>,
+    /// Its arguments: name, type, and value without one.
+    pub parameters: Vec<(&'static str, String, Option<String>)>,
+    /// The fields of a row with their types, where the source says them.
+    pub row: Option<String>,
     pub doc: &'static str,
 }
 
 pub fn sources() -> impl Iterator<Item = SourceDocumentation> {
-    SOURCES.iter().map(|s| {
-        let field = |(name, dtype, shape): &(&str, DType, &[usize])| {
-            let ty = TensorType::new(*dtype, shape.iter().map(|d| Dim::from(*d)).collect::<Vec<_>>());
-            format!("{name}: {ty}")
-        };
-        let row = s.fields.iter().map(field).collect::<Vec<_>>().join(", ");
-        SourceDocumentation { name: s.name, folder: s.folder, row, doc: s.doc }
+    SOURCES.iter().map(|source| {
+        let (place, default) = source.place;
+        let mut parameters = vec![(place, "text".to_owned(), default.map(|d| format!("{d:?}")))];
+        parameters.extend(source.options.iter().map(|option| {
+            let kind = match option.kind {
+                OptionKind::Count(..) => "int".to_owned(),
+                OptionKind::Size => "(int, int)".to_owned(),
+                OptionKind::Truth => "bool".to_owned(),
+                OptionKind::Word(words) => format!("choice({})", words.join(", ")),
+            };
+            (option.name, kind, option.default.map(str::to_owned))
+        }));
+        let row = source.documented_row();
+        SourceDocumentation { name: source.name, place: default, parameters, row, doc: source.doc }
     })
 }
 
+impl Source {
+    fn documented_row(&self) -> Option<String> {
+        let RowOf::Source(row) = self.row else { return None };
+        let field = |field: &Field| {
+            let ty =
+                TensorType::new(field.dtype, field.shape.iter().map(|d| Dim::from(*d)).collect::<Vec<_>>());
+            format!("{}: {ty}", field.name)
+        };
+        let none = Given { place: String::new(), options: Vec::new(), files: Vec::new() };
+        Some(row(&none).iter().map(field).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Is each of its arguments a field's file?
+    fn takes_files(&self) -> bool {
+        self.name == "npy"
+    }
+
+    /// How it is called.
+    fn usage(&self) -> String {
+        let example = match self.place {
+            (_, Some(default)) => default,
+            ("folder", None) => "photos",
+            _ => "rows.csv",
+        };
+        format!("{}({example:?})", self.name)
+    }
+}
+
+/// A checked source: what the runtime reads, its fields, and the call with all that it leaves out.
+pub(super) struct Checked {
+    pub(super) source: DataSource,
+    pub(super) fields: Vec<Field>,
+    pub(super) text: String,
+}
+
 impl Checker<'_> {
-    /// `mnist("data/mnist")`, or `mnist`.
-    pub(super) fn source(&mut self, expr: &ast::Expr, scope: &Scope) -> Result<(&'static Source, String)> {
-        let (callee, arguments): (&ast::Expr, &[ast::Argument]) = match &expr.kind {
-            ExprKind::Call { callee, arguments } => (callee, arguments),
-            ExprKind::Error => return Err(Reported),
-            _ => (expr, &[]),
-        };
-        let name = match &callee.kind {
-            ExprKind::Name(name) => name.as_str(),
-            _ => "",
-        };
-        let Some(source) = SOURCES.iter().find(|s| s.name == name) else {
-            let hint = did_you_mean(name, SOURCES.iter().map(|s| s.name));
-            let message = format!("no data source is called `{}`", self.sources.text(callee.span));
+    /// `mnist("data/mnist")`, `mnist`, or `csv("iris.csv", header = false) -> { width: f32 }`.
+    pub(super) fn source(&mut self, data: &ast::Data, scope: &Scope) -> Result<Checked> {
+        let expr = &data.source;
+        let (callee, arguments) = called(expr);
+        if matches!(callee.kind, ExprKind::Error) {
+            return Err(Reported);
+        }
+        let Some(source) = named(callee) else {
+            let name = self.sources.text(callee.span).to_owned();
+            let hint = did_you_mean(&name, SOURCES.iter().map(|s| s.name)).or_else(|| {
+                Some(format!("there are {}", SOURCES.iter().map(|s| s.name).collect::<Vec<_>>().join(", ")))
+            });
+            let message = format!("no data source is called `{name}`");
             return Err(
                 self.report(Diagnostic::error(Code::UnknownSource, callee.span, message).hint_if(hint))
             );
         };
-        let mut folder = source.folder.to_owned();
-        for (place, argument) in arguments.iter().enumerate() {
-            let named = argument.name.as_ref().map(|n| n.text.as_str());
-            if place > 0 || named.is_some_and(|n| n != "folder") {
-                let span = argument.name.as_ref().map_or(argument.value.span, |n| n.span);
-                let message = format!("`{name}` takes one argument, its `folder`");
-                let hint = format!("write `{name}(\"{}\")`", source.folder);
-                return self.fail_hint(Code::UnknownArgument, span, message, hint);
+        let given = self.source_arguments(source, arguments, expr.span, scope)?;
+        let schema = match &data.row {
+            Some(row) => Some(self.schema(row, scope)?),
+            None => None,
+        };
+        let fields = match (&source.row, schema) {
+            (RowOf::Source(row), None) => row(&given),
+            (RowOf::Source(row), Some(schema)) => self.narrowed(source.name, row(&given), schema)?,
+            (RowOf::Spec, Some(schema)) => schema.into_fields(),
+            (RowOf::Spec, None) => {
+                let message = format!("`{}` does not say what its rows are", source.name);
+                let hint = format!(
+                    "say it after `->`: `{} -> {{ width: f32, kind: class }}`",
+                    self.sources.text(expr.span)
+                );
+                return self.fail_hint(Code::BadRow, expr.span, message, hint);
             }
-            let words = self.sources.text(argument.value.span).to_owned();
-            match self.expr(&argument.value, scope)? {
-                Value::Text(text) => folder = text.to_string(),
-                other => {
-                    let message = format!("the folder of `{name}` is a text, not {}", other.kind());
-                    let hint = format!("a text stands in quotes: `\"{words}\"`");
-                    return self.fail_hint(Code::WrongKind, argument.value.span, message, hint);
+        };
+        let text = written(source, &given);
+        Ok(Checked { source: (source.make)(&given), fields, text })
+    }
+
+    fn source_arguments(
+        &mut self,
+        source: &'static Source,
+        arguments: &[ast::Argument],
+        span: Span,
+        scope: &Scope,
+    ) -> Result<Given> {
+        let (place_name, default) = source.place;
+        let mut files = Vec::new();
+        let mut place = default.map(str::to_owned);
+        let mut options: Vec<(&'static str, Setting)> = Vec::new();
+        for (index, argument) in arguments.iter().enumerate() {
+            let named = argument.name.as_ref().map(|n| n.text.as_str());
+            let at = argument.name.as_ref().map_or(argument.value.span, |n| n.span);
+            if named == Some(place_name) || (named.is_none() && index == 0) {
+                place = Some(self.source_place(source, &argument.value, scope)?);
+                continue;
+            }
+            if let (true, Some(name)) = (source.takes_files(), named) {
+                let file = self.source_place(source, &argument.value, scope)?;
+                files.push((name.to_owned(), file));
+                continue;
+            }
+            let Some(option) = source.options.iter().find(|option| named == Some(option.name)) else {
+                let message = match named {
+                    Some(name) => format!("`{}` has no argument `{name}`", source.name),
+                    None => {
+                        format!("`{}` takes one argument without a name, its `{place_name}`", source.name)
+                    }
+                };
+                let names: Vec<&str> =
+                    std::iter::once(place_name).chain(source.options.iter().map(|o| o.name)).collect();
+                let hint = named.and_then(|name| did_you_mean(name, names.iter().copied()));
+                let hint = hint.unwrap_or_else(|| match source.options {
+                    [] => format!("write `{}`", source.usage()),
+                    _ => format!("its arguments are `{}`", names.join("`, `")),
+                });
+                return self.fail_hint(Code::UnknownArgument, at, message, hint);
+            };
+            if options.iter().any(|(name, _)| *name == option.name) {
+                return self.fail(Code::ExtraArgument, at, format!("`{}` is given twice", option.name));
+            }
+            let setting = self.source_option(option, &argument.value, scope)?;
+            options.push((option.name, setting));
+        }
+        for option in source.options {
+            let missing = options.iter().all(|(name, _)| *name != option.name);
+            match option.default.and_then(|default| option.kind.default(default)) {
+                Some(setting) if missing => options.push((option.name, setting)),
+                None if missing => {
+                    let message = format!("`{}` needs its `{}`", source.name, option.name);
+                    return self.fail(Code::MissingArgument, span, message);
                 }
+                _ => {}
             }
         }
-        Ok((source, folder))
+        let Some(place) = place else {
+            let message = format!("`{}` needs its `{place_name}`", source.name);
+            return self.fail_hint(
+                Code::MissingArgument,
+                span,
+                message,
+                format!("write `{}`", source.usage()),
+            );
+        };
+        if source.takes_files() && files.is_empty() {
+            let hint = "write `npy(image = \"x.npy\", label = \"y.npy\")`";
+            return self.fail_hint(Code::MissingArgument, span, "`npy` needs a file for each field", hint);
+        }
+        Ok(Given { place, options, files })
+    }
+
+    fn source_place(&mut self, source: &Source, value: &ast::Expr, scope: &Scope) -> Result<String> {
+        let words = self.sources.text(value.span).to_owned();
+        match self.expr(value, scope)? {
+            Value::Text(text) => Ok(text.to_string()),
+            other => {
+                let message =
+                    format!("the {} of `{}` is a text, not {}", source.place.0, source.name, other.kind());
+                let hint = format!("a text stands in quotes: `\"{words}\"`");
+                self.fail_hint(Code::WrongKind, value.span, message, hint)
+            }
+        }
+    }
+
+    fn source_option(&mut self, option: &SourceOption, value: &ast::Expr, scope: &Scope) -> Result<Setting> {
+        let name = option.name;
+        if let OptionKind::Word(words) = option.kind {
+            let text = self.sources.text(value.span).to_owned();
+            if let Some(word) = words.iter().find(|word| **word == text.trim_matches('"')) {
+                return Ok(Setting::Word(word));
+            }
+            let hint = did_you_mean(&text, words.iter().copied())
+                .unwrap_or_else(|| format!("it is one of {}", words.join(", ")));
+            return self.fail_hint(Code::WrongKind, value.span, format!("`{name}` cannot be `{text}`"), hint);
+        }
+        let given = self.expr(value, scope)?;
+        let within = |value: &Value, least: i64, most: i64| match value {
+            Value::Int(count) if (least..=most).contains(count) => usize::try_from(*count).ok(),
+            _ => None,
+        };
+        let (setting, wanted) = match option.kind {
+            OptionKind::Count(least, most) => (
+                within(&given, least, most).map(Setting::Count),
+                format!("a whole number from {least} to {most}"),
+            ),
+            OptionKind::Size => {
+                let side = |value: &Value| within(value, 1, MANY);
+                let size = match given.elements().map(|e| e.as_slice()) {
+                    Some([height, width]) => side(height).zip(side(width)),
+                    _ => side(&given).map(|side| (side, side)),
+                };
+                (size.map(|(h, w)| Setting::Size(h, w)), "`(height, width)`, or a number for both".to_owned())
+            }
+            OptionKind::Truth => {
+                let truth = if let Value::Bool(truth) = given { Some(Setting::Truth(truth)) } else { None };
+                (truth, "`true` or `false`".to_owned())
+            }
+            OptionKind::Word(_) => (None, String::new()),
+        };
+        match setting {
+            Some(setting) => Ok(setting),
+            None => {
+                self.fail(Code::WrongKind, value.span, format!("`{name}` is {wanted}, not {}", given.show()))
+            }
+        }
+    }
+
+    /// Some fields of those that a source has of itself.
+    fn narrowed(&mut self, source: &str, own: Vec<Field>, schema: Schema) -> Result<Vec<Field>> {
+        let mut fields = Vec::new();
+        for (wanted, span) in schema.columns {
+            let Some(field) = own.iter().find(|field| field.name == wanted.from) else {
+                let message = format!("a row of `{source}` has no `{}`", wanted.from);
+                let names: Vec<&str> = own.iter().map(|f| f.name.as_str()).collect();
+                let hint = did_you_mean(&wanted.from, names.iter().copied())
+                    .unwrap_or_else(|| format!("it has `{}`", names.join("`, `")));
+                return self.fail_hint(Code::UnknownField, span, message, hint);
+            };
+            let same_cell = match (&field.cell, &wanted.cell) {
+                (Cell::Class(_), Cell::Class(_)) => true,
+                (own, wanted) => own == wanted,
+            };
+            if !same_cell || (field.dtype, &field.shape) != (wanted.dtype, &wanted.shape) {
+                let ty = TensorType::new(
+                    field.dtype,
+                    field.shape.iter().map(|d| Dim::from(*d)).collect::<Vec<_>>(),
+                );
+                let message = format!("`{}` of `{source}` is {ty}", field.name);
+                return self.fail_hint(
+                    Code::BadRow,
+                    span,
+                    message,
+                    "the arrow may be left out: the source knows its rows",
+                );
+            }
+            fields.push(Field { name: wanted.name, ..field.clone() });
+        }
+        Ok(fields)
     }
 }
 
-/// The fields that a source gives, when the text tells which source it is.
-pub fn source_fields(source: &ast::Expr) -> Option<Vec<&'static str>> {
-    let callee = match &source.kind {
-        ExprKind::Call { callee, .. } => &**callee,
-        _ => source,
-    };
+impl OptionKind {
+    fn default(&self, text: &str) -> Option<Setting> {
+        Some(match self {
+            OptionKind::Count(..) => Setting::Count(text.parse().ok()?),
+            OptionKind::Size => return None,
+            OptionKind::Truth => Setting::Truth(text == "true"),
+            OptionKind::Word(words) => Setting::Word(words.iter().find(|word| **word == text)?),
+        })
+    }
+}
+
+/// The call with every argument.
+fn written(source: &Source, given: &Given) -> String {
+    if source.takes_files() {
+        let files: Vec<String> =
+            given.files.iter().map(|(name, file)| format!("{name} = {file:?}")).collect();
+        return format!("{}({})", source.name, files.join(", "));
+    }
+    let mut text = format!("{}({:?}", source.name, given.place);
+    for option in source.options {
+        let value = match given.find(option.name) {
+            Some(Setting::Count(count)) => count.to_string(),
+            Some(Setting::Size(height, width)) => format!("({height}, {width})"),
+            Some(Setting::Truth(truth)) => truth.to_string(),
+            Some(Setting::Word(word)) => word.to_owned(),
+            None => continue,
+        };
+        text += &format!(", {} = {value}", option.name);
+    }
+    text + ")"
+}
+
+fn called(expr: &ast::Expr) -> (&ast::Expr, &[ast::Argument]) {
+    match &expr.kind {
+        ExprKind::Call { callee, arguments } => (callee, arguments),
+        _ => (expr, &[]),
+    }
+}
+
+fn named(callee: &ast::Expr) -> Option<&'static Source> {
     let ExprKind::Name(name) = &callee.kind else { return None };
-    let source = SOURCES.iter().find(|s| s.name == name)?;
-    Some(source.fields.iter().map(|(field, _, _)| *field).collect())
+    SOURCES.iter().find(|source| source.name == name)
+}
+
+/// The fields that a source gives, as far as the text tells.
+pub fn source_fields(data: &ast::Data) -> Option<Vec<String>> {
+    if let Some(row) = &data.row {
+        return Some(row.columns.iter().map(|column| column.name.text.clone()).collect());
+    }
+    let RowOf::Source(row) = named(called(&data.source).0)?.row else { return None };
+    let none = Given { place: String::new(), options: Vec::new(), files: Vec::new() };
+    Some(row(&none).into_iter().map(|field| field.name).collect())
+}
+
+/// The arguments of a source that are expressions: a choice's word names nothing.
+pub fn source_expressions(data: &ast::Data) -> impl Iterator<Item = &ast::Expr> {
+    let (callee, arguments) = called(&data.source);
+    let source = named(callee);
+    arguments.iter().filter_map(move |argument| {
+        let is_word = |name: &ast::Name| {
+            let option = source.and_then(|source| source.options.iter().find(|o| o.name == name.text));
+            matches!(option, Some(SourceOption { kind: OptionKind::Word(_), .. }))
+        };
+        (!argument.name.as_ref().is_some_and(is_word)).then_some(&argument.value)
+    })
 }

@@ -7,8 +7,8 @@ use crate::check::value::Item;
 use crate::registry::train_keys;
 use weft_grammar::Span;
 use weft_grammar::ast::{
-    self, CallableKind, DataClause, DimSpec, Expr, ExprKind, MetricStatement, Name, Param, Pattern,
-    ResultType, Statement, StatementKind, TrainClause, TrainClauseKind, Type, TypeKind,
+    self, CallableKind, ColumnKind, DataClause, DimSpec, Expr, ExprKind, MetricStatement, Name, Param,
+    Pattern, ResultType, Statement, StatementKind, TrainClause, TrainClauseKind, Type, TypeKind,
 };
 
 impl Walk<'_, '_> {
@@ -167,13 +167,16 @@ impl Walk<'_, '_> {
     }
 
     fn data(&mut self, data: &ast::Data) {
-        if let ExprKind::Call { arguments, .. } = &data.source.kind {
-            arguments.iter().for_each(|a| self.expr(&a.value));
+        data::source_expressions(data).for_each(|value| self.expr(value));
+        for column in data.row.iter().flat_map(|row| &row.columns) {
+            if let ColumnKind::Type(ty) = &column.kind {
+                self.ty(ty);
+            }
         }
-        match data::source_fields(&data.source) {
+        match data::source_fields(data) {
             Some(fields) => {
-                for field in fields {
-                    self.declare(&Name { text: field.to_owned(), span: data.source.span }, Kind::Quiet);
+                for text in fields {
+                    self.declare(&Name { text, span: data.source.span }, Kind::Quiet);
                 }
             }
             None => self.lenient = true,
@@ -187,7 +190,11 @@ impl Walk<'_, '_> {
                     self.declare(target, Kind::Quiet);
                 }
                 DataClause::Statement(statement) => self.statement(statement, false),
-                DataClause::Split(arguments, _) => arguments.iter().for_each(|a| self.expr(&a.value)),
+                // What stands for a column or a field names nothing of the file.
+                DataClause::Split(arguments, _) => arguments
+                    .iter()
+                    .filter(|a| !matches!(a.value.kind, ExprKind::Name(_)) || !data::names_column(a))
+                    .for_each(|a| self.expr(&a.value)),
                 DataClause::Fit { name, value, .. } => {
                     self.expr(value);
                     self.declare(name, Kind::Quiet);
@@ -299,7 +306,7 @@ fn free_dims(ty: &Type) -> Vec<(String, Span)> {
 
 /// The fields of a row after the body; `None` when the source is unknown.
 fn row_fields(data: &ast::Data) -> Option<Vec<String>> {
-    let mut fields: Vec<String> = data::source_fields(&data.source)?.into_iter().map(str::to_owned).collect();
+    let mut fields = data::source_fields(data)?;
     for clause in &data.clauses {
         if let DataClause::Statement(Statement { kind: StatementKind::Assign { target, .. }, .. }) = clause {
             fields.push(target.text.clone());

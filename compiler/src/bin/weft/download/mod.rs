@@ -26,7 +26,7 @@ pub fn provide(spec: &Spec, given: &mut Vec<(String, PathBuf)>, offline: bool) -
     for set in &typed.data {
         let source = set.source.split('(').next().unwrap_or_default().trim();
         let Some(known) = known::find(source) else { continue };
-        let usual = weft_compiler::check::sources().find(|s| s.name == source).map(|s| s.folder);
+        let usual = weft_compiler::check::sources().find(|s| s.name == source).and_then(|s| s.place);
         let named = set.source.split('"').nth(1).or(usual);
         if given.iter().any(|(name, _)| *name == set.name) || named != usual {
             continue;
