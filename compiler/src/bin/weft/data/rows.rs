@@ -73,7 +73,7 @@ impl Reader {
         let mut source = Batches::start(&part, order).map_err(compile::runtime_failure)?;
         let mut done = 0;
         while done < most
-            && let Some(batch) = source.next_batch()
+            && let Some(batch) = source.next_batch().map_err(compile::runtime_failure)?
         {
             done += batch.rows;
             let name = self.entry("");
@@ -96,7 +96,8 @@ impl Reader {
         let order = Order { batch: count.max(1), shuffle: Some((self.seed, 1)) };
         let part = self.parts.train.clone();
         let mut source = Batches::start(&part, order).map_err(compile::runtime_failure)?;
-        let Some(batch) = source.next_batch().cloned() else { return Ok(Vec::new()) };
+        let batch = source.next_batch().map_err(compile::runtime_failure)?.cloned();
+        let Some(batch) = batch else { return Ok(Vec::new()) };
         drop(source);
         let plain = self.run(&self.entry(""), &batch)?;
         let name = self.entry(".train");
