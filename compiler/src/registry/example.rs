@@ -6,6 +6,7 @@
 //! - Items (`model …`, `data …`, `train …`) stand as they are.
 //! - Clauses of a `train` block (`measure …`, `minimize …`, `using …`, `batch = …`) stand in one, on digits.
 //!   Lines that begin with `let` may stand before them.
+//! - Clauses of a `data` item (`fit …`, `augment …`, `split …`) stand in one, of digits.
 //! - A `weight` or `state` stands in a layer.
 //! - Anything else is the body of a model.
 //!
@@ -127,7 +128,8 @@ const BLOCKS: &str =
 
 /// What a free name of an example may be, the most usual first: the type of an input, a number (`=20`), or a model's signature and body.
 fn candidates(name: &str) -> &'static [&'static str] {
-    const IMAGES: &[&str] = &["f32[n, 28, 28, 1]", "f32[n, 28, 28, 16]"];
+    // The last is a single one: what a row holds.
+    const IMAGES: &[&str] = &["f32[n, 28, 28, 1]", "f32[n, 28, 28, 16]", "f32[28, 28, 3]"];
     const CLASSES: &[&str] =
         &["f32[n, 10]", "f32[n]", "f32[n, 28, 28, 1]", "f32[n, 28, 28, 10]", "f32[n, 64]"];
     const TARGETS: &[&str] =
@@ -202,6 +204,7 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
             vec![format!("{head}{code}\n")]
         }
         "data" | "train" | "predict" => vec![format!("{head}{}{code}\n", data_for(code))],
+        "fit" | "augment" | "split" => vec![format!("{head}data digits = mnist() {{ {code} }}\n")],
         "fn" if named_fn => vec![format!("{head}{code}\n")],
         "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "step" | "clip"
         | "average" | "reduce" => {

@@ -317,7 +317,7 @@ pub struct Predict {
     /// The trained weights, a .safetensors file
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
-    /// An input by name: a .npy array, a .png picture for an image, or numbers (x=1.5,2)
+    /// An input by name: a .npy array, a .png or .jpg picture for an image, or numbers (x=1.5,2)
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub inputs: Vec<(String, String)>,
     /// Write the (first) result here instead of printing it
@@ -359,7 +359,7 @@ pub struct Inspect {
     /// The trained weights, a .safetensors file
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
-    /// An input by name: a .npy array, a .png picture for an image, or numbers (x=1.5,2)
+    /// An input by name: a .npy array, a .png or .jpg picture for an image, or numbers (x=1.5,2)
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required_unless_present = "paths")]
     pub inputs: Vec<(String, String)>,
     /// Also write the weights below this path, and what they make of the input: Cnn.conv2d (may be repeated)

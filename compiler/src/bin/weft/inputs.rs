@@ -1,9 +1,9 @@
-//! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` picture, or numbers.
+//! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` or `.jpg` picture, or numbers.
 
 use crate::compile;
 use crate::failure::Failure;
 use std::path::Path;
-use weft_runtime::io::{npy, png};
+use weft_runtime::io::{image, npy};
 use weft_runtime::program::{DType, DimExpr, Entry, Input};
 use weft_runtime::tensor::Tensor;
 
@@ -41,21 +41,24 @@ fn read_one(entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure
     let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     let tensor = match extension.as_str() {
         "npy" => npy::read(file).map_err(compile::runtime_failure)?,
-        "png" => {
+        "png" | "jpg" | "jpeg" => {
             let channels = match input.shape.last().map(|d| &entry.dims[d.0 as usize]) {
                 Some(DimExpr::Constant(c @ (1 | 3 | 4))) if input.shape.len() >= 3 => *c as usize,
                 _ => {
                     return Err(Failure::input(format!(
-                        "the input `{}` is no image, so a .png does not fit",
+                        "the input `{}` is no image, so a picture does not fit",
                         input.name
                     )));
                 }
             };
-            png::read(file, channels).map_err(compile::runtime_failure)?
+            image::read(file, channels).map_err(compile::runtime_failure)?
         }
         _ => {
-            return Err(Failure::usage(format!("{}: the file must end in .npy or .png", file.display()))
-                .help(format!("or give numbers: --input {}=1.5,2", input.name)));
+            return Err(Failure::usage(format!(
+                "{}: the file must end in .npy, .png or .jpg",
+                file.display()
+            ))
+            .help(format!("or give numbers: --input {}=1.5,2", input.name)));
         }
     };
     let takes =

@@ -96,9 +96,8 @@ impl Reader {
         let order = Order { batch: count.max(1), shuffle: Some((self.seed, 1)) };
         let part = self.parts.train.clone();
         let mut source = Batches::start(&part, order).map_err(compile::runtime_failure)?;
-        let Some(batch) = source.next_batch().map_err(compile::runtime_failure)?.cloned() else {
-            return Ok(Vec::new());
-        };
+        let batch = source.next_batch().map_err(compile::runtime_failure)?.cloned();
+        let Some(batch) = batch else { return Ok(Vec::new()) };
         drop(source);
         let plain = self.run(&self.entry(""), &batch)?;
         let name = self.entry(".train");

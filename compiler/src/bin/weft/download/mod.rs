@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use known::DataSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use weft_runtime::data::cache_folder;
 use weft_runtime::error::plain;
 
 /// Adds folders for the spec's named data sets that are not where they usually are; those that the user gave stay.
@@ -146,15 +147,4 @@ fn bar(name: &str, bytes: u64) -> ProgressBar {
     let style = "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
-}
-
-/// The user's cache folder: `WEFT_CACHE`, else the system's place for caches; none where there is no such place.
-fn cache_folder() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    if let Some(given) = folder("WEFT_CACHE") {
-        return (!given.as_os_str().is_empty()).then_some(given);
-    }
-    let base = |name: &str| folder(name).filter(|path| path.is_absolute());
-    let system = base("XDG_CACHE_HOME").or_else(|| base("LOCALAPPDATA"));
-    system.or_else(|| base("HOME").map(|home| home.join(".cache"))).map(|base| base.join("weft"))
 }
