@@ -106,6 +106,12 @@ impl Lexer<'_> {
             "...", "|>", "->", "<-", "+=", "-=", "*=", "/=", "**", "//", "==", "=>", "!=", "<=", ">=", "=",
             "<", ">", "+", "-", "*", "/", "%", "@", ",", ":", ";", ".",
         ];
+        if let Some(after) = rest.strip_prefix('?') {
+            // Only a row's field can end so; anywhere else it is another language's choice.
+            let after = after.trim_start();
+            let ends = [",", "}", "from ", "from\"", "//"].iter().any(|end| after.starts_with(end));
+            return ends.then_some(1);
+        }
         MARKS.iter().find(|m| rest.starts_with(**m)).map(|m| m.len())
     }
 

@@ -39,6 +39,11 @@ impl Walk<'_, '_> {
     /// A type whose names must all be known.
     pub(super) fn ty(&mut self, ty: &Type) {
         self.kinds(ty);
+        self.dims(ty);
+    }
+
+    /// The names in a type's shape.
+    pub(super) fn dims(&mut self, ty: &Type) {
         let TypeKind::Tensor { dims: Some(dims), .. } = &ty.kind else { return };
         for spec in dims {
             let DimSpec::Expr(expr) = spec else { continue };

@@ -170,7 +170,8 @@ impl Walk<'_, '_> {
         data::source_expressions(data).for_each(|value| self.expr(value));
         for column in data.row.iter().flat_map(|row| &row.columns) {
             if let ColumnKind::Type(ty) = &column.kind {
-                self.ty(ty);
+                // What can be read from a cell is for the row type to say.
+                self.dims(ty);
             }
         }
         match data::source_fields(data) {
