@@ -90,7 +90,8 @@ fn a_process_that_dies_at_any_write_lost_nothing() {
                 .expect("weft starts")
                 .status;
             let saved = reached(&out).is_some();
-            assert!(saved || time <= times[1], "{place}: nothing was saved");
+            // The first few files are those that describe the run.
+            assert!(saved || time < times[3], "{place}: nothing was saved");
             if !status.success() {
                 let run = fine(&args(&data, &out, if saved { &["--resume"] } else { &["--epochs", "3"] }));
                 assert_eq!(figures(&run), last_line, "{place}");
