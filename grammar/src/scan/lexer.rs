@@ -106,7 +106,7 @@ impl Lexer<'_> {
             "...", "|>", "->", "<-", "+=", "-=", "*=", "/=", "**", "//", "==", "=>", "!=", "<=", ">=", "=",
             "<", ">", "+", "-", "*", "/", "%", "@", ",", ":", ";", ".",
         ];
-        if let Some(after) = rest.strip_prefix('?') {
+        if let Some(after) = rest.strip_prefix('?').filter(|_| self.after_word(at)) {
             // Only a row's field can end so; anywhere else it is another language's choice.
             let after = after.trim_start();
             let ends = [",", "}", "from ", "from\"", "//"].iter().any(|end| after.starts_with(end));
