@@ -103,10 +103,15 @@ impl Search<'_> {
     /// `NaN in 3 of 640 values`
     fn wrong(&self, id: NodeId) -> String {
         let Some(Value::Float(array)) = self.values.get(id.index()) else { return String::new() };
-        let kinds: [(&str, fn(f32) -> bool); 3] =
-            [("NaN", f32::is_nan), ("inf", |v| v == f32::INFINITY), ("-inf", |v| v == f32::NEG_INFINITY)];
-        let count = |kind: fn(f32) -> bool| array.iter().filter(|value| kind(**value)).count();
-        let found = kinds.iter().map(|(name, kind)| (name, count(*kind))).filter(|(_, count)| *count > 0);
+        let kind = |value: f32| match value {
+            f32::INFINITY => "inf",
+            f32::NEG_INFINITY => "-inf",
+            _ if value.is_nan() => "NaN",
+            _ => "",
+        };
+        let count = |name: &str| array.iter().filter(|value| kind(**value) == name).count();
+        let kinds = ["NaN", "inf", "-inf"];
+        let found = kinds.iter().map(|name| (name, count(name))).filter(|(_, count)| *count > 0);
         let found: Vec<String> = match array.len() {
             1 => found.map(|(name, _)| (*name).to_owned()).collect(),
             all => found.map(|(name, count)| format!("{name} in {count} of {all} values")).collect(),

@@ -27,7 +27,7 @@ const ALL_AT_ONCE: &str = "
     epochs = 4
     accumulate = 3
     minimize cross_entropy(B(A(image)), label) using adam(rate = cosine(0.05))
-    measure accuracy(B(A(image)), label), auc(B(A(image))[:, 1], label == 1)
+    measure accuracy(B(A(image)), label), auc(B(A(image))[:, 1], f32(label == 1))
     average weights by 0.9
     keep best by validation.accuracy
     stop after 3 epochs without better validation.loss
@@ -42,7 +42,8 @@ const IN_TURN: &str = "
     let logits = B(A(image))
     step first { minimize cross_entropy(logits, label) over A using sgd(rate = 0.5, momentum = 0.9) }
     step second { minimize cross_entropy(logits, label) over B using sgd(rate = 0.5) }
-    keep best by validation.loss
+    measure accuracy(logits, label)
+    keep best by validation.accuracy
 ";
 
 fn program(clauses: &str) -> Arc<Program> {

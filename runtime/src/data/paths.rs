@@ -92,7 +92,8 @@ mod tests {
             ("a?c", "abc", true),
             ("a?c", "ac", false),
             ("*", "", true),
-            ("é*", "école", false),
+            ("é*", "école", true),
+            ("é?", "é", false),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }

@@ -39,7 +39,7 @@ pub enum Command {
     Compare(Compare),
     /// Run a model on your own input
     Predict(Predict),
-    /// Show a spec's data: fields, parts, classes, ranges, fit values, and pictures of rows as a training sees them
+    /// Show a spec's data: fields, parts, classes, ranges, fit values and pictures
     Data(Data),
     /// Show which parts of an input a prediction comes from, and what a layer makes of it
     Inspect(Inspect),

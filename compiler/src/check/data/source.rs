@@ -43,6 +43,8 @@ enum OptionKind {
 enum RowOf {
     /// The source.
     Source(fn(&Given) -> Vec<Field>),
+    /// The source, by its arguments; documents show it as the text says.
+    Arguments(&'static str, fn(&Given) -> Vec<Field>),
     /// The spec, after `->`.
     Spec,
 }
@@ -130,7 +132,7 @@ const SOURCES: &[Source] = &[
                 default: Some("error"),
             },
         ],
-        row: RowOf::Source(|given| {
+        row: RowOf::Arguments("image: u8[height, width, channels], label: i32[]", |given| {
             let (height, width) = given.size("size");
             let [image, label] = pictures(height, width, given.count("channels"));
             vec![image, Field { cell: Cell::Class(Vec::new()), ..label }]
@@ -202,7 +204,9 @@ const SOURCES: &[Source] = &[
             SourceOption { name: "window", kind: OptionKind::Count(1, MANY), default: None },
             SourceOption { name: "stride", kind: OptionKind::Count(0, MANY), default: Some("0") },
         ],
-        row: RowOf::Source(|given| vec![Field::new("text", DType::U8, [given.count("window")])]),
+        row: RowOf::Arguments("text: u8[window]", |given| {
+            vec![Field::new("text", DType::U8, [given.count("window")])]
+        }),
         make: |given| DataSource::Text {
             file: given.place.clone(),
             window: given.count("window"),
@@ -247,7 +251,11 @@ pub fn sources() -> impl Iterator<Item = SourceDocumentation> {
 
 impl Source {
     fn documented_row(&self) -> Option<String> {
-        let RowOf::Source(row) = self.row else { return None };
+        let row = match self.row {
+            RowOf::Source(row) => row,
+            RowOf::Arguments(text, _) => return Some(text.to_owned()),
+            RowOf::Spec => return None,
+        };
         let field = |field: &Field| {
             let ty =
                 TensorType::new(field.dtype, field.shape.iter().map(|d| Dim::from(*d)).collect::<Vec<_>>());
@@ -304,8 +312,10 @@ impl Checker<'_> {
             None => None,
         };
         let fields = match (&source.row, schema) {
-            (RowOf::Source(row), None) => row(&given),
-            (RowOf::Source(row), Some(schema)) => self.narrowed(source.name, row(&given), schema)?,
+            (RowOf::Source(row) | RowOf::Arguments(_, row), None) => row(&given),
+            (RowOf::Source(row) | RowOf::Arguments(_, row), Some(schema)) => {
+                self.narrowed(source.name, row(&given), schema)?
+            }
             (RowOf::Spec, Some(schema)) => schema.into_fields(),
             (RowOf::Spec, None) => {
                 let message = format!("`{}` does not say what its rows are", source.name);
@@ -531,7 +541,9 @@ pub fn source_fields(data: &ast::Data) -> Option<Vec<String>> {
     if let Some(row) = &data.row {
         return Some(row.columns.iter().map(|column| column.name.text.clone()).collect());
     }
-    let RowOf::Source(row) = named(called(&data.source).0)?.row else { return None };
+    let (RowOf::Source(row) | RowOf::Arguments(_, row)) = named(called(&data.source).0)?.row else {
+        return None;
+    };
     let none = Given { place: String::new(), options: Vec::new(), files: Vec::new() };
     Some(row(&none).into_iter().map(|field| field.name).collect())
 }

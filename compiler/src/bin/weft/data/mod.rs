@@ -117,7 +117,7 @@ fn print(
         output::line(&format!("  fit {name} = {}", figures::short(&value.view().to_f64())));
     }
     for (field, counts) in figures::classes(all) {
-        let most = counts.iter().map(|(_, n)| n[0]).max().unwrap_or(0).max(1);
+        let most = counts.values().map(|n| n[0]).max().unwrap_or(0).max(1);
         output::line(&format!("  {field:>names$}  {:>9}  {:>9}  {:>9}", "train", "validate", "test"));
         for (value, [train, validation, test]) in counts {
             let bar = "█".repeat((train * BAR).div_ceil(most));

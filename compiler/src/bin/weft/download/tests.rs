@@ -211,7 +211,7 @@ fn a_part_of_something_else_is_thrown_away() {
     let server = serve(content.clone(), vec![Answer::Good]);
     for foreign in [vec![9; 1000], vec![9; content.len()], vec![9; content.len() + 5]] {
         fs::write(folder.join(".file.bin.part"), foreign).unwrap();
-        let result = fetch(&file(&content), &folder, &[server.url.clone()], QUICK, &mut |_| {});
+        let result = fetch(&file(&content), &folder, std::slice::from_ref(&server.url), QUICK, &mut |_| {});
         assert!(result.is_ok(), "{result:?}");
         assert!(fs::read(folder.join("file.bin")).unwrap() == content);
     }
@@ -239,7 +239,7 @@ fn of_two_at_once_one_fetches() {
     let folder = folder("two");
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| fill(&set, &folder, &[server.url.clone()], QUICK).unwrap());
+            scope.spawn(|| fill(&set, &folder, std::slice::from_ref(&server.url), QUICK).unwrap());
         }
     });
     assert_eq!(server.asked.lock().unwrap().len(), 1);

@@ -129,7 +129,7 @@ pub fn ask(
         for (name, output) in outputs.iter() {
             let alone = output.shape.iter().skip(1).product::<usize>() == 1;
             let scalar = |integer: bool| {
-                let kind = |dtype: DType| !dtype.is_float() == integer;
+                let kind = |dtype: DType| dtype.is_float() != integer;
                 let fits = |at: &usize| {
                     columns[*at].shape.iter().product::<usize>() == 1 && kind(columns[*at].dtype)
                 };
