@@ -482,6 +482,8 @@ pub enum DataSource {
     Csv { file: String, separator: u8, header: bool },
     /// A JSON object a line.
     JsonLines { file: String },
+    /// Columns in groups of rows.
+    Parquet { file: String },
     /// Fields with their `.npy` files, in a folder.
     Arrays { folder: String, files: Vec<(String, String)> },
     /// Arrays in one `.npz` file.
@@ -500,6 +502,7 @@ impl DataSource {
             | DataSource::Arrays { folder, .. } => folder,
             DataSource::Csv { file, .. }
             | DataSource::JsonLines { file }
+            | DataSource::Parquet { file }
             | DataSource::Npz { file }
             | DataSource::Text { file, .. } => file,
         }
@@ -512,7 +515,7 @@ impl DataSource {
 
     /// Are its rows made of columns with names?
     pub fn has_columns(&self) -> bool {
-        matches!(self, DataSource::Csv { .. } | DataSource::JsonLines { .. })
+        matches!(self, DataSource::Csv { .. } | DataSource::JsonLines { .. } | DataSource::Parquet { .. })
     }
 }
 

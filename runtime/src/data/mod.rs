@@ -17,6 +17,7 @@ mod images;
 #[cfg(test)]
 pub(crate) use idx::testing as idx_testing;
 mod jsonl;
+mod parquet;
 mod paths;
 mod pictures;
 mod resize;
@@ -165,6 +166,7 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &[(String, Vec<Strin
         }
         DataSource::Csv { .. }
         | DataSource::JsonLines { .. }
+        | DataSource::Parquet { .. }
         | DataSource::Npz { .. }
         | DataSource::Text { .. } => rows_of_files(set, place)?,
     };
@@ -211,6 +213,11 @@ fn table(set: &DataSet, path: &Path) -> Result<Table> {
         DataSource::JsonLines { .. } => {
             for file in paths::files(&set.name, path, &[".jsonl", ".ndjson", ".json"])? {
                 jsonl::read(&file, &fields, &mut rows)?;
+            }
+        }
+        DataSource::Parquet { .. } => {
+            for file in paths::files(&set.name, path, &[".parquet"])? {
+                parquet::read(&file, &fields, &mut rows)?;
             }
         }
         DataSource::Npz { .. } => return arrays::npz(set, path),

@@ -181,6 +181,14 @@ const SOURCES: &[Source] = &[
         make: |given| DataSource::JsonLines { file: given.place.clone() },
     },
     Source {
+        name: "parquet",
+        doc: "A Parquet file, or several, as `\"data/*.parquet\"` or a folder; only the columns that the row names are read. A column of lists is a field of so many numbers.\n\nExample: `data trips = parquet(\"trips.parquet\") -> { distance: f32, minutes: f32?, kind: class }`",
+        place: ("file", None),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::Parquet { file: given.place.clone() },
+    },
+    Source {
         name: "npy",
         doc: "NumPy arrays of one first extent, which is the rows; each file has the name of a field. Numbers become the type that the spec gives them, when they fit.\n\nExample: `data digits = npy(image = \"x.npy\", label = \"y.npy\") -> { image: u8[28, 28], label: i32 }`",
         place: ("folder", Some("")),
