@@ -89,6 +89,20 @@ pub struct RunArgs {
     pub batch: Option<u32>,
 }
 
+/// Which `predict` item runs, and where.
+#[derive(Debug, Clone, Args)]
+pub struct ItemArgs {
+    /// The predict item, by name, when the spec has several
+    #[arg(long, value_name = "NAME")]
+    pub predict: Option<String>,
+    /// Threads to run on [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The device to run on
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Device {
     Cpu,
@@ -323,15 +337,8 @@ pub struct Predict {
     /// Write the (first) result here instead of printing it
     #[arg(long, value_name = "FILE.npy")]
     pub output: Option<PathBuf>,
-    /// The predict item, by name, when the spec has several
-    #[arg(long, value_name = "NAME")]
-    pub predict: Option<String>,
-    /// Threads to run on [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// The device to run on
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    pub device: Device,
+    #[command(flatten)]
+    pub item: ItemArgs,
 }
 
 #[derive(Debug, Args)]
@@ -380,15 +387,8 @@ pub struct Inspect {
     /// The folder for pictures and arrays [default: inspect, beside the weights]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// The predict item, by name, when the spec has several
-    #[arg(long, value_name = "NAME")]
-    pub predict: Option<String>,
-    /// Threads to run on [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// The device to run on
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    pub device: Device,
+    #[command(flatten)]
+    pub item: ItemArgs,
 }
 
 #[derive(Debug, Args)]

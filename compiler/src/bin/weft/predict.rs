@@ -15,10 +15,10 @@ const SHOWN: usize = 20;
 
 pub fn run(args: &Predict) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, None, None)?;
-    let program = compile::program(&spec, Wanted::Prediction, args.threads)?;
-    let entry = &chosen(&program.predictions, args.predict.as_deref())?.entry;
-    let mut session =
-        Session::new(program.clone(), compile::threads(args.threads)).map_err(compile::runtime_failure)?;
+    let program = compile::program(&spec, Wanted::Prediction, args.item.threads)?;
+    let entry = &chosen(&program.predictions, args.item.predict.as_deref())?.entry;
+    let mut session = Session::new(program.clone(), compile::threads(args.item.threads))
+        .map_err(compile::runtime_failure)?;
     weft_runtime::train::load_weights(&mut session, &args.weights).map_err(compile::runtime_failure)?;
     let index = session.entry(entry).map_err(compile::runtime_failure)?;
     let entry = &program.entries[index];

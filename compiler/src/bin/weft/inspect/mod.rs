@@ -26,13 +26,13 @@ pub fn run(args: &Inspect) -> Result<(), Failure> {
         return Err(Failure::reported());
     };
     paths::check(&args.paths, typed)?;
-    let entry = prediction(module, args.predict.as_deref())?;
+    let entry = prediction(module, args.item.predict.as_deref())?;
     let looked =
         weft_compiler::inspect::inspect(entry, args.result.as_deref(), &args.paths).map_err(failure)?;
     let entries = if args.inputs.is_empty() { vec![] } else { vec![&looked.forward, &looked.gradient] };
-    let program = compile::of_entries(&spec, entries, args.threads)?;
-    let mut session =
-        Session::new(program.clone(), compile::threads(args.threads)).map_err(compile::runtime_failure)?;
+    let program = compile::of_entries(&spec, entries, args.item.threads)?;
+    let mut session = Session::new(program.clone(), compile::threads(args.item.threads))
+        .map_err(compile::runtime_failure)?;
     weft_runtime::train::load_weights(&mut session, &args.weights).map_err(compile::runtime_failure)?;
 
     let mut out = Folder::make(&folder(args))?;
