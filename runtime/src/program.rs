@@ -284,6 +284,8 @@ pub enum Kernel {
     Convolution(Convolution),
     /// Packs the B of a contraction into panels.
     Pack(Pack),
+    /// Softmax attention, or its gradients.
+    Attention(Attention),
     /// Buffers: x, out. Inclusive or exclusive cumulative sum over the middle of `outer × axis × inner`; index space: outer.
     CumulativeSum {
         axis: DimIndex,
@@ -375,6 +377,42 @@ pub struct Pack {
     /// Strides in `a`.
     pub k: Stride,
     pub n: Stride,
+}
+
+/// Softmax attention whose scores are never in memory as a whole, f32. Each head of the keys serves `heads / groups` neighbouring heads of
+/// the queries. A query that sees no key has the result 0.
+///
+/// Buffers of the forward form: q `[n, queries, heads, width]`, k `[n, keys, groups, width]`, v `[n, keys, groups, depth]`, then `bias`
+/// `[n, heads, queries, keys]` (f32, added to the scaled scores) and `mask` of the same shape (bool, false where a query doesn't look)
+/// where their strides are given; the result `[n, queries, heads, depth]` and the logarithms of the rows' sums `[n, heads, queries]`, both
+/// contiguous. Index space: n × heads.
+///
+/// Buffers of the backward form: the same up to the logarithms, all of them read; the result's adjoint; then the adjoints of q, k and v, and
+/// of `bias` where `bias_gradient` is set, contiguous. Index space: n × groups.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attention {
+    pub backward: bool,
+    pub n: DimIndex,
+    pub queries: DimIndex,
+    pub keys: DimIndex,
+    pub heads: DimIndex,
+    pub groups: DimIndex,
+    pub width: DimIndex,
+    pub depth: DimIndex,
+    /// The bits of the f32 that the products are scaled by.
+    pub scale: u32,
+    /// A query sees the keys up to its own place.
+    pub causal: bool,
+    /// Strides of n, step and head; those of the last axis are 1.
+    pub q: [DimIndex; 3],
+    pub k: [DimIndex; 3],
+    pub v: [DimIndex; 3],
+    /// Of the result's adjoint, in the backward form.
+    pub gradient: [DimIndex; 3],
+    /// Strides of n, head, query and key.
+    pub bias: Option<[DimIndex; 4]>,
+    pub mask: Option<[DimIndex; 4]>,
+    pub bias_gradient: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

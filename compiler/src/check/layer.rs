@@ -8,7 +8,7 @@ use super::typed;
 use super::value::{Argument, Function, FunctionKind, Instance, Value};
 use super::weight::{Attributes, WeightMap};
 use super::{Checker, Declared, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::{DType, NodeId, TensorType, Variable};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -236,6 +236,30 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// `tokens.table`: a weight of a layer with a name, as it stands. It exists from the layer's first use on.
+    pub(crate) fn weight_of(&mut self, function: &Function, field: &ast::Name) -> Result {
+        let Some(instance) = &function.instance else { return Err(Reported) };
+        let prefix = format!("{}.", instance.path);
+        if let Some(declared) = self.by_path.get(&format!("{prefix}{}", field.text)) {
+            let declared = self.variables.get(*declared).map(|d| d.variable.clone());
+            let variable = declared.ok_or(Reported)?;
+            self.place(field.span);
+            let node = self.context.read(&variable.path, &variable.ty);
+            let node = self.built(node, field.span)?;
+            return Ok(self.tensor(node));
+        }
+        let paths = self.variables.iter().filter(|d| d.variable.kind == VariableKind::Weight);
+        let own = paths.filter_map(|d| d.variable.path.strip_prefix(&prefix).filter(|name| !name.contains('.')));
+        let own: Vec<String> = own.map(str::to_owned).collect();
+        let hint = match own.is_empty() {
+            true => format!("`{}` has its weights from its first use on: apply it before", function.name()),
+            false => did_you_mean(&field.text, own.iter().map(String::as_str))
+                .unwrap_or_else(|| format!("it has: {}", own.join(", "))),
+        };
+        let message = format!("the layer has no weight `{}`", field.text);
+        Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint(hint)))
+    }
+
     /// `state name: type = value`
     pub(crate) fn state(
         &mut self,
@@ -322,7 +346,7 @@ impl Checker<'_> {
             }
             let names: Vec<String> =
                 self.frames.last().map(|f| f.states.keys().cloned().collect()).unwrap_or_default();
-            let hint = crate::diagnostics::did_you_mean(&target.text, names.iter().map(String::as_str));
+            let hint = did_you_mean(&target.text, names.iter().map(String::as_str));
             let message = format!("`{}` is no state of this body", target.text);
             return Err(self.report(Diagnostic::error(Code::BadUpdate, target.span, message).hint_if(hint)));
         };
