@@ -390,29 +390,54 @@ pub struct Pack {
 /// Buffers of the backward form: the same up to the logarithms, all of them read; the result's adjoint; then the adjoints of q, k and v, and
 /// of `bias` where `bias_gradient` is set, contiguous. Index space: n × groups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Attention {
+pub struct Attention<D = DimIndex> {
     pub backward: bool,
-    pub n: DimIndex,
-    pub queries: DimIndex,
-    pub keys: DimIndex,
-    pub heads: DimIndex,
-    pub groups: DimIndex,
-    pub width: DimIndex,
-    pub depth: DimIndex,
+    pub n: D,
+    pub queries: D,
+    pub keys: D,
+    pub heads: D,
+    pub groups: D,
+    pub width: D,
+    pub depth: D,
     /// The bits of the f32 that the products are scaled by.
     pub scale: u32,
     /// A query sees the keys up to its own place.
     pub causal: bool,
     /// Strides of n, step and head; those of the last axis are 1.
-    pub q: [DimIndex; 3],
-    pub k: [DimIndex; 3],
-    pub v: [DimIndex; 3],
+    pub q: [D; 3],
+    pub k: [D; 3],
+    pub v: [D; 3],
     /// Of the result's adjoint, in the backward form.
-    pub gradient: [DimIndex; 3],
+    pub gradient: [D; 3],
     /// Strides of n, head, query and key.
-    pub bias: Option<[DimIndex; 4]>,
-    pub mask: Option<[DimIndex; 4]>,
+    pub bias: Option<[D; 4]>,
+    pub mask: Option<[D; 4]>,
     pub bias_gradient: bool,
+}
+
+impl<D> Attention<D> {
+    /// The same with each dim mapped.
+    pub fn map<E>(&self, mut dim: impl FnMut(&D) -> E) -> Attention<E> {
+        Attention {
+            backward: self.backward,
+            n: dim(&self.n),
+            queries: dim(&self.queries),
+            keys: dim(&self.keys),
+            heads: dim(&self.heads),
+            groups: dim(&self.groups),
+            width: dim(&self.width),
+            depth: dim(&self.depth),
+            scale: self.scale,
+            causal: self.causal,
+            q: self.q.each_ref().map(&mut dim),
+            k: self.k.each_ref().map(&mut dim),
+            v: self.v.each_ref().map(&mut dim),
+            gradient: self.gradient.each_ref().map(&mut dim),
+            bias: self.bias.as_ref().map(|strides| strides.each_ref().map(&mut dim)),
+            mask: self.mask.as_ref().map(|strides| strides.each_ref().map(&mut dim)),
+            bias_gradient: self.bias_gradient,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ mod metrics;
 mod new;
 mod overfit;
 mod predict;
+mod pretrained;
 mod runs;
 mod snapshot;
 mod train;

@@ -5,7 +5,7 @@
 
 use super::scope::Scope;
 use super::typed;
-use super::value::{Argument, Function, FunctionKind, Instance, Value};
+use super::value::{Argument, Function, FunctionKind, Given, Instance, Value};
 use super::weight::{Attributes, WeightMap};
 use super::{Checker, Declared, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
@@ -175,6 +175,12 @@ impl Checker<'_> {
                 let kind = f.kind.clone();
                 Ok(Value::Function(Rc::new(Function { kind, instance: None })))
             }
+            // The bare name of a layer: with its defaults.
+            Value::Function(f) if f.is_factory() => {
+                let FunctionKind::Item { item, .. } = &f.kind else { return Err(Reported) };
+                let given = Given::Configuration(Rc::new(self.configure(item, Vec::new(), span)?));
+                Ok(Value::function(FunctionKind::Item { item: item.clone(), given }))
+            }
             Value::List(v) => {
                 let mut fresh = Vec::new();
                 for v in v.iter() {
@@ -249,7 +255,8 @@ impl Checker<'_> {
             return Ok(self.tensor(node));
         }
         let paths = self.variables.iter().filter(|d| d.variable.kind == VariableKind::Weight);
-        let own = paths.filter_map(|d| d.variable.path.strip_prefix(&prefix).filter(|name| !name.contains('.')));
+        let own =
+            paths.filter_map(|d| d.variable.path.strip_prefix(&prefix).filter(|name| !name.contains('.')));
         let own: Vec<String> = own.map(str::to_owned).collect();
         let hint = match own.is_empty() {
             true => format!("`{}` has its weights from its first use on: apply it before", function.name()),

@@ -11,7 +11,7 @@
 //! - `Input` and `Variable` names are known, each at most once per graph, with the declared types;
 //! - an update has its variable's type; each variable is updated at most once.
 //!
-//! Around it: [`build`] makes graphs, [`text`] prints them and reads them back, [`vectorize()`] batches a graph of one row, [`cost`]
+//! Around it: [`build`] makes graphs, [`attention`] finds attention in them, [`text`] prints them and reads them back, [`vectorize()`] batches a graph of one row, [`cost`]
 //! counts operations and bytes, [`export`] draws, [`diff`] compares two, [`random`] makes graphs for tests. [`crate::grad`] differentiates,
 //! [`crate::passes`] optimises, [`crate::evaluate`] runs.
 
@@ -20,6 +20,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+pub mod attention;
 pub mod build;
 pub mod cost;
 pub mod diff;

@@ -29,10 +29,10 @@ pub fn is_nest(graph: &Graph, node: &Node) -> bool {
 
 /// An operand in memory: the stride of each of its axes.
 #[derive(Clone, Debug)]
-struct Operand {
-    buffer: BufferId,
-    offset: Dim,
-    strides: Vec<Dim>,
+pub(super) struct Operand {
+    pub buffer: BufferId,
+    pub offset: Dim,
+    pub strides: Vec<Dim>,
 }
 
 impl Build<'_> {
@@ -217,7 +217,7 @@ impl Build<'_> {
     }
 
     /// Where an operand lies, with a stride for each of its axes.
-    fn operand(&self, id: NodeId) -> Result<Operand, Stop> {
+    pub(super) fn operand(&self, id: NodeId) -> Result<Operand, Stop> {
         let shape = &self.graph.node(id).ty.shape;
         let (buffer, at) = self.reader(shape.clone()).locate(id, &identity(shape, 0))?;
         let strides: Vec<Dim> = (0..shape.len()).map(|axis| at.coefficient(axis)).collect();

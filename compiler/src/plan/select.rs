@@ -88,6 +88,7 @@ fn direct_operands(graph: &Graph, node: &Node) -> Vec<usize> {
     match &node.op {
         Op::Contract { .. } if !super::contract::is_nest(graph, node) => vec![0, 1],
         Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) | Op::ScatterAdd { .. } => vec![0, 1],
+        Op::Attention(_) => (0..node.inputs.len()).collect(),
         Op::Gather { .. } if node.ty.dtype == DType::F32 => vec![0, 1],
         Op::CumulativeSum { .. } | Op::Sort { .. } | Op::Gather { .. } | Op::Random { .. } => vec![0],
         _ => Vec::new(),

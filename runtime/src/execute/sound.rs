@@ -7,8 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::program::{
-    Attention, Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program,
-    Storage, Stride,
+    Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program, Storage, Stride,
 };
 use crate::tensor::byte_count;
 
@@ -184,25 +183,7 @@ fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
         }
         Kernel::Pack(Pack { taps, k, n }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),
         Kernel::Attention(attention) => {
-            let Attention {
-                n,
-                queries,
-                keys,
-                heads,
-                groups,
-                width,
-                depth,
-                q,
-                k,
-                v,
-                gradient,
-                bias,
-                mask,
-                ..
-            } = attention;
-            dims.extend([n, queries, keys, heads, groups, width, depth]);
-            dims.extend([q, k, v, gradient].into_iter().flatten());
-            dims.extend([bias, mask].into_iter().flatten().flatten());
+            attention.map(|dim| dims.push(*dim));
         }
         Kernel::CumulativeSum { axis, inner, .. } => dims.extend([axis, inner]),
         Kernel::Gather { axis, count, inner } | Kernel::ScatterAdd { axis, count, inner } => {

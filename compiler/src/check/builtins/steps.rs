@@ -6,7 +6,7 @@
 use super::{Builtin, Call, First};
 use crate::check::value::Value;
 use crate::check::{Checker, Result};
-use crate::diagnostics::{Code, Diagnostic};
+use crate::diagnostics::Code;
 use crate::graph::op::Op;
 use crate::graph::{DType, TensorType};
 
@@ -37,17 +37,9 @@ fn cached(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let (x, ty) = call.typed(c, "x")?;
     let over = call.need("over")?;
     let steps = c.value_dim(&over.value, over.span)?;
-    match ty.shape.iter().filter(|extent| **extent == steps).count() {
-        1 => Ok(Value::Tensor(x)),
-        0 => {
-            let message = format!("no axis of {ty} has the {steps} steps of `over`");
-            c.fail(Code::BadIndex, over.span, message)
-        }
-        many => {
-            let message =
-                format!("{many} axes of {ty} have {steps} steps, so `over` does not tell which one is meant");
-            let diagnostic = Diagnostic::error(Code::BadIndex, over.span, message);
-            Err(c.report(diagnostic.hint("give the axis a dim of its own in the type of the input: `f32[n, t, d]`")))
-        }
+    // Which axis is meant matters only where a sequence is made step by step; there its extent is a symbol of its own.
+    if ty.shape.contains(&steps) {
+        return Ok(Value::Tensor(x));
     }
+    c.fail(Code::BadIndex, over.span, format!("no axis of {ty} has the {steps} steps of `over`"))
 }
