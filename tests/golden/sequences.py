@@ -187,6 +187,8 @@ def blocks():
           "model Case(x: f32[n, 4, 6]) {\n    x |> feed_forward(9, activation = gelu(approximate = true), gated = true, bias = false)\n}",
           gated, {"x": x}, {f"Case.feed_forward.{name}.weight": array(shape, 90 + i) for i, (name, shape) in enumerate(shapes.items())})
 
+    model("sequences/mask", "model Case(x: f32[n, 4], length: i32[n]) { where(reshape(mask(length, 4), [n, 4]), x, 0) }",
+          lambda i, w, s: i["x"] * (torch.arange(4) < i["length"][:, None]), {"x": array((3, 4), 96), "length": np.array([4, 0, 2], np.int32)})
     # One table for what comes in and what goes out.
     tied = lambda i, w, s: w["Case.symbols.table"][i["x"].long()] @ w["Case.symbols.table"].T
     model("sequences/tied_embedding",
