@@ -13,6 +13,8 @@ use crate::graph::op::{Op, Reduction};
 use crate::graph::{DType, Dim, Graph, Node, NodeId};
 use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 
+/// A sum over more elements than this is long.
+const LONG: i64 = 1024;
 /// As many tasks as keep a few cores busy.
 const TILES_WANTED: i64 = 16;
 
@@ -128,8 +130,10 @@ impl Build<'_> {
         let depth = extents(&k);
         let leading = batch.iter().chain(&m).next().map(|s| s.extent.clone());
         let flops = Dim::constant(2) * rows.clone() * n.extent.clone() * depth.clone();
-        let by_rows =
-            leading.is_some_and(|e| e.as_constant().is_none()) || self.built.estimate(&rows) >= 1024;
+        // A long sum has more of B than a cache holds: few tasks should read it, each a panel for many rows.
+        let long = self.built.estimate(&depth) >= LONG;
+        let by_rows = leading.is_some_and(|e| e.as_constant().is_none())
+            || self.built.estimate(&rows) >= 1024 && !long;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
             let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {

@@ -9,6 +9,8 @@ use crate::program::{Contraction, PANEL, Partition, TILE_ROWS};
 
 /// Rows whose offsets are worked out at a time.
 const ROWS: usize = 240;
+/// A step of so many elements from row to row of B.
+const FAR: isize = 1024;
 
 #[derive(Debug)]
 pub struct Bound {
@@ -19,7 +21,7 @@ pub struct Bound {
     rows: usize,
     columns: usize,
     b_panel: isize,
-    /// B's stride along n where that is not 1 and B is not packed.
+    /// B's stride along n where panels of B are packed as they are needed.
     b_column: Option<isize>,
     adjacent: bool,
     partition: Partition,
@@ -51,13 +53,16 @@ impl Bound {
         let m = resolve::collapse(m);
         let k_size = resolve::product(&k)?;
         let k = if kernel.packed { resolve::pack_k(k) } else { k };
+        // The rows of a wide B fall into few sets of a cache; a panel of them that many rows of A meet is laid side by side.
+        let wide = kernel.partition == Partition::Tiles && k.iter().any(|axis| axis.b >= FAR);
+        let packs = columns > 1 && !kernel.packed && (n.b != 1 || wide);
         Ok(Bound {
             level,
             batches: resolve::product(&batch)?,
             rows: resolve::product(&m)?,
             columns,
             b_panel: if kernel.packed { (k_size * PANEL) as isize } else { PANEL as isize },
-            b_column: (columns > 1 && !kernel.packed && n.b != 1).then_some(n.b),
+            b_column: packs.then_some(n.b),
             adjacent: m.last().is_some_and(|axis| axis.a == 1),
             partition: kernel.partition,
             runs: Runs::new(k, kernel.splits.max(1) as usize)?,
@@ -116,22 +121,18 @@ impl Bound {
                     }
                 }
                 Partition::Tiles => {
-                    let across = self.tile_columns();
-                    let each = self.tile_rows() * across;
+                    let tall = self.tile_rows();
+                    let each = tall * self.tile_columns();
                     let mut at = begin;
                     while at < end {
                         let (split, batch) = (at / each / self.batches, at / each % self.batches);
-                        let (down, left) = (at % each / across, at % across);
-                        // Whole rows of tiles make one rectangle, if the range starts a row; else the rest of this row.
-                        let left_of_range = (end - at).min(each - at % each);
-                        let (tall, wide) = match (left, left_of_range / across) {
-                            (0, tall @ 1..) => (tall, across),
-                            _ => (1, left_of_range.min(across - left)),
-                        };
-                        let rows = down * TILE_ROWS..((down + tall) * TILE_ROWS).min(self.rows);
-                        let columns = left * PANEL..((left + wide) * PANEL).min(self.columns);
+                        // Tiles below one another meet the same panel of B: they make one rectangle.
+                        let (left, down) = (at % each / tall, at % tall);
+                        let count = (end - at).min(tall - down);
+                        let rows = down * TILE_ROWS..((down + count) * TILE_ROWS).min(self.rows);
+                        let columns = left * PANEL..((left + 1) * PANEL).min(self.columns);
                         self.rectangle(buffers, tables, panel, split, batch, rows, columns);
-                        at += tall * wide;
+                        at += count;
                     }
                 }
             }
