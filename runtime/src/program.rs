@@ -359,7 +359,8 @@ pub struct Contraction {
 pub enum Partition {
     /// Rows: batch × m. (A contraction only; a segment may cut it along the batch.)
     Rows,
-    /// Output tiles: splits × batch × ceil(n / [`PANEL`]) × ceil(m / [`TILE_ROWS`]). (A convolution's: rows of tiles one after another.)
+    /// Output tiles: splits × batch × ceil(m / [`TILE_ROWS`]) × ceil(n / [`PANEL`]). (Which tiles of a contraction follow one another is its
+    /// own affair.)
     Tiles,
 }
 

@@ -8,7 +8,7 @@ use super::typed;
 use super::value::{Argument, Function, FunctionKind, Given, Instance, Value};
 use super::weight::{Attributes, WeightMap};
 use super::{Checker, Declared, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::{DType, NodeId, TensorType, Variable};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -258,12 +258,16 @@ impl Checker<'_> {
         let own =
             paths.filter_map(|d| d.variable.path.strip_prefix(&prefix).filter(|name| !name.contains('.')));
         let own: Vec<String> = own.map(str::to_owned).collect();
-        let hint = match own.is_empty() {
-            true => format!("`{}` has its weights from its first use on: apply it before", function.name()),
-            false => did_you_mean(&field.text, own.iter().map(String::as_str))
+        let first =
+            || format!("`{}` has its weights from its first use on: apply it before", function.name());
+        let hint = match (habits::member(&field.text), own.is_empty()) {
+            (Some(habit), _) => habit.to_owned(),
+            (None, true) => first(),
+            (None, false) => did_you_mean(&field.text, own.iter().map(String::as_str))
                 .unwrap_or_else(|| format!("it has: {}", own.join(", "))),
         };
-        let message = format!("the layer has no weight `{}`", field.text);
+        let kind = Value::Function(Rc::new(function.clone())).kind();
+        let message = format!("{kind} has no weight `{}`", field.text);
         Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint(hint)))
     }
 

@@ -66,8 +66,8 @@ pub(super) fn run<T: Real>(
                         };
                         let slopes: Vec<f64> = (0..keys).map(slope).collect();
                         let mean: f64 = weights.iter().zip(&slopes).map(|(p, d)| p * d).sum();
-                        for s in 0..keys {
-                            let (weight, slope) = (weights[s], weights[s] * (slopes[s] - mean));
+                        for (s, (weight, slope)) in weights.iter().zip(&slopes).enumerate() {
+                            let slope = weight * (slope - mean);
                             let mut add = |at: [usize; 4], x: f64| {
                                 let cell = &mut out[IxDyn(&at)];
                                 *cell = *cell + T::from_f64(x);

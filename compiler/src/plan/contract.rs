@@ -13,8 +13,8 @@ use crate::graph::op::{Op, Reduction};
 use crate::graph::{DType, Dim, Graph, Node, NodeId};
 use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 
-/// A sum over more elements than this is long.
-const LONG: i64 = 1024;
+/// So many times as many rows as columns are cut by rows.
+const TALL: i64 = 8;
 /// As many tasks as keep a few cores busy.
 const TILES_WANTED: i64 = 16;
 
@@ -130,10 +130,10 @@ impl Build<'_> {
         let depth = extents(&k);
         let leading = batch.iter().chain(&m).next().map(|s| s.extent.clone());
         let flops = Dim::constant(2) * rows.clone() * n.extent.clone() * depth.clone();
-        // A long sum has more of B than a cache holds: few tasks should read it, each a panel for many rows.
-        let long = self.built.estimate(&depth) >= LONG;
-        let by_rows = leading.is_some_and(|e| e.as_constant().is_none())
-            || self.built.estimate(&rows) >= 1024 && !long;
+        // Each task of rows reads all of B: too often where B is about as large as A, as in the gradient of a layer's weights.
+        let (height, width) = (self.built.estimate(&rows), self.built.estimate(&n.extent));
+        let tall = height >= 1024 && height >= TALL * width;
+        let by_rows = leading.is_some_and(|e| e.as_constant().is_none()) || tall;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
             let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {

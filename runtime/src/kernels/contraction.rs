@@ -121,16 +121,25 @@ impl Bound {
                     }
                 }
                 Partition::Tiles => {
-                    let tall = self.tile_rows();
-                    let each = tall * self.tile_columns();
+                    // Tiles follow one another along the shorter side, so that a range reads little of the longer operand.
+                    let (tall, wide) = (self.tile_rows(), self.tile_columns());
+                    let down_first = tall <= wide;
+                    let (each, line) = (tall * wide, if down_first { tall } else { wide });
                     let mut at = begin;
                     while at < end {
                         let (split, batch) = (at / each / self.batches, at / each % self.batches);
-                        // Tiles below one another meet the same panel of B: they make one rectangle.
-                        let (left, down) = (at % each / tall, at % tall);
-                        let count = (end - at).min(tall - down);
-                        let rows = down * TILE_ROWS..((down + count) * TILE_ROWS).min(self.rows);
-                        let columns = left * PANEL..((left + 1) * PANEL).min(self.columns);
+                        let (first, along) = (at % each / line, at % line);
+                        let count = (end - at).min(line - along);
+                        let (rows, columns) = if down_first {
+                            (along..along + count, first..first + 1)
+                        } else {
+                            (first..first + 1, along..along + count)
+                        };
+                        let cut = |range: std::ops::Range<usize>, size: usize, most: usize| {
+                            range.start * size..(range.end * size).min(most)
+                        };
+                        let rows = cut(rows, TILE_ROWS, self.rows);
+                        let columns = cut(columns, PANEL, self.columns);
                         self.rectangle(buffers, tables, panel, split, batch, rows, columns);
                         at += count;
                     }
@@ -161,8 +170,10 @@ impl Bound {
         let c = buffers[2].cast::<f32>().wrapping_offset(at.c);
         let c = c.wrapping_add(split * self.c_size + columns.start);
         let (a_rows, c_rows) = tables.split_at_mut(ROWS);
-        for start in rows.clone().step_by(ROWS) {
-            let count = ROWS.min(rows.end - start);
+        let blocks = rows.len().div_ceil(ROWS);
+        for block in 0..blocks {
+            let start = rows.start + rows.len() * block / blocks;
+            let count = rows.start + rows.len() * (block + 1) / blocks - start;
             layout.fill(start, &mut a_rows[..count], &mut c_rows[..count]);
             for (index, run) in self.runs.of(split).enumerate() {
                 let block = Block {
