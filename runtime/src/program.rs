@@ -462,12 +462,22 @@ pub enum Held {
 /// The fit values of a data set: states, so that they are saved with the weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fit {
-    /// The entry that computes them. Its inputs are fields of all rows of the training part.
+    /// What is run over the rows of the training part before the entry, one after another.
+    pub passes: Vec<Pass>,
+    /// The entry that computes them. Without passes, its inputs are fields of all rows of the training part.
     pub entry: String,
     /// Path of the `i64[]` variable that says from how many rows they were computed; 0: not yet.
     pub rows: String,
     /// Paths of the variables.
     pub values: Vec<String>,
+}
+
+/// An entry whose inputs are fields of some rows at a time, in order, and which adds up what it finds in accumulators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    pub entry: String,
+    /// Rows at a time.
+    pub rows: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
