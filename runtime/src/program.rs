@@ -285,6 +285,8 @@ pub enum Kernel {
     Convolution(Convolution),
     /// Packs the B of a contraction into panels.
     Pack(Pack),
+    /// Softmax attention, or its gradients.
+    Attention(Attention),
     /// Buffers: x, out. Inclusive or exclusive cumulative sum over the middle of `outer × axis × inner`; index space: outer.
     CumulativeSum {
         axis: DimIndex,
@@ -359,7 +361,8 @@ pub struct Contraction {
 pub enum Partition {
     /// Rows: batch × m. (A contraction only; a segment may cut it along the batch.)
     Rows,
-    /// Output tiles: splits × batch × ceil(m / [`TILE_ROWS`]) × ceil(n / [`PANEL`]).
+    /// Output tiles: splits × batch × ceil(m / [`TILE_ROWS`]) × ceil(n / [`PANEL`]). (Which tiles of a contraction follow one another is its
+    /// own affair.)
     Tiles,
 }
 
@@ -377,6 +380,67 @@ pub struct Pack {
     /// Strides in `a`.
     pub k: Stride,
     pub n: Stride,
+}
+
+/// Softmax attention whose scores are never in memory as a whole, f32. Each head of the keys serves `heads / groups` neighbouring heads of
+/// the queries. A query that sees no key has the result 0.
+///
+/// Buffers of the forward form: q `[n, queries, heads, width]`, k `[n, keys, groups, width]`, v `[n, keys, groups, depth]`, then `bias`
+/// `[n, heads, queries, keys]` (f32, added to the scaled scores) and `mask` of the same shape (bool, false where a query doesn't look)
+/// where their strides are given; the result `[n, queries, heads, depth]` and the logarithms of the rows' sums `[n, heads, queries]`, both
+/// contiguous. Index space: n × heads.
+///
+/// Buffers of the backward form: the same up to the logarithms, all of them read; the result's adjoint; then the adjoints of q, k and v, and
+/// of `bias` where `bias_gradient` is set, contiguous. Index space: n × groups.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attention<D = DimIndex> {
+    pub backward: bool,
+    pub n: D,
+    pub queries: D,
+    pub keys: D,
+    pub heads: D,
+    pub groups: D,
+    pub width: D,
+    pub depth: D,
+    /// The bits of the f32 that the products are scaled by.
+    pub scale: u32,
+    /// A query sees the keys up to its own place.
+    pub causal: bool,
+    /// Strides of n, step and head; those of the last axis are 1.
+    pub q: [D; 3],
+    pub k: [D; 3],
+    pub v: [D; 3],
+    /// Of the result's adjoint, in the backward form.
+    pub gradient: [D; 3],
+    /// Strides of n, head, query and key.
+    pub bias: Option<[D; 4]>,
+    pub mask: Option<[D; 4]>,
+    pub bias_gradient: bool,
+}
+
+impl<D> Attention<D> {
+    /// The same with each dim mapped.
+    pub fn map<E>(&self, mut dim: impl FnMut(&D) -> E) -> Attention<E> {
+        Attention {
+            backward: self.backward,
+            n: dim(&self.n),
+            queries: dim(&self.queries),
+            keys: dim(&self.keys),
+            heads: dim(&self.heads),
+            groups: dim(&self.groups),
+            width: dim(&self.width),
+            depth: dim(&self.depth),
+            scale: self.scale,
+            causal: self.causal,
+            q: self.q.each_ref().map(&mut dim),
+            k: self.k.each_ref().map(&mut dim),
+            v: self.v.each_ref().map(&mut dim),
+            gradient: self.gradient.each_ref().map(&mut dim),
+            bias: self.bias.as_ref().map(|strides| strides.each_ref().map(&mut dim)),
+            mask: self.mask.as_ref().map(|strides| strides.each_ref().map(&mut dim)),
+            bias_gradient: self.bias_gradient,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

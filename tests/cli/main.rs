@@ -23,6 +23,7 @@ mod new;
 mod overfit;
 mod paging;
 mod predict;
+mod pretrained;
 mod rows;
 mod runs;
 mod snapshot;

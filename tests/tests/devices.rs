@@ -286,6 +286,17 @@ fn cifar_cnn_agrees() {
     spec_agrees("specs/cifar_cnn.weft", &[("width", "3")]);
 }
 
+#[test]
+fn gpt_agrees() {
+    spec_agrees("specs/gpt.weft", &[("layers", "2"), ("width", "12"), ("heads", "2"), ("context", "10")]);
+}
+
+#[test]
+fn t5_agrees() {
+    let small = [("layers", "1"), ("width", "12"), ("heads", "2"), ("head_width", "5"), ("hidden", "16")];
+    spec_agrees("specs/t5_small.weft", &[&small[..], &[("vocab", "20"), ("length", "9")]].concat());
+}
+
 /// Everything random in one model, as training would run it. Dividing by nothing, the bits themselves are seen.
 const DRAWS: &str = "
 edition 2026

@@ -316,6 +316,7 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
             groups: dims.dim(groups),
             splits: dims.dim(splits),
         }),
+        plan::Kernel::Attention(attention) => Kernel::Attention(attention.map(|dim| dims.dim(dim))),
         plan::Kernel::Pack { taps, k, n } => {
             Kernel::Pack(Pack { taps: dims.stride(taps), k: dims.stride(k), n: dims.stride(n) })
         }

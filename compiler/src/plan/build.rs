@@ -63,6 +63,8 @@ pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Re
                 build.places[id.index()] =
                     Some(build.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Constant(bytes)));
             }
+            // Another part of the same attention has computed it.
+            Op::Attention(_) if build.places[id.index()].is_some() => {}
             _ => {
                 let storage = Storage::Unused;
                 let place = build.buffer(id, node.ty.dtype, node.ty.elements(), storage);
@@ -197,6 +199,7 @@ impl<'a> Build<'a> {
                     self.contract(id, out, batch, sum)
                 }
             }
+            Op::Attention(attention) => self.attention(id, out, attention),
             Op::Conv(conv) | Op::ConvData(conv) | Op::ConvWeights(conv) => self.convolution(id, out, conv),
             Op::ScatterAdd { axis } => {
                 let shape = &node.ty.shape;

@@ -13,6 +13,8 @@ use crate::graph::op::{Op, Reduction};
 use crate::graph::{DType, Dim, Graph, Node, NodeId};
 use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 
+/// So many times as many rows as columns are cut by rows.
+const TALL: i64 = 8;
 /// As many tasks as keep a few cores busy.
 const TILES_WANTED: i64 = 16;
 
@@ -29,10 +31,10 @@ pub fn is_nest(graph: &Graph, node: &Node) -> bool {
 
 /// An operand in memory: the stride of each of its axes.
 #[derive(Clone, Debug)]
-struct Operand {
-    buffer: BufferId,
-    offset: Dim,
-    strides: Vec<Dim>,
+pub(super) struct Operand {
+    pub buffer: BufferId,
+    pub offset: Dim,
+    pub strides: Vec<Dim>,
 }
 
 impl Build<'_> {
@@ -128,8 +130,10 @@ impl Build<'_> {
         let depth = extents(&k);
         let leading = batch.iter().chain(&m).next().map(|s| s.extent.clone());
         let flops = Dim::constant(2) * rows.clone() * n.extent.clone() * depth.clone();
-        let by_rows =
-            leading.is_some_and(|e| e.as_constant().is_none()) || self.built.estimate(&rows) >= 1024;
+        // Each task of rows reads all of B: too often where B is about as large as A, as in the gradient of a layer's weights.
+        let (height, width) = (self.built.estimate(&rows), self.built.estimate(&n.extent));
+        let tall = height >= 1024 && height >= TALL * width;
+        let by_rows = leading.is_some_and(|e| e.as_constant().is_none()) || tall;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
             let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {
@@ -217,7 +221,7 @@ impl Build<'_> {
     }
 
     /// Where an operand lies, with a stride for each of its axes.
-    fn operand(&self, id: NodeId) -> Result<Operand, Stop> {
+    pub(super) fn operand(&self, id: NodeId) -> Result<Operand, Stop> {
         let shape = &self.graph.node(id).ty.shape;
         let (buffer, at) = self.reader(shape.clone()).locate(id, &identity(shape, 0))?;
         let strides: Vec<Dim> = (0..shape.len()).map(|axis| at.coefficient(axis)).collect();

@@ -6,7 +6,7 @@
 //! 1. [`select`] decides which nodes are *materialised* (have a buffer); the others are expressions or index maps inside
 //!    their users.
 //! 2. [`build`] makes one kernel per materialised node: a loop nest ([`values`] turns nodes into scalar values at an index), or a
-//!    runtime kernel ([`contract`], [`conv`]).
+//!    runtime kernel ([`contract`], [`conv`], [`attention`]).
 //! 3. [`fuse`] merges loop nests ([`merge`] says how two become one): a producer with consumers that read it point by point, siblings that read the same, maps that
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
@@ -15,6 +15,7 @@
 //!    uses in the memory of its threads.
 
 pub mod affine;
+mod attention;
 mod build;
 pub use build::neutral;
 mod contract;
@@ -35,7 +36,7 @@ use nest::Nest;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use weft_grammar::Span;
-use weft_runtime::program::{ConvolutionKind, InputSource, Partition};
+use weft_runtime::program::{Attention, ConvolutionKind, InputSource, Partition};
 
 /// What cannot be planned, and where it stands in the spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,6 +178,7 @@ pub enum Kernel {
         groups: Dim,
         splits: Dim,
     },
+    Attention(Attention<Dim>),
     Pack {
         taps: Stride,
         k: Stride,

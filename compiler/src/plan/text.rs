@@ -125,6 +125,21 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
                 join(padding)
             )
         }
+        Kernel::Attention(a) => {
+            let form = if a.backward { "attention backward" } else { "attention" };
+            let marks = [(a.causal, " causal"), (a.bias.is_some(), " bias"), (a.mask.is_some(), " mask")];
+            let marks: String = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+            let heads = if a.heads == a.groups {
+                format!("{}", a.heads)
+            } else {
+                format!("{}/{}", a.heads, a.groups)
+            };
+            writeln!(
+                out,
+                "  {form} {} x {heads} heads, {} queries of {} keys, width {} depth {}{marks}: {buffers}{path}",
+                a.n, a.queries, a.keys, a.width, a.depth
+            )
+        }
         Kernel::Pack { taps, k, n } => {
             writeln!(out, "  pack taps {} k {} n {}: {buffers}{path}", axis(taps), axis(k), axis(n))
         }

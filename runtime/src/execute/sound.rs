@@ -182,6 +182,9 @@ fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
             dims.extend(input.iter().chain(output).chain(kernel).chain(padding));
         }
         Kernel::Pack(Pack { taps, k, n }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),
+        Kernel::Attention(attention) => {
+            attention.map(|dim| dims.push(*dim));
+        }
         Kernel::CumulativeSum { axis, inner, .. } => dims.extend([axis, inner]),
         Kernel::Gather { axis, count, inner, .. } | Kernel::ScatterAdd { axis, count, inner } => {
             dims.extend([axis, count, inner]);

@@ -332,9 +332,9 @@ pub struct Compare {
 pub struct Predict {
     #[command(flatten)]
     pub spec: SpecArgs,
-    /// The trained weights, a .safetensors file
+    /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
     #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    pub weights: Option<PathBuf>,
     /// An input by name: a .npy array, a .png or .jpg picture for an image, or numbers (x=1.5,2)
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub inputs: Vec<(String, String)>,

@@ -53,6 +53,10 @@ const SPECS: &[(&str, &str)] = &[
     ("mnist_mlp", include_str!("../../../../specs/mnist_mlp.weft")),
     ("autoencoder", include_str!("../../../../specs/autoencoder.weft")),
     ("cifar_cnn", include_str!("../../../../specs/cifar_cnn.weft")),
+    ("gpt", include_str!("../../../../specs/gpt.weft")),
+    ("t5_small", include_str!("../../../../specs/t5_small.weft")),
+    ("bert", include_str!("../../../../specs/bert.weft")),
+    ("vit", include_str!("../../../../specs/vit.weft")),
 ];
 
 #[test]
