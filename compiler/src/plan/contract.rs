@@ -8,7 +8,7 @@ use super::affine::{Affine, is_nonnegative};
 use super::build::{Build, fold_leading, product};
 use super::nest::{Stage, Store, ValueOp, Values};
 use super::values::identity;
-use super::{Access, BufferId, Draft, Kernel, Stop, Storage, Stride};
+use super::{Access, BufferId, Draft, Kernel, Stop, Storage, Stride, Work};
 use crate::graph::op::{Op, Reduction};
 use crate::graph::{DType, Dim, Graph, Node, NodeId};
 use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
@@ -87,7 +87,9 @@ impl Build<'_> {
         if k.len() > 2 || m.len() > 2 {
             a_place = self.arrange(id, &mut batches, &mut m, &mut k, a_place, true);
         }
-        if batches.is_empty() && n.len() == 1 && k.len() == 1 && !unit(&n) {
+        // What is the same for all steps of a loop is packed once, before it.
+        let again = self.invariant.contains(&b_place.0);
+        if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place);
             packed = true;
         } else if !unit(&n) || k.len() > 2 {
@@ -128,8 +130,10 @@ impl Build<'_> {
         let depth = extents(&k);
         let leading = batch.iter().chain(&m).next().map(|s| s.extent.clone());
         let flops = Dim::constant(2) * rows.clone() * n.extent.clone() * depth.clone();
-        let by_rows =
-            leading.is_some_and(|e| e.as_constant().is_none()) || self.built.estimate(&rows) >= 1024;
+        // In a loop it is the loop that is cut into tasks.
+        let by_rows = leading.is_some_and(|e| e.as_constant().is_none())
+            || self.built.estimate(&rows) >= 1024
+            || self.level > 0;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
             let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {
@@ -169,7 +173,7 @@ impl Build<'_> {
             let kernel =
                 Kernel::Contraction { batch, m, k, n, packed, partition: Partition::Rows, splits: 1 };
             self.built.drafts.push(Draft {
-                kernel,
+                work: Work::Kernel(kernel),
                 buffers: vec![a, b, (out, Dim::constant(0))],
                 accesses,
                 loops,

@@ -165,7 +165,10 @@ impl Builder {
         Launch {
             kernel,
             per_unit,
-            buffers: buffers.iter().map(|&buffer| BufferSlice { buffer, offset: None, advance: Vec::new() }).collect(),
+            buffers: buffers
+                .iter()
+                .map(|&buffer| BufferSlice { buffer, offset: None, advance: Vec::new() })
+                .collect(),
             path: format!("{}.{}", self.0.name, self.0.segments.len()),
             place: Place { line: 7, ..Place::default() },
             flops: zero,
