@@ -3,12 +3,13 @@
 //! A stage with calls along its vector axis runs in strips of [`STRIP`] elements and, within a strip, in phases: a loop makes
 //! the arguments of the calls of one level (and what later levels need from this one) and leaves them in memory; then the calls
 //! run over the whole strip; then the next level reads the results. The last phase stores or reduces. A strip and all its
-//! arguments fit the first-level cache.
+//! arguments fit the first-level cache. Where rows are short, a strip is made of several of them.
 
 use super::nest::{LANES, Lower, Result, vector_type};
 use super::value::{Body, Held, Width, function_of};
+use crate::graph::Dim;
 use crate::graph::op::Distribution;
-use crate::plan::nest::{Stage, ValueId, ValueOp};
+use crate::plan::nest::{Stage, Value, ValueId, ValueOp};
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types};
 use smallvec::SmallVec;
 use weft_runtime::kernels::math::MathFunction;
@@ -43,6 +44,21 @@ impl Body<'_> {
         self.vectorises()
             && self.varying_calls().next().is_some()
             && (self.stage.reduced.is_empty() || self.axis.is_some_and(|a| a >= self.stage.kept.len()))
+    }
+
+    /// The length of the rows of which several make a strip: short ones, all whole vectors, with no call but those that go along
+    /// them from beginning to end.
+    pub fn rows_in_strips(&self, lower: &Lower<'_, '_>) -> Option<i64> {
+        let extent = self.axis.and_then(|axis| self.stage.kept.get(axis)).and_then(Dim::as_constant)?;
+        let fits = extent >= LANES && extent % LANES == 0 && 2 * extent <= STRIP;
+        let along = |(at, value): (usize, &Value)| {
+            let varies = self.varies(ValueId(at as u32));
+            let call = function_of(&value.op, value.dtype).is_some();
+            !matches!(value.op, ValueOp::Random { .. })
+                && (!call || varies && value.op.operands().iter().all(|operand| self.varies(*operand)))
+        };
+        let whole = self.stage.reduced.is_empty() && self.calls_in_strips(lower);
+        (fits && whole && self.stage.values.iter().enumerate().all(along)).then_some(extent)
     }
 
     /// A value of an earlier phase.
@@ -117,10 +133,19 @@ impl Lower<'_, '_> {
         lo: ir::Value,
         hi: ir::Value,
     ) -> Result<()> {
-        self.strips(stage, body, lo, hi, &mut |lower, body, width, _| {
-            let _ = width;
-            lower.stores(body, false)
-        })
+        self.strips(stage, body, lo, hi, None, &mut |lower, body, _, _| lower.stores(body, false))
+    }
+
+    /// The rows `lo..hi` of variable 0, each `extent` elements along the axis, so many in a strip as there is room for.
+    pub fn rows_in_strips(
+        &mut self,
+        stage: &Stage,
+        body: &mut Body<'_>,
+        lo: ir::Value,
+        hi: ir::Value,
+        extent: i64,
+    ) -> Result<()> {
+        self.strips(stage, body, lo, hi, Some(extent), &mut |lower, body, _, _| lower.stores(body, false))
     }
 
     /// A reduced vector axis with calls.
@@ -132,7 +157,7 @@ impl Lower<'_, '_> {
         hi: ir::Value,
     ) -> Result<()> {
         let zero = self.int(0);
-        self.strips(stage, body, zero, hi, &mut |lower, body, width, at| {
+        self.strips(stage, body, zero, hi, None, &mut |lower, body, width, at| {
             lower.stores(body, true)?;
             match width {
                 // Strips start at multiples of 16, so the four vectors are the lanes in order.
@@ -157,12 +182,14 @@ impl Lower<'_, '_> {
         })
     }
 
+    /// `lo..hi` of the axis, or of rows of so many elements.
     fn strips(
         &mut self,
         stage: &Stage,
         body: &mut Body<'_>,
         lo: ir::Value,
         hi: ir::Value,
+        rows: Option<i64>,
         last: &mut dyn FnMut(&mut Self, &mut Body<'_>, Width, ir::Value) -> Result<()>,
     ) -> Result<()> {
         let axis = body.axis.ok_or("no vector axis")?;
@@ -170,12 +197,13 @@ impl Lower<'_, '_> {
         let levels = phase.level.iter().copied().max().unwrap_or(0);
         let start = self.b.declare_var(types::I64);
         self.b.def_var(start, lo);
-        self.steps(start, hi, STRIP, 1, &mut |lower, first| {
+        let step = rows.map_or(STRIP, |extent| STRIP / extent);
+        self.steps(start, hi, step, 1, &mut |lower, first| {
             let left = lower.b.ins().isub(hi, first);
-            let most = lower.int(STRIP);
-            let count = lower.b.ins().smin(left, most);
+            let most = lower.int(step);
+            let steps = lower.b.ins().smin(left, most);
+            let count = rows.map_or(steps, |extent| lower.b.ins().imul_imm_s(steps, extent));
             for level in 0..=levels {
-                let zero = lower.int(0);
                 let mut calls = Vec::new();
                 let mut written = Vec::new();
                 for (at, value) in stage.values.iter().enumerate() {
@@ -187,9 +215,8 @@ impl Lower<'_, '_> {
                     }
                 }
                 if !written.is_empty() || level == levels {
-                    lower.widths(zero, count, None, true, level != levels, &mut |lower, width, at| {
-                        let position = lower.b.ins().iadd(first, at);
-                        lower.iv[axis] = Some(position);
+                    // At a place of the strip, whose loop variables are set.
+                    let mut point = |lower: &mut Self, width: Width, at: ir::Value, position: ir::Value| {
                         body.begin(width);
                         body.strip = Some(Phase { current: level, at, ..phase.clone() });
                         for id in &written {
@@ -198,7 +225,39 @@ impl Lower<'_, '_> {
                             }
                         }
                         if level == levels { last(lower, body, width, position) } else { Ok(()) }
-                    })?;
+                    };
+                    let zero = lower.int(0);
+                    match rows {
+                        None => lower.widths(
+                            zero,
+                            count,
+                            None,
+                            true,
+                            level != levels,
+                            &mut |lower, width, at| {
+                                let position = lower.b.ins().iadd(first, at);
+                                lower.iv[axis] = Some(position);
+                                point(lower, width, at, position)
+                            },
+                        )?,
+                        Some(extent) => lower.for_each(steps, &mut |lower, row| {
+                            let (zero, end) = (lower.int(0), lower.int(extent));
+                            let begin = lower.b.ins().imul_imm_s(row, extent);
+                            lower.iv[0] = Some(lower.b.ins().iadd(first, row));
+                            lower.widths(
+                                zero,
+                                end,
+                                Some(extent),
+                                true,
+                                true,
+                                &mut |lower, width, position| {
+                                    lower.iv[axis] = Some(position);
+                                    let at = lower.b.ins().iadd(begin, position);
+                                    point(lower, width, at, position)
+                                },
+                            )
+                        })?,
+                    }
                 }
                 for (id, value) in calls {
                     let to = phase.places[id.index()].ok_or("a call has no strip")?;
