@@ -3,7 +3,8 @@
 //! A stage with calls along its vector axis runs in strips of [`STRIP`] elements and, within a strip, in phases: a loop makes
 //! the arguments of the calls of one level (and what later levels need from this one) and leaves them in memory; then the calls
 //! run over the whole strip; then the next level reads the results. The last phase stores or reduces. A strip and all its
-//! arguments fit the first-level cache. Where rows are short, a strip is made of several of them.
+//! arguments fit the first-level cache. Where rows are short, a strip is made of several of them, and calls of one function in
+//! one phase are one call: their arguments lie end to end.
 
 use super::nest::{LANES, Lower, Result, vector_type};
 use super::value::{Body, Held, Width, function_of};
@@ -122,6 +123,30 @@ impl Body<'_> {
             .collect();
         Phase { level, places, called, current: 0, at: lower.nowhere }
     }
+
+    /// Calls of one function in one phase, each by its argument and its result, where the argument has no other use in a call.
+    fn alike_calls(&self, phase: &Phase) -> Vec<Vec<(ValueId, ValueId)>> {
+        let mut groups: Vec<((usize, MathFunction), Vec<(ValueId, ValueId)>)> = Vec::new();
+        let calls: Vec<ValueId> = self.varying_calls().collect();
+        let takes = |call: &ValueId, id: ValueId| self.stage.value(*call).op.operands().contains(&id);
+        for result in &calls {
+            let value = self.stage.value(*result);
+            let operands = value.op.operands();
+            let (Some(function), [argument]) = (function_of(&value.op, value.dtype), operands.as_slice())
+            else {
+                continue;
+            };
+            if phase.called[argument.index()] || calls.iter().filter(|c| takes(c, *argument)).count() > 1 {
+                continue;
+            }
+            let key = (phase.level[result.index()], function);
+            match groups.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, list)) => list.push((*argument, *result)),
+                None => groups.push((key, vec![(*argument, *result)])),
+            }
+        }
+        groups.into_iter().map(|(_, list)| list).filter(|list| list.len() > 1).collect()
+    }
 }
 
 impl Lower<'_, '_> {
@@ -195,6 +220,10 @@ impl Lower<'_, '_> {
         let axis = body.axis.ok_or("no vector axis")?;
         let phase = body.plan_strips(self);
         let levels = phase.level.iter().copied().max().unwrap_or(0);
+        let groups = if rows.is_some() { body.alike_calls(&phase) } else { Vec::new() };
+        let room = |lower: &mut Self, calls: usize| lower.scratch(4 * STRIP as u32 * calls as u32);
+        let blocks: Vec<[ir::Value; 2]> =
+            groups.iter().map(|group| [room(self, group.len()), room(self, group.len())]).collect();
         let start = self.b.declare_var(types::I64);
         self.b.def_var(start, lo);
         let step = rows.map_or(STRIP, |extent| STRIP / extent);
@@ -203,6 +232,14 @@ impl Lower<'_, '_> {
             let most = lower.int(step);
             let steps = lower.b.ins().smin(left, most);
             let count = rows.map_or(steps, |extent| lower.b.ins().imul_imm_s(steps, extent));
+            let mut phase = phase.clone();
+            for (group, [arguments, results]) in groups.iter().zip(&blocks) {
+                for (place, (argument, result)) in group.iter().enumerate() {
+                    let bytes = lower.b.ins().imul_imm_s(count, 4 * place as i64);
+                    phase.places[argument.index()] = Some(lower.b.ins().iadd(*arguments, bytes));
+                    phase.places[result.index()] = Some(lower.b.ins().iadd(*results, bytes));
+                }
+            }
             for level in 0..=levels {
                 let mut calls = Vec::new();
                 let mut written = Vec::new();
@@ -260,6 +297,10 @@ impl Lower<'_, '_> {
                     }
                 }
                 for (id, value) in calls {
+                    let group = groups.iter().find(|group| group.iter().any(|(_, result)| *result == id));
+                    if group.is_some_and(|group| group[0].1 != id) {
+                        continue;
+                    }
                     let to = phase.places[id.index()].ok_or("a call has no strip")?;
                     if let ValueOp::Random { buffer, distribution, key, index } = &value.op {
                         lower.iv[axis] = Some(first);
@@ -276,7 +317,9 @@ impl Lower<'_, '_> {
                             None => lower.spread(body, operand, count, axis, first)?,
                         });
                     }
-                    lower.call(function, to, &arguments, count);
+                    let times = group.map_or(1, |group| group.len() as i64);
+                    let all = lower.b.ins().imul_imm_s(count, times);
+                    lower.call(function, to, &arguments, all);
                 }
             }
             body.strip = None;

@@ -15,6 +15,8 @@ use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 
 /// As many tasks as keep a few cores busy.
 const TILES_WANTED: i64 = 16;
+/// So many rows pay for packing B, whose rows may lie in few sets of the first cache where they are long.
+const ROWS_PACKED: i64 = 512;
 
 /// Whether a contraction is better off as a loop nest.
 pub fn is_nest(graph: &Graph, node: &Node) -> bool {
@@ -87,8 +89,11 @@ impl Build<'_> {
         if k.len() > 2 || m.len() > 2 {
             a_place = self.arrange(id, &mut batches, &mut m, &mut k, a_place, true);
         }
-        // What is the same for all steps of a loop is packed once, before it.
-        let again = self.invariant.contains(&b_place.0);
+        // What many rows read is packed, and once before a loop what all its steps read.
+        let rows: Vec<Dim> = m.iter().map(|s| s.extent.clone()).collect();
+        let long = n.first().is_some_and(|n| self.built.estimate(&n.extent) > PANEL as i64);
+        let again = self.invariant.contains(&b_place.0)
+            || long && self.built.estimate(&product(&rows)) >= ROWS_PACKED;
         if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place);
             packed = true;
