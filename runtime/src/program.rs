@@ -6,8 +6,13 @@
 //!
 //! **Index spaces.** Every kernel is a function of a half-open range of its own one-dimensional index space (the flattened
 //! leading dims of what it writes), so that ranges may run in any order, on any thread, and give the same bits.
-//! A segment is a list of launches that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
+//! A segment is a list of steps that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
 //! no barrier between them; there is a barrier between segments. How a segment is cut depends on dims alone, never on threads.
+//!
+//! **Loops.** A step is a launch, or a loop around steps. Each task runs all turns of a loop by itself, so that a recurrent
+//! layer has no barrier inside and its carries stay in the memory of one thread. What a launch sees of a buffer may move on by
+//! a number of elements with each step of the loops around it ([`BufferSlice::advance`]): so it reads the elements of a
+//! sequence where they lie, and writes its results where they belong.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -238,7 +243,7 @@ pub enum Storage {
     Local,
 }
 
-/// Launches that run chunk by chunk with no barrier between them.
+/// Steps that run chunk by chunk with no barrier between them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segment {
     /// Extent of the common leading dim along which the segment is cut.
@@ -246,7 +251,39 @@ pub struct Segment {
     /// At least so many units a task; tasks = clamp(units / grain, 1, [`MAX_TASKS`]). Task `t` of `T` owns the units
     /// `units * t / T .. units * (t + 1) / T`.
     pub grain: DimIndex,
-    pub launches: Vec<Launch>,
+    pub steps: Vec<Step>,
+}
+
+/// What a task does, in order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Step {
+    Launch(Launch),
+    Loop(Loop),
+}
+
+/// Steps that are done again and again, for the numbers from 0 to `trip - 1`, or down from there to 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Loop {
+    pub trip: DimIndex,
+    pub reversed: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Segment {
+    /// All launches, those in loops once, in the order in which they first run.
+    pub fn launches(&self) -> Vec<&Launch> {
+        fn collect<'a>(steps: &'a [Step], list: &mut Vec<&'a Launch>) {
+            for step in steps {
+                match step {
+                    Step::Launch(launch) => list.push(launch),
+                    Step::Loop(inner) => collect(&inner.steps, list),
+                }
+            }
+        }
+        let mut list = Vec::new();
+        collect(&self.steps, &mut list);
+        list
+    }
 }
 
 /// No segment is cut into more tasks than this.
@@ -261,17 +298,20 @@ pub struct Launch {
     /// Path of the graph node that this kernel computes (the last one, when several are fused), for profiles and errors.
     pub path: String,
     pub place: Place,
-    /// Algorithmic FLOPs and the bytes that must move, of the whole launch.
+    /// Algorithmic FLOPs and the bytes that must move, of the whole launch; in a loop, of all its turns.
     pub flops: DimIndex,
     pub bytes: DimIndex,
 }
 
 /// A buffer from an element offset on.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BufferSlice {
     pub buffer: BufferIndex,
     /// In elements.
     pub offset: Option<DimIndex>,
+    /// For each loop around the launch, from the outermost in: so many elements further for each number of the loop. Loops that
+    /// are not listed move nothing.
+    pub advance: Vec<DimIndex>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
