@@ -36,6 +36,7 @@ use crate::program::{Program, Training};
 pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
 pub use fit::fit;
+pub use load::load_all;
 pub use numerics::FailedStep;
 pub use state::{Record, State};
 pub use trainer::{Trainer, read_data};
