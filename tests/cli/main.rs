@@ -22,6 +22,7 @@ mod load;
 mod metrics;
 mod new;
 mod overfit;
+mod paging;
 mod predict;
 mod runs;
 mod snapshot;

@@ -1,10 +1,15 @@
-//! Rows on their way into columns: readers hand over one cell after another, whatever their format.
+//! Rows on their way into columns: readers hand over one cell after another, whatever their format. The fields of a row lie side by side.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::cache::Entry;
 use super::cells::{self, Number};
-use super::column::{Class, Column, Table};
+use super::column::{Class, Column, Places, Table, Values};
+use super::store::Store;
+use crate::error::{Error, Result};
 use crate::program::{Cell, DType, Field};
 
 /// More values than this are no classes.
@@ -14,28 +19,45 @@ pub const MAX_ROWS: usize = u32::MAX as usize;
 
 /// Columns in the making.
 #[derive(Debug)]
-pub struct Rows<'f> {
-    fields: &'f [Field],
+pub struct Rows<'a> {
+    fields: &'a [Field],
     columns: Vec<Making>,
+    store: Store<'a>,
     rows: usize,
 }
 
+/// One field of the row that is read.
 #[derive(Debug, Default)]
 struct Making {
     bytes: Vec<u8>,
-    /// Bytes that the rows so far make.
-    full: usize,
     width: usize,
     numbers: HashMap<String, i32>,
     classes: Vec<Class>,
 }
 
-impl<'f> Rows<'f> {
-    pub fn new(fields: &'f [Field]) -> Rows<'f> {
-        let width = |field: &Field| field.dtype.size() * field.shape.iter().product::<usize>();
+/// What the cache says of rows, beside their bytes.
+#[derive(Serialize, Deserialize)]
+struct About {
+    rows: usize,
+    /// The classes of each field.
+    classes: Vec<Vec<Class>>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(fields: &'a [Field], store: Store<'a>) -> Rows<'a> {
         let columns =
             fields.iter().map(|field| Making { width: width(field), ..Making::default() }).collect();
-        Rows { fields, columns, rows: 0 }
+        Rows { fields, columns, store, rows: 0 }
+    }
+
+    /// The rows that an earlier run has left in the cache.
+    pub fn kept(fields: &[Field], entry: Option<&Entry>) -> Option<Table> {
+        let (maps, about) = entry?.open()?;
+        let About { rows, classes } = serde_json::from_value(about).ok()?;
+        let map = maps.into_iter().next()?;
+        let whole = map.len() == fields.iter().map(width).sum::<usize>().checked_mul(rows)?;
+        (whole && classes.len() == fields.len())
+            .then(|| table(fields, rows, classes, Values::Mapped(Arc::new(map))))
     }
 
     /// How many rows there are.
@@ -57,7 +79,7 @@ impl<'f> Rows<'f> {
             Cell::Text => {
                 let kept = &cell.as_bytes()[..cell.len().min(column.width)];
                 column.bytes.extend_from_slice(kept);
-                column.bytes.resize(column.full + column.width, 0);
+                column.bytes.resize(column.width, 0);
                 Ok(())
             }
             Cell::Numbers if field.shape.is_empty() => {
@@ -90,10 +112,15 @@ impl<'f> Rows<'f> {
     /// One number of a field, or a class that is written as a number.
     pub fn number(&mut self, index: usize, number: Number) -> Result<(), String> {
         let (field, column) = (&self.fields[index], &mut self.columns[index]);
-        if column.bytes.len() >= column.full + column.width {
+        if column.bytes.len() >= column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push(number, field.dtype, &mut column.bytes)
+    }
+
+    /// Bytes of a field, as they are.
+    pub fn bytes(&mut self, index: usize, bytes: impl IntoIterator<Item = u8>) {
+        self.columns[index].bytes.extend(bytes);
     }
 
     /// The whole field is missing.
@@ -106,11 +133,11 @@ impl<'f> Rows<'f> {
                 Ok(())
             }
             Cell::Text => {
-                column.bytes.resize(column.full + column.width, 0);
+                column.bytes.resize(column.width, 0);
                 Ok(())
             }
             Cell::Numbers => {
-                while column.bytes.len() < column.full + column.width {
+                while column.bytes.len() < column.width {
                     cells::push_missing(field.dtype, &mut column.bytes);
                 }
                 Ok(())
@@ -124,38 +151,61 @@ impl<'f> Rows<'f> {
         if !field.optional {
             return Err(empty(field));
         }
-        if column.bytes.len() >= column.full + column.width {
+        if column.bytes.len() >= column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push_missing(field.dtype, &mut column.bytes);
         Ok(())
     }
 
-    /// All cells of a row are there. The error says which field of it is not.
-    pub fn end_row(&mut self) -> Result<(), (usize, String)> {
+    /// All cells of a row are there. `wrong` says where a field stands that is not whole.
+    pub fn end_row(&mut self, wrong: impl FnOnce(usize, String) -> Error) -> Result<()> {
         if self.rows >= MAX_ROWS {
-            return Err((0, format!("a data set has at most {MAX_ROWS} rows")));
+            return Err(wrong(0, format!("a data set has at most {MAX_ROWS} rows")));
         }
-        for (index, (column, field)) in self.columns.iter_mut().zip(self.fields).enumerate() {
-            let got = column.bytes.len() - column.full;
+        for (index, (column, field)) in self.columns.iter().zip(self.fields).enumerate() {
+            let got = column.bytes.len();
             if got != column.width {
                 let size = field.dtype.size();
                 let message = format!("{} where the row has {}", numbers(got / size), column.width / size);
-                return Err((index, message));
+                return Err(wrong(index, message));
             }
-            column.full += column.width;
+        }
+        for column in &mut self.columns {
+            self.store.append(&column.bytes)?;
+            column.bytes.clear();
         }
         self.rows += 1;
         Ok(())
     }
 
-    pub fn finish(self) -> Table {
-        let columns = self.fields.iter().zip(self.columns).map(|(field, making)| Column {
-            classes: matches!(field.cell, Cell::Class(_)).then(|| Arc::from(making.classes)),
-            ..Column::new(&field.name, field.dtype, field.shape.as_slice(), making.bytes)
-        });
-        Table { rows: self.rows, columns: columns.collect(), left_out: Vec::new() }
+    pub fn finish(self) -> Result<Table> {
+        let classes = self.columns.into_iter().map(|column| column.classes).collect();
+        let about = About { rows: self.rows, classes };
+        let values = self.store.finish(&about)?;
+        Ok(table(self.fields, about.rows, about.classes, values))
     }
+}
+
+/// Columns over rows that lie in one run of bytes.
+fn table(fields: &[Field], rows: usize, classes: Vec<Vec<Class>>, values: Values) -> Table {
+    let stride = fields.iter().map(width).sum();
+    let mut first = 0;
+    let columns = fields.iter().zip(classes).map(|(field, classes)| {
+        let places = Places::even(first, stride);
+        first += width(field);
+        Column {
+            classes: matches!(field.cell, Cell::Class(_)).then(|| Arc::from(classes)),
+            places,
+            ..Column::new(&field.name, field.dtype, field.shape.as_slice(), values.clone())
+        }
+    });
+    Table { rows, columns: columns.collect(), left_out: Vec::new() }
+}
+
+/// Bytes of a field.
+pub fn width(field: &Field) -> usize {
+    field.dtype.size() * field.shape.iter().product::<usize>()
 }
 
 impl Making {

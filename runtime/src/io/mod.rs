@@ -5,7 +5,7 @@
 //! header claims is checked against the file's size before anything is allocated.
 
 pub mod events;
-mod failpoint;
+pub(crate) mod failpoint;
 pub mod hdf5;
 pub mod image;
 mod keras;

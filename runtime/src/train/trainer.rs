@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, Batch, Batches, Order, Part, Parts, Split, shuffle};
+use crate::data::{self, Batch, Batches, Memory, Order, Part, Parts, Split, shuffle};
 use crate::error::{Error, Result};
 use crate::execute::{Profile, Session};
 use crate::pool::Pool;
@@ -68,7 +68,8 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
     })?;
     let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
     let place = data::place(set, &options.base, given);
-    data::load(set, &place, options.seed.unwrap_or(training.seed), &options.classes)
+    let memory = Memory::new(options.data_memory);
+    data::load(set, &place, options.seed.unwrap_or(training.seed), &options.classes, &memory)
 }
 
 impl Trainer {
