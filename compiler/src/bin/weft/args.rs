@@ -304,9 +304,9 @@ pub struct Eval {
     pub spec: SpecArgs,
     #[command(flatten)]
     pub run: RunArgs,
-    /// The trained weights, a .safetensors file
+    /// The trained weights, a .safetensors file [default: those that the spec loads]
     #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    pub weights: Option<PathBuf>,
     /// The train block whose loss and metrics are measured, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
