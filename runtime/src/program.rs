@@ -755,7 +755,7 @@ pub struct Watch {
 pub struct Load {
     /// The model, or a part of one, by its path: `Classifier.bert`.
     pub target: String,
-    /// A safetensors file, relative to the spec.
+    /// A file of weights, relative to the spec.
     pub file: String,
     pub rules: Vec<LoadRule>,
 }

@@ -18,6 +18,7 @@ mod fit;
 mod fmt;
 mod harness;
 mod inspect;
+mod load;
 mod metrics;
 mod new;
 mod overfit;
