@@ -42,7 +42,11 @@ impl Codes {
         truth: Option<Vec<f64>>,
     ) {
         let room = (MAX_ROWS * self.width).saturating_sub(self.rows.len());
-        if name != self.name || room == 0 || self.width > MAX_WIDTH || values.len() % self.width != 0 {
+        if name != self.name
+            || room == 0
+            || self.width > MAX_WIDTH
+            || !values.len().is_multiple_of(self.width)
+        {
             return;
         }
         let taken = values.len().min(room);
