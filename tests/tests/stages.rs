@@ -34,10 +34,10 @@ fn named(path: &Path) -> String {
 
 /// Networks of many blocks that are alike: nobody would read the thousands of lines of their graphs. What they are made of is in
 /// the other specs, and that they compute the right thing is the devices' suite.
-const DEEP: [&str; 4] = ["cifar_keras", "mobilenet", "resnet50", "unet"];
+const LONG: [&str; 4] = ["cifar_keras", "mobilenet", "resnet50", "unet"];
 
-fn is_deep(path: &Path) -> bool {
-    path.file_stem().and_then(|n| n.to_str()).is_some_and(|name| DEEP.contains(&name))
+fn is_long(path: &Path) -> bool {
+    path.file_stem().and_then(|n| n.to_str()).is_some_and(|name| LONG.contains(&name))
 }
 
 /// Snapshots of one stage of every spec; of each entry, where the stage is of one entry.
@@ -49,7 +49,7 @@ macro_rules! snapshots {
     };
     ($stage:expr, $($entry:literal),*) => {
         insta::glob!("../../specs", "*.weft", |path| {
-            if is_deep(path) {
+            if is_long(path) {
                 return;
             }
             $(

@@ -52,8 +52,6 @@ pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Re
                     .ok_or_else(|| PlanError::at(node, format!("there is no variable `{path}`")))?;
                 build.variable(variables, place, &mut variable_places)
             }
-            // Another part of the same attention has computed it.
-            Op::Attention(_) if build.places[id.index()].is_some() => {}
             _ => {
                 build.node(id)?;
                 continue;
@@ -133,6 +131,8 @@ impl<'a> Build<'a> {
                     .ok_or_else(|| PlanError::at(node, "has no constant form for this type"))?;
                 self.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Constant(bytes))
             }
+            // Another part of the same attention has computed it.
+            Op::Attention(_) if self.places[id.index()].is_some() => return Ok(()),
             Op::Scan(scan) => return self.scan(id, scan),
             Op::ScanResult { index } => {
                 let results = node.inputs.first().and_then(|scan| self.results.get(scan));

@@ -139,7 +139,7 @@ fn profiles_and_errors_find_the_launch_in_a_loop() {
     let table = b.input("table", DType::F32, &[two], InputSource::Caller);
     let places = b.input("places", DType::I32, &[t], InputSource::Caller);
     let out = b.buffer(DType::F32, t, Storage::Arena { first: 0, last: 0 });
-    let gather = Kernel::Gather { axis: two, count: one, inner: one };
+    let gather = Kernel::Gather { dtype: DType::F32, axis: two, count: one, inner: one };
     let mut launch = b.launch(gather, one, &[table, places, out]);
     launch.path = "in.the.loop".into();
     launch.buffers[1].advance = vec![one];

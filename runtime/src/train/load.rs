@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use super::weights::{Misfits, saved};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::execute::Session;
 use crate::io::stored::Stored;
 use crate::program::{DType, Load, LoadRule, Variable};
