@@ -6,10 +6,16 @@
 //!
 //! **Index spaces.** Every kernel is a function of a half-open range of its own one-dimensional index space (the flattened
 //! leading dims of what it writes), so that ranges may run in any order, on any thread, and give the same bits.
-//! A segment is a list of launches that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
+//! A segment is a list of steps that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
 //! no barrier between them; there is a barrier between segments. How a segment is cut depends on dims alone, never on threads.
+//!
+//! **Loops.** A step is a launch, or a loop around steps. Each task runs all turns of a loop by itself, so that a recurrent
+//! layer has no barrier inside and its carries stay in the memory of one thread. What a launch sees of a buffer may move on by
+//! a number of elements with each step of the loops around it ([`BufferSlice::advance`]): so it reads the elements of a
+//! sequence where they lie, and writes its results where they belong.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Element types of buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -237,7 +243,7 @@ pub enum Storage {
     Local,
 }
 
-/// Launches that run chunk by chunk with no barrier between them.
+/// Steps that run chunk by chunk with no barrier between them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segment {
     /// Extent of the common leading dim along which the segment is cut.
@@ -245,7 +251,39 @@ pub struct Segment {
     /// At least so many units a task; tasks = clamp(units / grain, 1, [`MAX_TASKS`]). Task `t` of `T` owns the units
     /// `units * t / T .. units * (t + 1) / T`.
     pub grain: DimIndex,
-    pub launches: Vec<Launch>,
+    pub steps: Vec<Step>,
+}
+
+/// What a task does, in order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Step {
+    Launch(Launch),
+    Loop(Loop),
+}
+
+/// Steps that are done again and again, for the numbers from 0 to `trip - 1`, or down from there to 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Loop {
+    pub trip: DimIndex,
+    pub reversed: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Segment {
+    /// All launches, those in loops once, in the order in which they first run.
+    pub fn launches(&self) -> Vec<&Launch> {
+        fn collect<'a>(steps: &'a [Step], list: &mut Vec<&'a Launch>) {
+            for step in steps {
+                match step {
+                    Step::Launch(launch) => list.push(launch),
+                    Step::Loop(inner) => collect(&inner.steps, list),
+                }
+            }
+        }
+        let mut list = Vec::new();
+        collect(&self.steps, &mut list);
+        list
+    }
 }
 
 /// No segment is cut into more tasks than this.
@@ -260,17 +298,20 @@ pub struct Launch {
     /// Path of the graph node that this kernel computes (the last one, when several are fused), for profiles and errors.
     pub path: String,
     pub place: Place,
-    /// Algorithmic FLOPs and the bytes that must move, of the whole launch.
+    /// Algorithmic FLOPs and the bytes that must move, of the whole launch; in a loop, of all its turns.
     pub flops: DimIndex,
     pub bytes: DimIndex,
 }
 
 /// A buffer from an element offset on.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BufferSlice {
     pub buffer: BufferIndex,
     /// In elements.
     pub offset: Option<DimIndex>,
+    /// For each loop around the launch, from the outermost in: so many elements further for each number of the loop. Loops that
+    /// are not listed move nothing.
+    pub advance: Vec<DimIndex>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -293,8 +334,9 @@ pub enum Kernel {
         reverse: bool,
         exclusive: bool,
     },
-    /// Buffers: table, indices (i32), out. `out[o, i, :] = table[o, indices[i], :]`; index space: outer × count.
+    /// Buffers: table (of `dtype`), indices (i32), out. `out[o, i, :] = table[o, indices[i], :]`; index space: outer × count.
     Gather {
+        dtype: DType,
         axis: DimIndex,
         count: DimIndex,
         inner: DimIndex,
@@ -526,12 +568,22 @@ pub enum Held {
 /// The fit values of a data set: states, so that they are saved with the weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fit {
-    /// The entry that computes them. Its inputs are fields of all rows of the training part.
+    /// What is run over the rows of the training part before the entry, one after another.
+    pub passes: Vec<Pass>,
+    /// The entry that computes them. Without passes, its inputs are fields of all rows of the training part.
     pub entry: String,
     /// Path of the `i64[]` variable that says from how many rows they were computed; 0: not yet.
     pub rows: String,
     /// Paths of the variables.
     pub values: Vec<String>,
+}
+
+/// An entry whose inputs are fields of some rows at a time, in order, and which adds up what it finds in accumulators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    pub entry: String,
+    /// Rows at a time.
+    pub rows: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -632,6 +684,8 @@ pub struct Training {
     pub rates: Option<String>,
     /// Paths of weights and of their moving averages, which evaluations and the best weights have in their place.
     pub averages: Vec<(String, String)>,
+    /// Entries that give the length of each weight's gradient on a batch, in the outputs of the weights' paths; empty where nobody asks.
+    pub gradients: Vec<String>,
     pub evaluate: String,
     /// Reads accumulators and collected rows and returns the figures of [`Training::figures`] as f32 outputs in order.
     pub report: String,
@@ -643,6 +697,30 @@ pub struct Training {
     pub keep_best: Option<Watch>,
     pub stop_after: Option<(usize, Watch)>,
     pub reduce_rate: Option<ReduceRate>,
+    /// Between validations; in epochs or batches.
+    pub validate: Every,
+    /// Between checkpoints, where the spec says so.
+    pub checkpoint: Option<Every>,
+    pub indexed: Vec<Indexed>,
+}
+
+/// A field of the data whose values look something up: those that are out of range can be told before the first step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Indexed {
+    pub field: String,
+    /// How many rows there are to look up.
+    pub rows: usize,
+    /// Where the spec asks for it.
+    pub file: String,
+    pub line: u32,
+}
+
+/// How much of a training lies between two times that something is done. Batches are counted from the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Every {
+    Epochs(usize),
+    Batches(usize),
+    Time(Duration),
 }
 
 /// `reduce rate by 0.5 after 3 epochs without better validation.loss with cooldown = 2`. The least rate is in the program.
@@ -677,7 +755,7 @@ pub struct Watch {
 pub struct Load {
     /// The model, or a part of one, by its path: `Classifier.bert`.
     pub target: String,
-    /// A safetensors file, relative to the spec.
+    /// A file of weights, relative to the spec.
     pub file: String,
     pub rules: Vec<LoadRule>,
 }
@@ -695,4 +773,6 @@ pub struct LoadRule {
 pub struct Prediction {
     pub name: String,
     pub entry: String,
+    /// It is a model's own signature, since the spec has no `predict` item.
+    pub of_model: bool,
 }

@@ -187,10 +187,15 @@ impl Checker<'_> {
         let mut weights = Vec::new();
         for declared in &mut self.variables {
             let variable = &mut declared.variable;
-            if variable.kind != VariableKind::Weight || !found.contains(&variable.path) {
+            if variable.kind != VariableKind::Weight {
                 continue;
             }
+            // Also what no loss depends on, such as a model that is only measured.
             if frozen.iter().any(|f| under(&variable.path, f)) {
+                self.trained.excuse(&variable.path);
+                continue;
+            }
+            if !found.contains(&variable.path) {
                 continue;
             }
             let chosen = over.is_empty() || over.iter().any(|o| under(&variable.path, o));

@@ -1,6 +1,7 @@
 //! Attention: one kernel forward, one backward, each for all parts of it that the graph asks for.
 
 use super::build::Build;
+use super::values::Place;
 use super::{BufferId, Kernel, Stop, Storage};
 use crate::graph::attention::{Attention, Part};
 use crate::graph::{DType, Dim, NodeId, Op};
@@ -49,8 +50,11 @@ impl Build<'_> {
                 Some(twin) if twin == id => out,
                 Some(twin) => {
                     let ty = &graph.node(twin).ty;
-                    let place = self.buffer(twin, DType::F32, ty.elements(), Storage::Unused);
-                    self.places[twin.index()] = Some(place);
+                    let place = match self.targets.get(&twin) {
+                        Some(target) => *target,
+                        None => self.buffer(twin, DType::F32, ty.elements(), Storage::Unused),
+                    };
+                    self.places[twin.index()] = Some(Place::of(place));
                     place
                 }
                 // The kernel computes it with the others, but nobody asks for it.

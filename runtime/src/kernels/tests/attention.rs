@@ -1,9 +1,9 @@
 use super::{Dims, Scratch, numbers};
 use crate::kernels::Bound;
+use crate::kernels::index::Stray;
 use crate::kernels::isa::Level;
 use crate::program::{Attention, Kernel};
 use proptest::prelude::*;
-use std::sync::atomic::AtomicU32;
 
 /// The sizes and options of one case.
 #[derive(Clone, Debug)]
@@ -111,11 +111,11 @@ fn close(what: &str, got: &[f32], expected: &[f64], case: &Case, level: Level) {
 fn run(kernel: &Kernel, dims: &[i64], buffers: &[*mut u8], level: Level) {
     let bound = Bound::bind_at(kernel, dims, level).expect("the kernel binds");
     let mut scratch = Scratch::new(bound.scratch_bytes());
-    let errors = AtomicU32::new(0);
+    let stray = Stray::default();
     let middle = bound.extent() / 3;
     for range in [middle..bound.extent(), 0..middle] {
         // SAFETY: buffers and scratch are as large as the kernel's doc says.
-        unsafe { bound.run(buffers, range.start, range.end, scratch.start(), &errors) };
+        unsafe { bound.run(buffers, range.start, range.end, scratch.start(), &stray) };
     }
     scratch.check();
 }
