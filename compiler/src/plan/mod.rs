@@ -287,6 +287,7 @@ pub enum Kernel {
 
 /// What a draft does: a kernel, or a loop around drafts.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all drafts are kernels")]
 enum Work {
     Kernel(Kernel),
     Loop(repeat::Repeat),
