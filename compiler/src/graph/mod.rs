@@ -14,8 +14,8 @@
 //!
 //! The only node with a graph inside is a loop, [`Scan`].
 //!
-//! Around it: [`build`] makes graphs, [`text`] prints them and reads them back, [`vectorize()`] batches a graph of one row, [`chunked()`] takes all rows a chunk at
-//! a time, [`cost`]
+//! Around it: [`build`] makes graphs, [`attention`] finds attention in them, [`text`] prints them and reads them back, [`vectorize()`]
+//! batches a graph of one row, [`chunked()`] takes all rows a chunk at a time, [`cost`]
 //! counts operations and bytes, [`export`] draws, [`diff`] compares two, [`random`] makes graphs for tests. [`crate::grad`] differentiates,
 //! [`crate::passes`] optimises, [`crate::evaluate`] runs.
 
@@ -24,6 +24,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+pub mod attention;
 pub mod build;
 mod chunks;
 pub mod cost;
