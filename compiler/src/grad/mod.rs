@@ -14,6 +14,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+mod attention;
 #[cfg(test)]
 mod loops;
 mod rules;
@@ -61,7 +62,21 @@ pub fn gradient(
     wrt: &[NodeId],
 ) -> Result<Vec<NodeId>, GradientError> {
     let (span, path) = (builder.span, builder.path.clone());
-    let result = sweep(builder, y, seed, wrt);
+    let result = sweep(builder, y, seed, wrt, false);
+    (builder.span, builder.path) = (span, path);
+    result
+}
+
+/// The same for a gradient that is not differentiated again, as those are that move weights: what has a derivative as a whole, but not a
+/// second one, is taken as a whole. That is attention, whose scores are then not kept.
+pub fn last_gradient(
+    builder: &mut Builder,
+    y: NodeId,
+    seed: Option<NodeId>,
+    wrt: &[NodeId],
+) -> Result<Vec<NodeId>, GradientError> {
+    let (span, path) = (builder.span, builder.path.clone());
+    let result = sweep(builder, y, seed, wrt, true);
     (builder.span, builder.path) = (span, path);
     result
 }
@@ -71,6 +86,7 @@ fn sweep(
     y: NodeId,
     seed: Option<NodeId>,
     wrt: &[NodeId],
+    last: bool,
 ) -> Result<Vec<NodeId>, GradientError> {
     for &id in wrt.iter().chain([&y]) {
         let node = builder.graph.node(id);
@@ -88,7 +104,7 @@ fn sweep(
         Some(seed) => seed,
         None => builder.full(1.0, &y_type).map_err(failed(builder, y))?,
     };
-    sweep_from(builder, &[(y, seed)], wrt)
+    sweep_from(builder, &[(y, seed)], wrt, last)
 }
 
 fn failed(builder: &Builder, id: NodeId) -> impl Fn(TypeError) -> GradientError + use<> {
@@ -101,7 +117,9 @@ fn sweep_from(
     builder: &mut Builder,
     roots: &[(NodeId, NodeId)],
     wrt: &[NodeId],
+    last: bool,
 ) -> Result<Vec<NodeId>, GradientError> {
+    let uses = if last { crate::graph::attention::uses(&builder.graph) } else { Vec::new() };
     let count = roots.iter().map(|(root, _)| root.index() + 1).max().unwrap_or(0);
     let depends = dependents(&builder.graph, count, wrt);
     let mut pending: Vec<Vec<Contribution>> = vec![Vec::new(); count];
@@ -146,6 +164,11 @@ fn sweep_from(
                 };
                 known.insert(index, sum);
             }
+            continue;
+        }
+        if last && let Some(found) = attention::find(&tape.builder.graph, id, &uses, wrt) {
+            let made = attention::pull_back(&mut tape, &found, id, g, &depends).map_err(&error)?;
+            made.into_iter().for_each(|(input, g)| pending[input.index()].push(Contribution::Whole(g)));
             continue;
         }
         for (at, &input) in inputs.iter().enumerate() {

@@ -123,7 +123,7 @@ impl Step {
         let roots: Vec<(NodeId, NodeId)> =
             seeds.iter().map(|(index, seed)| (scan.body.outputs[*index].1, *seed)).collect();
         let nodes: Vec<NodeId> = wrt.iter().map(|place| inputs[*place]).collect();
-        let made = sweep_from(&mut b, &roots, &nodes)?;
+        let made = sweep_from(&mut b, &roots, &nodes, false)?;
         let adjoints: Vec<(usize, NodeId)> = wrt.into_iter().zip(made).collect();
 
         let graph = b.graph;
@@ -308,7 +308,7 @@ pub(crate) fn is_dear(op: &Op) -> bool {
         Op::Binary(b) => *b == Binary::Pow,
         Op::Contract { .. } | Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) => true,
         Op::Reduce { .. } | Op::ArgReduce { .. } | Op::CumulativeSum { .. } | Op::Sort { .. } => true,
-        Op::ScatterAdd { .. } | Op::Unwindow { .. } | Op::ScanResult { .. } => true,
+        Op::ScatterAdd { .. } | Op::Unwindow { .. } | Op::ScanResult { .. } | Op::Attention(_) => true,
         _ => false,
     }
 }

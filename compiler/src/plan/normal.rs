@@ -3,12 +3,12 @@
 
 use super::affine::Affine;
 use super::nest::{How, Nest, Stage, ValueId, ValueOp, Values};
-use super::{Access, BufferId, Draft, Kernel};
+use super::{Access, BufferId, Draft, Kernel, Work};
 use crate::graph::Dim;
 
 /// Brings a nest into its final shape and says how it touches memory.
 pub fn finish(draft: &mut Draft) {
-    let Kernel::Nest(nest) = &mut draft.kernel else { return };
+    let Work::Kernel(Kernel::Nest(nest)) = &mut draft.work else { return };
     normalise(nest);
     let Some(first) = nest.stages.first() else { return };
     draft.loops = first.kept[..nest.space].to_vec();
@@ -191,7 +191,7 @@ fn vector(stage: &Stage, fixed: usize) -> Option<usize> {
             _ => -2,
         };
         let loads = stage.values.iter().filter_map(|v| match &v.op {
-            ValueOp::Load { at, .. } | ValueOp::LoadIndexed { at, .. } => Some(of(at)),
+            ValueOp::Load { at, .. } => Some(of(at)),
             ValueOp::Inside(tests) => {
                 Some(-4 * tests.iter().filter(|(a, _)| a.depends_on(variable)).count() as i64)
             }

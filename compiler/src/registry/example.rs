@@ -141,6 +141,7 @@ fn candidates(name: &str) -> &'static [&'static str] {
         },
         "signal" => &["f32[n, 100, 8]"],
         "tokens" | "caption" | "word" => &["i32[n, 20]"],
+        "length" => &["i32[n]"],
         "logits" | "logit" | "p" | "scores" => CLASSES,
         "label" | "target" | "next" | "y" | "count" | "same" => TARGETS,
         "mask" => &["bool[n, 10]", "bool[n, 20]", "f32[n, 28, 28, 1]", "i32[n, 28, 28]"],
@@ -207,7 +208,7 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
         "fit" | "augment" | "split" => vec![format!("{head}data digits = mnist() {{ {code} }}\n")],
         "fn" if named_fn => vec![format!("{head}{code}\n")],
         "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "step" | "clip"
-        | "average" | "reduce" => {
+        | "average" | "reduce" | "validate" | "checkpoint" => {
             vec![training(&head, &word, code, &inputs)]
         }
         "let" if code.lines().any(|line| line.starts_with("minimize ")) => {

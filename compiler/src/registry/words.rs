@@ -105,8 +105,8 @@ const WORDS: &[Word] = &[
         "items",
         "load",
         "load MODEL from \"FILE\" { \"NAME\" -> PATH }",
-        "Starts from weights of a safetensors file. Rules map the file's names to paths of the model; `{i}` stands for the same text on both \
-         sides, `transposed` swaps the two axes of a matrix.\n\n\
+        "Starts from weights of a safetensors file, or of one that Keras wrote. Rules map the file's names to paths of the model; `{i}` stands for the same text on both \
+         sides, `transposed` brings the axes of PyTorch's layers into our order.\n\n\
          Example: `load Cnn from \"old.safetensors\" { \"head.{part}\" -> dense.{part} }`",
     ),
     (
@@ -322,6 +322,23 @@ const WORDS: &[Word] = &[
         "stop after N epochs without better SPLIT.FIGURE",
         "Ends the training early when a figure has not become better for N epochs.\n\n\
          Example: `stop after 3 epochs without better validation.loss`",
+    ),
+    (
+        "train",
+        "validate",
+        "validate every N epochs, every N batches",
+        "How often the validation part is looked at: without this clause after each epoch. Batches are counted from the start of the run, so that \
+         an epoch may be validated many times, with the training's figures of its rows so far beside. `keep best`, `stop after` and `reduce rate` \
+         look at each validation; the end of the run is always one. It changes no bit of the weights.\n\n\
+         Example: `validate every 500 batches`",
+    ),
+    (
+        "train",
+        "checkpoint",
+        "checkpoint every N epochs, every N batches, every N minutes",
+        "How often the run is saved, so that `--resume` can go on with it. Batches and minutes are beside the ends of epochs; epochs say which \
+         ends. Without this clause: each epoch, and each five minutes. `--checkpoint-every` overrides it.\n\n\
+         Example: `checkpoint every 10 minutes`",
     ),
     (
         "train",

@@ -20,7 +20,8 @@ pub struct Order {
 }
 
 impl Order {
-    fn rows(&self, part: &Part) -> Vec<u32> {
+    /// The rows of a part, in the order in which the epoch takes them.
+    pub fn rows(&self, part: &Part) -> Vec<u32> {
         let Some((seed, epoch)) = self.shuffle else { return part.rows.to_vec() };
         let order = match self.windows(part) {
             Some(windows) => windows.order(),

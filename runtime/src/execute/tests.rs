@@ -15,7 +15,7 @@ fn program(entries: Vec<Entry>) -> Program {
     }
 }
 
-fn session(entry: Builder, threads: usize) -> Session {
+pub(super) fn session(entry: Builder, threads: usize) -> Session {
     Session::new(Arc::new(program(vec![entry.0])), threads).unwrap()
 }
 
@@ -150,7 +150,11 @@ fn look_up() -> Program {
     let indices = b.input("indices", DType::I32, &[n], InputSource::Caller);
     let table = b.buffer(DType::F32, six, Storage::Variable(0));
     let out = b.buffer(DType::F32, elements, Storage::Arena { first: 0, last: 0 });
-    let gather = b.launch(Kernel::Gather { axis: three, count: n, inner: two }, one, &[table, indices, out]);
+    let gather = b.launch(
+        Kernel::Gather { dtype: DType::F32, axis: three, count: n, inner: two },
+        one,
+        &[table, indices, out],
+    );
     b.segment(n, 1, vec![gather]);
     b.output("out", &[n, two], out);
     let mut program = program(vec![b.0]);
@@ -173,7 +177,10 @@ fn an_index_out_of_range_is_reported_by_path_and_the_next_run_is_clean() {
     assert_eq!(session.run(0, &[good.view()]).unwrap().get(0).to_f32(), [20., 21., 0., 1.]);
     let bad = Tensor::from_i32(&[3], &[2, 3, 0]);
     let error = session.run(0, &[bad.view()]).unwrap_err();
-    assert_eq!(error.to_string(), "an index is out of range in `look_up.0` (test.weft:7)");
+    assert_eq!(
+        error.to_string(),
+        "the index 3 (number 2 of 3) is not within 0 to 2 in `look_up.0` (test.weft:7)"
+    );
     assert!(session.run(0, &[good.view()]).is_ok());
     assert_eq!(session.variable(0), table.view());
 }
@@ -291,13 +298,16 @@ fn damaged_programs_are_refused() {
     check(&|p| p.entries[0].buffers[0].storage = Storage::Alias(BufferIndex(0)), "leads nowhere");
     check(&|p| p.entries[0].buffers[1].storage = Storage::Variable(1), "variable 1");
     check(&|p| p.entries[0].buffers[1].elements = DimIndex(99), "dim 99");
-    check(&|p| p.entries[0].segments[0].launches[0].buffers[0].buffer = BufferIndex(9), "buffer 9");
+    let first = |p: &mut Program, change: &dyn Fn(&mut Launch)| {
+        if let Step::Launch(launch) = &mut p.entries[0].segments[0].steps[0] {
+            change(launch);
+        }
+    };
+    check(&|p| first(p, &|l| l.buffers[0].buffer = BufferIndex(9)), "buffer 9");
+    check(&|p| first(p, &|l| l.buffers[0].advance = vec![DimIndex(0)]), "moves with a loop");
     check(&|p| p.entries[0].inputs[0].buffer = BufferIndex(1), "no buffer of its own");
     check(&|p| p.variables[0].shape = vec![2, 2], "larger than its storage");
     check(&|p| p.variables.push(p.variables[0].clone()), "two variables");
     check(&|p| p.entries.push(p.entries[0].clone()), "two entries");
-    check(
-        &|p| p.entries[0].segments[0].launches[0].kernel = Kernel::Nest { function: 5, dims: vec![] },
-        "function 5",
-    );
+    check(&|p| first(p, &|l| l.kernel = Kernel::Nest { function: 5, dims: vec![] }), "function 5");
 }

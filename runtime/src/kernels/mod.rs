@@ -9,7 +9,7 @@
 //! | [`isa`] | the instruction set, chosen once |
 //! | `vector`, `tile`, `block` | a vector, a register tile, a block of tiles |
 //! | `resolve`, `runs` | dims and strides as numbers, how k is cut |
-//! | `contraction`, `convolution`, `pack`, [`index`], `sort` | the kernels |
+//! | `contraction`, `convolution`, `attention`, `pack`, [`index`], `sort` | the kernels |
 //! | [`math`], [`random`] | functions of strips of elements |
 //! | [`peak`] | what this machine can do at best |
 
@@ -18,6 +18,7 @@
     reason = "arrays that live in registers are clearer by index, several at a time"
 )]
 
+mod attention;
 mod block;
 mod contraction;
 mod convolution;
@@ -37,8 +38,8 @@ mod vector;
 mod tests;
 
 use crate::program::Kernel;
+use index::Stray;
 use isa::Level;
-use std::sync::atomic::AtomicU32;
 
 /// A kernel whose dims are resolved.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ enum Form {
     Contraction(contraction::Bound),
     Convolution(convolution::Bound),
     Pack(pack::Bound),
+    Attention(attention::Bound),
     Index(index::Bound),
     Sort(sort::Bound),
 }
@@ -83,6 +85,11 @@ impl Bound {
                 let bound = pack::Bound::bind(kernel, dims)?;
                 Bound { extent: bound.extent(), form: Form::Pack(bound), buffers: 2 }
             }
+            Kernel::Attention(kernel) => {
+                let bound = attention::Bound::bind(kernel, dims, level)?;
+                let (extent, buffers) = (bound.extent(), bound.buffers());
+                Bound { extent, buffers, form: Form::Attention(bound) }
+            }
             Kernel::CumulativeSum { .. } | Kernel::Gather { .. } | Kernel::ScatterAdd { .. } => {
                 let buffers = if matches!(kernel, Kernel::CumulativeSum { .. }) { 2 } else { 3 };
                 Bound { form: Form::Index(index::Bound::bind(kernel, dims)?), extent: usize::MAX, buffers }
@@ -99,12 +106,21 @@ impl Bound {
         self.extent
     }
 
+    /// How many rows an index can name, and how many indices there are; of kernels that move by index.
+    pub fn indexed(&self) -> Option<(usize, usize)> {
+        match &self.form {
+            Form::Index(bound) => Some((bound.axis, bound.count)),
+            _ => None,
+        }
+    }
+
     /// Bytes of scratch that each running thread must give, 64-byte aligned.
     pub fn scratch_bytes(&self) -> usize {
         match &self.form {
             Form::Contraction(bound) => bound.scratch_bytes(),
             Form::Convolution(bound) => bound.scratch_bytes(),
             Form::Pack(_) => 0,
+            Form::Attention(bound) => bound.scratch_bytes(),
             Form::Index(_) => 0,
             Form::Sort(bound) => bound.scratch_bytes(),
         }
@@ -112,20 +128,13 @@ impl Bound {
 
     /// Runs the range `begin..end` of the index space. Allocates nothing and takes no lock.
     ///
-    /// An index out of range is clamped and sets [`index::INDEX_OUT_OF_RANGE`] in `errors`.
+    /// An index out of range is clamped and noted in `stray`.
     ///
     /// # Safety
     /// `buffers` are the kernel's, in the order of its doc, and as large as its dims say, or at least there where the range touches
     /// them (their starts may lie outside of their memory); outputs don't overlap inputs;
     /// `scratch` is this thread's, with at least [`Bound::scratch_bytes`]; no other thread runs an overlapping range.
-    pub unsafe fn run(
-        &self,
-        buffers: &[*mut u8],
-        begin: usize,
-        end: usize,
-        scratch: *mut u8,
-        errors: &AtomicU32,
-    ) {
+    pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize, scratch: *mut u8, stray: &Stray) {
         debug_assert_eq!(buffers.len(), self.buffers);
         debug_assert!(end <= self.extent);
         if begin >= end {
@@ -137,7 +146,8 @@ impl Bound {
                 Form::Contraction(bound) => bound.run(buffers, begin, end, scratch),
                 Form::Convolution(bound) => bound.run(buffers, begin..end, scratch),
                 Form::Pack(bound) => bound.run(buffers, begin, end),
-                Form::Index(bound) => bound.run(buffers, begin, end, errors),
+                Form::Attention(bound) => bound.run(buffers, begin, end, scratch),
+                Form::Index(bound) => bound.run(buffers, begin, end, stray),
                 Form::Sort(bound) => bound.run(buffers, begin, end, scratch),
             }
         }
