@@ -57,9 +57,17 @@ impl Search<'_> {
         self.graph.nodes.get(id.index()).map_or(&[], |node| &node.inputs)
     }
 
+    /// Of a loop's result, what the loop was given.
+    fn given(&self, id: NodeId) -> &[NodeId] {
+        match (self.graph.nodes.get(id.index()).map(|node| &node.op), self.inputs(id)) {
+            (Some(Op::ScanResult { .. }), [scan]) => self.inputs(*scan),
+            (_, inputs) => inputs,
+        }
+    }
+
     fn back(&self, mut id: NodeId, kind: fn(f32) -> bool) -> NodeId {
         // Nodes read earlier ones only, so this ends.
-        while let Some(input) = self.inputs(id).iter().copied().find(|input| self.any(*input, kind)) {
+        while let Some(input) = self.given(id).iter().copied().find(|input| self.any(*input, kind)) {
             id = input;
         }
         id
@@ -94,7 +102,7 @@ impl Search<'_> {
             path: name(id),
             span: node.span,
             gave: self.wrong(id),
-            had: node.inputs.iter().filter_map(|input| self.range(*input)).collect(),
+            had: self.given(id).iter().filter_map(|input| self.range(*input)).collect(),
             hint: hint(&node.op),
             then: then.map(|id| (name(id), self.graph.nodes[id.index()].span)),
         }
@@ -150,6 +158,7 @@ fn word(op: &Op) -> String {
         Op::Binary(binary) => binary.name().to_owned(),
         Op::Reduce { reduction, .. } => reduction.name().to_owned(),
         Op::Contract { .. } => "matmul".to_owned(),
+        Op::ScanResult { .. } => "scan".to_owned(),
         other => {
             // The variant's name: `Conv { … }`, `Cast`.
             let text = format!("{other:?}");
@@ -174,6 +183,9 @@ fn hint(op: &Op) -> &'static str {
             "f32 ends at exp(88.7): subtract the largest value first, as softmax does, or take a smaller rate"
         }
         Op::Binary(Binary::Pow) => "a power of 0 or of a negative number may be none; keep the base above 0",
+        Op::ScanResult { .. } => {
+            "a step of this loop made it: values that grow from step to step are held by a norm, `tanh`, or clipped gradients"
+        }
         Op::Input(_) => {
             "the data hold what is no finite number: take it out, or fill it in, in the `data` item"
         }

@@ -1,9 +1,10 @@
 //! The graph that is being built, and what belongs to it alone: inputs, the variables it reads, the new values they get.
 
+use super::scan::{Finals, Turn};
 use super::trail::Trail;
 use super::value::Tensor;
 use crate::graph::dim::Atom;
-use crate::graph::{Builder, DType, Dim, Entry, NodeId, Op, Symbol, TensorType};
+use crate::graph::{Builder, DType, Dim, Entry, Graph, NodeId, Op, Symbol, TensorType};
 use std::collections::{BTreeMap, HashMap};
 use weft_grammar::Span;
 use weft_runtime::program::InputSource;
@@ -30,6 +31,12 @@ pub struct Context {
     pub trail: Trail,
     /// How often each random stream was drawn from, so that no two draws of one entry are the same.
     streams: HashMap<String, u32>,
+    /// The scans whose bodies are under elaboration, from the outermost.
+    pub turns: Vec<Turn>,
+    /// What stood for a step's values in the bodies of scans.
+    pub places: Vec<NodeId>,
+    /// The final carries of the scan that gave a tensor.
+    pub finals: HashMap<NodeId, Finals>,
 }
 
 /// What is known about the equality of two dims.
@@ -54,6 +61,9 @@ impl Context {
             symbols: BTreeMap::new(),
             trail: Trail::default(),
             streams: HashMap::new(),
+            turns: Vec::new(),
+            places: Vec::new(),
+            finals: HashMap::new(),
         }
     }
 
@@ -176,6 +186,35 @@ impl Context {
     pub fn finish(self, keeps: impl Fn(&str) -> bool) -> Entry {
         let mut graph = self.builder.graph;
         graph.updates = self.updates.into_iter().filter(|(path, _)| keeps(path)).collect();
+        drop_with_users(&mut graph, &self.places);
         Entry { graph, inputs: self.inputs }
     }
+}
+
+/// Takes these nodes out of the graph, with all that depends on them; no output does.
+fn drop_with_users(graph: &mut Graph, nodes: &[NodeId]) {
+    if nodes.is_empty() {
+        return;
+    }
+    let mut dropped = vec![false; graph.nodes.len()];
+    for id in nodes {
+        if let Some(slot) = dropped.get_mut(id.index()) {
+            *slot = true;
+        }
+    }
+    let mut map = Vec::with_capacity(dropped.len());
+    let mut next = 0;
+    for (at, node) in graph.nodes.iter().enumerate() {
+        let inherited = node.inputs.iter().any(|input| dropped.get(input.index()) == Some(&true));
+        if let Some(slot) = dropped.get_mut(at) {
+            *slot |= inherited;
+            map.push(NodeId(next));
+            next += u32::from(!*slot);
+        }
+    }
+    let mut dropped = dropped.into_iter();
+    graph.nodes.retain(|_| !dropped.next().unwrap_or(false));
+    let inputs = graph.nodes.iter_mut().flat_map(|n| &mut n.inputs);
+    let named = graph.outputs.iter_mut().chain(&mut graph.updates).map(|(_, id)| id);
+    inputs.chain(named).for_each(|id| *id = map.get(id.index()).copied().unwrap_or(*id));
 }

@@ -95,12 +95,7 @@ impl Checker<'_> {
                 let value = self.expr(inner, scope)?;
                 self.fresh(value, inner.span)
             }
-            ExprKind::Scan(_) => self.fail_hint(
-                Code::LaterEdition,
-                span,
-                "`scan` comes in a later edition",
-                "recurrent layers wait for it; a fixed number of steps can be written with `for`",
-            ),
+            ExprKind::Scan(scan) => self.scan(scan, span, scope),
             ExprKind::Error => Err(Reported),
         }
     }
@@ -131,6 +126,9 @@ impl Checker<'_> {
     }
 
     fn field(&mut self, base: &Value, field: &ast::Name) -> Result {
+        if let Some(carry) = self.final_carry(base, field) {
+            return carry;
+        }
         match base {
             Value::Record(fields) => match fields.iter().find(|(n, _)| **n == *field.text) {
                 Some((_, value)) => self.readable(value.clone(), field.span),
@@ -293,12 +291,16 @@ impl Checker<'_> {
                     );
                 }
                 let new = new.unwrap_or(Value::Error);
+                let outside = scope.find(&target.text).is_some();
                 if !scope.assign(&target.text, new.clone(), target.span) {
                     // Its uses are no further mistakes.
                     scope.bind(&target.text, new, target.span);
                     let names = scope.names();
                     let hint = crate::diagnostics::nearest(&target.text, names.iter().map(|n| n.as_ref()));
                     let hint = match hint {
+                        _ if outside && !self.context.turns.is_empty() => {
+                            format!("a scan changes what it carries: `carrying {0} = {0}`", target.text)
+                        }
                         _ if self.is_setting(scope.home(), &target.text) => {
                             "a setting has one value everywhere; `let` binds another name".to_owned()
                         }
@@ -335,9 +337,7 @@ impl Checker<'_> {
                     return Err(Reported);
                 }
             }
-            StatementKind::Yield(_) => {
-                return self.fail(Code::BadStatement, statement.span, "`yield` stands only inside a `scan`");
-            }
+            StatementKind::Yield(values) => self.yields(values, statement.span, scope)?,
             StatementKind::Expr(expr) => return self.expr(expr, scope),
         }
         Ok(Value::None)

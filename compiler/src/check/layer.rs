@@ -350,6 +350,15 @@ impl Checker<'_> {
 
     /// `name <- value`
     pub(crate) fn update(&mut self, target: &ast::Name, value: &ast::Expr, scope: &Scope) -> Result<()> {
+        if !self.context.turns.is_empty() {
+            let name = &target.text;
+            return self.fail_hint(
+                Code::BadUpdate,
+                target.span,
+                format!("`{name}` cannot change inside a `scan`, which runs its body for every step"),
+                format!("carry it, `carrying now = {name}`, and write `{name} <- states.now` behind the scan; a layer that changes a state, such as `batch_norm`, stands before or behind it"),
+            );
+        }
         let path = self.frames.last().and_then(|f| f.states.get(&target.text)).cloned();
         let Some(path) = path else {
             if matches!(scope.find(&target.text), Some((Value::Error, _))) {

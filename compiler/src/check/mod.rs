@@ -61,6 +61,11 @@
 //! `NAME/loss.sum`, `NAME/METRIC.PART`. With several steps, figures are `STEP.loss`, and what is measured beside the steps is added in the
 //! last one. All losses and gradients of a step come before its updates. A step's loss is also its output, under the figure's name.
 //!
+//! **Scans.** The axis of a sequence whose extent is that of the dim after `over` is its steps; where two are, the first one when it is
+//! axis 0, else it is an error. The stack of what is yielded has the steps where the first sequence has them; `states.h` is the last
+//! `h`. Without `yield`, the value is the record of the last carries. A carry keeps its type; a number starts a carry as an f32 scalar.
+//! Random elements are others at each step. States cannot change in the body.
+//!
 //! **Statements** are not ended by a line: `let y = f(x)` before a line that starts with `(`, `[` or `-` needs a `;`.
 
 mod arith;
@@ -81,6 +86,7 @@ mod optimizer;
 mod predict;
 mod report;
 mod resolve;
+mod scan;
 mod scope;
 mod settings;
 mod shape;

@@ -80,6 +80,10 @@ codes! {
         "A division by zero, an overflow, or operands that have no such operation.";
     BadStatement = "E0216", "a statement cannot stand here",
         "For example `weight` outside a layer, or `yield` outside a `scan`.";
+    BadScan = "E0217", "a scan that does not fit its sequences",
+        "Each name after `scan` is a step of one sequence, which has one axis of the dim after `over`; the body yields or carries something.";
+    CarryMismatch = "E0218", "a carry changes its type",
+        "What a scan carries has the same element type and shape after each step as before it.";
     // ---- dims
     UnknownDim = "E0301", "unknown dim",
         "A name in a type is neither a setting nor a dim that an input's type binds. Dims bind in input types only.";

@@ -6,6 +6,8 @@
 //!
 //! The gradient stops at `Hold`, at integers and bools (so at comparisons and indices too), at random elements and at the steps
 //! `sign`, `floor`, `ceil`, `round`, `floor_div`.
+//!
+//! The rule of a loop needs the adjoints of all its results at once, so it is not one of [`rules`]: see [`scan`].
 
 #![cfg_attr(
     not(test),
@@ -13,7 +15,10 @@
 )]
 
 mod attention;
+#[cfg(test)]
+mod loops;
 mod rules;
+pub(crate) mod scan;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -21,6 +26,7 @@ mod tests;
 use crate::graph::dim::Dim;
 use crate::graph::op::{Binary, Op, Unary};
 use crate::graph::{Builder, Graph, Node, NodeId, TypeError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tape::{Contribution, Tape};
 use weft_grammar::Span;
@@ -88,16 +94,7 @@ fn sweep(
             return Err(GradientError::at(node, format!("there is no gradient of {}", node.ty)));
         }
     }
-    let depends = dependents(&builder.graph, y, wrt);
-    let uses = if last { crate::graph::attention::uses(&builder.graph) } else { Vec::new() };
-    let mut pending: Vec<Vec<Contribution>> = vec![Vec::new(); y.index() + 1];
-    let mut adjoints: Vec<Option<NodeId>> = vec![None; y.index() + 1];
-
     place(builder, y);
-    let failed = |builder: &Builder, id: NodeId| {
-        let node = builder.graph.node(id).clone();
-        move |e: TypeError| GradientError::at(&node, e.message)
-    };
     let y_type = builder.ty(y).clone();
     let seed = match seed {
         Some(seed) if *builder.ty(seed) != y_type => {
@@ -107,11 +104,42 @@ fn sweep(
         Some(seed) => seed,
         None => builder.full(1.0, &y_type).map_err(failed(builder, y))?,
     };
-    if depends[y.index()] {
-        pending[y.index()].push(Contribution::Whole(seed));
+    sweep_from(builder, &[(y, seed)], wrt, last)
+}
+
+fn failed(builder: &Builder, id: NodeId) -> impl Fn(TypeError) -> GradientError + use<> {
+    let node = builder.graph.node(id).clone();
+    move |e: TypeError| GradientError::at(&node, e.message)
+}
+
+/// The gradient of the sum of `roots`, each weighted by the node beside it.
+fn sweep_from(
+    builder: &mut Builder,
+    roots: &[(NodeId, NodeId)],
+    wrt: &[NodeId],
+    last: bool,
+) -> Result<Vec<NodeId>, GradientError> {
+    let uses = if last { crate::graph::attention::uses(&builder.graph) } else { Vec::new() };
+    let count = roots.iter().map(|(root, _)| root.index() + 1).max().unwrap_or(0);
+    let depends = dependents(&builder.graph, count, wrt);
+    let mut pending: Vec<Vec<Contribution>> = vec![Vec::new(); count];
+    let mut adjoints: Vec<Option<NodeId>> = vec![None; count];
+    // The adjoints of each scan's results, by number.
+    let mut results: BTreeMap<NodeId, BTreeMap<usize, NodeId>> = BTreeMap::new();
+    for (root, seed) in roots.iter().filter(|(root, _)| depends[root.index()]) {
+        pending[root.index()].push(Contribution::Whole(*seed));
     }
 
-    for id in (0..=y.0).rev().map(NodeId) {
+    for id in (0..count as u32).rev().map(NodeId) {
+        if let Some(adjoints) = results.remove(&id) {
+            place(builder, id);
+            let inputs = builder.graph.node(id).inputs.clone();
+            let wanted: Vec<bool> = inputs.iter().map(|input| depends[input.index()]).collect();
+            for (at, contribution) in scan::pull_back(builder, id, &adjoints, &wanted)? {
+                pending[inputs[at].index()].push(contribution);
+            }
+            continue;
+        }
         let contributions = std::mem::take(&mut pending[id.index()]);
         if contributions.is_empty() {
             continue;
@@ -126,6 +154,18 @@ fn sweep(
             continue;
         }
         let inputs = node.inputs.clone();
+        if let Op::ScanResult { index } = node.op {
+            if let Some(scan) = inputs.first().filter(|scan| depends[scan.index()]) {
+                // A result may be read by several nodes.
+                let known = results.entry(*scan).or_default();
+                let sum = match known.get(&index) {
+                    Some(earlier) => tape.add(*earlier, g).map_err(&error)?,
+                    None => g,
+                };
+                known.insert(index, sum);
+            }
+            continue;
+        }
         if last && let Some(found) = attention::find(&tape.builder.graph, id, &uses, wrt) {
             let made = attention::pull_back(&mut tape, &found, id, g, &depends).map_err(&error)?;
             made.into_iter().for_each(|(input, g)| pending[input.index()].push(Contribution::Whole(g)));
@@ -161,20 +201,41 @@ fn place(builder: &mut Builder, id: NodeId) {
     (builder.span, builder.path) = (span, path);
 }
 
-/// For each node up to `y`: does it depend on one of `wrt` differentiably?
-fn dependents(graph: &Graph, y: NodeId, wrt: &[NodeId]) -> Vec<bool> {
-    let mut depends = vec![false; y.index() + 1];
+/// For each of the first `count` nodes: does it depend on one of `wrt` differentiably?
+fn dependents(graph: &Graph, count: usize, wrt: &[NodeId]) -> Vec<bool> {
+    let mut depends = vec![false; count];
     for id in wrt {
         if let Some(d) = depends.get_mut(id.index()) {
             *d = true;
         }
     }
-    for (i, node) in graph.nodes.iter().enumerate().take(y.index() + 1) {
-        if carries(node) && node.inputs.iter().any(|input| depends[input.index()]) {
-            depends[i] = true;
+    flows(graph, &mut depends);
+    depends
+}
+
+/// Spreads `depends` to the nodes that depend differentiably on one that does.
+fn flows(graph: &Graph, depends: &mut [bool]) {
+    let mut loops: BTreeMap<NodeId, Vec<bool>> = BTreeMap::new();
+    for (at, node) in graph.nodes.iter().enumerate().take(depends.len()) {
+        match &node.op {
+            Op::Scan(scan) => {
+                let wanted: Vec<bool> = node.inputs.iter().map(|input| depends[input.index()]).collect();
+                if wanted.contains(&true) {
+                    depends[at] = true;
+                    loops.insert(NodeId(at as u32), scan::reach(scan, &wanted).0);
+                }
+            }
+            Op::ScanResult { index } => {
+                let results = node.inputs.first().and_then(|scan| loops.get(scan));
+                let reached = results.is_some_and(|results| results.get(*index) == Some(&true));
+                depends[at] = depends[at] || reached && carries(node);
+            }
+            _ if carries(node) && node.inputs.iter().any(|input| depends[input.index()]) => {
+                depends[at] = true
+            }
+            _ => {}
         }
     }
-    depends
 }
 
 /// Does a gradient flow through this node at all?

@@ -31,7 +31,7 @@ pub(super) fn pull_back(t: &mut Tape<'_>, y: NodeId, g: NodeId, at: usize) -> Pu
         | Op::Iota { .. }
         | Op::DimValue(_) => Ok(None),
         Op::Random { .. } | Op::Compare(_) | Op::Hold | Op::ArgReduce { .. } => Ok(None),
-        // The reverse rule of a loop is a loop.
+        // The reverse rule of a loop is a loop: see `super::scan`.
         Op::Scan(_) | Op::ScanResult { .. } => Ok(None),
 
         Op::Unary(op) => unary(t, *op, x, y, g),

@@ -5,8 +5,12 @@ use super::{Graph, Node, NodeId, Op};
 use std::fmt::Write;
 
 /// The graph as a JSON object: `name`, `bounds`, `guards`, `nodes` (id, name, op, attributes, inputs, dtype, shape, path), `outputs`,
-/// `updates`.
+/// `updates`. A loop's node has its graph in `body`.
 pub fn json(graph: &Graph) -> String {
+    format!("{:#}\n", value(graph))
+}
+
+fn value(graph: &Graph) -> serde_json::Value {
     use serde_json::{Value, json};
     let named = |list: &[(String, NodeId)]| -> Value {
         list.iter().map(|(name, id)| json!({ "name": name, "node": id.0 })).collect()
@@ -16,7 +20,7 @@ pub fn json(graph: &Graph) -> String {
         .zip(names(graph))
         .map(|(id, name)| {
             let node = graph.node(id);
-            json!({
+            let mut made = json!({
                 "id": id.0,
                 "name": name,
                 "op": op_name(&node.op),
@@ -25,18 +29,21 @@ pub fn json(graph: &Graph) -> String {
                 "dtype": node.ty.dtype.name(),
                 "shape": node.ty.shape.iter().map(|d| d.to_string()).collect::<Vec<_>>(),
                 "path": &*node.path,
-            })
+            });
+            if let (Op::Scan(scan), Some(fields)) = (&node.op, made.as_object_mut()) {
+                fields.insert("body".to_owned(), value(&scan.body));
+            }
+            made
         })
         .collect();
-    let value = json!({
+    json!({
         "name": graph.name,
         "bounds": graph.bounds.iter().map(|(s, b)| json!({ "symbol": &**s, "bound": b })).collect::<Value>(),
         "guards": graph.guards.iter().map(|(d, m, _)| json!({ "zero": d.to_string(), "message": m })).collect::<Value>(),
         "nodes": nodes,
         "outputs": named(&graph.outputs),
         "updates": named(&graph.updates),
-    });
-    format!("{value:#}\n")
+    })
 }
 
 /// What stands in a node's box: its operation (a leaf's name or value), its type.
@@ -49,43 +56,89 @@ fn label(node: &Node) -> [String; 2] {
     [what, node.ty.to_string()]
 }
 
-/// The graph in Graphviz's language.
+/// The graph in Graphviz's language; the body of a loop is a frame of its own, which its node points to.
 pub fn dot(graph: &Graph) -> String {
-    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-    let mut text =
-        format!("digraph \"{}\" {{\n  node [shape=box, fontname=\"monospace\"];\n", quoted(&graph.name));
+    let mut text = format!(
+        "digraph \"{}\" {{\n  compound=true;\n  node [shape=box, fontname=\"monospace\"];\n",
+        quoted(&graph.name)
+    );
+    dot_nodes(graph, "", "  ", &mut text);
+    text.push_str("}\n");
+    text
+}
+
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// The statements of a graph; `prefix` tells its nodes from those of the graphs around it.
+fn dot_nodes(graph: &Graph, prefix: &str, margin: &str, text: &mut String) {
     for id in graph.ids() {
         let node = graph.node(id);
         let [what, ty] = label(node);
         let style = if matches!(node.op, Op::Input(_) | Op::Variable(_)) { ", style=rounded" } else { "" };
-        let _ = writeln!(text, "  n{} [label=\"{}\\n{}\"{style}];", id.0, quoted(&what), quoted(&ty));
+        let name = format!("{prefix}n{}", id.0);
+        let _ = writeln!(text, "{margin}{name} [label=\"{}\\n{}\"{style}];", quoted(&what), quoted(&ty));
         for input in &node.inputs {
-            let _ = writeln!(text, "  n{} -> n{};", input.0, id.0);
+            let _ = writeln!(text, "{margin}{prefix}n{} -> {name};", input.0);
+        }
+        if let Op::Scan(scan) = &node.op {
+            let title = format!("{} steps{}", scan.trip, if scan.reversed { ", reversed" } else { "" });
+            let _ =
+                writeln!(text, "{margin}subgraph cluster_{name} {{\n{margin}  label=\"{}\";", quoted(&title));
+            dot_nodes(&scan.body, &format!("{name}_"), &format!("{margin}  "), text);
+            let _ = writeln!(text, "{margin}}}");
+            if !scan.body.nodes.is_empty() {
+                let _ = writeln!(text, "{margin}{name} -> {name}_n0 [style=dotted, lhead=cluster_{name}];");
+            }
         }
     }
     for (place, (name, id)) in graph.outputs.iter().chain(&graph.updates).enumerate() {
         let _ = writeln!(
             text,
-            "  out{place} [label=\"{}\", shape=plaintext];\n  n{} -> out{place};",
+            "{margin}{prefix}out{place} [label=\"{}\", shape=plaintext];\n{margin}{prefix}n{} -> {prefix}out{place};",
             quoted(name),
             id.0
         );
     }
-    text.push_str("}\n");
-    text
 }
 
 const BOX: (usize, usize) = (190, 44);
 const GAP: (usize, usize) = (24, 40);
 
-/// The graph drawn in layers: a node stands one layer below the lowest of its inputs, in a layer near its inputs.
+/// The graph drawn in layers: a node stands one layer below the lowest of its inputs, in a layer near its inputs. The bodies of loops
+/// follow below, each under its loop's name.
 pub fn svg(graph: &Graph) -> String {
+    let (mut drawn, mut width, mut height) = (String::new(), 0, 0);
+    let mut waiting = vec![(String::new(), graph)];
+    while let Some((title, graph)) = waiting.pop() {
+        let heading = if title.is_empty() { 0 } else { BOX.1 };
+        let (picture, wide, high) = picture(graph);
+        let _ = writeln!(drawn, "<g transform=\"translate(0 {height})\">");
+        if !title.is_empty() {
+            let _ =
+                writeln!(drawn, "<text x=\"{}\" y=\"30\" font-size=\"16\">{}</text>", GAP.0, escaped(&title));
+        }
+        let _ = writeln!(drawn, "<g transform=\"translate(0 {heading})\">\n{picture}</g>\n</g>");
+        (width, height) = (width.max(wide), height + heading + high);
+        let inner = waiting.len();
+        for (node, name) in graph.nodes.iter().zip(names(graph)) {
+            if let Op::Scan(scan) = &node.op {
+                waiting.insert(inner, (format!("%{name}: {} steps", scan.trip), &scan.body));
+            }
+        }
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"monospace\" font-size=\"12\">\n{drawn}</svg>\n"
+    )
+}
+
+/// The drawing of one graph without those inside of it, its width and its height.
+fn picture(graph: &Graph) -> (String, usize, usize) {
     let (layers, place) = layout(graph);
     let widest = layers.iter().map(Vec::len).max().unwrap_or(0).max(1);
     let (width, height) = (widest * (BOX.0 + GAP.0) + GAP.0, layers.len() * (BOX.1 + GAP.1) + GAP.1);
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"monospace\" font-size=\"12\">\n"
-    );
+    let mut text = String::new();
     let corner = |id: NodeId| {
         let (layer, column) = place[id.index()];
         // Layers are centred.
@@ -127,8 +180,7 @@ pub fn svg(graph: &Graph) -> String {
             escaped(&shortened(&ty)),
         );
     }
-    text.push_str("</svg>\n");
-    text
+    (text, width, height)
 }
 
 /// The nodes of each layer in order, and each node's layer and column.
@@ -192,6 +244,26 @@ mod tests {
         assert_eq!(value["nodes"][2]["path"], "Net.exp");
         assert_eq!(value["nodes"][0]["attributes"], "\"x\"");
         assert_eq!(value["outputs"][0]["node"], 3);
+    }
+
+    #[test]
+    fn bodies_of_loops_are_shown() {
+        let graph = parse(
+            r#"graph g
+            %x = input "x" : f32[5, n]
+            %s = scan %x {trip=5, reversed=false, elements=1, carries=0} : bool[0]
+              | %e = input "element.0" : f32[n]
+              | %y = exp %e : f32[n]
+              | output "yield.0" = %y
+            %r = result %s {index=0} : f32[5, n]
+            output "y" = %r"#,
+        )
+        .unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json(&graph)).unwrap();
+        assert_eq!(value["nodes"][1]["body"]["nodes"][1]["op"], "exp");
+        assert!(dot(&graph).contains("subgraph cluster_n1") && dot(&graph).contains("n1_n1 [label=\"exp"));
+        let svg = svg(&graph);
+        assert!(svg.contains("5 steps") && svg.matches("<rect").count() == 5, "{svg}");
     }
 
     #[test]

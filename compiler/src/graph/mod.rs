@@ -12,7 +12,7 @@
 //! - a scan is read by its results alone, and what its body holds is sound by itself ([`scan`]);
 //! - an update has its variable's type; each variable is updated at most once.
 //!
-//! The only node with a graph inside is a loop, [`Scan`].
+//! The only node with a graph inside is a loop, [`Scan`]; [`OpenScan`] is one that is being made or changed.
 //!
 //! Around it: [`build`] makes graphs, [`attention`] finds attention in them, [`text`] prints them and reads them back, [`vectorize()`]
 //! batches a graph of one row, [`chunked()`] takes all rows a chunk at a time, [`cost`]
@@ -32,6 +32,7 @@ pub mod diff;
 pub mod dim;
 pub mod export;
 pub mod op;
+pub mod open;
 #[doc(hidden)]
 pub mod random;
 pub mod scan;
@@ -48,8 +49,10 @@ pub use build::{Builder, TypeError};
 pub use chunks::{Chunked, chunked};
 pub use dim::{Dim, Symbol};
 pub use op::Op;
+pub use open::{OpenCarry, OpenScan};
 pub use scan::Scan;
 pub use vectorize::{Leaves, VectorizeError, vectorize, vectorize_apart};
+pub(crate) use vectorize::{Mapped, Rows};
 pub use verify::{known_symbols, verify, verify_module};
 
 /// A node's place in [`Graph::nodes`].

@@ -4,6 +4,8 @@
 //! turn them into whatever its device wants. Magnitudes are tracked while building and squashed where they grow, so that values stay
 //! finite and small; every extent is at least 1.
 
+mod loops;
+
 use super::dim::Dim;
 use super::op::{Binary, Compare, Conv, Distribution, Op, Reduction, Unary};
 use super::{Builder, DType, Graph, NodeId, TensorType, TypeError};
@@ -15,6 +17,8 @@ pub struct Options {
     pub steps: usize,
     /// Only operations without jumps and kinks, so that finite differences agree with gradients.
     pub smooth: bool,
+    /// Loops too.
+    pub loops: bool,
 }
 
 /// A graph and values for its inputs.
@@ -81,6 +85,7 @@ pub fn case(seed: u64, options: Options) -> Case {
         n,
         inputs: Vec::new(),
         size: Vec::new(),
+        depth: 0,
     };
     weaver.b.graph.bounds.push(("n".into(), 4));
     for _ in 0..3 {
@@ -92,12 +97,7 @@ pub fn case(seed: u64, options: Options) -> Case {
     let _ = weaver.input(DType::F32, &[Dim::symbol("n"), Dim::constant(4)]);
     for step in 0..options.steps {
         weaver.b.path = format!("Net.step{step}").into();
-        let before = weaver.b.graph.nodes.len();
-        if weaver.step().is_err() || !weaver.fits(before) {
-            weaver.b.graph.nodes.truncate(before);
-            weaver.size.truncate(before);
-            weaver.inputs.retain(|(place, _)| *place < before);
-        }
+        weaver.try_step();
     }
     weaver.finish()
 }
@@ -116,9 +116,21 @@ struct Weaver {
     inputs: Vec<(usize, Given)>,
     /// Per node, what no element's magnitude exceeds.
     size: Vec<f64>,
+    /// How many loops are around.
+    depth: usize,
 }
 
 impl Weaver {
+    /// A step, or nothing.
+    fn try_step(&mut self) {
+        let before = self.b.graph.nodes.len();
+        if self.step().is_err() || !self.fits(before) {
+            self.b.graph.nodes.truncate(before);
+            self.size.truncate(before);
+            self.inputs.retain(|(place, _)| *place < before);
+        }
+    }
+
     fn finish(mut self) -> Case {
         let count = self.b.graph.nodes.len();
         let mut used = vec![false; count];
@@ -128,6 +140,7 @@ impl Weaver {
         // Outputs: what nobody reads, and one node in the middle.
         let mut outputs: Vec<usize> = (0..count).filter(|i| !used[*i]).collect();
         outputs.push(self.rng.below(count));
+        outputs.retain(|at| !matches!(self.b.graph.nodes[*at].op, Op::Scan(_)));
         outputs.sort_unstable();
         outputs.dedup();
         self.b.graph.outputs = outputs.iter().map(|i| (format!("y{i}"), NodeId(*i as u32))).collect();
@@ -148,9 +161,10 @@ impl Weaver {
 
     fn fits(&self, from: usize) -> bool {
         self.b.graph.nodes.iter().skip(from).all(|node| {
-            node.ty.rank() <= 6
-                && node.ty.shape.iter().all(|d| self.value(d) >= 1)
-                && self.value(&node.ty.elements()) <= LARGEST
+            matches!(node.op, Op::Scan(_))
+                || node.ty.rank() <= 6
+                    && node.ty.shape.iter().all(|d| self.value(d) >= 1)
+                    && self.value(&node.ty.elements()) <= LARGEST
         })
     }
 
@@ -194,7 +208,8 @@ impl Weaver {
 
     /// A node of such a type; the later ones are likelier.
     fn of(&mut self, wanted: impl Fn(&TensorType) -> bool) -> Made {
-        let ids: Vec<NodeId> = self.b.graph.ids().filter(|id| wanted(self.b.ty(*id))).collect();
+        let whole = |id: &NodeId| !matches!(self.b.graph.node(*id).op, Op::Scan(_));
+        let ids: Vec<NodeId> = self.b.graph.ids().filter(whole).filter(|id| wanted(self.b.ty(*id))).collect();
         let recent = ids.len().saturating_sub(8);
         let from = if self.rng.chance(3) { 0 } else { recent };
         match self.rng.pick(&ids[from..]) {
@@ -245,6 +260,9 @@ impl Weaver {
     }
 
     fn step(&mut self) -> Made {
+        if self.options.loops && self.rng.chance(8) {
+            return self.scan();
+        }
         match self.rng.below(20) {
             0..=2 => self.unary(),
             3..=5 => self.binary(),
@@ -590,7 +608,7 @@ impl Weaver {
                 self.b.cast(iota, DType::F32)?
             }
             1 => self.b.push(Op::DimValue(Dim::symbol("n")), &[], Some(TensorType::scalar(DType::F32)))?,
-            2 => {
+            2 if self.depth == 0 => {
                 let state = match self.of(|ty| *ty == TensorType::new(DType::I64, [Dim::constant(2)])) {
                     Ok(state) => state,
                     Err(_) => self.random_state()?,

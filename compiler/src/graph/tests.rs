@@ -154,7 +154,7 @@ proptest! {
 
     #[test]
     fn random_graphs_are_well_typed_and_read_back(seed: u64, smooth: bool) {
-        let case = random::case(seed, Options { steps: 30, smooth });
+        let case = random::case(seed, Options { steps: 30, smooth, loops: true });
         prop_assert_eq!(verify(&case.graph), Ok(()));
         let text = print(&case.graph);
         let back = parse(&text).unwrap();
@@ -167,7 +167,7 @@ proptest! {
 fn random_graphs_have_every_operation() {
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..400 {
-        let case = random::case(seed, Options { steps: 40, smooth: false });
+        let case = random::case(seed, Options { steps: 40, smooth: false, loops: true });
         seen.extend(case.graph.nodes.iter().map(|n| super::text::op_name(&n.op)));
     }
     let named = |list: Vec<&str>| list.into_iter().map(String::from).collect::<Vec<_>>();

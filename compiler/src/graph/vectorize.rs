@@ -4,6 +4,8 @@
 //! broadcast. Random elements are drawn for every row. What cannot be said in one primitive (a convolution whose weights differ from
 //! row to row) is refused.
 
+mod scan;
+
 use super::dim::Dim;
 use super::op::{Binary, Op};
 use super::{Builder, DType, Graph, Node, NodeId, TensorType, TypeError};
@@ -29,10 +31,10 @@ impl std::error::Error for VectorizeError {}
 
 /// A row's node in the batched graph.
 #[derive(Clone, Copy, Debug)]
-struct Mapped {
-    id: NodeId,
+pub(crate) struct Mapped {
+    pub id: NodeId,
     /// Has the leading axis.
-    batched: bool,
+    pub batched: bool,
 }
 
 type Made = Result<NodeId, TypeError>;
@@ -137,13 +139,20 @@ fn behind(axes: &[usize]) -> Vec<usize> {
     std::iter::once(0).chain(up(axes)).collect()
 }
 
-struct Rows<'a> {
-    b: &'a mut Builder,
-    batch: &'a Dim,
+/// Batches node by node.
+pub(crate) struct Rows<'a> {
+    pub b: &'a mut Builder,
+    pub batch: &'a Dim,
 }
 
 impl Rows<'_> {
-    fn node(&mut self, node: &Node, args: &[Mapped], leaves: &Leaves) -> Result<Mapped, TypeError> {
+    /// The batched form of a node on these inputs.
+    pub(crate) fn node(
+        &mut self,
+        node: &Node,
+        args: &[Mapped],
+        leaves: &Leaves,
+    ) -> Result<Mapped, TypeError> {
         match &node.op {
             Op::Input(name) => {
                 if let Some(&id) = leaves.inputs.get(name) {
@@ -196,7 +205,7 @@ impl Rows<'_> {
     }
 
     /// With the leading axis, broadcast if need be.
-    fn spread(&mut self, arg: Mapped) -> Made {
+    pub(crate) fn spread(&mut self, arg: Mapped) -> Made {
         if arg.batched {
             return Ok(arg.id);
         }
@@ -239,7 +248,8 @@ impl Rows<'_> {
             Op::Gather { axis } => return self.gather(*axis, args, node),
             Op::ScatterAdd { axis } => return self.scatter(*axis, args, node),
 
-            Op::Scan(_) | Op::ScanResult { .. } => return refuse("a loop is not batched"),
+            Op::Scan(scan) => return self.scan(scan, args),
+            Op::ScanResult { index } => return self.scan_result(node, *index, x),
 
             Op::Reduce { reduction, axes } => Op::Reduce { reduction: *reduction, axes: up(axes) },
             Op::ArgReduce { largest, axes } => Op::ArgReduce { largest: *largest, axes: up(axes) },
@@ -415,7 +425,7 @@ mod tests {
 
     /// Random rows, some inputs different for each and some shared: the batch gives what the rows give one by one.
     fn agree(seed: u64) -> Result<bool, TestCaseError> {
-        let case = random::case(seed, Options { steps: 20, smooth: false });
+        let case = random::case(seed, Options { steps: 20, smooth: false, loops: true });
         if case.graph.nodes.iter().any(|n| matches!(n.op, Op::Random { .. })) {
             return Ok(false);
         }

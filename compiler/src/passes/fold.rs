@@ -24,6 +24,8 @@ pub fn run(graph: &mut Graph) -> bool {
             | Op::Table(_)
             | Op::Iota { .. }
             | Op::Random { .. } => None,
+            // A loop is its results, which read nothing but it.
+            Op::Scan(_) | Op::ScanResult { .. } => None,
             // These are as good as what they would become.
             Op::Broadcast { .. } => None,
             Op::Gather { axis } => {

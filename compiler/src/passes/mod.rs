@@ -5,6 +5,9 @@
 //! IEEE arithmetic defines them, with three liberties that their docs name: the sign of a zero, the order of a sum, and one rounding
 //! where a power becomes products. Names of outputs, updates, guards and inputs stay.
 //!
+//! The bodies of loops are graphs like any other, and go through the same passes; what may leave a loop does
+//! ([`loop_before`], [`loop_behind`]).
+//!
 //! Gradients are taken before: `Hold` means nothing after, and goes.
 
 #![cfg_attr(
@@ -18,6 +21,10 @@ pub mod dce;
 pub mod fold;
 pub mod hoist;
 pub mod layout;
+pub mod loop_before;
+pub mod loop_behind;
+pub mod loop_prune;
+mod loops;
 pub mod pooling;
 pub mod reductions;
 mod rewrite;
@@ -26,7 +33,8 @@ pub mod simplify;
 mod tests;
 pub mod views;
 
-use crate::graph::{Graph, verify};
+use crate::graph::{Graph, Op, verify};
+use std::sync::Arc;
 
 /// Changes a graph and says whether it did.
 pub type Pass = fn(&mut Graph) -> bool;
@@ -40,6 +48,9 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("pooling", pooling::run),
     ("layout", layout::run),
     ("hoist", hoist::run),
+    ("loop_prune", loop_prune::run),
+    ("loop_before", loop_before::run),
+    ("loop_behind", loop_behind::run),
     ("fold", fold::run),
     ("cse", cse::run),
     ("dce", dce::run),
@@ -54,7 +65,7 @@ pub fn optimize(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     let mut idle = 0;
     for (name, pass) in PASSES.iter().cycle().take(MOST_ROUNDS * PASSES.len()) {
-        let changed = pass(&mut graph);
+        let changed = within(*pass, &mut graph);
         debug_assert!(
             !(sound && changed) || verify(&graph).is_ok(),
             "{name} broke the graph: {:?}",
@@ -66,4 +77,15 @@ pub fn optimize(graph: &Graph) -> Graph {
         }
     }
     graph
+}
+
+/// The pass on the graph, and on the bodies of its loops.
+fn within(pass: Pass, graph: &mut Graph) -> bool {
+    let mut changed = pass(graph);
+    for node in &mut graph.nodes {
+        if let Op::Scan(scan) = &mut node.op {
+            changed |= within(pass, &mut Arc::make_mut(scan).body);
+        }
+    }
+    changed
 }

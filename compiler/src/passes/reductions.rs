@@ -1,4 +1,4 @@
-//! Reductions of reductions, of views and of broadcasts.
+//! Reductions of reductions, of views, of broadcasts and of contractions.
 //!
 //! The order in which a sum adds may change, and equal summands become one product with their number.
 
@@ -44,8 +44,30 @@ fn reduce(b: &mut Builder, reduction: Reduction, axes: &[usize], x: NodeId, node
             b.transpose(reduced, &order).map(Some)
         }
         Op::Broadcast { axes: places } => broadcast(b, reduction, axes, from, &places, &ty),
+        Op::Contract { batch, sum } if reduction == Reduction::Sum => contract(b, batch, sum, axes, x),
         _ => Ok(None),
     }
+}
+
+/// Contractions side by side that are added up are one contraction over that axis too.
+fn contract(
+    b: &mut Builder,
+    batch: Vec<(usize, usize)>,
+    mut sum: Vec<(usize, usize)>,
+    axes: &[usize],
+    x: NodeId,
+) -> Rewritten {
+    let (added, left): (Vec<usize>, Vec<usize>) = axes.iter().partition(|axis| **axis < batch.len());
+    if added.is_empty() {
+        return Ok(None);
+    }
+    sum.extend(added.iter().map(|axis| batch[*axis]));
+    sum.sort_unstable();
+    let kept = (0..batch.len()).filter(|axis| !added.contains(axis)).map(|axis| batch[axis]).collect();
+    let inputs = b.graph.node(x).inputs.clone();
+    let made = b.push(Op::Contract { batch: kept, sum }, &inputs, None)?;
+    let left: Vec<usize> = left.iter().map(|axis| axis - added.len()).collect();
+    b.reduce(Reduction::Sum, made, &left).map(Some)
 }
 
 /// Axes that the broadcast made hold equal elements: their sum is a product with their number, and their largest is any of them,

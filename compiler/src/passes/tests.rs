@@ -401,7 +401,7 @@ proptest! {
 
     #[test]
     fn optimize_preserves_values(seed: u64) {
-        let case = random::case(seed, Options { steps: 40, smooth: false });
+        let case = random::case(seed, Options { steps: 40, smooth: false, loops: true });
         let optimized = optimize(&case.graph);
         prop_assert_eq!(verify(&optimized), Ok(()));
         prop_assert_eq!(print(&optimize(&optimized)), print(&optimized));
@@ -414,7 +414,7 @@ proptest! {
 
     #[test]
     fn gradients_of_random_graphs_are_differences(seed: u64) {
-        let case = random::case(seed, Options { steps: 15, smooth: true });
+        let case = random::case(seed, Options { steps: 15, smooth: true, loops: true });
         let Some(graph) = with_gradients(&case) else { return Ok(()) };
         prop_assert_eq!(verify(&graph), Ok(()));
         let point = values(&case);

@@ -203,8 +203,9 @@ const WORDS: &[Word] = &[
         "statements",
         "scan",
         "scan x in xs over t carrying h = FIRST { …; yield h }",
-        "A loop over the steps of a sequence that carries values along; its result holds what was yielded, and the last carries by name. The \
-         language keeps it; this edition does not carry it out yet.\n\n\
+        "A loop over the steps of a sequence that carries values along; its result holds what was yielded, and the last carries by name \
+         (`states.h`). Several sequences are read side by side (`scan a, m in xs, mask over t`); `reversed` starts at the end. The body is \
+         never unrolled, and layers in it have one set of weights.\n\n\
          Example: `scan step in x over t carrying h = zeros(n, d) { h = tanh(h + step) yield h }`",
     ),
     // ---- train

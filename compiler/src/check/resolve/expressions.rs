@@ -151,7 +151,10 @@ impl Walk<'_, '_> {
         self.use_local(&scan.over.text);
         scan.carries.iter().for_each(|(_, e)| self.expr(e));
         self.levels.push(Vec::new());
-        for name in scan.elements.iter().chain(scan.carries.iter().map(|(n, _)| n)) {
+        for name in &scan.elements {
+            self.declare(name, Kind::Let);
+        }
+        for (name, _) in &scan.carries {
             self.declare(name, Kind::Quiet);
         }
         self.block(&scan.body, true);

@@ -23,7 +23,10 @@ const CASES: &[(&str, &str)] = &[
     ("E0105", "setting a = 1\nsetting a = 2"),
     ("E0106", "use \"layers.weft\""),
     ("E0107", "fn f(x: f32[n]) { { a = x, b = x } }\nmodel M(x: f32[n]) { f(x).c }"),
-    ("E0110", "model M(x: f32[n, t, 8]) { x |> lstm(8) }"),
+    (
+        "E0110",
+        "model M(x: i32[n, t]) { x |> embedding(9, 8) |> dense(9) }\ngenerate story(text) { max = 50 }",
+    ),
     ("E0201", "model M(x: f32[n, 8]) { x |> dense(8.5) }"),
     ("E0201", "model M(x: f32[n, 8, 8, 2]) { x |> conv2d(8, kernel = 3, padding = sane) }"),
     ("E0202", "model M(x: f32[n, 8], y: f32[n, 7]) { x + y }"),
@@ -60,6 +63,31 @@ const CASES: &[(&str, &str)] = &[
     ("E0215", "setting a = 1 + \"a\""),
     ("E0201", "model M(x: f32[n, 8]) { x + \"a\" }"),
     ("E0216", "model M(x: f32[n, 8]) { yield x }"),
+    ("E0216", "model M(x: f32[n, t]) { scan a in x over t { yield a\n yield a } }"),
+    ("E0217", "model M(x: f32[n, t, d]) { let y = x[:, 0]\n scan a in y over t { yield a } }"),
+    ("E0217", "model M(x: f32[n, t, 8]) { scan a, b in x over t { yield a + b } }"),
+    ("E0217", "model M(x: f32[n, 8, 8]) { let t = 8\n scan a in x over t { yield a } }"),
+    ("E0217", "model M(x: f32[n, t, 8]) { scan a in x over t { let b = a } }"),
+    (
+        "E0218",
+        "model M(x: f32[n, t, 8]) { let s = scan a in x over t carrying h = zeros(n, 4) { h = h + a[:, 4:]\n h = a }\n s.h }",
+    ),
+    (
+        "E0218",
+        "model M(x: f32[n, t, 8]) { let s = scan a in x over t carrying k = i32(0) { k = f32(k) + 1 }\n s.k }",
+    ),
+    (
+        "E0107",
+        "model M(x: f32[n, t, 8]) { let s = scan a in x over t carrying hidden = zeros(n, 8) { hidden = a\n yield a }\n s.hiden }",
+    ),
+    (
+        "E0101",
+        "model M(x: f32[n, t, 8]) { let total = zeros(n, 8)\n scan a in x over t { total = total + a\n yield total } }",
+    ),
+    (
+        "E0403",
+        "layer seen(x: f32[n, d]) { state count: f32[] = 0.0\n count <- count + 1.0\n x * count }\nmodel M(x: f32[n, t, 8]) { scan a in x over t { yield a |> seen } }",
+    ),
     ("E0301", "model M(x: f32[n, 8]) -> f32[n, k] { x }"),
     (
         "E0302",

@@ -44,6 +44,7 @@ fn graph<'m>(module: &'m Module, name: &str) -> &'m Graph {
 mod errors;
 mod fuzz;
 mod lints;
+mod scans;
 mod semantics;
 mod updates;
 mod weights;

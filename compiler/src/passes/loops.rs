@@ -1,0 +1,65 @@
+//! What the passes on loops are made of: a graph rewritten scan by scan.
+
+use super::rewrite::rewrite;
+use crate::graph::scan::token;
+use crate::graph::{Builder, Graph, NodeId, Op, OpenScan, TypeError};
+use std::collections::HashMap;
+
+/// What stands for each result of a loop; `None` where nothing reads it. As a whole `None`: the loop stays as it is.
+pub(super) type Results = Result<Option<Vec<Option<NodeId>>>, TypeError>;
+
+/// Gives each loop to `rule`, taken apart, with what of its results is read. The rule appends what stands for it.
+pub(super) fn rewrite_loops(
+    graph: &mut Graph,
+    mut rule: impl FnMut(&mut Builder, OpenScan, &[bool]) -> Results,
+) -> bool {
+    let mut read: HashMap<NodeId, Vec<bool>> = HashMap::new();
+    for (id, node) in graph.ids().zip(&graph.nodes) {
+        match (&node.op, node.inputs.first()) {
+            (Op::Scan(scan), _) => drop(read.insert(id, vec![false; scan.results()])),
+            (Op::ScanResult { index }, Some(scan)) => {
+                if let Some(slot) = read.get_mut(scan).and_then(|read| read.get_mut(*index)) {
+                    *slot = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    if read.is_empty() {
+        return false;
+    }
+    let mut became: HashMap<NodeId, Vec<Option<NodeId>>> = HashMap::new();
+    // The rule is asked once for each node, in order.
+    let mut old = 0;
+    rewrite(graph, |b, node| {
+        let id = NodeId(old);
+        old += 1;
+        match &node.op {
+            Op::Scan(scan) => {
+                let read = read.get(&id).map_or(&[][..], Vec::as_slice);
+                let Some(results) = rule(b, OpenScan::of(scan, &node.inputs), read)? else { return Ok(None) };
+                // Nothing reads it but the old results, which are replaced.
+                let stand_in = b.full(0.0, &token())?;
+                became.insert(stand_in, results);
+                Ok(Some(stand_in))
+            }
+            Op::ScanResult { index } => {
+                let results = node.inputs.first().and_then(|scan| became.get(scan));
+                Ok(results.and_then(|results| results.get(*index).copied().flatten()))
+            }
+            _ => Ok(None),
+        }
+    })
+}
+
+/// Appends a loop, if it has any results, and gives them: its carries and its stacks.
+pub(super) fn close(b: &mut Builder, open: OpenScan) -> Result<(Vec<NodeId>, Vec<NodeId>), TypeError> {
+    let carries = open.carries.len();
+    if carries + open.yields.len() == 0 {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let (scan, operands) = open.close();
+    let mut results = b.scan(scan, &operands)?;
+    let stacks = results.split_off(carries.min(results.len()));
+    Ok((results, stacks))
+}
