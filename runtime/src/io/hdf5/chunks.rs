@@ -105,6 +105,7 @@ impl Chunks {
                     |number| Chunk { number, address: start + number * bytes, size: bytes, skipped: 0 };
                 found.extend((0..count).map(chunk));
             }
+            Index::Tree(address) if !is_place(address) => return Err("nothing was ever written to it".into()),
             Index::Tree(address) => {
                 let key = 8 + 8 * (shape.len() as u64 + 1);
                 walk(source, address, 1, key, &mut |key, address| {
