@@ -82,6 +82,30 @@ fn an_index_out_of_range_is_clamped_and_noted() {
     assert_eq!(out, [0.0, 0.0]);
 }
 
+/// Rows of elements of any size are moved as they are, and the first stray index is told, whichever range meets it.
+#[test]
+fn elements_of_any_type_are_gathered() {
+    let indices = [2i32, 0, 9, 1, -4];
+    let rows = [2, 0, 2, 1, 0];
+    for dtype in [DType::U8, DType::BF16, DType::I32, DType::I64] {
+        let mut d = Dims::default();
+        let kernel = Kernel::Gather { dtype, axis: d.add(3), count: d.add(5), inner: d.add(2) };
+        let bound = Bound::bind(&kernel, &d.0).unwrap();
+        let row = 2 * dtype.size();
+        let table: Vec<u8> = (0..3 * row).map(|byte| byte as u8 + 1).collect();
+        let mut out = vec![0u8; 5 * row];
+        let buffers = [table.as_ptr().cast_mut(), indices.as_ptr().cast_mut().cast(), out.as_mut_ptr()];
+        let stray = Stray::default();
+        for (begin, end) in [(3, 5), (0, 3)] {
+            // SAFETY: the buffers are as large as the kernel's doc says.
+            unsafe { bound.run(&buffers, begin, end, std::ptr::null_mut(), &stray) };
+        }
+        let expected: Vec<u8> = rows.iter().flat_map(|at| table[at * row..(at + 1) * row].to_vec()).collect();
+        assert_eq!((out, stray.take()), (expected, Some((2, 9))), "{}", dtype.name());
+        assert_eq!(bound.indexed(), Some((3, 5)));
+    }
+}
+
 #[test]
 fn bad_dims_are_errors() {
     let mut d = Dims::default();

@@ -19,7 +19,11 @@ pub fn head(report: &Report<'_>) -> String {
     };
     let epochs = history.epochs_done();
     let plural = if epochs == 1 { "" } else { "s" };
-    let mut line = format!("{epochs} epoch{plural} in {}", duration(history.seconds()));
+    let done = match epochs {
+        0 if !history.epochs.is_empty() => "within the first epoch,".to_owned(),
+        epochs => format!("{epochs} epoch{plural} in"),
+    };
+    let mut line = format!("{done} {}", duration(history.seconds()));
     if let Some(best) = history.best() {
         line += &format!(" · best after {}", best.name());
     }
