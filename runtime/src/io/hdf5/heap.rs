@@ -98,9 +98,12 @@ impl FractalHeap {
                 return Ok((address, rest));
             }
             // How many rows fill a block of this size.
-            rows = u64::from(size.ilog2())
-                .checked_sub(self.first.saturating_mul(self.width).ilog2().into())
-                .map(|more| more + 1)
+            let first = self.first.saturating_mul(self.width).checked_ilog2();
+            rows = size
+                .checked_ilog2()
+                .zip(first)
+                .and_then(|(all, first)| all.checked_sub(first))
+                .map(|more| u64::from(more) + 1)
                 .ok_or("a heap has impossible sizes")?;
         }
     }
