@@ -24,5 +24,6 @@ mod overfit;
 mod predict;
 mod runs;
 mod snapshot;
+mod text;
 mod train;
 mod usage;

@@ -51,6 +51,7 @@ library!(
     "sgd",
     "shapes",
     "softmax",
+    "text",
 );
 
 /// The files of the library: (name, text).

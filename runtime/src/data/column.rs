@@ -22,6 +22,35 @@ pub struct Column {
     pub classes: Option<Arc<[Class]>>,
     /// Where each row begins, if rows don't lie back to back.
     pub starts: Option<Arc<[u64]>>,
+    /// How long rows are, if they differ; `shape` is then that of one step.
+    pub ragged: Option<Ragged>,
+}
+
+/// Rows of different lengths, back to back.
+#[derive(Clone, Debug)]
+pub struct Ragged {
+    /// How many steps there are up to the end of each row.
+    pub ends: Arc<[u64]>,
+    /// The bytes of one element that rows are filled up with in a batch. None of texts: they are for tokenizers and for people, and no
+    /// batch holds them.
+    pub pad: Option<Arc<[u8]>>,
+    /// Rows of a batch are filled up to so many steps, rather than to the longest of them.
+    pub fixed: Option<usize>,
+}
+
+impl Ragged {
+    /// The steps of a row.
+    pub fn steps(&self, row: usize) -> Option<std::ops::Range<usize>> {
+        let end = |row: usize| self.ends.get(row).and_then(|end| usize::try_from(*end).ok());
+        let start = if row == 0 { 0 } else { end(row - 1)? };
+        Some(start..end(row)?.max(start))
+    }
+
+    /// The extent of the axis in a batch of these rows. No axis is empty.
+    pub fn extent(&self, rows: &[u32]) -> usize {
+        let longest = rows.iter().filter_map(|row| self.steps(*row as usize)).map(|steps| steps.len()).max();
+        self.fixed.or(longest).unwrap_or(0).max(1)
+    }
 }
 
 /// One of the values of a class column.
@@ -94,10 +123,50 @@ impl Column {
             values: values.into(),
             classes: None,
             starts: None,
+            ragged: None,
         }
     }
 
-    /// Bytes of one row.
+    /// Texts, by where each ends.
+    pub fn texts(name: impl Into<String>, bytes: Vec<u8>, ends: Vec<u64>) -> Column {
+        let ragged = Ragged { ends: ends.into(), pad: None, fixed: None };
+        Column { ragged: Some(ragged), ..Column::new(name, DType::U8, [], bytes) }
+    }
+
+    /// Rows that differ in length, by how many steps there are up to the end of each.
+    pub fn ragged(
+        name: impl Into<String>,
+        dtype: DType,
+        step: impl Into<Vec<usize>>,
+        values: impl Into<Values>,
+        ends: Vec<u64>,
+    ) -> Column {
+        let ragged = Ragged { ends: ends.into(), pad: Some(vec![0; dtype.size()].into()), fixed: None };
+        Column { ragged: Some(ragged), ..Column::new(name, dtype, step, values) }
+    }
+
+    /// Does it hold texts?
+    pub fn is_text(&self) -> bool {
+        self.ragged.as_ref().is_some_and(|ragged| ragged.pad.is_none())
+    }
+
+    /// The text of a row of a column of texts.
+    pub fn text(&self, row: usize) -> Result<&str> {
+        let bytes = self.row(row)?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| Error::Unsound(format!("`{}` holds no texts", self.name)))?;
+        Ok(text.trim_end_matches('\0'))
+    }
+
+    /// How long each row is: a column of one number a row.
+    pub fn lengths(&self, name: String) -> Option<Column> {
+        let ragged = self.ragged.as_ref()?;
+        let steps = (0..ragged.ends.len()).filter_map(|row| ragged.steps(row));
+        let lengths: Vec<u8> = steps.flat_map(|steps| (steps.len() as i32).to_le_bytes()).collect();
+        Some(Column::new(name, DType::I32, [], lengths))
+    }
+
+    /// Bytes of one row, or of one step of it where rows differ in length.
     pub fn row_bytes(&self) -> usize {
         self.dtype.size() * self.shape.iter().product::<usize>()
     }
@@ -108,13 +177,19 @@ impl Column {
             return pictures.row(row);
         }
         let width = self.row_bytes();
-        let start = match &self.starts {
-            Some(starts) => starts.get(row).and_then(|start| usize::try_from(*start).ok()),
-            None => row.checked_mul(width),
+        // Where it begins, and how many bytes it has.
+        let place = match (&self.ragged, &self.starts) {
+            (Some(ragged), _) => ragged
+                .steps(row)
+                .and_then(|steps| Some((steps.start.checked_mul(width)?, steps.len().checked_mul(width)?))),
+            (None, Some(starts)) => {
+                starts.get(row).and_then(|start| Some((usize::try_from(*start).ok()?, width)))
+            }
+            (None, None) => row.checked_mul(width).map(|start| (start, width)),
         };
         let bytes = self.values.bytes()?;
-        start
-            .and_then(|start| bytes.get(start..start.checked_add(width)?))
+        place
+            .and_then(|(start, width)| bytes.get(start..start.checked_add(width)?))
             .ok_or_else(|| Error::Unsound(format!("`{}` has no row {row}", self.name)))
     }
 
@@ -163,6 +238,13 @@ impl Table {
                 pictures.want(rows);
             }
         }
+    }
+
+    /// How long a row is, in steps of all fields whose rows differ in length.
+    pub fn length(&self, row: u32) -> usize {
+        let ragged =
+            self.columns.iter().filter_map(|column| column.ragged.as_ref()).filter(|r| r.pad.is_some());
+        ragged.filter_map(|ragged| ragged.steps(row as usize)).map(|steps| steps.len()).sum()
     }
 
     pub fn column(&self, name: &str) -> Option<&Column> {

@@ -26,6 +26,8 @@ struct Making {
     /// Bytes that the rows so far make.
     full: usize,
     width: usize,
+    /// How many steps there are up to the end of each row, where rows differ in length.
+    ends: Vec<u64>,
     numbers: HashMap<String, i32>,
     classes: Vec<Class>,
 }
@@ -54,13 +56,17 @@ impl<'f> Rows<'f> {
                 }
                 column.class(cell, place)
             }
+            Cell::Text if field.ragged.is_some() => {
+                column.bytes.extend_from_slice(cell.as_bytes());
+                Ok(())
+            }
             Cell::Text => {
                 let kept = &cell.as_bytes()[..cell.len().min(column.width)];
                 column.bytes.extend_from_slice(kept);
                 column.bytes.resize(column.full + column.width, 0);
                 Ok(())
             }
-            Cell::Numbers if field.shape.is_empty() => {
+            Cell::Numbers if field.shape.is_empty() && field.ragged.is_none() => {
                 let cell = cell.trim();
                 if cells::is_missing(cell) {
                     return self.missing(index);
@@ -75,6 +81,7 @@ impl<'f> Rows<'f> {
                 }
                 Ok(())
             }
+            Cell::Tokens { .. } | Cell::Length { .. } => Err("it is made of another field".into()),
         }
     }
 
@@ -90,7 +97,7 @@ impl<'f> Rows<'f> {
     /// One number of a field, or a class that is written as a number.
     pub fn number(&mut self, index: usize, number: Number) -> Result<(), String> {
         let (field, column) = (&self.fields[index], &mut self.columns[index]);
-        if column.bytes.len() >= column.full + column.width {
+        if field.ragged.is_none() && column.bytes.len() >= column.full + column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push(number, field.dtype, &mut column.bytes)
@@ -101,6 +108,7 @@ impl<'f> Rows<'f> {
         let (field, column) = (&self.fields[index], &mut self.columns[index]);
         match field.cell {
             _ if !field.optional => Err(empty(field)),
+            _ if field.ragged.is_some() => Ok(()),
             Cell::Class(_) => {
                 column.bytes.extend((-1i32).to_le_bytes());
                 Ok(())
@@ -115,6 +123,7 @@ impl<'f> Rows<'f> {
                 }
                 Ok(())
             }
+            Cell::Tokens { .. } | Cell::Length { .. } => Err("it is made of another field".into()),
         }
     }
 
@@ -124,7 +133,7 @@ impl<'f> Rows<'f> {
         if !field.optional {
             return Err(empty(field));
         }
-        if column.bytes.len() >= column.full + column.width {
+        if field.ragged.is_none() && column.bytes.len() >= column.full + column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push_missing(field.dtype, &mut column.bytes);
@@ -138,6 +147,17 @@ impl<'f> Rows<'f> {
         }
         for (index, (column, field)) in self.columns.iter_mut().zip(self.fields).enumerate() {
             let got = column.bytes.len() - column.full;
+            if field.ragged.is_some() {
+                if !got.is_multiple_of(column.width.max(1)) {
+                    let size = field.dtype.size();
+                    let message =
+                        format!("{}, which are no steps of {}", numbers(got / size), column.width / size);
+                    return Err((index, message));
+                }
+                column.full += got;
+                column.ends.push((column.full / column.width.max(1)) as u64);
+                continue;
+            }
             if got != column.width {
                 let size = field.dtype.size();
                 let message = format!("{} where the row has {}", numbers(got / size), column.width / size);
@@ -150,9 +170,16 @@ impl<'f> Rows<'f> {
     }
 
     pub fn finish(self) -> Table {
-        let columns = self.fields.iter().zip(self.columns).map(|(field, making)| Column {
-            classes: matches!(field.cell, Cell::Class(_)).then(|| Arc::from(making.classes)),
-            ..Column::new(&field.name, field.dtype, field.shape.as_slice(), making.bytes)
+        let columns = self.fields.iter().zip(self.columns).map(|(field, making)| {
+            let (name, shape) = (&field.name, field.shape.as_slice());
+            match (&field.ragged, &field.cell) {
+                (Some(_), Cell::Text) => Column::texts(name, making.bytes, making.ends),
+                (Some(_), _) => Column::ragged(name, field.dtype, shape, making.bytes, making.ends),
+                (None, cell) => Column {
+                    classes: matches!(cell, Cell::Class(_)).then(|| Arc::from(making.classes)),
+                    ..Column::new(name, field.dtype, shape, making.bytes)
+                },
+            }
         });
         Table { rows: self.rows, columns: columns.collect(), left_out: Vec::new() }
     }
@@ -187,6 +214,7 @@ fn numbers(count: usize) -> String {
 fn empty(field: &Field) -> String {
     let ty = match (&field.cell, field.dtype) {
         (Cell::Class(_), _) => "class?",
+        (Cell::Text, _) if field.ragged.is_some() => "text?",
         (Cell::Text, _) => "text[…]?",
         (_, DType::F64) => "f64?",
         _ => "f32?",

@@ -50,6 +50,9 @@ fn column<'p>(input: &Input, part: &'p Part) -> Result<Option<(Vec<usize>, Cow<'
     };
     let column = part.table.columns.iter().find(|column| column.name == *field);
     let column = column.ok_or_else(|| Error::Unsound(format!("the data has no field `{field}`")))?;
+    if column.ragged.is_some() {
+        return Err(Error::Unsound(format!("a fit reads `{field}`, whose rows differ in length")));
+    }
     let whole = part.len() == part.table.rows && part.rows.iter().zip(0..).all(|(&row, place)| row == place);
     let bytes = match whole {
         true => column.bytes()?,

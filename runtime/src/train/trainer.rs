@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, Batch, Batches, Order, Part, Parts, Split, shuffle};
+use crate::data::{self, Batch, Batches, Known, Order, Part, Parts, Split, shuffle};
 use crate::error::{Error, Result};
 use crate::execute::{Profile, Session};
 use crate::pool::Pool;
 use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 use crate::tensor::TensorView;
+use crate::text::Tokenizer;
 
 use super::collect::Collections;
 use super::figures::{Figures, Reading, Watched};
@@ -68,7 +69,8 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
     })?;
     let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
     let place = data::place(set, &options.base, given);
-    data::load(set, &place, options.seed.unwrap_or(training.seed), &options.classes)
+    let known = Known { classes: &options.classes, vocabularies: &options.vocabularies, base: &options.base };
+    data::load(set, &place, options.seed.unwrap_or(training.seed), &known)
 }
 
 impl Trainer {
@@ -112,11 +114,19 @@ impl Trainer {
             return wrong(format!("`{}` does not give one value for each figure", training.report));
         }
         let largest = Split::ALL.map(|split| parts.get(split).len()).into_iter().max().unwrap_or(0);
+        let set = program.data.get(training.data);
+        let longest = |symbol: &str| {
+            let ragged = set?.fields.iter().filter(|field| field.ragged.as_deref() == Some(symbol));
+            ragged.filter_map(|field| parts.longest(&field.name)).max()
+        };
         for wiring in steps.iter().chain(&updates).chain([&evaluation]) {
             let entry = &program.entries[wiring.entry];
-            // The symbols of these entries are all bound by the batch: a row's own dims are constant.
-            let bounds: Vec<(&str, usize)> =
-                entry.symbols.iter().map(|symbol| (symbol.as_str(), batch.min(largest))).collect();
+            // A symbol is the number of a batch's rows, or the length of the longest.
+            let bounds: Vec<(&str, usize)> = entry
+                .symbols
+                .iter()
+                .map(|symbol| (symbol.as_str(), longest(symbol).unwrap_or(batch.min(largest))))
+                .collect();
             session.reserve(wiring.entry, &bounds)?;
         }
         // In the report the batch is an epoch.
@@ -162,14 +172,17 @@ impl Trainer {
         &self.parts
     }
 
-    /// The names of the data's classes, as weights files say them.
-    pub(super) fn classes(&self) -> BTreeMap<String, String> {
+    /// What the data's training part decided that is no number, as weights files say it: the names of classes, and vocabularies.
+    pub(super) fn found_in_data(&self) -> BTreeMap<String, String> {
         let name = &self.program.data[self.training().data].name;
         let classes = self.parts.classes.iter();
         let named = |(field, names): &(String, Vec<String>)| {
             (data::classes_key(name, field), serde_json::json!(names).to_string())
         };
-        classes.map(named).collect()
+        let vocabularies = self.parts.vocabularies.iter();
+        let kept =
+            |tokenizer: &Tokenizer| (data::vocabulary_key(tokenizer.name()), tokenizer.json().to_string());
+        classes.map(named).chain(vocabularies.map(kept)).collect()
     }
 
     pub fn batch_size(&self) -> usize {
@@ -312,7 +325,7 @@ impl Trainer {
         self.session.zero(VariableKind::Accumulator);
         self.collections.clear();
         let rows = part.len() as f64;
-        let mut source = Batches::start(part, Order { batch: self.batch, shuffle: None })?;
+        let mut source = Batches::start(part, Order::plain(self.batch))?;
         let mut number = 0;
         while let Some(batch) = source.next_batch()? {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
@@ -335,7 +348,9 @@ impl Trainer {
     }
 
     pub(super) fn order(&self, epoch: usize) -> Order {
-        Order { batch: self.batch, shuffle: self.training().shuffle.then_some((self.seed, epoch as u64)) }
+        let training = self.training();
+        let shuffle = training.shuffle.then_some((self.seed, epoch as u64));
+        Order { batch: self.batch, shuffle, bucket: training.bucket }
     }
 
     /// Where the training stands after so many batches.

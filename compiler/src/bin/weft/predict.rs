@@ -22,7 +22,9 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
     weft_runtime::train::load_weights(&mut session, &args.weights).map_err(compile::runtime_failure)?;
     let index = session.entry(entry).map_err(compile::runtime_failure)?;
     let entry = &program.entries[index];
-    let inputs = inputs::read(entry, &args.inputs)?;
+    let kept = weft_runtime::train::provenance(&args.weights).map_err(compile::runtime_failure)?;
+    let texts = inputs::Texts { program: &program, kept: &kept.vocabularies, base: &spec.folder };
+    let inputs = inputs::read(entry, &args.inputs, &texts)?;
     let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
     let outputs = session.run(index, &views).map_err(compile::runtime_failure)?;
     let results: Vec<(String, Tensor)> =

@@ -7,6 +7,7 @@ mod linear;
 mod lists;
 mod pointwise;
 mod reduce;
+mod text;
 mod views;
 
 use super::value::{Argument, FunctionKind, Value};
@@ -90,6 +91,7 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static [Builtin])> {
         ("linear", linear::TABLE),
         ("views", views::TABLE),
         ("compile", lists::TABLE),
+        ("text", text::TABLE),
     ];
     pointwise::TABLES.iter().copied().chain(others)
 }

@@ -2,7 +2,7 @@
 
 use super::html::{self, Align};
 use crate::output;
-use crate::run::answers::{Answers, Classes, Picture, Values};
+use crate::run::answers::{Answers, Classes, Picture, Sample, Values};
 use std::fmt::Write;
 use weft_runtime::io::png;
 use weft_runtime::program::DType;
@@ -11,6 +11,8 @@ use weft_runtime::tensor::TensorView;
 /// A table of more classes would be no table to look at.
 const MAX_MATRIX: usize = 40;
 const MAX_CLASSES: usize = 100;
+/// Letters that are shown of a text.
+const LETTERS: usize = 280;
 /// Points of a scatter plot.
 const MAX_POINTS: usize = 1500;
 
@@ -118,8 +120,8 @@ fn by_class(classes: &Classes) -> String {
     format!("<h3>By class</h3>\n<div class=\"card\">{}</div>\n", html::table("wide", &header, &rows))
 }
 
-fn gallery(title: &str, classes: &Classes, samples: &[(usize, Picture)]) -> String {
-    let sample = |(at, image): &(usize, Picture)| {
+fn gallery(title: &str, classes: &Classes, samples: &[(usize, Sample)]) -> String {
+    let sample = |(at, sample): &(usize, Sample)| {
         let Some((truth, answer, sure)) = classes.pairs.get(*at) else { return String::new() };
         let sure = sure
             .filter(|s| (0.0..=1.0).contains(s))
@@ -130,13 +132,30 @@ fn gallery(title: &str, classes: &Classes, samples: &[(usize, Picture)]) -> Stri
         } else {
             format!("<span><b class=\"bad\">{answer}</b>{sure}</span><small>is {truth}</small>")
         };
-        format!("<div class=\"sample\">{}{caption}</div>\n", picture(image))
+        match sample {
+            Sample::Picture(image) => format!("<div class=\"sample\">{}{caption}</div>\n", picture(image)),
+            Sample::Text(text) => {
+                format!("<div class=\"sample said\"><p>{}</p>{caption}</div>\n", beginning(text))
+            }
+        }
     };
     let samples: String = samples.iter().map(sample).collect();
     if samples.is_empty() {
         samples
     } else {
         format!("<h3>{title}</h3>\n<div class=\"gallery\">\n{samples}</div>\n")
+    }
+}
+
+/// The beginning of a text, whole words of it.
+fn beginning(text: &str) -> String {
+    let end = text.char_indices().nth(LETTERS).map(|(at, _)| at);
+    match end {
+        None => html::text(text),
+        Some(end) => {
+            let end = text[..end].rfind(char::is_whitespace).unwrap_or(end);
+            format!("{}…", html::text(&text[..end]))
+        }
     }
 }
 

@@ -7,11 +7,12 @@
 use crate::compile::{self, Wanted};
 use crate::spec::Spec;
 use std::path::Path;
-use weft_runtime::data::{Batches, Order, Parts, Split};
+use weft_runtime::data::{Batches, Column, Order, Parts, Split};
 use weft_runtime::error::Error;
 use weft_runtime::execute::Session;
 use weft_runtime::program::{DType, Entry, InputSource, Program};
 use weft_runtime::tensor::TensorView;
+use weft_runtime::text;
 use weft_runtime::train::load_weights;
 
 /// At most so many rows are asked about, the first ones of the part.
@@ -40,9 +41,9 @@ pub struct Classes {
     pub names: Vec<String>,
     /// Truth and answer of each row, and how sure the model was.
     pub pairs: Vec<(usize, usize, Option<f32>)>,
-    /// Rows with pictures: their place among the pairs.
-    pub wrong: Vec<(usize, Picture)>,
-    pub right: Vec<(usize, Picture)>,
+    /// Rows that can be shown: their place among the pairs.
+    pub wrong: Vec<(usize, Sample)>,
+    pub right: Vec<(usize, Sample)>,
 }
 
 /// Answers that are numbers: truth and answer of each row.
@@ -52,11 +53,27 @@ pub struct Values {
     pub pairs: Vec<(f64, f64)>,
 }
 
+/// What of a row is shown.
+#[derive(Clone, Debug)]
+pub enum Sample {
+    Picture(Picture),
+    Text(String),
+}
+
 /// Bytes `[height, width, channels]`.
 #[derive(Clone, Debug)]
 pub struct Picture {
     pub shape: [usize; 3],
     pub pixels: Vec<u8>,
+}
+
+/// Where an input of the prediction comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    /// A column of the data.
+    Column(usize),
+    /// Its texts, cut into tokens.
+    Texts,
 }
 
 /// Asks about the test part, or about validation where there is no test. Without a fitting `predict` item there is no answer.
@@ -80,15 +97,14 @@ pub fn ask(
     };
     let fitting = program.predictions.iter().find_map(|item| {
         let entry = program.entries.iter().find(|entry| entry.name == item.entry)?;
-        let wired: Option<Vec<usize>> = (0..entry.inputs.len())
-            .map(|i| {
-                entry
-                    .inputs
-                    .get(i)
-                    .filter(|i| i.source == InputSource::Caller)
-                    .and_then(|_| column_of(entry, i))
-            })
-            .collect();
+        let text = |name: &str| columns.iter().any(|column| column.name == name && column.is_text());
+        let wire = |i: usize| match &entry.inputs.get(i)?.source {
+            InputSource::Caller => column_of(entry, i).map(Wire::Column),
+            InputSource::Tokens { text: name, .. } => text(name).then_some(Wire::Texts),
+            InputSource::Lengths { .. } => Some(Wire::Texts),
+            _ => None,
+        };
+        let wired: Option<Vec<Wire>> = (0..entry.inputs.len()).map(wire).collect();
         Some((item, wired.filter(|wired| !wired.is_empty())?))
     });
     let Some((item, wired)) = fitting else { return Ok(None) };
@@ -96,23 +112,49 @@ pub fn ask(
     let mut session = Session::new(program.clone(), threads)?;
     load_weights(&mut session, weights)?;
     let entry = session.entry(&item.entry)?;
+    let described = &program.entries[entry];
+    let kept: Vec<(String, String)> =
+        parts.vocabularies.iter().map(|t| (t.name().to_owned(), t.json().to_owned())).collect();
+    let reader = text::given::Reader::new(&program, described, &kept, &spec.folder)?;
+    let texts: Vec<&Column> = columns.iter().filter(|column| column.is_text()).collect();
     let mut answers = Answers { item: item.name.clone(), part: split.name(), ..Answers::default() };
-    let mut candidates: Vec<(usize, Picture)> = Vec::new();
+    let mut candidates: Vec<(usize, Sample)> = Vec::new();
     let picture = columns.iter().position(|column| column.dtype == DType::U8 && is_picture(&column.shape));
-    let mut batches = Batches::start(part, Order { batch: BATCH, shuffle: None })?;
+    let mut batches = Batches::start(part, Order::plain(BATCH))?;
     while answers.rows < MAX_ROWS
         && let Some(batch) = batches.next_batch()?
     {
-        let shapes: Vec<Vec<usize>> =
-            wired.iter().map(|&at| [&[batch.rows], columns[at].shape.as_slice()].concat()).collect();
-        let views: Vec<TensorView<'_>> = wired
+        // Batches take the rows as they lie.
+        let rows = part.rows.get(answers.rows..answers.rows + batch.rows).unwrap_or_default();
+        let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
+        for column in &texts {
+            let of_rows: Result<Vec<&str>, Error> =
+                rows.iter().map(|row| column.text(*row as usize)).collect();
+            said.push((column.name.as_str(), of_rows?));
+        }
+        let made = reader.tensors(&said)?;
+        let shapes: Vec<Vec<usize>> = wired
             .iter()
-            .zip(&shapes)
-            .map(|(&at, shape)| TensorView { dtype: columns[at].dtype, shape, data: &batch.columns[at] })
+            .map(|wire| match wire {
+                Wire::Column(at) => batch.shape(&part.table, *at),
+                Wire::Texts => Vec::new(),
+            })
             .collect();
+        let mut views: Vec<TensorView<'_>> = Vec::new();
+        for ((wire, shape), input) in wired.iter().zip(&shapes).zip(&described.inputs) {
+            let view = match wire {
+                Wire::Column(at) => {
+                    Some(TensorView { dtype: columns[*at].dtype, shape, data: &batch.columns[*at] })
+                }
+                Wire::Texts => {
+                    made.iter().find(|(name, _)| *name == input.name).map(|(_, tensor)| tensor.view())
+                }
+            };
+            views.extend(view);
+        }
         let outputs = session.run(entry, &views)?;
         let column = |at: usize| {
-            let shape = [&[batch.rows], columns[at].shape.as_slice()].concat();
+            let shape = batch.shape(&part.table, at);
             TensorView { dtype: columns[at].dtype, shape: &shape, data: &batch.columns[at] }.to_f64()
         };
         let row_picture = |row: usize| {
@@ -121,6 +163,13 @@ pub fn ask(
             let size = shape.iter().product::<usize>();
             let pixels = batch.columns[at].get(row * size..(row + 1) * size)?.to_vec();
             Some(Picture { shape, pixels })
+        };
+        let sample = |row: usize| match row_picture(row) {
+            Some(picture) => Some(Sample::Picture(picture)),
+            None => said
+                .first()
+                .and_then(|(_, texts)| texts.get(row))
+                .map(|text| Sample::Text((*text).to_owned())),
         };
         let sure = outputs
             .iter()
@@ -131,10 +180,12 @@ pub fn ask(
             let scalar = |integer: bool| {
                 let kind = |dtype: DType| dtype.is_float() != integer;
                 let fits = |at: &usize| {
-                    columns[*at].shape.iter().product::<usize>() == 1 && kind(columns[*at].dtype)
+                    let column = &columns[*at];
+                    let single = column.ragged.is_none() && column.shape.iter().product::<usize>() == 1;
+                    single && kind(column.dtype) && !column.name.ends_with(".length")
                 };
                 let free: Vec<usize> =
-                    (0..columns.len()).filter(|at| fits(at) && !wired.contains(at)).collect();
+                    (0..columns.len()).filter(|at| fits(at) && !wired.contains(&Wire::Column(*at))).collect();
                 let named = free.iter().copied().find(|at| columns[*at].name == name);
                 named.or(free.first().copied().filter(|_| free.len() == 1))
             };
@@ -157,8 +208,8 @@ pub fn ask(
                     let place = classes.pairs.len();
                     classes.pairs.push((truth as usize, answer as usize, sure));
                     let enough = candidates.len() >= PICTURES * 40 && truth == answer;
-                    if !enough && let Some(picture) = row_picture(row) {
-                        candidates.push((place, picture));
+                    if !enough && let Some(sample) = sample(row) {
+                        candidates.push((place, sample));
                     }
                 }
             } else if alone && output.dtype == DType::F32 && answers.classes.is_none() {
@@ -215,20 +266,20 @@ fn shape_of_picture(shape: &[usize]) -> Option<[usize; 3]> {
 
 impl Classes {
     /// The wrong answers that the model was surest of, and right ones of as many classes as there are.
-    fn choose(&mut self, candidates: Vec<(usize, Picture)>) {
+    fn choose(&mut self, candidates: Vec<(usize, Sample)>) {
         let (mut wrong, right): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|(at, _)| self.pairs.get(*at).is_some_and(|(t, a, _)| t != a));
         let sure = |at: usize| self.pairs.get(at).and_then(|pair| pair.2).unwrap_or(0.0);
         wrong.sort_by(|(a, _), (b, _)| sure(*b).total_cmp(&sure(*a)));
         wrong.truncate(PICTURES);
-        let mut shown: Vec<(usize, Picture)> = Vec::new();
+        let mut shown: Vec<(usize, Sample)> = Vec::new();
         for turn in 0..PICTURES {
-            for (at, picture) in &right {
+            for (at, sample) in &right {
                 let class = |at: usize| self.pairs.get(at).map(|pair| pair.0);
                 let same = shown.iter().filter(|(other, _)| class(*other) == class(*at)).count();
                 let known = shown.iter().any(|(other, _)| other == at);
                 if shown.len() < PICTURES && same <= turn && !known {
-                    shown.push((*at, picture.clone()));
+                    shown.push((*at, sample.clone()));
                 }
             }
         }
