@@ -69,6 +69,11 @@ pub enum Error {
     NonFinite { what: String, epoch: usize, batch: usize, step: Option<Box<FailedStep>> },
     #[error("cannot {action} {}: {}", path.display(), plain(.source))]
     File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "the data take more than {} of memory, and the rest cannot be written to {}: {}; make room there, name another folder with \
+         WEFT_CACHE, or allow more memory with --data-memory", size(*.limit), folder.display(), plain(.source)
+    )]
+    Spill { folder: PathBuf, limit: u64, source: io::Error },
     #[error("this program was compiled for another machine: {0}")]
     Target(String),
     #[error("cannot get {bytes} bytes of memory: {}", plain(.source))]
@@ -85,9 +90,11 @@ impl Error {
             Error::File { action: "read", source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
                 Class::Input
             }
-            Error::File { .. } | Error::Target(_) | Error::Memory { .. } | Error::Thread(_) => {
-                Class::Environment
-            }
+            Error::File { .. }
+            | Error::Target(_)
+            | Error::Memory { .. }
+            | Error::Spill { .. }
+            | Error::Thread(_) => Class::Environment,
             _ => Class::Input,
         }
     }
@@ -119,6 +126,17 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
         .filter(|&(similarity, _)| similarity > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// A number of bytes in the largest unit that leaves it whole.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "0 bytes".into(),
+        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes >= 10 << 20 => format!("{} MiB", bytes >> 20),
+        _ => format!("{bytes} bytes"),
+    }
 }
 
 /// The system's words without its error number, to stand inside a sentence: `no space left on device`.

@@ -21,6 +21,7 @@ mod inspect;
 mod metrics;
 mod new;
 mod overfit;
+mod paging;
 mod predict;
 mod runs;
 mod snapshot;

@@ -18,13 +18,14 @@ mod indexing;
 
 mod real;
 mod reduce;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use crate::graph::dim::Dim;
 use crate::graph::op::{Distribution, Op};
-use crate::graph::{DType, Graph, Node, TensorType};
+use crate::graph::{DType, Graph, Node, NodeId, TensorType};
 use std::collections::BTreeMap;
 use weft_runtime::kernels::random;
 
@@ -96,6 +97,7 @@ pub fn evaluate_nodes<T: Real>(
 ) -> Result<(Vec<Value<T>>, Vec<String>), EvalError> {
     let symbols = bind(graph, inputs, variables, known)?;
     let mut machine = Machine { symbols, out_of_range: Vec::new() };
+    let mut loops: BTreeMap<NodeId, Vec<Value<T>>> = BTreeMap::new();
     for (dim, message, _) in &graph.guards {
         if machine.dim(dim)? != 0 {
             return fail(message.clone());
@@ -108,9 +110,19 @@ pub fn evaluate_nodes<T: Real>(
         let value = match &node.op {
             Op::Input(name) => given(inputs, name, &node.ty)?,
             Op::Variable(name) => given(variables, name, &node.ty)?,
-            _ => machine
-                .run(node, &args)
-                .map_err(|e| EvalError { message: format!("node {i} ({}): {}", node.path, e.message) })?,
+            Op::Scan(body) => {
+                let results = scan::run(&mut machine, body, &args).map_err(|e| at(i, node, e))?;
+                loops.insert(NodeId(i as u32), results);
+                scan::token()
+            }
+            Op::ScanResult { index } => {
+                let results = node.inputs.first().and_then(|scan| loops.get(scan));
+                let Some(value) = results.and_then(|results| results.get(*index)) else {
+                    return fail(format!("node {i} is no result of a scan"));
+                };
+                value.clone()
+            }
+            _ => machine.run(node, &args).map_err(|e| at(i, node, e))?,
         };
         let shape = machine.shape(&node.ty.shape)?;
         if value.shape() != shape {
@@ -120,6 +132,10 @@ pub fn evaluate_nodes<T: Real>(
         values.push(value.narrow(node.ty.dtype));
     }
     Ok((values, machine.out_of_range))
+}
+
+fn at(place: usize, node: &Node, error: EvalError) -> EvalError {
+    EvalError { message: format!("node {place} ({}): {}", node.path, error.message) }
 }
 
 fn given<T: Real>(values: &Values<T>, name: &str, ty: &TensorType) -> Result<Value<T>, EvalError> {

@@ -304,3 +304,45 @@ fn what_does_not_fit_is_an_error() {
     assert!(with(Value::from_f64(DType::I32, &[5], &[0.0; 5]).unwrap()).is_err());
     assert!(evaluate::<f32>(&graph, &Values::new(), &Values::new()).is_err());
 }
+
+#[test]
+fn a_loop_carries_and_stacks() {
+    // h = h / 2 + x, from 8; what is yielded is h before the step.
+    let text = |reversed: bool| {
+        format!(
+            r#"%x = input : f32[t, 2]
+            %h = input : f32[2]
+            %w = input : f32[2]
+            %scan = scan %x, %h, %w {{trip=t, reversed={reversed}, elements=1, carries=1}} : bool[0]
+              | %element.0 = input : f32[2]
+              | %carry.0 = input : f32[2]
+              | %capture.0 = input : f32[2]
+              | %mul = mul %carry.0, %capture.0 : f32[2]
+              | %add = add %mul, %element.0 : f32[2]
+              | output "carry.0" = %add
+              | output "yield.0" = %carry.0
+            %last = result %scan {{index=0}} : f32[2]
+            %all = result %scan {{index=1}} : f32[t, 2]
+            output "last" = %last
+            output "all" = %all"#
+        )
+    };
+    let inputs = || {
+        [
+            ("x", f32s(&[3, 2], &[1.0, 10.0, 2.0, 20.0, 3.0, 30.0])),
+            ("h", f32s(&[2], &[8.0, 80.0])),
+            ("w", f32s(&[2], &[0.5, 0.5])),
+        ]
+    };
+    let forward = run(&text(false), inputs()).outputs;
+    assert_eq!(forward["last"].to_f64(), [5.25, 52.5]);
+    assert_eq!(forward["all"].to_f64(), [8.0, 80.0, 5.0, 50.0, 4.5, 45.0]);
+    let backward = run(&text(true), inputs()).outputs;
+    assert_eq!(backward["last"].to_f64(), [3.75, 37.5]);
+    assert_eq!(backward["all"].to_f64(), [5.5, 55.0, 7.0, 70.0, 8.0, 80.0]);
+    let mut none = inputs();
+    none[0].1 = f32s(&[0, 2], &[]);
+    let none = run(&text(false), none).outputs;
+    assert_eq!(none["last"].to_f64(), [8.0, 80.0]);
+    assert_eq!(none["all"].shape(), [0, 2]);
+}

@@ -31,6 +31,8 @@ pub(super) fn pull_back(t: &mut Tape<'_>, y: NodeId, g: NodeId, at: usize) -> Pu
         | Op::Iota { .. }
         | Op::DimValue(_) => Ok(None),
         Op::Random { .. } | Op::Compare(_) | Op::Hold | Op::ArgReduce { .. } => Ok(None),
+        // The reverse rule of a loop is a loop.
+        Op::Scan(_) | Op::ScanResult { .. } => Ok(None),
 
         Op::Unary(op) => unary(t, *op, x, y, g),
         Op::Binary(op) => binary(t, *op, [other(0), other(1)], y, g, at),

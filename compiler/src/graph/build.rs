@@ -5,7 +5,7 @@
 
 use super::dim::Dim;
 use super::op::{Binary, Compare, Conv, Op, Reduction, Unary};
-use super::{DType, Graph, Node, NodeId, TensorType};
+use super::{DType, Graph, Node, NodeId, Scan, TensorType};
 use std::sync::Arc;
 use weft_grammar::Span;
 
@@ -285,6 +285,15 @@ pub fn infer(op: &Op, inputs: &[&TensorType], given: Option<&TensorType>) -> Res
                 ty.shape[*axis] = ty.shape[*axis].clone() + other.shape[*axis].clone();
             }
             ty
+        }
+        Op::Scan(scan) => {
+            scan.check(inputs)?;
+            super::scan::token()
+        }
+        // The verifier sees whose result it is.
+        Op::ScanResult { .. } => {
+            count(1)?;
+            stated()?
         }
     };
     match given {
@@ -575,6 +584,14 @@ impl Builder {
         };
         let axes = (lead..shape.len()).collect();
         self.push(Op::Broadcast { axes }, &[x], Some(TensorType::new(from.dtype, shape.to_vec())))
+    }
+
+    /// A loop over these operands: its results in order.
+    pub fn scan(&mut self, scan: Scan, operands: &[NodeId]) -> Result<Vec<NodeId>, TypeError> {
+        let types: Vec<TensorType> = (0..scan.results()).filter_map(|i| scan.result_type(i)).collect();
+        let node = self.push(Op::Scan(Arc::new(scan)), operands, None)?;
+        let result = |(index, ty)| self.push(Op::ScanResult { index }, &[node], Some(ty));
+        types.into_iter().enumerate().map(result).collect()
     }
 
     /// Puts a reduced tensor back against `shape`: `axes` are those that the reduction removed.

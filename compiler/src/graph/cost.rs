@@ -91,6 +91,11 @@ pub fn flops(graph: &Graph, id: NodeId) -> Dim {
             Dim::constant(0)
         }
         Op::Slice { .. } | Op::Window { .. } | Op::Pad { .. } | Op::Concat { .. } => Dim::constant(0),
+        Op::Scan(scan) => {
+            scan.body.ids().map(|id| flops(&scan.body, id)).fold(Dim::constant(0), |a, b| a + b)
+                * scan.trip.clone()
+        }
+        Op::ScanResult { .. } => Dim::constant(0),
     }
 }
 

@@ -9,7 +9,10 @@
 //! - inputs stand before their users; every type follows from the op's type rule ([`build`]);
 //! - every symbol of a shape is bound by an input's shape (or is an entry symbol of the caller);
 //! - `Input` and `Variable` names are known, each at most once per graph, with the declared types;
+//! - a scan is read by its results alone, and what its body holds is sound by itself ([`scan`]);
 //! - an update has its variable's type; each variable is updated at most once.
+//!
+//! The only node with a graph inside is a loop, [`Scan`].
 //!
 //! Around it: [`build`] makes graphs, [`text`] prints them and reads them back, [`vectorize()`] batches a graph of one row, [`cost`]
 //! counts operations and bytes, [`export`] draws, [`diff`] compares two, [`random`] makes graphs for tests. [`crate::grad`] differentiates,
@@ -28,6 +31,7 @@ pub mod export;
 pub mod op;
 #[doc(hidden)]
 pub mod random;
+pub mod scan;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -40,6 +44,7 @@ pub use weft_runtime::program::DType;
 pub use build::{Builder, TypeError};
 pub use dim::{Dim, Symbol};
 pub use op::Op;
+pub use scan::Scan;
 pub use vectorize::{Leaves, VectorizeError, vectorize, vectorize_apart};
 pub use verify::{known_symbols, verify, verify_module};
 

@@ -4,6 +4,8 @@
 //! in them in the standard library. Nothing broadcasts implicitly: `Broadcast` is a node (a view, free of cost).
 
 use super::dim::Dim;
+use super::scan::Scan;
+use std::sync::Arc;
 
 /// What a node computes. Shapes that do not follow from the inputs (`Broadcast`, `Reshape`, `Slice`, `Sort`, `Iota`, `ConvData` …) stand in
 /// the node's type.
@@ -129,6 +131,14 @@ pub enum Op {
     },
     Concat {
         axis: usize,
+    },
+
+    // ---- loops
+    /// Inputs: the elements, the first carries, the captures. The node's type is [`super::scan::token`].
+    Scan(Arc<Scan>),
+    /// Of the scan that is input 0: its final carries, then its stacks, by number.
+    ScanResult {
+        index: usize,
     },
 }
 

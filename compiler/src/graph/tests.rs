@@ -37,6 +37,50 @@ fn text_form_reads_back() {
     );
 }
 
+const LOOP: &str = r#"graph predict
+%x = input : f32[t, n]
+%h = input : f32[n]
+%scan = scan %x, %h {trip=t, reversed=false, elements=1, carries=1} : bool[0]
+  | %element.0 = input : f32[n]
+  | %carry.0 = input : f32[n]
+  | %scan = scan %carry.0 {trip=3, reversed=true, elements=0, carries=1} : bool[0]
+  |   | %carry.0 = input : f32[n]
+  |   | %tanh = tanh %carry.0 : f32[n]
+  |   | output "carry.0" = %tanh
+  | %result = result %scan {index=0} : f32[n]
+  | %add = add %result, %element.0 : f32[n]
+  | output "carry.0" = %add
+  | output "yield.0" = %carry.0
+%result = result %scan {index=0} : f32[n]
+%result_2 = result %scan {index=1} : f32[t, n]
+output "last" = %result
+output "all" = %result_2
+"#;
+
+#[test]
+fn loops_read_back_with_their_bodies() {
+    let graph = parse(LOOP).unwrap();
+    assert_eq!(print(&graph), LOOP);
+    assert_eq!(verify(&graph), Ok(()));
+    for (right, wrong, why) in [
+        ("index=0} : f32[n]\n%result_2", "index=1} : f32[n]\n%result_2", "not result 1"),
+        ("output \"last\" = %result", "%neg = not %scan : bool[0]\noutput \"last\" = %result", "token"),
+    ] {
+        let graph = parse(&LOOP.replace(right, wrong)).unwrap();
+        let errors = verify(&graph).unwrap_err().join("\n");
+        assert!(errors.contains(why), "{errors}");
+    }
+    for (right, wrong, why) in [
+        ("trip=t", "trip=n", "`element.0` must be f32[n, n]"),
+        ("| output \"carry.0\" = %add", "| output \"carry.1\" = %add", "output 0 must be `carry.0`"),
+        ("elements=1, carries=1", "elements=1, carries=2", "too few carries"),
+        ("  | %add = add", "  | %w = variable : f32[n]\n  | %add = add", "no place in the body"),
+    ] {
+        let error = parse(&LOOP.replace(right, wrong)).unwrap_err();
+        assert!(error.message.contains(why) || error.message.contains("the body takes"), "{error}");
+    }
+}
+
 #[test]
 fn dims_read_back() {
     for text in

@@ -238,6 +238,8 @@ impl Rows<'_> {
             Op::Gather { axis } => return self.gather(*axis, args, node),
             Op::ScatterAdd { axis } => return self.scatter(*axis, args, node),
 
+            Op::Scan(_) | Op::ScanResult { .. } => return refuse("a loop is not batched"),
+
             Op::Reduce { reduction, axes } => Op::Reduce { reduction: *reduction, axes: up(axes) },
             Op::ArgReduce { largest, axes } => Op::ArgReduce { largest: *largest, axes: up(axes) },
             Op::CumulativeSum { axis, reverse, exclusive } => {

@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks what must hold of a graph by itself; the errors name nodes as the text form does.
 pub fn verify(graph: &Graph) -> Result<(), Vec<String>> {
+    verify_with(graph, known_symbols(graph))
+}
+
+fn verify_with(graph: &Graph, known: BTreeSet<Symbol>) -> Result<(), Vec<String>> {
     let mut errors = Vec::new();
-    let known = known_symbols(graph);
     let mut names: BTreeSet<(bool, &str)> = BTreeSet::new();
     let mut variables: BTreeMap<&str, &TensorType> = BTreeMap::new();
     for (id, node) in graph.ids().zip(&graph.nodes) {
@@ -48,7 +51,32 @@ pub fn verify(graph: &Graph) -> Result<(), Vec<String>> {
                 unbound(lo);
                 unbound(hi);
             }),
+            Op::Scan(scan) => unbound(&scan.trip),
             _ => {}
+        }
+
+        // A loop is read by its results, and sound inside.
+        let scan_of = |id: &NodeId| match graph.nodes.get(id.index()).map(|n| &n.op) {
+            Some(Op::Scan(scan)) => Some(scan.clone()),
+            _ => None,
+        };
+        match &node.op {
+            Op::ScanResult { index } => match node.inputs.first().and_then(scan_of) {
+                None => error("is no result of a scan".to_string()),
+                Some(scan) if scan.result_type(*index).as_ref() != Some(&node.ty) => {
+                    error(format!("is not result {index} of its scan"));
+                }
+                Some(_) => {}
+            },
+            _ if node.inputs.iter().any(|id| scan_of(id).is_some()) => {
+                error("reads the token of a scan".to_string());
+            }
+            _ => {}
+        }
+        if let Op::Scan(scan) = &node.op
+            && let Err(inner) = verify_with(&scan.body, known.clone())
+        {
+            inner.into_iter().for_each(|message| error(format!("in the body: {message}")));
         }
 
         // Each input and variable stands once.

@@ -7,11 +7,13 @@
 //! A thread of its own fills one buffer while the other is used; the two go round and round, so an epoch allocates nothing.
 //! What is in a batch is a function of the part, the order and the batch's number: reading ahead changes no bit.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use super::Part;
 use super::column::Table;
-use super::{Part, shuffle};
+use super::shuffle::{self, Windows};
 use crate::error::{Error, Result};
 
 /// In which order an epoch takes the rows, and how many at once.
@@ -35,12 +37,7 @@ impl Order {
 
     /// The rows of a part in this order.
     pub fn rows(&self, part: &Part) -> Vec<u32> {
-        let rows = match self.shuffle {
-            None => part.rows.to_vec(),
-            Some((seed, epoch)) => {
-                shuffle::order(part.len(), epoch, seed).into_iter().map(|i| part.rows[i as usize]).collect()
-            }
-        };
+        let rows = self.drawn(part);
         if self.bucket { self.bucketed(part, rows) } else { rows }
     }
 
@@ -56,6 +53,20 @@ impl Order {
         let batches = drawn.iter().filter_map(|&place| rows.chunks(batch).nth(place as usize));
         let last = rows.get(full..).unwrap_or_default();
         batches.chain([last]).flatten().copied().collect()
+    }
+
+    fn drawn(&self, part: &Part) -> Vec<u32> {
+        let Some((seed, epoch)) = self.shuffle else { return part.rows.to_vec() };
+        let order = match self.windows(part) {
+            Some(windows) => windows.order(),
+            None => shuffle::order(part.len(), epoch, seed),
+        };
+        order.into_iter().map(|place| part.rows[place as usize]).collect()
+    }
+
+    fn windows(&self, part: &Part) -> Option<Windows> {
+        let (seed, epoch) = self.shuffle?;
+        Windows::of(part.len(), part.table.row_bytes(), epoch, seed)
     }
 
     /// Batches that a part of so many rows makes; the last one may be short.
@@ -83,7 +94,7 @@ impl Batch {
             out.clear();
             let Some(ragged) = &column.ragged else {
                 for &row in rows {
-                    out.extend_from_slice(column.row(row as usize)?);
+                    column.read(row as usize, out)?;
                 }
                 continue;
             };
@@ -93,8 +104,8 @@ impl Batch {
             let width = longest * column.row_bytes();
             for &row in rows {
                 let filled = out.len() + width;
-                let bytes = column.row(row as usize)?;
-                out.extend_from_slice(&bytes[..bytes.len().min(width)]);
+                column.read(row as usize, out)?;
+                out.truncate(filled);
                 out.extend(pad.iter().copied().cycle().take(filled - out.len()));
             }
         }
@@ -106,6 +117,43 @@ impl Batch {
         let step = table.columns.get(column).map_or(&[][..], |column| &column.shape);
         let extent = self.extents.get(column).copied().flatten();
         std::iter::once(self.rows).chain(extent).chain(step.iter().copied()).collect()
+    }
+}
+
+/// What the disk is to bring next: the blocks of each window, while the window before it is used.
+struct Ahead {
+    windows: VecDeque<Vec<(u32, u32)>>,
+    /// Where in the order the window begins before which the next blocks are wanted.
+    from: usize,
+    /// Rows of the window before the first of `windows`.
+    before: usize,
+}
+
+impl Ahead {
+    fn of(part: &Part, order: &Order) -> Ahead {
+        let windows = order.windows(part).map_or_else(VecDeque::new, |windows| windows.blocks().collect());
+        Ahead { windows, from: 0, before: 0 }
+    }
+
+    /// A batch begins at this place of the order.
+    fn advise(&mut self, part: &Part, place: usize) {
+        while place >= self.from
+            && let Some(blocks) = self.windows.pop_front()
+        {
+            self.from += self.before;
+            self.before = blocks.iter().map(|(first, end)| (end - first) as usize).sum();
+            // An epoch that is begun in its midst passes over windows.
+            if place >= self.from + self.before {
+                continue;
+            }
+            for (first, end) in blocks {
+                if let (Some(first), Some(last)) =
+                    (part.rows.get(first as usize), part.rows.get(end.saturating_sub(1) as usize))
+                {
+                    part.table.advise(*first, *last);
+                }
+            }
+        }
     }
 }
 
@@ -131,8 +179,11 @@ impl Batches {
         let work = move || {
             let rows = order.rows(&part);
             part.table.want(&rows);
+            let mut ahead = Ahead::of(&part, &order);
             let mut buffers = [Batch::default(), Batch::default()].into_iter();
-            for chunk in rows.chunks(order.batch.max(1)).skip(first) {
+            let size = order.batch.max(1);
+            for (number, chunk) in rows.chunks(size).enumerate().skip(first) {
+                ahead.advise(&part, number * size);
                 // Both buffers are out: wait for one to come back. No answer means that nobody wants more.
                 let Some(mut batch) = buffers.next().or_else(|| get_free.recv().ok()) else { return };
                 let gathered = batch.gather(&part, chunk).map(|()| batch);

@@ -1,9 +1,10 @@
 //! The cache: columns that were dear to make, as files that are mapped, so that a second run starts at once and an epoch may be larger
 //! than memory.
 //!
-//! An entry is a folder: one file a column, and `table.json`, which says what was read (paths, sizes, times, options), so that
-//! changed data is read anew. It is made beside its place and renamed, so that it is whole or not there. Whatever goes wrong here is no
-//! error: then the columns are kept in memory.
+//! An entry is a folder: files of bytes, and `table.json`, which says what was read (paths, sizes, times, options), so that
+//! changed data is read anew. It is made beside its place and renamed, so that it is whole or not there; what a process left half made
+//! when it died is removed by the next one that makes something. Whoever can keep the bytes in memory does so where something goes wrong
+//! here.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,8 +18,10 @@ use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
 /// What does not belong to an entry is from another version, and made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const TABLE: &str = "table.json";
+/// Locked by the process that makes the entry.
+const LOCK: &str = "lock";
 /// Files up to this size are checked whole when they are opened; of larger ones only the length.
 const CHECKED: u64 = 1 << 30;
 
@@ -41,6 +44,8 @@ pub fn cache_folder() -> Option<PathBuf> {
 pub struct Entry {
     folder: PathBuf,
     key: String,
+    /// It stays when the process ends.
+    kept: bool,
 }
 
 /// What `table.json` says.
@@ -67,7 +72,17 @@ impl Entry {
             name.add(path.as_os_str().as_encoded_bytes());
         }
         // The name is that of the files whatever they hold, so that an entry that is no longer true makes room for its successor.
-        Some(Entry { folder: root?.join("data").join(format!("{:016x}", name.0)), key })
+        Some(Entry { folder: root?.join("data").join(format!("{:016x}", name.0)), key, kept: true })
+    }
+
+    /// A place for files that go with the process.
+    pub fn without_name() -> Entry {
+        Entry { folder: std::env::temp_dir().join("weft-data").join("rows"), key: String::new(), kept: false }
+    }
+
+    /// Where entries lie.
+    pub fn parent(&self) -> PathBuf {
+        self.folder.parent().unwrap_or(&self.folder).to_path_buf()
     }
 
     /// The files of an entry and what is written about them; none when it is not there, not true any more, or damaged.
@@ -95,8 +110,12 @@ impl Entry {
         let mut name = self.folder.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{}-{}.tmp", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
         let folder = self.folder.with_file_name(name);
+        remove_abandoned(&self.parent());
         fs::create_dir_all(&folder)?;
-        Ok(Staging { entry: self.clone(), folder, done: false })
+        let lock = File::create(folder.join(LOCK))?;
+        // Where files cannot be locked, nothing is taken for abandoned either.
+        let _ = lock.try_lock();
+        Ok(Staging { entry: self.clone(), folder, _lock: lock })
     }
 }
 
@@ -105,27 +124,37 @@ impl Entry {
 pub struct Staging {
     entry: Entry,
     folder: PathBuf,
-    done: bool,
+    _lock: File,
 }
 
 impl Staging {
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn path(&self, number: usize) -> PathBuf {
         self.folder.join(file_name(number))
     }
 
-    /// Puts the entry into its place. All its files were written and closed.
-    pub fn finish(mut self, count: usize, about: serde_json::Value) -> io::Result<()> {
-        let mut files = Vec::new();
+    /// Puts the entry into its place, and gives its files. All of them were written and closed.
+    pub fn finish(self, count: usize, about: serde_json::Value) -> io::Result<Vec<Mmap>> {
+        let mut maps = Vec::with_capacity(count);
         for number in 0..count {
-            let path = self.path(number);
-            File::open(&path)?.sync_all()?;
-            let map = map(&path)?;
-            files.push((map.len() as u64, if map.len() as u64 > CHECKED { 0 } else { check_sum(&map) }));
+            maps.push(map(&self.path(number))?);
+        }
+        if !self.entry.kept {
+            return Ok(maps);
+        }
+        let mut files = Vec::new();
+        for (number, map) in maps.iter().enumerate() {
+            File::open(self.path(number))?.sync_all()?;
+            files.push((map.len() as u64, if map.len() as u64 > CHECKED { 0 } else { check_sum(map) }));
         }
         let contents = Contents { version: VERSION, key: self.entry.key.clone(), files, about };
         let mut file = File::create(self.folder.join(TABLE))?;
         file.write_all(&serde_json::to_vec(&contents)?)?;
         file.sync_all()?;
+        let _ = fs::remove_file(self.folder.join(LOCK));
         if let Err(error) = fs::rename(&self.folder, &self.entry.folder) {
             // Something stands in its place: what is no longer true, or what another process made meanwhile.
             let old = self.folder.with_extension("old");
@@ -136,15 +165,24 @@ impl Staging {
             let _ = fs::remove_dir_all(&old);
             renamed?;
         }
-        self.done = true;
-        Ok(())
+        Ok(maps)
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.done {
-            let _ = fs::remove_dir_all(&self.folder);
+        // Once it was finished, it is not there any more.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Removes what processes that are gone have left half made.
+fn remove_abandoned(folder: &Path) {
+    for staging in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = staging.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let abandoned = |lock: io::Result<File>| lock.is_ok_and(|lock| lock.try_lock().is_ok());
+        if name.ends_with(".old") || (name.ends_with(".tmp") && abandoned(File::open(staging.join(LOCK)))) {
+            let _ = fs::remove_dir_all(&staging);
         }
     }
 }
@@ -198,7 +236,8 @@ mod tests {
         for content in [b"one", b"two"] {
             let staging = entry().stage().unwrap();
             fs::write(staging.path(0), content).unwrap();
-            staging.finish(1, serde_json::json!({ "rows": 3 })).unwrap();
+            let made = staging.finish(1, serde_json::json!({ "rows": 3 })).unwrap();
+            assert_eq!(&made[0][..], content);
             let (maps, about) = entry().open().unwrap();
             assert_eq!((&maps[0][..], about["rows"].as_u64()), (&content[..], Some(3)));
         }
@@ -211,6 +250,34 @@ mod tests {
         );
         folder.file("rows.csv", b"a\n12\n");
         assert!(entry().open().is_none());
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_what_a_living_one_makes_is_not() {
+        let (folder, root) = (Folder::new(), Folder::new());
+        let source = folder.file("rows.csv", b"a\n1\n");
+        let entry = Entry::of(Some(root.path().to_path_buf()), "csv", &[source]).unwrap();
+        let living = entry.stage().unwrap();
+        // Nobody holds the lock of this one.
+        let dead = entry.parent().join("0123.1-0.tmp");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK), b"").unwrap();
+        fs::write(dead.join("0.column"), b"bytes").unwrap();
+        let other = entry.stage().unwrap();
+        assert!(!dead.exists() && living.folder().exists() && other.folder().exists());
+        fs::write(living.path(0), b"bytes").unwrap();
+        living.finish(1, serde_json::Value::Null).unwrap();
+        assert!(entry.open().is_some());
+    }
+
+    #[test]
+    fn files_without_a_name_outlive_their_folder() {
+        let staging = Entry::without_name().stage().unwrap();
+        let folder = staging.folder().to_path_buf();
+        fs::write(staging.path(0), b"bytes").unwrap();
+        let maps = staging.finish(1, serde_json::Value::Null).unwrap();
+        assert!(!folder.exists());
+        assert_eq!(&maps[0][..], b"bytes");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::column::{Column, Table, Values};
+use super::column::{Column, Table};
 use super::{Parts, Split};
 use crate::error::{Error, Result};
 use crate::program::{Cell, DataSet, Field};
@@ -41,10 +41,9 @@ pub fn number(set: &DataSet, parts: &mut Parts, known: &[(String, Vec<String>)])
 /// The different values of the training rows, in order.
 fn of_training(set: &DataSet, field: &Field, parts: &Parts) -> Result<Vec<String>> {
     let Some((column, classes)) = column(&parts.train.table, &field.name) else { return Ok(Vec::new()) };
-    let values = column.integers()?;
     let mut seen = vec![false; classes.len()];
     for row in parts.train.rows.iter() {
-        let number = values.get(*row as usize).and_then(|number| usize::try_from(*number).ok());
+        let number = usize::try_from(column.integer(*row as usize)?).ok();
         if let Some(seen) = number.and_then(|number| seen.get_mut(number)) {
             *seen = true;
         }
@@ -73,7 +72,8 @@ fn by_value(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Replaces the numbers of a column in the tables of all parts.
+/// Gives the numbers of a column their meaning in the tables of all parts. The column itself, which may be larger than memory, stays as
+/// it is.
 fn renumber(
     set: &DataSet,
     field: &Field,
@@ -89,7 +89,7 @@ fn renumber(
             part.table = Arc::clone(table);
             continue;
         }
-        let Some((column, classes)) = column(&part.table, &field.name) else { continue };
+        let Some((_, classes)) = column(&part.table, &field.name) else { continue };
         let mut new = Vec::with_capacity(classes.len());
         for class in classes {
             match numbers.get(class.name.as_str()) {
@@ -98,15 +98,9 @@ fn renumber(
                 None => return Err(unknown(set, field, class, names)),
             }
         }
-        let mut bytes = Vec::with_capacity(column.values.len());
-        for number in column.integers()? {
-            let number =
-                usize::try_from(number).ok().and_then(|number| new.get(number)).copied().unwrap_or(-1);
-            bytes.extend(number.to_le_bytes());
-        }
         let mut table = Table::clone(&part.table);
         if let Some(column) = table.columns.iter_mut().find(|column| column.name == field.name) {
-            column.values = Values::from(bytes);
+            column.numbers = Some(new.into());
             column.classes = None;
         }
         part.table = Arc::new(table);

@@ -1,16 +1,20 @@
-//! Columns: the values of one field in all rows, in memory of our own or mapped from a cache file.
+//! Columns: the values of one field in all rows, in memory of our own, mapped from a file of ours, or read from the user's.
+//!
+//! Columns of one table may share their bytes: a row's fields lie side by side then, so that a row of a data set that is larger than memory
+//! is one place on the disk.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
 
+use super::disk::Disk;
 use super::pictures::Pictures;
 use crate::error::{Error, Result};
 use crate::program::DType;
 
-/// One field of all rows, back to back.
+/// One field of all rows.
 #[derive(Clone, Debug)]
 pub struct Column {
     pub name: String,
@@ -18,12 +22,13 @@ pub struct Column {
     /// Of one row.
     pub shape: Vec<usize>,
     pub values: Values,
+    pub places: Places,
+    /// How long rows are, if they differ; `shape` is then that of one step, and `places` mean nothing.
+    pub ragged: Option<Ragged>,
     /// The values that a class column's numbers stand for.
     pub classes: Option<Arc<[Class]>>,
-    /// Where each row begins, if rows don't lie back to back.
-    pub starts: Option<Arc<[u64]>>,
-    /// How long rows are, if they differ; `shape` is then that of one step.
-    pub ragged: Option<Ragged>,
+    /// The number that stands for each number in `values`, once the classes have their order.
+    pub numbers: Option<Arc<[i32]>>,
 }
 
 /// Rows of different lengths, back to back.
@@ -54,11 +59,33 @@ impl Ragged {
 }
 
 /// One of the values of a class column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
     pub name: String,
     /// Where it stands first: `flowers.csv:12`.
     pub place: String,
+}
+
+/// Where in its bytes the rows of a column begin: one every `stride` bytes, in runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    pub stride: u64,
+    /// The first row of each run, and where it begins; rising, and the first run begins with row 0.
+    pub runs: Arc<[(u64, u64)]>,
+}
+
+impl Places {
+    /// The first row begins at `first`.
+    pub fn even(first: usize, stride: usize) -> Places {
+        Places { stride: stride as u64, runs: Arc::new([(0, first as u64)]) }
+    }
+
+    fn of(&self, row: usize) -> Option<u64> {
+        let row = row as u64;
+        let run = self.runs.partition_point(|(first, _)| *first <= row);
+        let (first, start) = self.runs.get(run.checked_sub(1)?)?;
+        start.checked_add((row - first).checked_mul(self.stride)?)
+    }
 }
 
 /// Where the bytes of a column are.
@@ -66,30 +93,10 @@ pub struct Class {
 pub enum Values {
     Owned(Arc<Vec<u8>>),
     Mapped(Arc<Mmap>),
+    /// In a file of the user's, which is read row by row.
+    File(Arc<Disk>),
     /// Decoded as they are wanted.
     Pictures(Arc<Pictures>),
-}
-
-impl Values {
-    pub fn len(&self) -> usize {
-        match self {
-            Values::Owned(bytes) => bytes.len(),
-            Values::Mapped(map) => map.len(),
-            Values::Pictures(pictures) => pictures.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn bytes(&self) -> Result<&[u8]> {
-        match self {
-            Values::Owned(bytes) => Ok(bytes),
-            Values::Mapped(map) => Ok(map),
-            Values::Pictures(pictures) => pictures.bytes(),
-        }
-    }
 }
 
 impl From<Vec<u8>> for Values {
@@ -100,30 +107,34 @@ impl From<Vec<u8>> for Values {
 
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self {
-            Values::Owned(_) => "Owned",
-            Values::Mapped(_) => "Mapped",
-            Values::Pictures(_) => "Pictures",
-        };
-        write!(f, "{kind}({} bytes)", self.len())
+        match self {
+            Values::Owned(bytes) => write!(f, "Owned({} bytes)", bytes.len()),
+            Values::Mapped(map) => write!(f, "Mapped({} bytes)", map.len()),
+            Values::File(disk) => disk.fmt(f),
+            Values::Pictures(pictures) => pictures.fmt(f),
+        }
     }
 }
 
 impl Column {
+    /// A column whose rows lie back to back.
     pub fn new(
         name: impl Into<String>,
         dtype: DType,
         shape: impl Into<Vec<usize>>,
         values: impl Into<Values>,
     ) -> Column {
+        let shape = shape.into();
+        let bytes = dtype.size() * shape.iter().product::<usize>();
         Column {
             name: name.into(),
             dtype,
-            shape: shape.into(),
+            shape,
             values: values.into(),
-            classes: None,
-            starts: None,
+            places: Places::even(0, bytes),
             ragged: None,
+            classes: None,
+            numbers: None,
         }
     }
 
@@ -152,10 +163,9 @@ impl Column {
 
     /// The text of a row of a column of texts.
     pub fn text(&self, row: usize) -> Result<&str> {
-        let bytes = self.row(row)?;
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| Error::Unsound(format!("`{}` holds no texts", self.name)))?;
-        Ok(text.trim_end_matches('\0'))
+        let bytes = self.place(row).and_then(|place| self.memory()?.get(place));
+        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        text.ok_or_else(|| Error::Unsound(format!("`{}` has no text in row {row}", self.name)))
     }
 
     /// How long each row is: a column of one number a row.
@@ -166,53 +176,91 @@ impl Column {
         Some(Column::new(name, DType::I32, [], lengths))
     }
 
+    /// Where in its bytes a row lies.
+    fn place(&self, row: usize) -> Option<std::ops::Range<usize>> {
+        let width = self.row_bytes();
+        let (start, bytes) = match &self.ragged {
+            Some(ragged) => {
+                let steps = ragged.steps(row)?;
+                (steps.start.checked_mul(width)?, steps.len().checked_mul(width)?)
+            }
+            None => (usize::try_from(self.places.of(row)?).ok()?, width),
+        };
+        Some(start..start.checked_add(bytes)?)
+    }
+
+    /// Its bytes, where they are in memory or mapped.
+    fn memory(&self) -> Option<&[u8]> {
+        match &self.values {
+            Values::Owned(bytes) => Some(bytes),
+            Values::Mapped(map) => Some(map),
+            Values::File(_) | Values::Pictures(_) => None,
+        }
+    }
+
     /// Bytes of one row, or of one step of it where rows differ in length.
     pub fn row_bytes(&self) -> usize {
         self.dtype.size() * self.shape.iter().product::<usize>()
     }
 
-    /// The bytes of one row.
-    pub fn row(&self, row: usize) -> Result<&[u8]> {
-        if let Values::Pictures(pictures) = &self.values {
-            return pictures.row(row);
+    /// Appends the bytes of one row.
+    pub fn read(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        let from = out.len();
+        self.read_raw(row, out)?;
+        if let Some(numbers) = &self.numbers {
+            let number = out.get(from..).and_then(|bytes| bytes.first_chunk::<4>()).copied();
+            let number = number.and_then(|bytes| usize::try_from(i32::from_le_bytes(bytes)).ok());
+            let number = number.and_then(|number| numbers.get(number)).copied().unwrap_or(-1);
+            out.truncate(from);
+            out.extend(number.to_le_bytes());
         }
-        let width = self.row_bytes();
-        // Where it begins, and how many bytes it has.
-        let place = match (&self.ragged, &self.starts) {
-            (Some(ragged), _) => ragged
-                .steps(row)
-                .and_then(|steps| Some((steps.start.checked_mul(width)?, steps.len().checked_mul(width)?))),
-            (None, Some(starts)) => {
-                starts.get(row).and_then(|start| Some((usize::try_from(*start).ok()?, width)))
+        Ok(())
+    }
+
+    fn read_raw(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        let missing = || Error::Unsound(format!("`{}` has no row {row}", self.name));
+        match &self.values {
+            Values::Pictures(pictures) => return pictures.read(row, out),
+            Values::File(disk) => {
+                return disk.read(self.places.of(row).ok_or_else(missing)?, self.row_bytes(), out);
             }
-            (None, None) => row.checked_mul(width).map(|start| (start, width)),
-        };
-        let bytes = self.values.bytes()?;
-        place
-            .and_then(|(start, width)| bytes.get(start..start.checked_add(width)?))
-            .ok_or_else(|| Error::Unsound(format!("`{}` has no row {row}", self.name)))
-    }
-
-    /// The bytes of all rows, back to back.
-    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
-        let Some(starts) = &self.starts else { return self.values.bytes().map(Cow::Borrowed) };
-        let mut bytes = Vec::with_capacity(starts.len() * self.row_bytes());
-        for row in 0..starts.len() {
-            bytes.extend_from_slice(self.row(row)?);
+            Values::Owned(_) | Values::Mapped(_) => {}
         }
-        Ok(bytes.into())
+        let bytes = self.place(row).and_then(|place| self.memory()?.get(place)).ok_or_else(missing)?;
+        out.extend_from_slice(bytes);
+        Ok(())
     }
 
-    /// The whole numbers of a column of one integer a row.
-    pub fn integers(&self) -> Result<Vec<i64>> {
-        let bytes = self.bytes()?;
-        Ok(match self.dtype {
-            DType::U8 | DType::Bool => bytes.iter().map(|&b| i64::from(b)).collect(),
-            DType::I8 => bytes.iter().map(|&b| i64::from(b as i8)).collect(),
-            DType::I32 => bytes.as_chunks().0.iter().map(|&b| i64::from(i32::from_le_bytes(b))).collect(),
-            DType::I64 => bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect(),
-            _ => return Err(Error::Unsound(format!("`{}` holds no whole numbers", self.name))),
+    /// The whole number of a row, in a column of one integer a row.
+    pub fn integer(&self, row: usize) -> Result<i64> {
+        let mut bytes = Vec::with_capacity(8);
+        self.read(row, &mut bytes)?;
+        let wrong = || Error::Unsound(format!("`{}` holds no whole numbers", self.name));
+        Ok(match (self.dtype, bytes.as_slice()) {
+            (DType::U8 | DType::Bool, &[byte]) => i64::from(byte),
+            (DType::I8, &[byte]) => i64::from(byte as i8),
+            (DType::I32, &[a, b, c, d]) => i64::from(i32::from_le_bytes([a, b, c, d])),
+            (DType::I64, bytes) => i64::from_le_bytes(*bytes.first_chunk::<8>().ok_or_else(wrong)?),
+            _ => return Err(wrong()),
         })
+    }
+
+    /// The system may bring these rows, which follow one another, into memory: they will be read soon.
+    fn advise(&self, first: usize, last: usize) {
+        let (Values::Mapped(map), Some(start), Some(end)) =
+            (&self.values, self.places.of(first), self.places.of(last))
+        else {
+            return;
+        };
+        let bytes = end.saturating_sub(start).saturating_add(self.row_bytes() as u64);
+        #[cfg(unix)]
+        if let (Ok(start), Ok(bytes)) = (usize::try_from(start), usize::try_from(bytes))
+            && start.checked_add(bytes).is_some_and(|end| end <= map.len())
+        {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, start, bytes);
+        }
+        #[cfg(not(unix))]
+        let _ = (map, bytes);
     }
 }
 
@@ -231,12 +279,33 @@ impl Table {
         (0..self.rows as u32).filter(|row| self.left_out.binary_search(row).is_err()).collect()
     }
 
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.columns.iter().map(Column::row_bytes).sum()
+    }
+
     /// These rows will be read soon, in this order.
     pub fn want(&self, rows: &[u32]) {
         for column in &self.columns {
             if let Values::Pictures(pictures) = &column.values {
                 pictures.want(rows);
             }
+        }
+    }
+
+    /// Rows from one to another will be read next.
+    pub fn advise(&self, first: u32, last: u32) {
+        let mut before: Option<&Values> = None;
+        for column in &self.columns {
+            // Columns that share their bytes are neighbours, and what is said of one holds for all.
+            let shared = match (before, &column.values) {
+                (Some(Values::Mapped(a)), Values::Mapped(b)) => Arc::ptr_eq(a, b),
+                _ => false,
+            };
+            if !shared {
+                column.advise(first as usize, last as usize);
+            }
+            before = Some(&column.values);
         }
     }
 

@@ -112,7 +112,7 @@ fn records(
                 end(place).map_err(|message| wrong(format!("{}: {message}", named())))?;
             }
         }
-        rows.end_row().map_err(|(field, message)| {
+        rows.end_row(|field, message| {
             wrong(format!("`{}`: {message}", fields.get(field).map_or("", |field| field.name.as_str())))
         })?;
     }

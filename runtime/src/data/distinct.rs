@@ -14,7 +14,6 @@ pub fn of_files(set: &str, files: &mut Files, field: &str, notes: &mut Vec<Strin
         all.push(again(set, table, field, &table.usable(), &mut seen)?);
     }
     note(notes, field, all.iter().map(Vec::len).sum());
-    drop(seen);
     let tables =
         [files.test.as_mut(), files.validation.as_mut(), Some(&mut files.train)].into_iter().flatten();
     for (table, again) in tables.zip(all) {
@@ -27,37 +26,34 @@ pub fn of_files(set: &str, files: &mut Files, field: &str, notes: &mut Vec<Strin
 /// Leaves out what stands twice in parts that a column says.
 pub fn of_parts(set: &str, parts: &mut Parts, field: &str, notes: &mut Vec<String>) -> Result<()> {
     let mut count = 0;
-    let mut kept = Vec::new();
-    {
-        let mut seen = HashSet::new();
-        for split in [Split::Test, Split::Validation, Split::Train] {
-            let part = parts.get(split);
-            let again = again(set, &part.table, field, &part.rows, &mut seen)?;
-            count += again.len();
-            let rows = part.rows.iter().copied().filter(|row| again.binary_search(row).is_err());
-            kept.push((split, part.of(rows)));
-        }
+    let mut seen = HashSet::new();
+    for split in [Split::Test, Split::Validation, Split::Train] {
+        let part = parts.get_mut(split);
+        let again = again(set, &part.table, field, &part.rows, &mut seen)?;
+        count += again.len();
+        *part = part.of(part.rows.iter().copied().filter(|row| again.binary_search(row).is_err()));
     }
-    kept.into_iter().for_each(|(split, part)| *parts.get_mut(split) = part);
     note(notes, field, count);
     Ok(())
 }
 
 /// Those of some rows whose value was seen before, in order.
-fn again<'t>(
+fn again(
     set: &str,
-    table: &'t Table,
+    table: &Table,
     field: &str,
     rows: &[u32],
-    seen: &mut HashSet<&'t [u8]>,
+    seen: &mut HashSet<Box<[u8]>>,
 ) -> Result<Vec<u32>> {
     let column = table.column(field).ok_or_else(|| Error::Data {
         set: set.to_string(),
         message: format!("rows are to be distinct by `{field}`, which they do not have"),
     })?;
-    let mut again = Vec::new();
+    let (mut again, mut value) = (Vec::new(), Vec::new());
     for &row in rows {
-        if !seen.insert(column.row(row as usize)?) {
+        value.clear();
+        column.read(row as usize, &mut value)?;
+        if !seen.insert(value.as_slice().into()) {
             again.push(row);
         }
     }

@@ -1,37 +1,34 @@
 //! MNIST's idx format, plain or gzipped: `0, 0, type, rank`, the extents as big-endian u32, then the values.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Column, Files, Table, missing};
-use crate::error::{Error, Result};
-use crate::program::DType;
+use super::cache::{Entry, cache_folder};
+use super::memory::Memory;
+use super::rows::Rows;
+use super::store::Store;
+use super::{Files, Table, missing};
+use crate::error::{Error, Result, plain};
+use crate::program::{DType, Field};
 
 /// The type byte of unsigned bytes, which is all that image and label files hold.
 const UNSIGNED_BYTE: u8 = 8;
 
-/// An array of bytes as it stands in a file.
-#[derive(Debug, PartialEq)]
-struct Array {
-    shape: Vec<usize>,
-    data: Vec<u8>,
-}
-
 /// Reads `{train,validation,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]`. Only the training files must be there when
 /// `may_lack_test`, else those of t10k too.
-pub fn load(set: &str, folder: &Path, may_lack_test: bool) -> Result<Files> {
+pub fn load(set: &str, folder: &Path, may_lack_test: bool, memory: &Memory) -> Result<Files> {
     let mut lacking = Vec::new();
     let train = Pair::find(folder, "train", true, &mut lacking);
     let validation = Pair::find(folder, "validation", false, &mut lacking);
     let test = Pair::find(folder, "t10k", !may_lack_test, &mut lacking);
     match train {
         Some(train) if lacking.is_empty() => Ok(Files {
-            train: train.read()?,
-            validation: validation.map(|pair| pair.read()).transpose()?,
-            test: test.map(|pair| pair.read()).transpose()?,
+            train: train.read(memory)?,
+            validation: validation.map(|pair| pair.read(memory)).transpose()?,
+            test: test.map(|pair| pair.read(memory)).transpose()?,
         }),
         _ => Err(missing(set, folder, &lacking)),
     }
@@ -58,107 +55,138 @@ impl Pair {
         Some(Pair { images: images?, labels: labels? })
     }
 
-    fn read(&self) -> Result<Table> {
-        let images = read(&self.images)?;
-        let labels = read(&self.labels)?;
-        let &[rows, height, width] = images.shape.as_slice() else {
+    fn read(&self, memory: &Memory) -> Result<Table> {
+        let (mut images, mut labels) = (Array::open(&self.images)?, Array::open(&self.labels)?);
+        let &[count, height, width] = images.shape.as_slice() else {
             return Err(Error::damaged(
                 &self.images,
                 format!("images have 3 axes, not {}", images.shape.len()),
             ));
         };
-        if labels.shape.len() != 1 {
+        let &[labelled] = labels.shape.as_slice() else {
             return Err(Error::damaged(
                 &self.labels,
                 format!("labels have 1 axis, not {}", labels.shape.len()),
             ));
-        }
-        if labels.shape[0] != rows {
+        };
+        if labelled != count {
             return Err(Error::damaged(
                 &self.labels,
-                format!(
-                    "there are {} labels, but {rows} images in {}",
-                    labels.shape[0],
-                    self.images.display()
-                ),
+                format!("there are {labelled} labels, but {count} images in {}", self.images.display()),
             ));
         }
-        if u32::try_from(rows).is_err() || rows == 0 {
-            return Err(Error::damaged(&self.images, format!("a data set cannot have {rows} rows")));
+        if u32::try_from(count).is_err() || count == 0 || height * width == 0 {
+            let message = format!("a data set cannot have {count} rows of {height} × {width} pixels");
+            return Err(Error::damaged(&self.images, message));
         }
-        let labels: Vec<u8> = labels.data.iter().flat_map(|&label| i32::from(label).to_le_bytes()).collect();
-        Ok(Table {
-            rows,
-            columns: vec![
-                Column::new("image", DType::U8, [height, width, 1], images.data),
-                Column::new("label", DType::I32, [], labels),
-            ],
-            left_out: Vec::new(),
+        let fields =
+            [Field::new("image", DType::U8, [height, width, 1]), Field::new("label", DType::I32, [])];
+        let entry = Entry::of(cache_folder(), "idx", &[self.images.clone(), self.labels.clone()]);
+        if let Some(table) = Rows::kept(&fields, entry.as_ref()) {
+            return Ok(table);
+        }
+        let mut rows = Rows::new(&fields, Store::new(memory, entry));
+        let (mut image, mut label) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            images.next(height * width, &mut image)?;
+            labels.next(1, &mut label)?;
+            rows.bytes(0, image.iter().copied());
+            rows.bytes(1, label.iter().flat_map(|&label| i32::from(label).to_le_bytes()));
+            rows.end_row(|_, message| Error::damaged(&self.images, message))?;
+        }
+        images.end()?;
+        labels.end()?;
+        rows.finish()
+    }
+}
+
+/// An array of bytes as it stands in a file, which is read from its beginning to its end.
+struct Array {
+    path: PathBuf,
+    source: Box<dyn BufRead>,
+    gzipped: bool,
+    shape: Vec<usize>,
+    /// Bytes that the shape asks for, and how many were read.
+    expected: usize,
+    read: usize,
+}
+
+impl Array {
+    /// Opens a file, gzipped or not: the content tells, whatever the name says.
+    fn open(path: &Path) -> Result<Array> {
+        let mut plain = BufReader::new(File::open(path).map_err(Error::file("read", path))?);
+        let gzipped = plain.fill_buf().map_err(Error::file("read", path))?.starts_with(&[0x1f, 0x8b]);
+        let source: Box<dyn BufRead> = match gzipped {
+            true => Box::new(BufReader::new(MultiGzDecoder::new(plain))),
+            false => Box::new(plain),
+        };
+        let path = path.to_path_buf();
+        let mut array = Array { path, source, gzipped, shape: Vec::new(), expected: 0, read: 0 };
+        let magic = array.header(4)?;
+        let [0, 0, kind, rank] = magic[..] else {
+            let message = format!("this is no idx file: it starts with {magic:02x?} instead of 00 00");
+            return Err(array.wrong(message));
+        };
+        if kind != UNSIGNED_BYTE {
+            return Err(array.wrong(format!(
+                "values of idx type {kind:#04x} are no images or labels, which are unsigned bytes (0x08)"
+            )));
+        }
+        let extents = array.header(4 * usize::from(rank))?;
+        array.shape = extents.as_chunks::<4>().0.iter().map(|&b| u32::from_be_bytes(b) as usize).collect();
+        let expected = array.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+        match expected {
+            Some(expected) => array.expected = expected,
+            None => return Err(array.wrong(format!("the extents {:?} are larger than memory", array.shape))),
+        }
+        Ok(array)
+    }
+
+    fn wrong(&self, message: String) -> Error {
+        Error::damaged(&self.path, message)
+    }
+
+    fn header(&mut self, bytes: usize) -> Result<Vec<u8>> {
+        let mut header = Vec::new();
+        if self.take(bytes, &mut header)? < bytes {
+            return Err(self.wrong("the file ends within its header".into()));
+        }
+        Ok(header)
+    }
+
+    /// So many bytes, or as many as there are.
+    fn take(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<usize> {
+        out.clear();
+        self.source.by_ref().take(bytes as u64).read_to_end(out).map_err(|error| match self.gzipped {
+            true => Error::damaged(&self.path, format!("the gzip stream is damaged: {}", plain(&error))),
+            false => Error::file("read", &self.path)(error),
         })
     }
-}
 
-/// Reads one file, gzipped or not: the content tells, whatever the name says.
-fn read(path: &Path) -> Result<Array> {
-    let open = || File::open(path).map(BufReader::new).map_err(Error::file("read", path));
-    let mut magic = [0; 2];
-    let gzipped = open()?.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
-    let plain = open()?;
-    let array = if gzipped { parse(MultiGzDecoder::new(plain)) } else { parse(plain) };
-    array.map_err(|problem| match problem {
-        Problem::Content(message) => Error::damaged(path, message),
-        Problem::Reading(error) if gzipped && error.kind() != std::io::ErrorKind::Interrupted => {
-            Error::damaged(path, format!("the gzip stream is damaged: {error}"))
+    /// The next bytes.
+    fn next(&mut self, bytes: usize, out: &mut Vec<u8>) -> Result<()> {
+        self.read += self.take(bytes, out)?;
+        if out.len() < bytes {
+            let message = format!(
+                "the extents {:?} ask for {} bytes, but only {} follow",
+                self.shape, self.expected, self.read
+            );
+            return Err(self.wrong(message));
         }
-        Problem::Reading(error) => Error::file("read", path)(error),
-    })
-}
+        Ok(())
+    }
 
-enum Problem {
-    Content(String),
-    Reading(std::io::Error),
-}
-
-fn parse(mut reader: impl Read) -> Result<Array, Problem> {
-    let content = |message: String| Err(Problem::Content(message));
-    let mut header = Vec::new();
-    let mut take = |reader: &mut dyn Read, bytes: usize| {
-        header.clear();
-        reader.take(bytes as u64).read_to_end(&mut header).map_err(Problem::Reading)?;
-        if header.len() < bytes {
-            return Err(Problem::Content("the file ends within its header".into()));
+    /// Nothing follows what the extents ask for.
+    fn end(&mut self) -> Result<()> {
+        if self.take(1, &mut Vec::new())? > 0 {
+            let message = format!(
+                "more than the {} bytes follow that the extents {:?} ask for",
+                self.expected, self.shape
+            );
+            return Err(self.wrong(message));
         }
-        Ok(header.clone())
-    };
-    let magic = take(&mut reader, 4)?;
-    let [0, 0, kind, rank] = magic[..] else {
-        return content(format!("this is no idx file: it starts with {magic:02x?} instead of 00 00"));
-    };
-    if kind != UNSIGNED_BYTE {
-        return content(format!(
-            "values of idx type {kind:#04x} are no images or labels, which are unsigned bytes (0x08)"
-        ));
+        Ok(())
     }
-    let extents = take(&mut reader, 4 * usize::from(rank))?;
-    let shape: Vec<usize> =
-        extents.as_chunks::<4>().0.iter().map(|&b| u32::from_be_bytes(b) as usize).collect();
-    let Some(expected) = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)) else {
-        return content(format!("the extents {shape:?} are larger than memory"));
-    };
-    // The buffer grows with what is really there, so that a wrong header costs nothing; one byte more shows an excess.
-    let mut data = Vec::new();
-    reader.take((expected as u64).saturating_add(1)).read_to_end(&mut data).map_err(Problem::Reading)?;
-    if data.len() < expected {
-        return content(format!(
-            "the extents {shape:?} ask for {expected} bytes, but only {} follow",
-            data.len()
-        ));
-    }
-    if data.len() > expected {
-        return content(format!("more than the {expected} bytes follow that the extents {shape:?} ask for"));
-    }
-    data.shrink_to_fit();
-    Ok(Array { shape, data })
 }
 
 #[cfg(test)]
@@ -193,6 +221,18 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
+    fn load(set: &str, folder: &Path, may_lack_test: bool) -> Result<Files> {
+        super::load(set, folder, may_lack_test, &Memory::new(None))
+    }
+
+    /// The extents of a file and all its bytes.
+    fn read(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
+        let (mut array, mut data) = (Array::open(path)?, Vec::new());
+        array.next(array.expected, &mut data)?;
+        array.end()?;
+        Ok((array.shape, data))
+    }
+
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).unwrap();
@@ -203,7 +243,7 @@ mod tests {
     fn plain_and_gzipped_files_are_the_same() {
         let folder = Folder::new();
         let bytes = file(&[2, 1, 3], &[1, 2, 3, 4, 5, 6]);
-        let expected = Array { shape: vec![2, 1, 3], data: vec![1, 2, 3, 4, 5, 6] };
+        let expected = (vec![2, 1, 3], vec![1, 2, 3, 4, 5, 6]);
         assert_eq!(read(&folder.file("a", &bytes)).unwrap(), expected);
         assert_eq!(read(&folder.file("a.gz", &gzip(&bytes))).unwrap(), expected);
         // An unpacked file that kept its name, and the other way round.
@@ -221,8 +261,10 @@ mod tests {
         assert!(files.validation.is_none());
         let [image, label] = files.train.columns.as_slice() else { panic!() };
         assert_eq!((image.shape.as_slice(), image.row_bytes()), (&[2, 2, 1][..], 4));
-        assert_eq!(image.bytes().unwrap()[44..], [11; 4]);
-        assert_eq!(label.bytes().unwrap()[40..], [0, 0, 0, 0, 1, 0, 0, 0]);
+        let mut last = Vec::new();
+        image.read(11, &mut last).unwrap();
+        assert_eq!(last, [11; 4]);
+        assert_eq!([label.integer(10).unwrap(), label.integer(11).unwrap()], [0, 1]);
         write_pair(&folder, "validation", 4);
         assert_eq!(load("digits", folder.path(), false).unwrap().validation.unwrap().rows, 4);
     }
@@ -287,7 +329,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(tail in proptest::collection::vec(any::<u8>(), 0..64), rank in 0u8..6) {
-            let _ = parse([&[0, 0, 8, rank][..], &tail].concat().as_slice());
+            let _ = read(&Folder::new().file("file", &[&[0, 0, 8, rank][..], &tail].concat()));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cache::Entry;
 use super::column::{Class, Column, Table, Values};
+use super::memory::Memory;
 use super::pictures::{Pictures, Size};
 use super::{Files, cache, paths};
 use crate::error::{Error, Result};
@@ -16,7 +17,14 @@ const VALIDATION: &[&str] = &["validation", "valid", "val", "dev"];
 const TEST: &[&str] = &["test", "testing"];
 
 /// Reads the pictures of a folder, and says what was left out.
-pub fn load(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<String>) -> Result<Files> {
+pub fn load(
+    set: &str,
+    folder: &Path,
+    size: Size,
+    skip: bool,
+    memory: &Memory,
+    notes: &mut Vec<String>,
+) -> Result<Files> {
     if !folder.is_dir() {
         return Err(Error::MissingData(format!(
             "data set `{set}`: the folder {} does not exist; it must hold a folder of pictures for each class, or folders `train`, \
@@ -27,7 +35,7 @@ pub fn load(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<St
     let inner = folders(folder)?;
     let part =
         |names: &[&str]| inner.iter().find(|folder| names.contains(&name(folder).to_lowercase().as_str()));
-    let mut read = |folder: &Path| table(set, folder, size, skip, notes);
+    let mut read = |folder: &Path| table(set, folder, size, skip, memory, notes);
     match part(TRAIN) {
         Some(train) => Ok(Files {
             train: read(train)?,
@@ -38,7 +46,14 @@ pub fn load(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<St
     }
 }
 
-fn table(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<String>) -> Result<Table> {
+fn table(
+    set: &str,
+    folder: &Path,
+    size: Size,
+    skip: bool,
+    memory: &Memory,
+    notes: &mut Vec<String>,
+) -> Result<Table> {
     let (mut files, mut labels, mut classes) = (Vec::new(), Vec::new(), Vec::new());
     for class in folders(folder)? {
         let mut pictures: Vec<PathBuf> = paths::list(&class)?
@@ -72,10 +87,10 @@ fn table(set: &str, folder: &Path, size: Size, skip: bool, notes: &mut Vec<Strin
         });
     }
     let entry = Entry::of(cache::cache_folder(), &format!("pictures {size:?}"), &files);
-    let pictures = Arc::new(Pictures::of(set, files.clone(), size, entry)?);
+    let pictures = Arc::new(Pictures::of(set, files.clone(), size, memory, entry)?);
     let mut left_out = Vec::new();
     if skip {
-        left_out = pictures.finish();
+        left_out = pictures.finish()?;
         if let Some((_, reason)) = left_out.first() {
             let more =
                 if left_out.len() > 1 { format!(", and {} more", left_out.len() - 1) } else { String::new() };

@@ -66,7 +66,7 @@ fn objects(path: &Path, mut source: impl BufRead, fields: &[Field], rows: &mut R
             };
             result.map_err(|message| wrong(format!("`{}`: {message}", field.from)))?;
         }
-        rows.end_row().map_err(|(field, message)| {
+        rows.end_row(|field, message| {
             wrong(format!("`{}`: {message}", fields.get(field).map_or("", |field| field.from.as_str())))
         })?;
     }

@@ -1,6 +1,7 @@
 //! Data sets: files become columns, columns become parts (train, validation, test), parts become batches.
 //!
-//! A source is read into one [`Table`] per set of files: each field is one run of bytes, so a row is a slice of each.
+//! A source is read into one [`Table`] per set of files, once, row by row: in memory while that has room ([`Memory`]), from then on into a
+//! file of the cache that is mapped, so that an epoch may be larger than memory.
 //! A [`Part`] is a list of rows of a table; holding out rows for validation copies nothing. What a part's rows are, and in
 //! which order an epoch takes them, depends on the seed alone.
 
@@ -12,6 +13,7 @@ mod cifar;
 mod classes;
 mod column;
 mod csv;
+mod disk;
 mod distinct;
 mod documents;
 mod idx;
@@ -20,6 +22,7 @@ mod imdb;
 #[cfg(test)]
 pub(crate) use idx::testing as idx_testing;
 mod jsonl;
+mod memory;
 mod parquet;
 mod paths;
 mod pictures;
@@ -28,6 +31,7 @@ mod rows;
 mod series;
 pub mod shuffle;
 mod split;
+mod store;
 mod text;
 mod tokens;
 
@@ -39,12 +43,17 @@ use crate::program::{Cell, DType, DataSet, DataSource, Field, Held};
 use crate::text::Tokenizer;
 
 pub use batch::{Batch, Batches, Order};
+use cache::Entry;
 pub use cache::cache_folder;
 pub use classes::{CLASSES_KEY, Classes, key as classes_key};
 pub use column::{Class, Column, Ragged, Table, Values};
 pub use documents::read as read_text;
+pub use memory::Memory;
 pub use series::fits as fits_series;
 pub use tokens::{VOCABULARY_KEY, vocabulary_key};
+
+use rows::Rows;
+use store::Store;
 
 /// The three parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,18 +192,21 @@ pub struct Known<'a> {
     pub base: &'a Path,
 }
 
-/// Reads a data set. The seed decides which rows are held out where the files have no such part.
-pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>) -> Result<Parts> {
+/// Reads a data set. The seed decides which rows are held out where the files have no such part. Rows that don't fit into `memory` go
+/// into files; those that differ in length are in memory.
+pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>, memory: &Memory) -> Result<Parts> {
     let mut notes = Vec::new();
     let mut files = match &set.source {
-        DataSource::Idx { .. } => idx::load(&set.name, &place.path, set.splits.test != Held::Nothing)?,
-        DataSource::Cifar10 { .. } => cifar::load(&set.name, &place.path)?,
+        DataSource::Idx { .. } => {
+            idx::load(&set.name, &place.path, set.splits.test != Held::Nothing, memory)?
+        }
+        DataSource::Cifar10 { .. } => cifar::load(&set.name, &place.path, memory)?,
         DataSource::Images { height, width, channels, skip_unreadable, .. } => {
             let size = pictures::Size { height: *height, width: *width, channels: *channels };
-            images::load(&set.name, &place.path, size, *skip_unreadable, &mut notes)?
+            images::load(&set.name, &place.path, size, *skip_unreadable, memory, &mut notes)?
         }
         DataSource::Arrays { files, .. } => {
-            Files { train: arrays::npy(set, &place.path, files)?, validation: None, test: None }
+            Files { train: arrays::npy(set, &place.path, files, memory)?, validation: None, test: None }
         }
         DataSource::Csv { .. }
         | DataSource::JsonLines { .. }
@@ -202,7 +214,7 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>) -> Resul
         | DataSource::Npz { .. }
         | DataSource::Text { .. }
         | DataSource::Documents { .. }
-        | DataSource::Series { .. } => rows_of_files(set, place)?,
+        | DataSource::Series { .. } => rows_of_files(set, place, memory)?,
         DataSource::Lines { files, .. } => {
             Files { train: documents::lines(&set.name, &place.path, files)?, validation: None, test: None }
         }
@@ -226,14 +238,14 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>) -> Resul
 }
 
 /// Reads a source whose rows lie in files of one kind: its own, and those that `split` names.
-fn rows_of_files(set: &DataSet, place: &Place) -> Result<Files> {
-    let own = table(set, &place.path)?;
+fn rows_of_files(set: &DataSet, place: &Place, memory: &Memory) -> Result<Files> {
+    let own = table(set, &place.path, memory)?;
     let other = |held: &Held| match held {
         Held::File(file) => {
             let file = Path::new(file);
             let beside = place.base.join(file.file_name().unwrap_or(file.as_os_str()));
             let path = place.base.join(file);
-            table(set, if path.exists() || !beside.exists() { &path } else { &beside }).map(Some)
+            table(set, if path.exists() || !beside.exists() { &path } else { &beside }, memory).map(Some)
         }
         _ => Ok(None),
     };
@@ -241,45 +253,50 @@ fn rows_of_files(set: &DataSet, place: &Place) -> Result<Files> {
 }
 
 /// Reads the rows of a file, or of some.
-fn table(set: &DataSet, path: &Path) -> Result<Table> {
+fn table(set: &DataSet, path: &Path, memory: &Memory) -> Result<Table> {
+    let endings: &[&str] = match &set.source {
+        DataSource::Npz { .. } => return arrays::npz(set, path, memory),
+        DataSource::Text { window, stride, .. } => {
+            return text::read(&set.name, path, *window, *stride, memory);
+        }
+        DataSource::Documents { rows, .. } => return documents::load(&set.name, path, *rows),
+        DataSource::Series { .. } => &[".ts"],
+        DataSource::Csv { .. } => &[".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt"],
+        DataSource::JsonLines { .. } => {
+            &[".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz"]
+        }
+        _ => &[".parquet"],
+    };
     let mut fields: Vec<Field> = set.fields.iter().filter(|field| field.is_read()).cloned().collect();
     if let Some(column) = &set.splits.column {
         let cell = Cell::Class(Vec::new());
         let part = Field::new(split::PART_COLUMN, DType::I32, []);
         fields.push(Field { cell, from: column.clone(), ..part });
     }
-    let mut rows = rows::Rows::new(&fields);
-    match &set.source {
-        DataSource::Csv { separator, header, quotes, .. } => {
-            let form = csv::Form { separator: *separator, header: *header, quotes: *quotes };
-            for file in paths::files(&set.name, path, &[".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt"])? {
+    let files = paths::files(&set.name, path, endings)?;
+    // Rows that differ in length stay in memory, so there would be nothing whole in the cache.
+    let whole = fields.iter().all(|field| field.ragged.is_none());
+    let entry = Entry::of(cache_folder(), &format!("{:?} {fields:?}", set.source), &files).filter(|_| whole);
+    if let Some(table) = Rows::kept(&fields, entry.as_ref()) {
+        return Ok(table);
+    }
+    let mut rows = Rows::new(&fields, Store::new(memory, entry));
+    for file in files {
+        match &set.source {
+            DataSource::Csv { separator, header, quotes, .. } => {
+                let form = csv::Form { separator: *separator, header: *header, quotes: *quotes };
                 csv::read(&file, form, &fields, &mut rows)?;
             }
+            DataSource::JsonLines { .. } => jsonl::read(&file, &fields, &mut rows)?,
+            DataSource::Series { .. } => series::read(&file, &fields, &mut rows)?,
+            DataSource::Parquet { .. } => parquet::read(&file, &fields, &mut rows)?,
+            other => return Err(Error::Unsound(format!("{} has no rows in files", other.path()))),
         }
-        DataSource::JsonLines { .. } => {
-            for file in paths::files(&set.name, path, &[".jsonl", ".ndjson", ".json"])? {
-                jsonl::read(&file, &fields, &mut rows)?;
-            }
-        }
-        DataSource::Parquet { .. } => {
-            for file in paths::files(&set.name, path, &[".parquet"])? {
-                parquet::read(&file, &fields, &mut rows)?;
-            }
-        }
-        DataSource::Npz { .. } => return arrays::npz(set, path),
-        DataSource::Text { window, stride, .. } => return text::read(&set.name, path, *window, *stride),
-        DataSource::Documents { rows, .. } => return documents::load(&set.name, path, *rows),
-        DataSource::Series { .. } => {
-            for file in paths::files(&set.name, path, &[".ts"])? {
-                series::read(&file, &fields, &mut rows)?;
-            }
-        }
-        other => return Err(Error::Unsound(format!("{} has no rows in files", other.path()))),
     }
     if rows.len() == 0 {
         return Err(Error::damaged(path, "there are no rows"));
     }
-    Ok(rows.finish())
+    rows.finish()
 }
 
 /// Checks that the rows are what the spec was compiled for.

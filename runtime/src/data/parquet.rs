@@ -65,7 +65,7 @@ fn columns(path: &Path, fields: &[Field], rows: &mut Rows<'_>) -> Result<()> {
             };
             result.map_err(|message| wrong(index, message))?;
         }
-        rows.end_row().map_err(|(index, message)| wrong(index, message))?;
+        rows.end_row(wrong)?;
     }
     Ok(())
 }
@@ -125,6 +125,8 @@ fn numbers(value: &Cells, index: usize, rows: &mut Rows<'_>) -> Result<(), Strin
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::Memory;
+    use super::super::store::Store;
     use super::*;
     use crate::io::testing::Folder;
     use crate::program::DType;
@@ -164,7 +166,8 @@ mod tests {
 
     fn read_bytes(bytes: &[u8], fields: &[Field]) -> Result<usize> {
         let folder = Folder::new();
-        let mut rows = Rows::new(fields);
+        let memory = Memory::new(None);
+        let mut rows = Rows::new(fields, Store::new(&memory, None));
         read(&folder.file("rows.parquet", bytes), fields, &mut rows)?;
         Ok(rows.len())
     }

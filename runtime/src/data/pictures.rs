@@ -1,23 +1,26 @@
 //! Pictures that are decoded in the background, in the order in which they are wanted.
 //!
-//! The memory for all of them is there from the start: a file of the cache in the making, or memory of our own. Threads fill it in, row
-//! by row; whoever reads a row that is not there yet moves it to the front and waits. What a row holds depends on its file alone, so
-//! the order of decoding changes no bit.
+//! Threads decode them one by one, into memory or, where they are too large for that, into the file that will be theirs in the cache;
+//! whoever reads a picture that is not there yet moves it to the front and waits. What a picture is depends on its file alone, so the
+//! order of decoding changes no bit.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::Mmap;
 
-use super::cache::Entry;
+use super::cache::{Entry, Staging};
+use super::disk::Disk;
+use super::memory::Memory;
 use super::resize::resize;
 use crate::error::{Error, Result};
-use crate::io::image;
+use crate::io::{failpoint, image};
 
 /// So many unreadable pictures are named at once.
 const NAMED: usize = 8;
@@ -51,12 +54,11 @@ struct Shared {
     set: String,
     files: Vec<PathBuf>,
     size: Size,
-    memory: Memory,
+    pixels: Pixels,
     states: Vec<AtomicU8>,
     work: Mutex<Work>,
     changed: Condvar,
     stop: AtomicBool,
-    entry: Option<Entry>,
 }
 
 struct Work {
@@ -64,26 +66,25 @@ struct Work {
     /// Pictures that are not decoded yet.
     left: usize,
     unreadable: Vec<(u32, String)>,
+    /// Why there is no room for more of them, as the system says it.
+    full: Option<io::ErrorKind>,
 }
 
-/// Bytes that threads fill in while others read what is full.
-struct Memory {
-    /// Owns the bytes.
-    _map: Backing,
-    start: *mut u8,
-}
-
-#[allow(dead_code, reason = "they only keep the memory")]
-enum Backing {
-    Making(MmapMut),
+/// Where the decoded pictures are.
+enum Pixels {
+    /// Each in memory of its own; all of them go into the cache in the end.
+    Memory(Vec<OnceLock<Box<[u8]>>>, Option<Entry>),
+    /// In a file in the making, which becomes an entry of the cache once all are there.
+    File { disk: Disk, staging: Mutex<Option<Staging>>, folder: PathBuf, limit: u64 },
+    /// In the cache.
     Made(Mmap),
 }
 
-// SAFETY: a row is written by the one thread that took it (`TAKEN`), and read only after that thread has released it
-// (`READY`); the map itself is never touched between its making and its end.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
+/// Why a picture is not there.
+enum Trouble {
+    Unreadable(String),
+    Full(io::Error),
+}
 
 impl fmt::Debug for Pictures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,20 +94,29 @@ impl fmt::Debug for Pictures {
 
 impl Pictures {
     /// The pictures of some files. What an earlier run left in the cache is taken from there.
-    pub fn of(set: &str, files: Vec<PathBuf>, size: Size, entry: Option<Entry>) -> Result<Pictures> {
-        let bytes = size.bytes().checked_mul(files.len());
-        let bytes = bytes.ok_or_else(|| Error::Data {
+    pub fn of(
+        set: &str,
+        files: Vec<PathBuf>,
+        size: Size,
+        memory: &Memory,
+        entry: Option<Entry>,
+    ) -> Result<Pictures> {
+        let bytes = size.bytes().checked_mul(files.len()).ok_or_else(|| Error::Data {
             set: set.into(),
-            message: "the pictures are larger than memory".into(),
+            message: "the pictures are larger than any file".into(),
         })?;
         let kept = entry.as_ref().and_then(Entry::open).and_then(|(maps, about)| {
             let map = maps.into_iter().next().filter(|map| map.len() == bytes)?;
             let unreadable: Vec<(u32, String)> = serde_json::from_value(about).ok()?;
             Some((map, unreadable))
         });
-        let (memory, unreadable, made) = match kept {
-            Some((map, unreadable)) => (Memory::made(map), unreadable, true),
-            None => (Memory::anonymous(bytes)?, Vec::new(), false),
+        let (pixels, unreadable, made) = match kept {
+            Some((map, unreadable)) => (Pixels::Made(map), unreadable, true),
+            None if memory.take(bytes as u64) => {
+                let none = (0..files.len()).map(|_| OnceLock::new()).collect();
+                (Pixels::Memory(none, entry), Vec::new(), false)
+            }
+            None => (Pixels::file(entry, memory)?, Vec::new(), false),
         };
         let states =
             (0..files.len()).map(|_| AtomicU8::new(if made { READY } else { WAITING })).collect::<Vec<_>>();
@@ -116,23 +126,18 @@ impl Pictures {
             }
         }
         let left = if made { 0 } else { files.len() };
-        let work = Work { next: (0..left as u32).collect(), left, unreadable };
+        let work = Work { next: (0..left as u32).collect(), left, unreadable, full: None };
         let shared = Shared {
             set: set.to_owned(),
             files,
             size,
-            memory,
+            pixels,
             states,
             work: Mutex::new(work),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
-            entry,
         };
         Ok(Pictures { shared: Arc::new(shared), threads: Mutex::new(Vec::new()) })
-    }
-
-    pub fn len(&self) -> usize {
-        self.shared.files.len() * self.shared.size.bytes()
     }
 
     /// Decodes these rows before all others.
@@ -153,8 +158,8 @@ impl Pictures {
         self.start();
     }
 
-    /// One picture, when it is decoded.
-    pub fn row(&self, row: usize) -> Result<&[u8]> {
+    /// Appends one picture, when it is decoded.
+    pub fn read(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         let shared = &*self.shared;
         let state =
             shared.states.get(row).ok_or_else(|| Error::Unsound(format!("there is no picture {row}")))?;
@@ -166,39 +171,32 @@ impl Pictures {
             drop(work);
             self.start();
             let mut work = shared.lock();
-            while !matches!(state.load(Ordering::Acquire), READY | UNREADABLE) {
+            while !matches!(state.load(Ordering::Acquire), READY | UNREADABLE) && work.full.is_none() {
                 work = shared.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
             }
+            shared.check_room(&work)?;
             if state.load(Ordering::Acquire) == UNREADABLE {
                 // The others are looked at too, so that one run names them all.
-                while work.left > 0 && work.unreadable.len() < NAMED {
+                while work.left > 0 && work.unreadable.len() < NAMED && work.full.is_none() {
                     work = shared.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
                 }
                 return Err(shared.complaint(&work.unreadable));
             }
         }
-        Ok(shared.memory.row(row, shared.size.bytes()))
+        shared.pixels.read(row, shared.size.bytes(), out)
     }
 
     /// Waits for all pictures; those that cannot be read are given by number and reason.
-    pub fn finish(&self) -> Vec<(u32, String)> {
+    pub fn finish(&self) -> Result<Vec<(u32, String)>> {
         self.start();
         let mut work = self.shared.lock();
-        while work.left > 0 {
+        while work.left > 0 && work.full.is_none() {
             work = self.shared.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
         }
+        self.shared.check_room(&work)?;
         let mut unreadable = work.unreadable.clone();
         unreadable.sort();
-        unreadable
-    }
-
-    /// All pictures, back to back.
-    pub fn bytes(&self) -> Result<&[u8]> {
-        let unreadable = self.finish();
-        if !unreadable.is_empty() {
-            return Err(self.shared.complaint(&unreadable));
-        }
-        Ok(self.shared.memory.row(0, self.len()))
+        Ok(unreadable)
     }
 
     /// Starts the threads, unless they run or there is nothing to do.
@@ -246,9 +244,15 @@ impl Shared {
             let mut work = self.lock();
             match decoded {
                 Ok(()) => state.store(READY, Ordering::Release),
-                Err(reason) => {
+                Err(Trouble::Unreadable(reason)) => {
                     work.unreadable.push((row, reason));
                     state.store(UNREADABLE, Ordering::Release);
+                }
+                Err(Trouble::Full(error)) => {
+                    work.full = Some(error.kind());
+                    drop(work);
+                    self.changed.notify_all();
+                    return;
                 }
             }
             work.left -= 1;
@@ -273,25 +277,46 @@ impl Shared {
         None
     }
 
-    fn decode(&self, row: usize) -> Result<(), String> {
-        let file = self.files.get(row).ok_or("there is no such file")?;
+    fn decode(&self, row: usize) -> Result<(), Trouble> {
+        let unreadable = |reason: &str| Trouble::Unreadable(reason.to_owned());
+        let file = self.files.get(row).ok_or_else(|| unreadable("there is no such file"))?;
         let Size { height, width, channels } = self.size;
-        let picture = image::read(file, channels).map_err(|error| error.to_string())?;
-        let [rows, columns, _] = picture.shape[..] else { return Err("it is no picture".into()) };
+        let picture = image::read(file, channels).map_err(|error| unreadable(&error.to_string()))?;
+        let [rows, columns, _] = picture.shape[..] else { return Err(unreadable("it is no picture")) };
         let bytes = resize(&picture.data, (rows, columns), (height, width), channels);
-        self.memory.write(row, &bytes);
-        Ok(())
+        self.pixels.write(row, bytes).map_err(Trouble::Full)
     }
 
-    /// Puts the pictures into the cache. Whatever fails, they are in memory.
+    /// Puts the pictures into the cache. Whatever fails, they are where they are.
     fn keep(&self, mut unreadable: Vec<(u32, String)>) {
-        let Some(staging) = self.entry.as_ref().and_then(|entry| entry.stage().ok()) else { return };
         unreadable.sort();
-        let bytes = self.memory.row(0, self.files.len() * self.size.bytes());
-        let written =
-            File::create(staging.path(0)).and_then(|mut file| std::io::Write::write_all(&mut file, bytes));
-        if written.is_ok() {
-            let _ = staging.finish(1, serde_json::json!(unreadable));
+        let kept = match &self.pixels {
+            Pixels::Memory(pictures, Some(entry)) => entry.stage().and_then(|staging| {
+                let mut file = BufWriter::new(File::create(staging.path(0))?);
+                let none = vec![0; self.size.bytes()];
+                pictures
+                    .iter()
+                    .try_for_each(|picture| file.write_all(picture.get().map_or(&none, |picture| picture)))?;
+                file.into_inner().map_err(|error| error.into_error())?;
+                Ok(staging)
+            }),
+            Pixels::File { disk, staging, .. } => {
+                let staging = staging.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let Some(staging) = staging else { return };
+                disk.set_len((self.files.len() * self.size.bytes()) as u64).map(|()| staging)
+            }
+            _ => return,
+        };
+        let _ = kept.and_then(|staging| staging.finish(1, serde_json::json!(unreadable)));
+    }
+
+    /// Is there room for the pictures?
+    fn check_room(&self, work: &Work) -> Result<()> {
+        match (work.full, &self.pixels) {
+            (Some(kind), Pixels::File { folder, limit, .. }) => {
+                Err(Error::Spill { folder: folder.clone(), limit: *limit, source: kind.into() })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -316,25 +341,46 @@ impl Shared {
     }
 }
 
-impl Memory {
-    fn made(map: Mmap) -> Memory {
-        let start = map.as_ptr().cast_mut();
-        Memory { _map: Backing::Made(map), start }
+impl Pixels {
+    fn file(entry: Option<Entry>, memory: &Memory) -> Result<Pixels> {
+        let entry = entry.unwrap_or_else(Entry::without_name);
+        let limit = memory.limit();
+        let made = entry.stage().and_then(|staging| {
+            let disk = Disk::create(&staging.path(0))?;
+            let folder = staging.folder().to_path_buf();
+            Ok(Pixels::File { disk, staging: Mutex::new(Some(staging)), folder, limit })
+        });
+        made.map_err(|source| Error::Spill { folder: entry.parent(), limit, source })
     }
 
-    fn anonymous(bytes: usize) -> Result<Memory> {
-        let mut map = MmapMut::map_anon(bytes.max(1)).map_err(|source| Error::Memory { bytes, source })?;
-        let start = map.as_mut_ptr();
-        Ok(Memory { _map: Backing::Making(map), start })
+    /// Appends a picture that is there.
+    fn read(&self, row: usize, bytes: usize, out: &mut Vec<u8>) -> Result<()> {
+        let missing = || Error::Unsound(format!("there is no picture {row}"));
+        match self {
+            Pixels::Memory(pictures, _) => {
+                let picture = pictures.get(row).and_then(OnceLock::get).ok_or_else(missing)?;
+                out.extend_from_slice(picture);
+            }
+            Pixels::File { disk, .. } => return disk.read((row * bytes) as u64, bytes, out),
+            Pixels::Made(map) => {
+                out.extend_from_slice(map.get(row * bytes..(row + 1) * bytes).ok_or_else(missing)?);
+            }
+        }
+        Ok(())
     }
 
-    fn row(&self, row: usize, bytes: usize) -> &[u8] {
-        // SAFETY: callers ask for rows inside of the map, which lives as long as `self`, and only after they are `READY`.
-        unsafe { std::slice::from_raw_parts(self.start.add(row * bytes), bytes) }
-    }
-
-    fn write(&self, row: usize, bytes: &[u8]) {
-        // SAFETY: the one thread that took the row writes it, and nobody reads it before it is `READY`.
-        unsafe { self.start.add(row * bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
+    fn write(&self, row: usize, bytes: Vec<u8>) -> io::Result<()> {
+        match self {
+            Pixels::Memory(pictures, _) => {
+                if let Some(picture) = pictures.get(row) {
+                    let _ = picture.set(bytes.into());
+                }
+                Ok(())
+            }
+            Pixels::File { disk, .. } => {
+                failpoint::reach("cache").and_then(|()| disk.write((row * bytes.len()) as u64, &bytes))
+            }
+            Pixels::Made(_) => Ok(()),
+        }
     }
 }

@@ -1,10 +1,16 @@
-//! Rows on their way into columns: readers hand over one cell after another, whatever their format.
+//! Rows on their way into columns: readers hand over one cell after another, whatever their format. The fields of a row lie side by side,
+//! but for those whose rows differ in length: these stay in memory, each for itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::cache::Entry;
 use super::cells::{self, Number};
-use super::column::{Class, Column, Table};
+use super::column::{Class, Column, Places, Table, Values};
+use super::store::Store;
+use crate::error::{Error, Result};
 use crate::program::{Cell, DType, Field};
 
 /// More values than this are no classes.
@@ -14,30 +20,48 @@ pub const MAX_ROWS: usize = u32::MAX as usize;
 
 /// Columns in the making.
 #[derive(Debug)]
-pub struct Rows<'f> {
-    fields: &'f [Field],
+pub struct Rows<'a> {
+    fields: &'a [Field],
     columns: Vec<Making>,
+    store: Store<'a>,
     rows: usize,
 }
 
+/// One field of the row that is read.
 #[derive(Debug, Default)]
 struct Making {
     bytes: Vec<u8>,
-    /// Bytes that the rows so far make.
-    full: usize,
+    /// Bytes of a row, or of one step of it where rows differ in length.
     width: usize,
-    /// How many steps there are up to the end of each row, where rows differ in length.
+    /// The rows so far, and how many steps there are up to the end of each, where they differ in length.
+    kept: Vec<u8>,
     ends: Vec<u64>,
     numbers: HashMap<String, i32>,
     classes: Vec<Class>,
 }
 
-impl<'f> Rows<'f> {
-    pub fn new(fields: &'f [Field]) -> Rows<'f> {
-        let width = |field: &Field| field.dtype.size() * field.shape.iter().product::<usize>();
-        let columns =
-            fields.iter().map(|field| Making { width: width(field), ..Making::default() }).collect();
-        Rows { fields, columns, rows: 0 }
+/// What the cache says of rows, beside their bytes.
+#[derive(Serialize, Deserialize)]
+struct About {
+    rows: usize,
+    /// The classes of each field.
+    classes: Vec<Vec<Class>>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(fields: &'a [Field], store: Store<'a>) -> Rows<'a> {
+        let columns = fields.iter().map(|field| Making { width: step(field), ..Making::default() }).collect();
+        Rows { fields, columns, store, rows: 0 }
+    }
+
+    /// The rows that an earlier run has left in the cache.
+    pub fn kept(fields: &[Field], entry: Option<&Entry>) -> Option<Table> {
+        let (maps, about) = entry?.open()?;
+        let About { rows, classes } = serde_json::from_value(about).ok()?;
+        let map = maps.into_iter().next()?;
+        let whole = map.len() == fields.iter().map(width).sum::<usize>().checked_mul(rows)?;
+        (whole && classes.len() == fields.len())
+            .then(|| table(fields, rows, classes, Values::Mapped(Arc::new(map))))
     }
 
     /// How many rows there are.
@@ -63,7 +87,7 @@ impl<'f> Rows<'f> {
             Cell::Text => {
                 let kept = &cell.as_bytes()[..cell.len().min(column.width)];
                 column.bytes.extend_from_slice(kept);
-                column.bytes.resize(column.full + column.width, 0);
+                column.bytes.resize(column.width, 0);
                 Ok(())
             }
             Cell::Numbers if field.shape.is_empty() && field.ragged.is_none() => {
@@ -97,10 +121,15 @@ impl<'f> Rows<'f> {
     /// One number of a field, or a class that is written as a number.
     pub fn number(&mut self, index: usize, number: Number) -> Result<(), String> {
         let (field, column) = (&self.fields[index], &mut self.columns[index]);
-        if field.ragged.is_none() && column.bytes.len() >= column.full + column.width {
+        if field.ragged.is_none() && column.bytes.len() >= column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push(number, field.dtype, &mut column.bytes)
+    }
+
+    /// Bytes of a field, as they are.
+    pub fn bytes(&mut self, index: usize, bytes: impl IntoIterator<Item = u8>) {
+        self.columns[index].bytes.extend(bytes);
     }
 
     /// The whole field is missing.
@@ -114,11 +143,11 @@ impl<'f> Rows<'f> {
                 Ok(())
             }
             Cell::Text => {
-                column.bytes.resize(column.full + column.width, 0);
+                column.bytes.resize(column.width, 0);
                 Ok(())
             }
             Cell::Numbers => {
-                while column.bytes.len() < column.full + column.width {
+                while column.bytes.len() < column.width {
                     cells::push_missing(field.dtype, &mut column.bytes);
                 }
                 Ok(())
@@ -133,56 +162,97 @@ impl<'f> Rows<'f> {
         if !field.optional {
             return Err(empty(field));
         }
-        if field.ragged.is_none() && column.bytes.len() >= column.full + column.width {
+        if field.ragged.is_none() && column.bytes.len() >= column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push_missing(field.dtype, &mut column.bytes);
         Ok(())
     }
 
-    /// All cells of a row are there. The error says which field of it is not.
-    pub fn end_row(&mut self) -> Result<(), (usize, String)> {
+    /// All cells of a row are there. `wrong` says where a field stands that is not whole.
+    pub fn end_row(&mut self, wrong: impl FnOnce(usize, String) -> Error) -> Result<()> {
         if self.rows >= MAX_ROWS {
-            return Err((0, format!("a data set has at most {MAX_ROWS} rows")));
+            return Err(wrong(0, format!("a data set has at most {MAX_ROWS} rows")));
         }
-        for (index, (column, field)) in self.columns.iter_mut().zip(self.fields).enumerate() {
-            let got = column.bytes.len() - column.full;
+        for (index, (column, field)) in self.columns.iter().zip(self.fields).enumerate() {
+            let got = column.bytes.len();
             if field.ragged.is_some() {
                 if !got.is_multiple_of(column.width.max(1)) {
                     let size = field.dtype.size();
                     let message =
                         format!("{}, which are no steps of {}", numbers(got / size), column.width / size);
-                    return Err((index, message));
+                    return Err(wrong(index, message));
                 }
-                column.full += got;
-                column.ends.push((column.full / column.width.max(1)) as u64);
                 continue;
             }
             if got != column.width {
                 let size = field.dtype.size();
                 let message = format!("{} where the row has {}", numbers(got / size), column.width / size);
-                return Err((index, message));
+                return Err(wrong(index, message));
             }
-            column.full += column.width;
+        }
+        for (column, field) in self.columns.iter_mut().zip(self.fields) {
+            if field.ragged.is_some() {
+                column.kept.append(&mut column.bytes);
+                column.ends.push((column.kept.len() / column.width.max(1)) as u64);
+                continue;
+            }
+            self.store.append(&column.bytes)?;
+            column.bytes.clear();
         }
         self.rows += 1;
         Ok(())
     }
 
-    pub fn finish(self) -> Table {
-        let columns = self.fields.iter().zip(self.columns).map(|(field, making)| {
-            let (name, shape) = (&field.name, field.shape.as_slice());
-            match (&field.ragged, &field.cell) {
-                (Some(_), Cell::Text) => Column::texts(name, making.bytes, making.ends),
-                (Some(_), _) => Column::ragged(name, field.dtype, shape, making.bytes, making.ends),
-                (None, cell) => Column {
-                    classes: matches!(cell, Cell::Class(_)).then(|| Arc::from(making.classes)),
-                    ..Column::new(name, field.dtype, shape, making.bytes)
-                },
+    pub fn finish(self) -> Result<Table> {
+        let (mut classes, mut apart) = (Vec::new(), Vec::new());
+        for (column, field) in self.columns.into_iter().zip(self.fields) {
+            classes.push(column.classes);
+            apart.push(match (&field.ragged, &field.cell) {
+                (None, _) => None,
+                (Some(_), Cell::Text) => Some(Column::texts(&field.name, column.kept, column.ends)),
+                (Some(_), _) => {
+                    let shape = field.shape.as_slice();
+                    Some(Column::ragged(&field.name, field.dtype, shape, column.kept, column.ends))
+                }
+            });
+        }
+        let about = About { rows: self.rows, classes };
+        let values = self.store.finish(&about)?;
+        let mut table = table(self.fields, about.rows, about.classes, values);
+        for (column, apart) in table.columns.iter_mut().zip(apart) {
+            if let Some(apart) = apart {
+                *column = apart;
             }
-        });
-        Table { rows: self.rows, columns: columns.collect(), left_out: Vec::new() }
+        }
+        Ok(table)
     }
+}
+
+/// Columns over rows that lie in one run of bytes.
+fn table(fields: &[Field], rows: usize, classes: Vec<Vec<Class>>, values: Values) -> Table {
+    let stride = fields.iter().map(width).sum();
+    let mut first = 0;
+    let columns = fields.iter().zip(classes).map(|(field, classes)| {
+        let places = Places::even(first, stride);
+        first += width(field);
+        Column {
+            classes: matches!(field.cell, Cell::Class(_)).then(|| Arc::from(classes)),
+            places,
+            ..Column::new(&field.name, field.dtype, field.shape.as_slice(), values.clone())
+        }
+    });
+    Table { rows, columns: columns.collect(), left_out: Vec::new() }
+}
+
+/// Bytes of a field beside the others of its row; none of one whose rows differ in length.
+pub fn width(field: &Field) -> usize {
+    if field.ragged.is_some() { 0 } else { step(field) }
+}
+
+/// Bytes of a field, or of one step of it.
+fn step(field: &Field) -> usize {
+    field.dtype.size() * field.shape.iter().product::<usize>()
 }
 
 impl Making {

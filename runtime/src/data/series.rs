@@ -50,7 +50,7 @@ pub fn read(path: &Path, fields: &[Field], rows: &mut Rows<'_>) -> Result<()> {
         }
         let place = || format!("{}:{}", path.display(), index + 1);
         head.case(line, series, label, fields, rows, &place).map_err(wrong)?;
-        rows.end_row().map_err(|(field, message)| wrong(format!("`{}`: {message}", fields[field].name)))?;
+        rows.end_row(|field, message| wrong(format!("`{}`: {message}", fields[field].name)))?;
     }
     if !in_data {
         return Err(Error::damaged(path, "there is no `@data` line, after which the cases stand"));

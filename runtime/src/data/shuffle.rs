@@ -1,4 +1,8 @@
 //! Orders of rows: a permutation is a function of its size, a stream, and a seed.
+//!
+//! Rows of more than a gigabyte are shuffled in [`Windows`]: blocks of neighbours in any order, and the rows of many such blocks
+//! among themselves. So a disk is read in large pieces, however small the rows are. That this is done follows from the rows alone, not from
+//! the machine, so that an order is the same everywhere.
 
 /// The stream that picks rows to hold out; epochs use their own number, which never gets here.
 pub const HOLD_OUT: u64 = u64::MAX;
@@ -15,6 +19,58 @@ pub fn order(count: usize, stream: u64, seed: u64) -> Vec<u32> {
         rows.swap(last, other as usize);
     }
     rows
+}
+
+/// Rows of more bytes than this are shuffled in windows.
+const ANY_ORDER: u64 = 1 << 30;
+/// Bytes of the neighbours that are read together.
+const BLOCK: u64 = 1 << 20;
+/// So many blocks are shuffled among themselves.
+const BLOCKS: usize = 256;
+
+/// An order in which rows that lie apart are also taken apart.
+#[derive(Debug)]
+pub struct Windows {
+    /// Rows in all, and in a block; the last block may be shorter.
+    count: usize,
+    block: usize,
+    /// The order of the blocks.
+    blocks: Vec<u32>,
+    stream: u64,
+    seed: u64,
+}
+
+impl Windows {
+    /// The windows of so many rows of so many bytes; none where any order will do.
+    pub fn of(count: usize, row_bytes: usize, stream: u64, seed: u64) -> Option<Windows> {
+        let bytes = (count as u64).saturating_mul(row_bytes as u64);
+        (bytes > ANY_ORDER)
+            .then(|| Windows::new(count, (BLOCK / row_bytes as u64).max(1) as usize, stream, seed))
+    }
+
+    fn new(count: usize, block: usize, stream: u64, seed: u64) -> Windows {
+        Windows { count, block, blocks: order(count.div_ceil(block), stream, seed), stream, seed }
+    }
+
+    /// The blocks of each window: the first place of each, and the one after its last.
+    pub fn blocks(&self) -> impl Iterator<Item = Vec<(u32, u32)>> + '_ {
+        let range = |block: &u32| {
+            let first = *block as usize * self.block;
+            (first as u32, (first + self.block).min(self.count) as u32)
+        };
+        self.blocks.chunks(BLOCKS).map(move |blocks| blocks.iter().map(range).collect())
+    }
+
+    /// The numbers `0..count`, window after window.
+    pub fn order(&self) -> Vec<u32> {
+        let mut rows = Vec::with_capacity(self.count);
+        for (number, blocks) in (1..).zip(self.blocks()) {
+            let window: Vec<u32> = blocks.into_iter().flat_map(|(first, end)| first..end).collect();
+            let places = order(window.len(), self.stream, mix(self.seed).wrapping_add(number));
+            rows.extend(places.into_iter().filter_map(|place| window.get(place as usize)));
+        }
+        rows
+    }
 }
 
 /// The random number at a counter: no state, so that any number of a stream can be had at once.
@@ -49,6 +105,33 @@ mod tests {
         }
         assert_ne!(order(100, 3, 42), order(100, 4, 42));
         assert_ne!(order(100, 3, 42), order(100, 3, 43));
+    }
+
+    #[test]
+    fn windows_hold_every_row_once_and_mix_what_lies_apart() {
+        let count = 3 * BLOCKS * 7 + 5;
+        let windows = Windows::new(count, 7, 3, 42);
+        let rows = windows.order();
+        assert_eq!(rows, Windows::new(count, 7, 3, 42).order());
+        assert_ne!(rows, Windows::new(count, 7, 4, 42).order());
+        assert_ne!(rows, Windows::new(count, 7, 3, 43).order());
+        let mut sorted = rows.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..count as u32).collect::<Vec<_>>());
+        let sizes: Vec<usize> = windows.blocks().map(|blocks| blocks.len()).collect();
+        assert_eq!(sizes, [BLOCKS, BLOCKS, BLOCKS, 1]);
+        // The first window has rows from all over the data, and neighbours in it are rarely neighbours there.
+        let first = &rows[..BLOCKS * 7];
+        let quarters = first.iter().map(|row| *row as usize * 4 / count);
+        assert!((0..4).all(|quarter| quarters.clone().filter(|q| *q == quarter).count() > BLOCKS));
+        assert!(first.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) == 1).count() < 20);
+    }
+
+    #[test]
+    fn only_rows_of_many_bytes_are_shuffled_in_windows() {
+        assert!(Windows::of(1 << 20, 1 << 10, 0, 0).is_none());
+        assert!(Windows::of((1 << 20) + 1, 1 << 10, 0, 0).is_some_and(|windows| windows.block == 1 << 10));
+        assert!(Windows::of(1000, 1 << 23, 0, 0).is_some_and(|windows| windows.block == 1));
     }
 
     #[test]

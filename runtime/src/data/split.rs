@@ -93,7 +93,8 @@ fn by_column(set: &DataSet, column: &str, mut table: Table) -> Result<Parts> {
         });
     }
     let mut rows: [Vec<u32>; 3] = Default::default();
-    for (row, number) in names.integers()?.into_iter().enumerate() {
+    for row in 0..table.rows {
+        let number = names.integer(row)?;
         let part = usize::try_from(number).ok().and_then(|number| part_of.get(number)).copied().unwrap_or(0);
         rows[part].push(row as u32);
     }
@@ -120,11 +121,9 @@ fn by_column(set: &DataSet, column: &str, mut table: Table) -> Result<Parts> {
 fn stratified(all: &Part, field: &str, wanted: [usize; 2], seed: u64) -> Result<Vec<u32>> {
     let column =
         all.table.column(field).ok_or_else(|| Error::Unsound(format!("there is no field `{field}`")))?;
-    let values = column.integers()?;
     let mut groups: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
     for row in drawn(all, seed) {
-        let value = values.get(row as usize).copied().unwrap_or(-1);
-        groups.entry(value).or_default().push(row);
+        groups.entry(column.integer(row as usize)?).or_default().push(row);
     }
     let mut groups: Vec<Vec<u32>> = groups.into_values().collect();
     let mut order = Vec::new();

@@ -10,7 +10,8 @@ fn read(set: &DataSet, folder: &Folder) -> Result<Parts> {
 
 fn known(set: &DataSet, folder: &Folder, vocabularies: &[(String, String)]) -> Result<Parts> {
     let place = place(set, folder.path(), None);
-    load(set, &place, 1, &Known { classes: &[], vocabularies, base: folder.path() })
+    let memory = Memory::new(None);
+    load(set, &place, 1, &Known { classes: &[], vocabularies, base: folder.path() }, &memory)
 }
 
 fn set(source: DataSource, fields: Vec<Field>) -> DataSet {
@@ -231,8 +232,10 @@ fn reviews_lie_in_their_folders() {
     let table = &parts.train.table;
     let said: Vec<&str> = (0..4).map(|row| table.columns[0].text(row).unwrap()).collect();
     assert_eq!(said, ["bad", "good", "nice", "fine"]);
-    assert_eq!(table.columns[1].integers().unwrap(), [0, 1, 1, 1]);
-    assert_eq!(table.columns[2].integers().unwrap(), [1, 9, 7, 8]);
+    let whole =
+        |at: usize| -> Vec<i64> { (0..4).map(|row| table.columns[at].integer(row).unwrap()).collect() };
+    assert_eq!(whole(1), [0, 1, 1, 1]);
+    assert_eq!(whole(2), [1, 9, 7, 8]);
     assert_eq!((parts.test.len(), parts.classes[0].1.as_slice()), (2, &["neg".into(), "pos".into()][..]));
     std::fs::write(folder.path().join("imdb/train/pos/readme.txt"), "x").unwrap();
     assert!(read(&imdb, &folder).unwrap_err().to_string().contains("ID_RATING.txt"));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::column::{Column, Ragged, Table};
+use super::column::{Column, Places, Ragged, Table};
 use super::{Known, Part, Parts, Split};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
@@ -136,11 +136,9 @@ fn windows(
     threads: usize,
 ) -> Result<Part> {
     let (tokens, _) = encoded(texts_of(&part.table, text)?, &part.rows, encoder, threads)?;
-    let starts: Vec<u64> = (0..(tokens.len() + 1).saturating_sub(window))
-        .step_by(stride.max(1))
-        .map(|start| (start * size_of::<i32>()) as u64)
-        .collect();
-    if starts.is_empty() && !part.is_empty() {
+    let stride = stride.max(1);
+    let rows = (tokens.len() + 1).saturating_sub(window).div_ceil(stride);
+    if rows == 0 && !part.is_empty() {
         let message = format!(
             "the {} part has {} tokens, which fill no window of {window}",
             split.name(),
@@ -148,13 +146,12 @@ fn windows(
         );
         return Err(Error::Data { set: set.name.clone(), message });
     }
-    if starts.len() > super::rows::MAX_ROWS {
-        let message = format!("there are {} windows, which is too many; take a larger stride", starts.len());
+    if rows > super::rows::MAX_ROWS {
+        let message = format!("there are {rows} windows, which is too many; take a larger stride");
         return Err(Error::Data { set: set.name.clone(), message });
     }
-    let rows = starts.len();
     let column = Column::new(&field.name, DType::I32, field.shape.as_slice(), bytes(&tokens));
-    let column = Column { starts: Some(starts.into()), ..column };
+    let column = Column { places: Places::even(0, stride * size_of::<i32>()), ..column };
     Ok(Part::whole(Table { rows, columns: vec![column], left_out: Vec::new() }))
 }
 

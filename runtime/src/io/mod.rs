@@ -4,7 +4,7 @@
 //! header claims is checked against the file's size before anything is allocated.
 
 pub mod events;
-mod failpoint;
+pub(crate) mod failpoint;
 pub mod image;
 pub mod npy;
 pub mod png;

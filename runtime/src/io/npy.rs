@@ -2,15 +2,18 @@
 //!
 //! Read and written: little-endian C-order arrays of f32, f64, u8, i32, i64 and bool.
 
+use std::io::Read;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain};
 use crate::program::DType;
 use crate::tensor::{Tensor, TensorView, byte_count};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// The header, with all before it, is padded to a multiple of this.
 const HEADER_ALIGNMENT: usize = 64;
+/// A header describes one array.
+const LONGEST_HEADER: usize = 1 << 20;
 
 pub fn read(path: &Path) -> Result<Tensor> {
     parse(super::read(path)?).map_err(|message| Error::damaged(path, message))
@@ -21,43 +24,68 @@ pub fn write(path: &Path, tensor: TensorView<'_>) -> Result<()> {
     super::write_atomically(path, &[&header, tensor.data])
 }
 
-pub fn parse(mut bytes: Vec<u8>) -> Result<Tensor, String> {
-    if !bytes.starts_with(MAGIC) {
-        return Err("this is not an .npy file (it does not start with \\x93NUMPY)".into());
-    }
-    let (text, data_start) = header_text(&bytes).ok_or("the file ends within its header")??;
-    let (dtype, shape) = parse_header(text)?;
-    let expected =
-        byte_count(dtype, &shape).ok_or_else(|| format!("the shape {shape:?} is larger than memory"))?;
-    let there = bytes.len() - data_start;
+pub fn parse(bytes: Vec<u8>) -> Result<Tensor, String> {
+    let mut rest = bytes.as_slice();
+    let Header { dtype, shape, bytes: expected, start } = Header::read(&mut rest)?;
+    let there = rest.len();
     if there != expected {
-        return Err(format!(
-            "{} values of shape {shape:?} take {expected} bytes, but {there} follow the header",
-            dtype.name()
-        ));
+        return Err(short(dtype, &shape, expected, there as u64));
     }
-    bytes.drain(..data_start);
+    let mut data = bytes;
+    data.drain(..start);
     if dtype == DType::Bool
-        && let Some(byte) = bytes.iter().find(|&&byte| byte > 1)
+        && let Some(byte) = data.iter().find(|&&byte| byte > 1)
     {
         return Err(format!("a bool is {byte}; it must be 0 or 1"));
     }
-    Ok(Tensor { dtype, shape, data: bytes })
+    Ok(Tensor { dtype, shape, data })
 }
 
-/// The header's text and where the data starts; none when the file ends too early.
-fn header_text(bytes: &[u8]) -> Option<Result<(&str, usize), String>> {
-    let (start, len): (usize, usize) = match *bytes.get(6)? {
-        1 => (10, u16::from_le_bytes(bytes.get(8..10)?.try_into().ok()?) as usize),
-        2 | 3 => (12, u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?) as usize),
-        version => return Some(Err(format!("version {version} of the format is not known"))),
-    };
-    let text = bytes.get(start..start.checked_add(len)?)?;
-    Some(
-        std::str::from_utf8(text)
-            .map(|text| (text, start + len))
-            .map_err(|_| "the header is not text".into()),
-    )
+/// The complaint about a file that is longer or shorter than its header says.
+pub fn short(dtype: DType, shape: &[usize], expected: usize, there: u64) -> String {
+    format!("{} values of shape {shape:?} take {expected} bytes, but {there} follow the header", dtype.name())
+}
+
+/// What stands before the values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// Bytes of all values.
+    pub bytes: usize,
+    /// Where the values begin.
+    pub start: usize,
+}
+
+impl Header {
+    /// Reads the beginning of a file; the values follow.
+    pub fn read(source: &mut impl Read) -> Result<Header, String> {
+        let mut take = |count: usize| {
+            let mut bytes = Vec::new();
+            let read = source.by_ref().take(count as u64).read_to_end(&mut bytes);
+            read.map_err(|error| format!("it cannot be read: {}", plain(&error)))?;
+            if bytes.len() < count { Err("the file ends within its header".to_owned()) } else { Ok(bytes) }
+        };
+        if take(MAGIC.len()).ok().as_deref() != Some(MAGIC) {
+            return Err("this is not an .npy file (it does not start with \\x93NUMPY)".into());
+        }
+        let version = take(2)?;
+        let (length, before) = match version[..] {
+            [1, _] => (take(2)?, 10),
+            [2 | 3, _] => (take(4)?, 12),
+            _ => return Err(format!("version {} of the format is not known", version[0])),
+        };
+        let length = length.iter().rev().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        if length > LONGEST_HEADER {
+            return Err(format!("its header would be {length} bytes long"));
+        }
+        let text = take(length)?;
+        let text = std::str::from_utf8(&text).map_err(|_| "the header is not text")?;
+        let (dtype, shape) = parse_header(text)?;
+        let bytes = byte_count(dtype, &shape);
+        let bytes = bytes.ok_or_else(|| format!("the shape {shape:?} is larger than memory"))?;
+        Ok(Header { dtype, shape, bytes, start: before + length })
+    }
 }
 
 /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
@@ -199,6 +227,9 @@ mod tests {
         assert!(parse(bytes).unwrap_err().contains("larger than memory"));
         let mut bytes = b"\x93NUMPY\x02\x00".to_vec();
         bytes.extend(u32::MAX.to_le_bytes());
+        assert!(parse(bytes.clone()).unwrap_err().contains("4294967295 bytes long"));
+        bytes.truncate(8);
+        bytes.extend(1000u32.to_le_bytes());
         assert!(parse(bytes).unwrap_err().contains("ends within"));
     }
 

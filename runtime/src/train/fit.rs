@@ -4,8 +4,6 @@
 //! weights, an evaluation and a prediction all see the values of the rows that the first training saw. Computing them takes the fields
 //! that they read, of all rows, in memory at once; that memory is given back before the training begins.
 
-use std::borrow::Cow;
-
 use crate::data::Part;
 use crate::error::{Error, Result};
 use crate::execute::Session;
@@ -41,8 +39,7 @@ pub fn fit(session: &mut Session, data: usize, part: &Part, seed: u64) -> Result
 }
 
 /// A field of all rows of the part, with the shape of one row; none of the state of random numbers.
-#[allow(clippy::type_complexity)]
-fn column<'p>(input: &Input, part: &'p Part) -> Result<Option<(Vec<usize>, Cow<'p, [u8]>)>> {
+fn column(input: &Input, part: &Part) -> Result<Option<(Vec<usize>, Vec<u8>)>> {
     let field = match &input.source {
         InputSource::Field { field, .. } => field,
         InputSource::Random => return Ok(None),
@@ -53,17 +50,8 @@ fn column<'p>(input: &Input, part: &'p Part) -> Result<Option<(Vec<usize>, Cow<'
     if column.ragged.is_some() {
         return Err(Error::Unsound(format!("a fit reads `{field}`, whose rows differ in length")));
     }
-    let whole = part.len() == part.table.rows && part.rows.iter().zip(0..).all(|(&row, place)| row == place);
-    let bytes = match whole {
-        true => column.bytes()?,
-        false => {
-            let mut bytes = Vec::with_capacity(part.len() * column.row_bytes());
-            for &row in part.rows.iter() {
-                bytes.extend_from_slice(column.row(row as usize)?);
-            }
-            Cow::Owned(bytes)
-        }
-    };
+    let mut bytes = Vec::with_capacity(part.len() * column.row_bytes());
+    part.rows.iter().try_for_each(|&row| column.read(row as usize, &mut bytes))?;
     Ok(Some((column.shape.clone(), bytes)))
 }
 

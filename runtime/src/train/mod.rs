@@ -60,6 +60,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Folders of data sets by name.
     pub data: Vec<(String, PathBuf)>,
+    /// Bytes of memory that the rows of the data may take; a quarter of the machine's where none are given.
+    pub data_memory: Option<u64>,
     /// Where the spec lies: its data folders are relative to this.
     pub base: PathBuf,
     pub threads: Option<usize>,

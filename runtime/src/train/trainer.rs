@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, Batch, Batches, Known, Order, Part, Parts, Split, shuffle};
+use crate::data::{self, Batch, Batches, Known, Memory, Order, Part, Parts, Split, shuffle};
 use crate::error::{Error, Result};
 use crate::execute::{Profile, Session};
 use crate::pool::Pool;
@@ -70,7 +70,8 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
     let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
     let place = data::place(set, &options.base, given);
     let known = Known { classes: &options.classes, vocabularies: &options.vocabularies, base: &options.base };
-    data::load(set, &place, options.seed.unwrap_or(training.seed), &known)
+    let memory = Memory::new(options.data_memory);
+    data::load(set, &place, options.seed.unwrap_or(training.seed), &known, &memory)
 }
 
 impl Trainer {

@@ -81,6 +81,10 @@ pub struct RunArgs {
     /// Fetch no data set that is absent; say which files to put where
     #[arg(long)]
     pub offline: bool,
+    /// Hold so much of a data set's rows in memory, such as 512MB or 8GB; what is more is paged from the cache [default:
+    /// WEFT_DATA_MEMORY, else a quarter of the machine's memory]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub data_memory: Option<u64>,
     /// The seed of initial weights, shuffling and random numbers [default: the spec's]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -434,6 +438,25 @@ fn every(text: &str) -> Result<Every, String> {
         Ok(count @ 1..) if seconds == 0 => Ok(Every::Batches(count as usize)),
         Ok(count @ 1..) => Ok(Every::Time(Duration::from_secs(u64::from(count) * seconds))),
         _ => Err("expected a time such as 90s, 5m or 1h, or a number of batches".to_owned()),
+    }
+}
+
+/// `512MB`, `8GB`, `1.5GiB`, or a number of bytes.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => Some(0),
+        "K" | "KB" | "KIB" => Some(10),
+        "M" | "MB" | "MIB" => Some(20),
+        "G" | "GB" | "GIB" => Some(30),
+        "T" | "TB" | "TIB" => Some(40),
+        _ => None,
+    };
+    match (number.parse::<f64>(), unit) {
+        (Ok(number), Some(unit)) => Ok((number * (1u64 << unit) as f64) as u64),
+        _ => Err("expected a number of bytes such as 512MB or 8GB".to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a checked spec to a program, on as many threads as there are; and what all running commands share.
 
-use crate::args::RunArgs;
+use crate::args::{self, RunArgs};
 use crate::download;
 use crate::failure::Failure;
 use crate::spec::Spec;
@@ -16,6 +16,9 @@ use weft_runtime::execute::Session;
 use weft_runtime::pool::Pool;
 use weft_runtime::program::Program;
 use weft_runtime::train::Options;
+
+/// How much of a data set is held in memory where the command line doesn't say it.
+const DATA_MEMORY: &str = "WEFT_DATA_MEMORY";
 
 /// Which entries a command will run; the others are not compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,15 +105,23 @@ pub fn threads(given: Option<u16>) -> usize {
 }
 
 /// What the command line says of a run, for the runtime. A named data set that is absent is fetched.
-pub fn run_options(args: &RunArgs, spec: &Spec) -> Result<Options, Failure> {
-    let mut data = args.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect();
-    download::provide(spec, &mut data, args.offline)?;
+pub fn run_options(given: &RunArgs, spec: &Spec) -> Result<Options, Failure> {
+    let mut data = given.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect();
+    download::provide(spec, &mut data, given.offline)?;
+    let memory = match (given.data_memory, std::env::var(DATA_MEMORY)) {
+        (None, Ok(text)) if !text.trim().is_empty() => {
+            let wrong = |message| Failure::input(format!("{DATA_MEMORY} is `{text}`: {message}"));
+            Some(args::bytes(&text).map_err(wrong)?)
+        }
+        (bytes, _) => bytes,
+    };
     Ok(Options {
-        batch: args.batch.map(|b| b as usize),
-        seed: args.seed,
+        batch: given.batch.map(|b| b as usize),
+        seed: given.seed,
         data,
+        data_memory: memory,
         base: spec.folder.clone(),
-        threads: Some(threads(args.threads)),
+        threads: Some(threads(given.threads)),
         ..Options::default()
     })
 }

@@ -13,7 +13,8 @@
 //!
 //! Nodes stand in order and are named by path and operation ([`names()`]); any other names are read as well, `%0` and `%1` too.
 //! An input or a variable that is called otherwise than its node is named after the operation: `%0 = input "image" : …`. What
-//! follows `//` is a node's path where its name doesn't tell it; a line of only a comment is skipped.
+//! follows `//` is a node's path where its name doesn't tell it; a line of only a comment is skipped. The body of a scan follows it,
+//! each line behind a `|`.
 
 mod names;
 mod parse;
@@ -27,10 +28,17 @@ use std::fmt::{Display, Write};
 /// The text of a graph, ending in a newline.
 pub fn print(graph: &Graph) -> String {
     let mut text = format!("graph {}\n", graph.name);
-    let mut line = |content: String| {
-        text.push_str(&content);
+    for line in lines(graph) {
+        text.push_str(&line);
         text.push('\n');
-    };
+    }
+    text
+}
+
+/// All lines but the first.
+fn lines(graph: &Graph) -> Vec<String> {
+    let mut text = Vec::new();
+    let mut line = |content: String| text.push(content);
     for (symbol, bound) in &graph.bounds {
         line(format!("bound {symbol} <= {bound}"));
     }
@@ -52,6 +60,9 @@ pub fn print(graph: &Graph) -> String {
             let _ = write!(content, "  // {}", node.path);
         }
         line(content.trim_end().to_string());
+        if let Op::Scan(scan) = &node.op {
+            lines(&scan.body).into_iter().for_each(|inner| line(format!("  | {inner}")));
+        }
     }
     for (word, list) in [("output", &graph.outputs), ("update", &graph.updates)] {
         for (label, id) in list {
@@ -96,6 +107,8 @@ pub fn op_name(op: &Op) -> String {
         Op::Unwindow { .. } => "unwindow",
         Op::Pad { .. } => "pad",
         Op::Concat { .. } => "concat",
+        Op::Scan(_) => "scan",
+        Op::ScanResult { .. } => "result",
     };
     name.to_string()
 }
@@ -151,6 +164,13 @@ pub fn op_attributes(op: &Op) -> String {
             ("dilation", list(dilation)),
         ],
         Op::Pad { amounts, value } => vec![("amounts", pairs(amounts)), ("value", format!("{value:?}"))],
+        Op::Scan(scan) => vec![
+            ("trip", scan.trip.to_string()),
+            ("reversed", scan.reversed.to_string()),
+            ("elements", scan.elements.to_string()),
+            ("carries", scan.carries.to_string()),
+        ],
+        Op::ScanResult { index } => vec![("index", index.to_string())],
     };
     let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!(" {{{}}}", fields.join(", "))

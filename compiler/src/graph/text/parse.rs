@@ -3,7 +3,7 @@
 use super::super::build::infer;
 use super::super::dim::Dim;
 use super::super::op::{Binary, Compare, Conv, Distribution, Op, Reduction, Unary};
-use super::super::{DType, Graph, Node, NodeId, TensorType};
+use super::super::{DType, Graph, Node, NodeId, Scan, TensorType};
 use super::names::{belongs, path_of};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,10 +31,30 @@ type Named<'a> = HashMap<&'a str, NodeId>;
 
 /// Reads a graph. Lines may be indented; spans are not in the text and come back empty.
 pub fn parse(text: &str) -> Result<Graph, TextError> {
+    let lines: Vec<(usize, &str)> =
+        text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).collect();
+    read_lines(&lines, 0)
+}
+
+/// Reads numbered lines; `depth` is how many bodies they stand in.
+fn read_lines(lines: &[(usize, &str)], depth: usize) -> Result<Graph, TextError> {
     let (mut graph, mut named) = (Graph::default(), Named::new());
-    for (number, line) in text.lines().enumerate() {
-        read_line(&mut graph, &mut named, line.trim())
-            .map_err(|message| TextError { line: number + 1, message })?;
+    let mut rest = lines;
+    while let [(number, line), after @ ..] = rest {
+        let at = |message: String| TextError { line: *number, message };
+        let inside = after.iter().take_while(|(_, line)| line.starts_with('|')).count();
+        let (body, after) = after.split_at(inside);
+        let body: Vec<(usize, &str)> = body
+            .iter()
+            .map(|(number, line)| (*number, line.strip_prefix('|').unwrap_or(line).trim()))
+            .collect();
+        let body = match body.is_empty() {
+            true => None,
+            false if depth == DEEPEST => return Err(at("bodies are nested too deeply".to_string())),
+            false => Some(read_lines(&body, depth + 1)?),
+        };
+        read_line(&mut graph, &mut named, line, body).map_err(at)?;
+        rest = after;
     }
     Ok(graph)
 }
@@ -55,13 +75,16 @@ pub fn parse_type(text: &str) -> Result<TensorType, String> {
     Ok(ty)
 }
 
-fn read_line<'a>(graph: &mut Graph, named: &mut Named<'a>, line: &'a str) -> Read<()> {
+fn read_line<'a>(graph: &mut Graph, named: &mut Named<'a>, line: &'a str, body: Option<Graph>) -> Read<()> {
     let mut cursor = Cursor { rest: line, depth: 0 };
     if line.is_empty() || line.starts_with("//") {
         return Ok(());
     }
     if cursor.eat("%") {
-        return read_node(graph, named, &mut cursor);
+        return read_node(graph, named, &mut cursor, body);
+    }
+    if body.is_some() {
+        return Err("only a scan has a body".to_string());
     }
     match cursor.word()? {
         "graph" => graph.name = cursor.rest.trim().to_string(),
@@ -88,7 +111,12 @@ fn read_line<'a>(graph: &mut Graph, named: &mut Named<'a>, line: &'a str) -> Rea
     Ok(())
 }
 
-fn read_node<'a>(graph: &mut Graph, named: &mut Named<'a>, cursor: &mut Cursor<'a>) -> Read<()> {
+fn read_node<'a>(
+    graph: &mut Graph,
+    named: &mut Named<'a>,
+    cursor: &mut Cursor<'a>,
+    body: Option<Graph>,
+) -> Read<()> {
     let label = cursor.label()?;
     cursor.expect("=")?;
     let name = cursor.word()?;
@@ -99,7 +127,12 @@ fn read_node<'a>(graph: &mut Graph, named: &mut Named<'a>, cursor: &mut Cursor<'
             break;
         }
     }
-    let op = read_op(name, label, cursor)?;
+    let op = match (name, body) {
+        ("scan", Some(body)) => Op::Scan(Arc::new(read_scan(cursor, body)?)),
+        ("scan", None) => return Err("a scan has a body on the lines that follow".to_string()),
+        (_, Some(_)) => return Err("only a scan has a body".to_string()),
+        (_, None) => read_op(name, label, cursor)?,
+    };
     cursor.expect(":")?;
     let given = cursor.ty()?;
     let path = match cursor.eat("//") {
@@ -198,8 +231,18 @@ fn read_op(name: &str, label: &str, c: &mut Cursor<'_>) -> Read<Op> {
             c.field("value")?;
             Ok(Op::Pad { amounts, value: c.float()? })
         }),
+        "result" => c.fields(|c| Ok(Op::ScanResult { index: c.one("index")? })),
         _ => Err(format!("there is no operation `{name}`")),
     }
+}
+
+fn read_scan(c: &mut Cursor<'_>, body: Graph) -> Read<Scan> {
+    c.fields(|c| {
+        c.field("trip")?;
+        let trip = c.dim()?;
+        let reversed = c.flag("reversed")?;
+        Ok(Scan { trip, reversed, elements: c.one("elements")?, carries: c.one("carries")?, body })
+    })
 }
 
 fn read_conv(c: &mut Cursor<'_>) -> Read<Conv> {

@@ -162,9 +162,9 @@ impl Reader {
         let of = |field: &Field| {
             let lengths = Split::ALL.map(|split| {
                 let part = self.parts.get(split);
-                let lengths = part.table.column(&field.name).and_then(|column| column.integers().ok());
-                let lengths = lengths.unwrap_or_default();
-                part.rows.iter().filter_map(|row| lengths.get(*row as usize)).map(|n| *n as usize).collect()
+                let column = part.table.column(&field.name);
+                let length = |row: &u32| column?.integer(*row as usize).ok().map(|n| n as usize);
+                part.rows.iter().filter_map(length).collect()
             });
             (field.name.trim_end_matches(".length").to_owned(), lengths)
         };

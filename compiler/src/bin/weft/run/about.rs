@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::path::Path;
 use weft_runtime::error::Result;
 use weft_runtime::io;
@@ -180,6 +181,14 @@ impl Data {
 
 /// The check sum of a file; empty where it cannot be read.
 pub fn sha256(file: &Path) -> String {
-    let Ok(bytes) = std::fs::read(file) else { return String::new() };
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let (Ok(mut source), mut sum) = (std::fs::File::open(file), Sha256::new()) else { return String::new() };
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => return sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            Ok(count) => sum.update(&piece[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return String::new(),
+        }
+    }
 }
