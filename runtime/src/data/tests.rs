@@ -250,6 +250,7 @@ fn a_text_stands_once_in_all_parts() {
     folder.file("r.csv", b"text,label\na,x\nb,y\na,y\nc,x\n");
     folder.file("test.csv", b"text,label\nb,x\nd,y\n");
     let mut set = csv("r.csv", vec![texts("text"), label()]);
+    set.fields[1].cell = Cell::Class(vec!["x".into(), "y".into()]);
     set.splits.distinct = Some("text".into());
     let parts = read(&set, &folder).unwrap();
     assert_eq!(*parts.train.rows, [0, 1, 3], "the first is kept");
@@ -260,7 +261,6 @@ fn a_text_stands_once_in_all_parts() {
     assert_eq!(parts.notes, ["2 rows are left out, whose `text` stands in others"]);
     folder.file("r.csv", b"text,label,part\na,x,train\nb,y,train\na,y,test\n");
     set.splits = Splits { column: Some("part".into()), distinct: Some("text".into()), ..Splits::default() };
-    set.fields[1].cell = Cell::Class(vec!["x".into(), "y".into()]);
     let parts = read(&set, &folder).unwrap();
     assert_eq!((&*parts.train.rows, &*parts.test.rows), (&[1][..], &[2][..]));
 }

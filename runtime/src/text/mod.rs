@@ -14,6 +14,7 @@ mod model;
 #[cfg(not(feature = "text"))]
 #[path = "absent.rs"]
 mod model;
+pub mod overlap;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -243,3 +243,23 @@ fn nothing_to_learn_from_is_an_error() {
         assert_eq!(error, "tokenizer `verses.words`: there is no word in the training texts");
     }
 }
+
+#[test]
+fn bleu_and_chrf_are_those_of_sacrebleu() {
+    let golden: Value =
+        serde_json::from_str(include_str!("../../../tests/golden/tokenizers/overlap.json")).unwrap();
+    let golden = golden.as_array().unwrap();
+    assert!(golden.len() >= 9);
+    for case in golden {
+        let texts = |key: &str| -> Vec<&str> {
+            case[key].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+        };
+        let (texts, references) = (texts("texts"), texts("references"));
+        for (name, figure) in
+            [("bleu", overlap::bleu(&texts, &references)), ("chrf", overlap::chrf(&texts, &references))]
+        {
+            let expected = case[name].as_f64().unwrap();
+            assert!((figure - expected).abs() < 1e-9, "{name} of {texts:?}: {figure}, not {expected}");
+        }
+    }
+}

@@ -592,6 +592,8 @@ fn written(source: &Source, given: &Given) -> String {
     let mut text = format!("{}({:?}", source.name, given.place);
     for option in source.options {
         let value = match given.find(option.name) {
+            // None was given, and there is none.
+            Some(Setting::Count(0)) => continue,
             Some(Setting::Count(count)) => count.to_string(),
             Some(Setting::Size(height, width)) => format!("({height}, {width})"),
             Some(Setting::Truth(truth)) => truth.to_string(),
