@@ -100,6 +100,16 @@ fn a_text_is_judged_by_the_words_of_the_training() {
     write(&home.folder, "reviews.csv", format!("{}zebra great,good\nzebra bad,poor\n", reviews()));
     let evaluated = fine(&["eval", &home.spec, "--weights", text(&weights), "--split", "validation"]).out;
     assert!(evaluated.contains("accuracy"), "{evaluated}");
+    // So are those of a training that starts from them.
+    let further = trained(&home, "further", &["--weights", text(&weights), "--epochs", "1"]);
+    let vocabulary = |run: &Path| {
+        let bytes = bytes(run);
+        let size = u64::from_le_bytes(*bytes.first_chunk::<8>().expect("a header")) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + size]).expect("JSON");
+        header["__metadata__"]["vocabulary.reviews.words"].as_str().expect("the vocabulary").to_owned()
+    };
+    assert_eq!(vocabulary(&further), vocabulary(&run));
+    assert!(!vocabulary(&run).contains("zebra"));
     let wrong = weft(&["predict", &home.spec, "--weights", text(&weights)]);
     assert!(wrong.code != Some(0) && wrong.err.contains("the input `text` is missing"), "{}", wrong.err);
 }

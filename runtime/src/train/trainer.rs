@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, Batch, Batches, Known, Memory, Order, Part, Parts, Split, shuffle};
+use crate::data::{
+    self, Batch, Batches, Known, Memory, Order, Part, Parts, Split, VOCABULARY_KEY, Vocabularies, shuffle,
+};
 use crate::error::{Error, Result};
 use crate::execute::{Profile, Session};
 use crate::pool::Pool;
@@ -12,13 +14,14 @@ use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 use crate::tensor::TensorView;
 use crate::text::Tokenizer;
 
+use super::checkpoint::peek;
 use super::collect::Collections;
 use super::figures::{Figures, Reading, Watched};
 use super::fit;
 use super::load::load_items;
 use super::numerics::Watcher;
 use super::state::State;
-use super::weights::{self, load_weights};
+use super::weights::{self, load_weights, provenance};
 use super::wiring::{Moment, Wiring};
 use super::{INIT, Observer, Options};
 
@@ -69,9 +72,25 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
     })?;
     let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
     let place = data::place(set, &options.base, given);
-    let known = Known { classes: &options.classes, vocabularies: &options.vocabularies, base: &options.base };
+    let vocabularies = vocabularies(options)?;
+    let known = Known { classes: &options.classes, vocabularies: &vocabularies, base: &options.base };
     let memory = Memory::new(options.data_memory);
     data::load(set, &place, options.seed.unwrap_or(training.seed), &known, &memory)
+}
+
+/// The vocabularies that texts were cut by so far: those of the weights that a training starts from, or of the run that it goes on with.
+fn vocabularies(options: &Options) -> Result<Vocabularies> {
+    if !options.vocabularies.is_empty() {
+        return Ok(options.vocabularies.clone());
+    }
+    if let Some(weights) = &options.weights {
+        return Ok(provenance(weights)?.vocabularies);
+    }
+    let Some(folder) = &options.resume else { return Ok(Vocabularies::new()) };
+    // What is wrong with a run is told when it is read.
+    let found = peek(folder).ok().flatten().map(|(run, _)| run.found).unwrap_or_default();
+    let named = |(key, json): (String, String)| Some((key.strip_prefix(VOCABULARY_KEY)?.to_string(), json));
+    Ok(found.into_iter().filter_map(named).collect())
 }
 
 impl Trainer {
