@@ -515,6 +515,36 @@ pub enum TrainClauseKind {
         by: DottedName,
         options: Vec<Argument>,
     },
+    /// `validate every 500 batches`
+    Validate(Interval),
+    /// `checkpoint every 10 minutes`
+    Checkpoint(Interval),
+}
+
+/// `2 epochs`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    pub count: Expr,
+    pub unit: IntervalUnit,
+}
+
+/// What an interval is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum IntervalUnit {
+    Epochs,
+    Batches,
+    Minutes,
+}
+
+impl IntervalUnit {
+    /// As it is written.
+    pub const fn word(self) -> &'static str {
+        match self {
+            IntervalUnit::Epochs => "epochs",
+            IntervalUnit::Batches => "batches",
+            IntervalUnit::Minutes => "minutes",
+        }
+    }
 }
 
 /// What of a gradient is kept within a limit.

@@ -136,6 +136,7 @@ impl<'a> Walk<'_, 'a> {
                 self.expr(epochs);
                 self.arguments(options);
             }
+            TrainClauseKind::Validate(every) | TrainClauseKind::Checkpoint(every) => self.expr(&every.count),
             TrainClauseKind::KeepBest(_) | TrainClauseKind::Freeze(_) => {}
         }
     }

@@ -157,7 +157,7 @@ fn item() -> impl Strategy<Value = String> {
             format!(
                 "train t {{ on d as {{ a }} batch = {e}; minimize ({e}) over A.b, C using ({e}) {{ decay = ({e}) for *.b, c.*; rate *= 2 for x }} \
                  measure {e}, k: {e}; keep best by v.a stop after ({e}) epochs without better v.l freeze a.b \
-                 clip gradients by global norm {e} clip gradients by value ({e}) average weights by {e} \
+                 clip gradients by global norm {e} clip gradients by value ({e}) average weights by {e} validate every {e} batches checkpoint every {e} minutes \
                  reduce rate by ({e}) after ({e}) epochs without better v.l with min_rate = {e}; \
                  step s {{ let q = {e}; }} }}"
             )

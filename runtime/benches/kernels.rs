@@ -3,8 +3,8 @@
 //! `cargo bench --bench kernels -- [PART OF A NAME [LEVEL]]`, where a level is `portable`, `avx2` or `avx512`. The least of many runs is shown, warm in the caches as in a training step.
 
 use std::hint::black_box;
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
+use weft_runtime::kernels::index::Stray;
 use weft_runtime::kernels::math::{MathFunction, Random, Unary, table_at};
 use weft_runtime::kernels::{Bound, isa::Level, peak};
 use weft_runtime::program::*;
@@ -92,14 +92,14 @@ impl Bench {
         });
         let mut scratch = vec![0u8; bound.scratch_bytes() + 64];
         let scratch = scratch.as_mut_ptr().wrapping_add(scratch.as_ptr().align_offset(64));
-        let errors = AtomicU32::new(0);
+        let stray = Stray::default();
         for tasks in [1, 8] {
             let name = format!("{name} ({tasks})");
             let seconds = self.time(&name, || {
                 for task in 0..tasks {
                     let at = |task| bound.extent() * task / tasks;
                     // SAFETY: the buffers have the sizes of the kernel's doc.
-                    unsafe { bound.run(&buffers, at(task), at(task + 1), scratch, &errors) };
+                    unsafe { bound.run(&buffers, at(task), at(task + 1), scratch, &stray) };
                 }
             });
             if let Some(seconds) = seconds {

@@ -37,8 +37,9 @@ pub enum Error {
     Guard { message: String, file: String, line: u32 },
     #[error("`{entry}`: {message}")]
     Dim { entry: String, message: String },
-    #[error("an index is out of range in `{path}` ({file}:{line})")]
-    IndexOutOfRange { path: String, file: String, line: u32 },
+    /// The row of the data is there when it is known.
+    #[error("{}", row.clone().unwrap_or_else(|| format!("{stray} in `{path}` ({file}:{line})")))]
+    IndexOutOfRange { path: String, file: String, line: u32, stray: StrayIndex, row: Option<String> },
     #[error("no {what} is named `{name}`{}", known(.name, .candidates))]
     Unknown { what: &'static str, name: String, candidates: Vec<String> },
     /// The program itself contradicts its own contract: it is damaged, or its maker has a bug.
@@ -80,6 +81,29 @@ pub enum Error {
     Memory { bytes: usize, source: io::Error },
     #[error("cannot start a thread: {}", plain(.0))]
     Thread(io::Error),
+}
+
+/// An index that names no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrayIndex {
+    pub index: i32,
+    /// Its place among so many indices.
+    pub place: usize,
+    pub count: usize,
+    /// How many rows there are to name.
+    pub rows: usize,
+}
+
+/// `the index 12 (number 5 of 64) is not within 0 to 9`
+impl std::fmt::Display for StrayIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let StrayIndex { index, place, count, rows } = self;
+        write!(f, "the index {index} (number {} of {count}) ", place + 1)?;
+        match rows {
+            0 => write!(f, "names nothing: there are no rows"),
+            rows => write!(f, "is not within 0 to {}", rows - 1),
+        }
+    }
 }
 
 impl Error {

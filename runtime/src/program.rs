@@ -10,6 +10,7 @@
 //! no barrier between them; there is a barrier between segments. How a segment is cut depends on dims alone, never on threads.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Element types of buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -297,8 +298,9 @@ pub enum Kernel {
         reverse: bool,
         exclusive: bool,
     },
-    /// Buffers: table, indices (i32), out. `out[o, i, :] = table[o, indices[i], :]`; index space: outer × count.
+    /// Buffers: table (of `dtype`), indices (i32), out. `out[o, i, :] = table[o, indices[i], :]`; index space: outer × count.
     Gather {
+        dtype: DType,
         axis: DimIndex,
         count: DimIndex,
         inner: DimIndex,
@@ -703,6 +705,8 @@ pub struct Training {
     pub rates: Option<String>,
     /// Paths of weights and of their moving averages, which evaluations and the best weights have in their place.
     pub averages: Vec<(String, String)>,
+    /// Entries that give the length of each weight's gradient on a batch, in the outputs of the weights' paths; empty where nobody asks.
+    pub gradients: Vec<String>,
     pub evaluate: String,
     /// Reads accumulators and collected rows and returns the figures of [`Training::figures`] as f32 outputs in order.
     pub report: String,
@@ -716,6 +720,30 @@ pub struct Training {
     pub keep_best: Option<Watch>,
     pub stop_after: Option<(usize, Watch)>,
     pub reduce_rate: Option<ReduceRate>,
+    /// Between validations; in epochs or batches.
+    pub validate: Every,
+    /// Between checkpoints, where the spec says so.
+    pub checkpoint: Option<Every>,
+    pub indexed: Vec<Indexed>,
+}
+
+/// A field of the data whose values look something up: those that are out of range can be told before the first step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Indexed {
+    pub field: String,
+    /// How many rows there are to look up.
+    pub rows: usize,
+    /// Where the spec asks for it.
+    pub file: String,
+    pub line: u32,
+}
+
+/// How much of a training lies between two times that something is done. Batches are counted from the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Every {
+    Epochs(usize),
+    Batches(usize),
+    Time(Duration),
 }
 
 /// `reduce rate by 0.5 after 3 epochs without better validation.loss with cooldown = 2`. The least rate is in the program.
@@ -768,4 +796,6 @@ pub struct LoadRule {
 pub struct Prediction {
     pub name: String,
     pub entry: String,
+    /// It is a model's own signature, since the spec has no `predict` item.
+    pub of_model: bool,
 }

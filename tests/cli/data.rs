@@ -56,3 +56,51 @@ fn a_picture_shows_rows_beside_what_a_training_sees() {
     assert!((at(0) + at(84 + 6) - 255).abs() <= 1, "the training sees the negative: {} {}", at(0), at(90));
     weft(&["data", &spec, "--data", "other=x"]).fails(1, &["other", "digits"]);
 }
+
+#[test]
+fn classes_are_called_by_their_names() {
+    let folder = folder("data_names");
+    write(&folder, "beasts.csv", "weight,kind\n1,cat\n9,horse\n2,cat\n3,\n");
+    let spec = write(
+        &folder,
+        "beasts.weft",
+        "model Net(x: f32[n, 1]) -> f32[n, 2] { x |> dense(2) }
+         data beasts = csv(\"beasts.csv\") -> { weight: f32, kind: class? }
+         train { on beasts as { weight, kind } minimize cross_entropy(Net(expand(weight, -1)), maximum(kind, 0)) using sgd(0.1) }",
+    );
+    let run = fine(&["data", &spec]);
+    let lines: Vec<String> =
+        run.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in ["-1 missing 1 0 0", "0 cat 2 0 0", "1 horse 1 0 0"] {
+        assert!(lines.iter().any(|shown| shown.starts_with(line)), "{line}: {run}");
+    }
+    let object = fine(&["data", &spec, "--json"]).last_object();
+    assert_eq!(object["classes"][0]["names"], serde_json::json!(["missing", "cat", "horse"]));
+    // A label that names nothing is told by its row, before the first step.
+    let strict = write(
+        &folder,
+        "strict.weft",
+        std::fs::read_to_string(&spec).expect("a spec").replace("maximum(kind, 0)", "kind"),
+    );
+    weft(&["train", &strict, "--out", text(&folder.join("run"))]).fails(
+        1,
+        &[
+            "row 4 of the train part",
+            "beasts.csv",
+            "no `kind` (a missing class is -1)",
+            "strict.weft:3 takes 0 to 1",
+        ],
+    );
+    assert!(!folder.join("run").exists());
+    // Where it is computed, at the step that meets it.
+    let computed = strict.replace("strict", "computed");
+    std::fs::write(
+        &computed,
+        std::fs::read_to_string(&strict).expect("a spec").replace(", kind)", ", kind + 1)"),
+    )
+    .expect("written");
+    let run = weft(&["train", &computed, "--out", text(&folder.join("run"))]).ends_with(1);
+    for wanted in ["the index 2", "is not within 0 to 1", "it comes from row 2 of `beasts`"] {
+        assert!(run.err.contains(wanted), "{wanted}: {run}");
+    }
+}

@@ -114,3 +114,113 @@ fn two_runs_are_compared() {
     assert!(page.contains("<ins>+ setting units = 16</ins>") && page.contains("data-lines="));
     weft(&["compare", text(&first.out), "/nonexistent"]).fails(1, &["metrics.jsonl", "the folder of a run"]);
 }
+
+/// A figure's tag in an event file of TensorBoard's.
+fn tagged(folder: &Path, tag: &str) -> bool {
+    let files = std::fs::read_dir(folder.join("tensorboard/train")).expect("TensorBoard's folder is there");
+    files.flatten().any(|file| {
+        let bytes = std::fs::read(file.path()).expect("it can be read");
+        bytes.windows(tag.len()).any(|window| window == tag.as_bytes())
+    })
+}
+
+#[test]
+fn a_run_tells_of_gradients_and_kernels_and_answers_without_a_predict_item() {
+    let out = folder("runs_plain");
+    let spec =
+        "model Net(x: f32[n, 28, 28, 1]) -> f32[n, 10] { x |> flatten |> dense(16) |> relu |> dense(10) }
+        data digits = mnist(\"none\") { image = f32(image) / 255  split validation = 0.2 }
+        train {
+            on digits as { image, label }
+            batch = 32
+            epochs = 3
+            validate every 4 batches
+            minimize cross_entropy(Net(image), label) using adam(rate = 1e-2)
+            keep best by validation.loss
+        }";
+    let spec = write(&out, "plain.weft", spec);
+    let run = fine(&["train", &spec, "--data", &trained().data(), "--out", text(&out), "--json"]);
+    let kept = lines(&out);
+    let (end, points) = kept.split_last().expect("there are lines");
+    // Every fourth batch, counted on from epoch to epoch, and the end of each epoch.
+    let rows = run.objects()[0]["rows"]["train"].as_u64().expect("the rows to train on");
+    let batches = rows.div_ceil(32);
+    let expected: Vec<(u64, Option<u64>)> = (0..3 * batches)
+        .map(|done| (done / batches + 1, done % batches + 1))
+        .filter(|(epoch, batch)| *batch == batches || ((epoch - 1) * batches + batch).is_multiple_of(4))
+        .map(|(epoch, batch)| (epoch, Some(batch).filter(|batch| *batch < batches)))
+        .collect();
+    let within: Vec<(u64, Option<u64>)> = points
+        .iter()
+        .map(|point| (point["epoch"].as_u64().unwrap_or_default(), point["batch"].as_u64()))
+        .collect();
+    assert_eq!(within, expected);
+    let told: Vec<Value> = run.objects().into_iter().filter(|o| o["best"].is_boolean()).collect();
+    assert_eq!(told.len(), points.len());
+    for (point, told) in points.iter().zip(&told) {
+        let validation = |value: &Value| value["validation"]["loss"].as_f64();
+        assert_eq!(validation(point), validation(told));
+        let lengths = point["gradient_norms"].as_object().expect("there are gradients");
+        let names: Vec<&String> = lengths.keys().collect();
+        assert_eq!(lengths.len(), 4, "{names:?}");
+        assert!(lengths.values().all(|length| length.as_f64() > Some(0.0)), "{lengths:?}");
+    }
+    assert_eq!(end["best_batch"], run.last_object()["best_batch"]);
+    let page = read(&out, "report.html");
+    for wanted in [
+        "length of all gradients",
+        "class=\"matrix\"",
+        "<code>train.step</code>",
+        "Net.dense",
+        "The model, asked",
+    ] {
+        assert!(page.contains(wanted), "the page lacks {wanted}");
+    }
+    assert!(tagged(&out, "gradient norm/Net.dense.weight") && tagged(&out, "answers/right"));
+}
+
+#[test]
+fn models_that_make_pictures_show_them_epoch_by_epoch() {
+    let out = folder("runs_drawn");
+    let spec = "model Encoder(image: f32[n, 28, 28, 1]) -> f32[n, 6] { image |> flatten |> dense(6) }
+        model Decoder(code: f32[n, 6]) -> f32[n, 28, 28, 1] { code |> dense(784) |> sigmoid |> reshape([n, 28, 28, 1]) }
+        data digits = mnist(\"none\") { image = f32(image) / 255 }
+        train {
+            on digits as { image }
+            batch = 50
+            epochs = 3
+            minimize mean(mse(Decoder(Encoder(image)), image)) using adam(rate = 1e-2)
+        }
+        predict code(image: u8[n, 28, 28, 1]) -> { code } { { code = Encoder(f32(image) / 255) } }
+        predict dream(noise: f32[n, 6]) -> { image } { { image = Decoder(noise) } }
+        predict redraw(image: u8[n, 28, 28, 1]) -> { image } { { image = Decoder(Encoder(f32(image) / 255)) } }";
+    let spec = write(&out, "drawn.weft", spec);
+    let run = out.join("run");
+    fine(&["train", &spec, "--data", &trained().data(), "--out", text(&run), "--epochs", "2"]);
+    let file = |item: &str, epoch: usize| {
+        std::fs::read(run.join(format!("samples/{item}/epoch-{epoch}.png"))).expect("it was drawn")
+    };
+    let before = ["dream", "redraw"].map(|item| [file(item, 1), file(item, 2)]);
+    assert!(before.iter().all(|[one, two]| one != two), "an epoch changes what is drawn");
+    // What goes on keeps what was drawn, and draws from the same rows and the same noise.
+    fine(&["train", &spec, "--data", &trained().data(), "--resume", text(&run), "--epochs", "3"]);
+    assert_eq!(["dream", "redraw"].map(|item| [file(item, 1), file(item, 2)]), before);
+    let whole = out.join("whole");
+    fine(&["train", &spec, "--data", &trained().data(), "--out", text(&whole), "--epochs", "3"]);
+    for item in ["dream", "redraw"] {
+        let name = format!("samples/{item}/epoch-3.png");
+        assert!(std::fs::read(whole.join(&name)).ok() == std::fs::read(run.join(&name)).ok(), "{item}");
+    }
+    let page = read(&run, "report.html");
+    for wanted in [
+        "<code>predict dream</code>, from the same noise",
+        "<code>predict redraw</code>, from the same rows",
+        "Given, and drawn by the model",
+        "code by label",
+        "principal components of 6 numbers",
+        "epoch 3</figcaption>",
+    ] {
+        assert!(page.contains(wanted), "the page lacks {wanted}");
+    }
+    assert!(tagged(&run, "samples/dream") && tagged(&run, "answers/given and drawn"));
+}

@@ -96,7 +96,13 @@ fn rendered_by(
         module.entries.iter().map(|entry| text::print(&entry.graph)).collect::<Vec<_>>()
     };
     assert_eq!(graphs(before), graphs(after), "{path} is another spec with its defaults:\n{rendered}");
-    assert_eq!(format!("{:?}", before.trainings), format!("{:?}", after.trainings), "{path}");
+    // Lines are other ones: that is what is rendered.
+    let trainings = |module: &weft_compiler::graph::Module| {
+        let mut trainings = module.trainings.clone();
+        trainings.iter_mut().flat_map(|training| &mut training.indexed).for_each(|indexed| indexed.line = 0);
+        format!("{trainings:?}")
+    };
+    assert_eq!(trainings(before), trainings(after), "{path}");
     // What has all its defaults has no more to show.
     let (checked, calls) = check::check_noting_calls(path, &mut loader, &Options::default());
     assert_eq!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use weft_compiler::check;
 use weft_runtime::execute::Session;
+use weft_runtime::io;
 use weft_runtime::program::Program;
 use weft_runtime::train::{self, Ending, Event, Observer, Options, Silent, Summary};
 use weft_tests::specs;
@@ -44,6 +45,20 @@ const IN_TURN: &str = "
     step second { minimize cross_entropy(logits, label) over B using sgd(rate = 0.5) }
     measure accuracy(logits, label)
     keep best by validation.accuracy
+";
+
+/// Validated within epochs, where the watched figures stand between epochs, too.
+const OFTEN: &str = "
+    batch = 480
+    epochs = 4
+    accumulate = 3
+    validate every 7 batches
+    minimize cross_entropy(B(A(image)), label) using adam(rate = cosine(0.05))
+    measure accuracy(B(A(image)), label), auc(B(A(image))[:, 1], f32(label == 1))
+    average weights by 0.9
+    keep best by validation.accuracy
+    stop after 2 epochs without better validation.loss
+    reduce rate by 0.5 after 1 epochs without better validation.loss with cooldown = 1
 ";
 
 fn program(clauses: &str) -> Arc<Program> {
@@ -116,6 +131,35 @@ fn all_that_a_block_can_ask_for_is_gone_on_with() {
 }
 
 #[test]
+fn a_run_is_left_between_and_in_validations() {
+    any_batch("often", OFTEN, &[(1, 6), (1, 7), (1, 9), (2, 4), (3, 17)]);
+    any_batch("in_turn_often", &format!("{IN_TURN} validate every 4 batches"), &[(1, 4), (1, 6), (2, 5)]);
+    // At the end of an epoch, when only that is left to be validated.
+    any_batch("whole_epochs", &format!("{IN_TURN} validate every 17 batches"), &[(1, 17), (2, 1)]);
+}
+
+/// Validations leave no trace in the weights, nor in what the epoch's training comes to.
+#[test]
+fn validations_change_no_bit() {
+    let watches = |line: &&str| ["keep", "stop", "reduce"].iter().any(|word| line.contains(word));
+    let clauses: Vec<&str> = OFTEN.lines().filter(|line| !watches(line)).collect();
+    let runs = ["7 batches", "2 epochs"].map(|every| {
+        let out = folder(&format!("trace_{}", every.replace(' ', "_")));
+        let base = specs::root().join("specs");
+        let options = Options { base, out: Some(out.clone()), ..Options::default() };
+        run(&program(&clauses.join("\n").replace("7 batches", every)), &options, &mut Silent);
+        let weights = io::weights::read(&out.join(train::LAST_FILE)).expect("it was saved").tensors;
+        let (_, state) = train::peek(&out).expect("it can be read").expect("it is there");
+        let epochs = state.history.iter().filter(|record| record.point.within().is_none());
+        let epochs: Vec<_> = epochs.map(|record| (record.point, record.train.clone())).collect();
+        (weights, epochs, state.history.len())
+    });
+    let [often, rarely] = runs;
+    assert!(often.2 > rarely.2 && often.0 == rarely.0);
+    assert_eq!(often.1, rarely.1);
+}
+
+#[test]
 fn batches_that_were_held_back_are_taken_again() {
     any_batch("in_turn", IN_TURN, &[(1, 2), (1, 3), (2, 16)]);
 }
@@ -144,6 +188,12 @@ fn a_checkpoint_of_60_million_parameters_costs_little() {
         session.copy_variables(&mut copy);
         times.push(start.elapsed().as_secs_f64());
     }
-    println!("{} MB: the first copy {:.3} s, then {:.3?} s", copy.len() / 1_000_000, times[0], &times[1..]);
+    // A run makes its first copy before its first step, so that no later one waits for memory.
+    println!(
+        "{} MB: before the first step {:.3} s, then {:.3?} s",
+        copy.len() / 1_000_000,
+        times[0],
+        &times[1..]
+    );
     assert!(copy.len() > 700_000_000 && times[1..].iter().all(|time| *time < 0.2), "{times:?}");
 }

@@ -173,7 +173,7 @@ fn weights_and_averages_are_both_saved_and_the_best_are_averages() {
     };
     let test = loss(train::BEST_FILE, Split::Test);
     assert_eq!(summary.test.as_ref(), Some(&test));
-    assert_eq!(summary.best_epoch, Some(2));
+    assert_eq!(summary.best, Some(train::Point::end_of(2)));
     assert_eq!(summary.validation, Some(loss(train::AVERAGE_FILE, Split::Validation)));
     assert_ne!(summary.validation, Some(loss(train::LAST_FILE, Split::Validation)));
     assert_eq!(summary.saved.len(), 3);
@@ -187,7 +187,9 @@ fn a_rate_falls_when_nothing_gets_better() {
     struct Rates(Vec<f32>);
     impl Observer for Rates {
         fn event(&mut self, event: &Event<'_>) {
-            if let Event::EpochEnd { rates: [(name, rate)], .. } = event {
+            if let Event::Record { record, .. } = event
+                && let [(name, rate)] = record.rates.as_slice()
+            {
                 assert_eq!(name, "rate");
                 self.0.push(*rate);
             }

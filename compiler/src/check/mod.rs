@@ -122,6 +122,8 @@ pub struct Options {
     /// Elaborates a model's own entry (`predict`) as a training step would apply it: with dropout, with the statistics of the
     /// batch, and with the states that it changes. For tests of layers; a `predict` item never trains.
     pub training: bool,
+    /// Also makes entries that give the length of each weight's gradient, for the record of a run.
+    pub gradient_norms: bool,
 }
 
 /// All that checking gives.

@@ -35,7 +35,7 @@ impl Checker<'_> {
             if stated.is_empty() {
                 let prediction = if single { "predict".to_owned() } else { model.name().to_owned() };
                 self.module.entries.push(entry);
-                self.module.predictions.push(Prediction { name: prediction, entry: name });
+                self.module.predictions.push(Prediction { name: prediction, entry: name, of_model: true });
             }
         }
     }

@@ -41,7 +41,11 @@ impl Checker<'_> {
             self.incomplete |= result.is_err();
             if result.is_ok() {
                 self.module.entries.push(context.finish(|_| false));
-                self.module.predictions.push(Prediction { name: predict.name.text.clone(), entry: name });
+                self.module.predictions.push(Prediction {
+                    name: predict.name.text.clone(),
+                    entry: name,
+                    of_model: false,
+                });
             }
         }
         for generate in self.items(home, |item| match item {

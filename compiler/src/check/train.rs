@@ -1,7 +1,10 @@
 //! `train` blocks: what their clauses say, sorted and checked. `entries.rs` makes graphs of it: one entry per step, one for evaluation,
-//! one for the report.
+//! one for the report; `watching.rs` reads how often a run is looked at and what for.
 
 mod entries;
+mod gradients;
+mod indices;
+mod watching;
 
 use self::entries::step_entry;
 use super::names::{Global, ItemRef};
@@ -14,7 +17,7 @@ use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::registry::train_keys;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DottedName, TrainClause, TrainClauseKind};
-use weft_runtime::program::{Figure, ReduceRate, Training, Watch};
+use weft_runtime::program::{Every, Figure, Indexed, ReduceRate, Training};
 
 /// What the keys say.
 #[derive(Clone, Debug)]
@@ -61,6 +64,7 @@ struct Entries {
     updates: Vec<String>,
     rates: Option<String>,
     averages: Vec<(String, String)>,
+    gradients: Vec<String>,
 }
 
 impl Checker<'_> {
@@ -95,6 +99,7 @@ impl Checker<'_> {
         let (mut lets, mut measure, mut minimize) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut frozen, mut watches) = (Vec::new(), Vec::new(), Vec::new());
         let (mut clips, mut average, mut plateau) = (Vec::new(), None, None);
+        let (mut validate, mut checkpoint) = (Every::Epochs(1), None);
         let mut on = None;
         let mut failed = self.repeated(&train.clauses).is_err();
         for clause in &train.clauses {
@@ -131,6 +136,14 @@ impl Checker<'_> {
                 TrainClauseKind::ReduceRate { factor, epochs, by, options } => {
                     plateau = self.plateau(factor, epochs, by, options, clause.span, &scope).ok();
                     failed |= plateau.is_none();
+                }
+                TrainClauseKind::Validate(every) => match self.every("validate every", every, &scope) {
+                    Ok(every) => validate = every,
+                    Err(Reported) => failed = true,
+                },
+                TrainClauseKind::Checkpoint(every) => {
+                    checkpoint = self.every("checkpoint every", every, &scope).ok();
+                    failed |= checkpoint.is_none();
                 }
             }
         }
@@ -177,7 +190,8 @@ impl Checker<'_> {
         }
         let plan = Plan { name, home, data, fields, keys, lets, steps, frozen, clips, average, plateau };
         self.check_data(&plan)?;
-        let Entries { figures, optimizers, updates, rates, averages } = self.entries(&plan)?;
+        self.lint_validate(&train.clauses, &plan);
+        let Entries { figures, optimizers, updates, rates, averages, gradients } = self.entries(&plan)?;
         if failed {
             return Err(Reported);
         }
@@ -203,6 +217,7 @@ impl Checker<'_> {
             updates,
             rates,
             averages,
+            gradients,
             evaluate: format!("{}.evaluate", plan.name),
             report: format!("{}.report", plan.name),
             batch: plan.keys.batch,
@@ -214,6 +229,9 @@ impl Checker<'_> {
             keep_best: keep_best.transpose()?,
             stop_after: stop_after.transpose()?,
             reduce_rate: reduce_rate.transpose()?,
+            validate,
+            checkpoint,
+            indexed: self.indexed(&plan.name),
         };
         self.typed.trainings.push(typed::Training {
             name: plan.name.clone(),
@@ -231,6 +249,23 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// What fields of the data look up in the steps and the evaluation of a block.
+    fn indexed(&self, name: &str) -> Vec<Indexed> {
+        let of_block = |entry: &&crate::graph::Entry| {
+            let rest = entry.graph.name.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(".step") || rest == ".evaluate")
+        };
+        let mut found: Vec<Indexed> = Vec::new();
+        for indexed in
+            self.module.entries.iter().filter(of_block).flat_map(|e| indices::indexed(e, &self.sources))
+        {
+            if !found.contains(&indexed) {
+                found.push(indexed);
+            }
+        }
+        found
+    }
+
     /// A block says each of these things once.
     fn repeated(&mut self, clauses: &[TrainClause]) -> Result<()> {
         let mut seen: Vec<(&str, Span)> = Vec::new();
@@ -242,6 +277,8 @@ impl Checker<'_> {
                 TrainClauseKind::StopAfter { .. } => "stop after",
                 TrainClauseKind::Average(_) => "average weights",
                 TrainClauseKind::ReduceRate { .. } => "reduce rate",
+                TrainClauseKind::Validate(_) => "validate every",
+                TrainClauseKind::Checkpoint(_) => "checkpoint every",
                 _ => continue,
             };
             match seen.iter().find(|(other, _)| *other == words) {
@@ -258,10 +295,13 @@ impl Checker<'_> {
         result
     }
 
-    /// The clauses about updates as they are written, for the typed spec.
+    /// The clauses about updates and about how often a run is looked at, as they are written, for the typed spec.
     fn rules(&self, clauses: &[TrainClause]) -> Vec<String> {
-        use TrainClauseKind::{Average, Clip, ReduceRate};
-        let rules = clauses.iter().filter(|c| matches!(c.kind, Clip { .. } | Average(_) | ReduceRate { .. }));
+        use TrainClauseKind::{Average, Checkpoint, Clip, ReduceRate, Validate};
+        let is_rule = |c: &&TrainClause| {
+            matches!(c.kind, Clip { .. } | Average(_) | ReduceRate { .. } | Validate(_) | Checkpoint(_))
+        };
+        let rules = clauses.iter().filter(is_rule);
         rules.map(|c| self.sources.text(c.span).split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
@@ -362,72 +402,6 @@ impl Checker<'_> {
                 let message = format!("no data set is called `{}`", plan.data.text);
                 Err(self.report(Diagnostic::error(Code::UnknownName, plan.data.span, message).hint_if(hint)))
             }
-        }
-    }
-
-    /// `validation.accuracy`
-    fn watch(&mut self, by: &DottedName, figures: &[Figure], plan: &Plan<'_>) -> Result<Watch> {
-        let (split, figure) = match by.parts.split_first() {
-            Some((split, rest)) if !rest.is_empty() => {
-                (split, rest.iter().map(|n| n.text.as_str()).collect::<Vec<_>>().join("."))
-            }
-            _ => {
-                let name = by.parts.first().map_or("", |name| name.text.as_str());
-                let figure = name.strip_prefix("val_").unwrap_or(name);
-                let known = figures.iter().any(|f| f.name == figure);
-                let meant = if known { figure } else { "loss" };
-                let hint = format!("write `validation.{meant}` or `train.{meant}`");
-                let message = format!("`{name}` names no split: a figure is watched on one");
-                return self.fail_hint(Code::UnknownFigure, by.span, message, hint);
-            }
-        };
-        if !["train", "validation"].contains(&split.text.as_str()) {
-            let hint = did_you_mean(&split.text, ["train", "validation"]);
-            let message = format!("`{}` is no split that is watched", split.text);
-            return Err(
-                self.report(Diagnostic::error(Code::UnknownFigure, split.span, message).hint_if(hint))
-            );
-        }
-        let data = self.data_index(&plan.data.text).and_then(|i| self.module.data.get(i));
-        let validates = data.is_some_and(|d| d.splits.validates());
-        match figures.iter().find(|f| f.name == figure) {
-            Some(found) if !found.shape.is_empty() => {
-                let extents: Vec<String> = found.shape.iter().map(usize::to_string).collect();
-                let message =
-                    format!("only a number can be watched, but `{figure}` is f32[{}]", extents.join(", "));
-                let hint = "most metrics of classes give one number with `average = macro`";
-                self.fail_hint(Code::UnknownFigure, by.span, message, hint)
-            }
-            Some(found) => {
-                self.lint_watch(&split.text, &figure, validates, by.span);
-                Ok(Watch { split: split.text.clone(), figure, higher_is_better: found.higher_is_better })
-            }
-            None => {
-                let hint = did_you_mean(&figure, figures.iter().map(|f| f.name.as_str()));
-                let message = format!("this training has no figure `{figure}`");
-                Err(self.report(Diagnostic::error(Code::UnknownFigure, by.span, message).hint_if(hint)))
-            }
-        }
-    }
-
-    fn stop(
-        &mut self,
-        epochs: &ast::Expr,
-        by: &DottedName,
-        figures: &[Figure],
-        plan: &Plan<'_>,
-        scope: &Scope,
-    ) -> Result<(usize, Watch)> {
-        let count = self.int(epochs, scope)?;
-        let watch = self.watch(by, figures, plan)?;
-        self.lint_stop(count, plan.keys.epochs, epochs.span);
-        match usize::try_from(count).ok().filter(|c| *c >= 1) {
-            Some(count) => Ok((count, watch)),
-            None => self.fail(
-                Code::BadKeyValue,
-                epochs.span,
-                format!("the epochs to wait are 1 or more, not {count}"),
-            ),
         }
     }
 }

@@ -264,8 +264,8 @@ impl Checker<'_> {
         b.binary(Binary::Max, below, low)
     }
 
-    /// g · limit / max(norm, limit): unchanged while the norm of all together is within the limit.
-    fn clip_norm(&mut self, all: &[NodeId], limit: f64) -> std::result::Result<Vec<NodeId>, TypeError> {
+    /// The length of all together, f32; none of nothing.
+    pub(crate) fn norm(&mut self, all: &[NodeId]) -> std::result::Result<Option<NodeId>, TypeError> {
         let b = &mut self.context.builder;
         let mut total: Option<NodeId> = None;
         for &x in all {
@@ -278,8 +278,13 @@ impl Checker<'_> {
                 Some(total) => b.binary(Binary::Add, total, sum)?,
             });
         }
-        let Some(total) = total else { return Ok(Vec::new()) };
-        let norm = b.unary(Unary::Sqrt, total)?;
+        total.map(|total| b.unary(Unary::Sqrt, total)).transpose()
+    }
+
+    /// g · limit / max(norm, limit): unchanged while the norm of all together is within the limit.
+    fn clip_norm(&mut self, all: &[NodeId], limit: f64) -> std::result::Result<Vec<NodeId>, TypeError> {
+        let Some(norm) = self.norm(all)? else { return Ok(Vec::new()) };
+        let b = &mut self.context.builder;
         let limit = b.constant(limit, DType::F32)?;
         let larger = b.binary(Binary::Max, norm, limit)?;
         let factor = b.binary(Binary::Div, limit, larger)?;

@@ -9,18 +9,9 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use smallvec::SmallVec;
 
 impl Lower<'_, '_> {
-    /// Where an element lies: the base, what does not vary along the axis, and `extra` elements.
-    fn base(
-        &mut self,
-        slot: usize,
-        at: &Affine,
-        axis: Option<usize>,
-        extra: Option<ir::Value>,
-    ) -> Result<ir::Value> {
-        let mut offset = self.affine(at, axis)?;
-        if let Some(extra) = extra {
-            offset = self.b.ins().iadd(offset, extra);
-        }
+    /// Where an element lies: the base, and what does not vary along the axis.
+    fn base(&mut self, slot: usize, at: &Affine, axis: Option<usize>) -> Result<ir::Value> {
+        let offset = self.affine(at, axis)?;
         let dtype = self.job.dtypes.get(slot).copied().ok_or("a buffer has no slot")?;
         let bytes = self.bytes(offset, dtype);
         let buffer = self.buffers[slot];
@@ -44,7 +35,6 @@ impl Lower<'_, '_> {
         body: &Body<'_>,
         slot: usize,
         at: &Affine,
-        extra: Option<ir::Value>,
         when: Option<ir::Value>,
         dtype: DType,
         wide: bool,
@@ -52,14 +42,14 @@ impl Lower<'_, '_> {
         let mut flags = MemFlagsData::new().with_notrap();
         if self.job.readonly.get(slot).copied().unwrap_or(false) {
             flags = flags.with_readonly();
-            // A load behind a guard, or at an index that data decides, stays where it is.
-            if when.is_none() && extra.is_none() {
+            // A load behind a guard stays where it is.
+            if when.is_none() {
                 flags = flags.with_can_move();
             }
         }
         // The part that is the same along the axis is computed apart, so that it can leave the loop.
         let axis = body.axis.filter(|a| at.depends_on(*a));
-        let mut address = self.base(slot, at, axis, extra)?;
+        let mut address = self.base(slot, at, axis)?;
         let step = axis.map(|a| at.coefficient(a));
         if let (Some(step), true) = (&step, axis.is_some()) {
             let iv = self.current(axis)?;
@@ -160,7 +150,7 @@ impl Lower<'_, '_> {
         let slot = store.buffer.index();
         let flags = MemFlagsData::new().with_notrap();
         let axis = body.axis.filter(|a| store.at.depends_on(*a));
-        let mut address = self.base(slot, &store.at, axis, None)?;
+        let mut address = self.base(slot, &store.at, axis)?;
         let step = axis.map(|a| store.at.coefficient(a));
         if let Some(step) = &step {
             let iv = self.current(axis)?;

@@ -139,9 +139,7 @@ impl Job {
         for stage in &mut nest.stages {
             for value in &mut stage.values {
                 match &mut value.op {
-                    ValueOp::Load { buffer, .. }
-                    | ValueOp::LoadIndexed { buffer, .. }
-                    | ValueOp::Random { buffer, .. } => *buffer = slot(*buffer),
+                    ValueOp::Load { buffer, .. } | ValueOp::Random { buffer, .. } => *buffer = slot(*buffer),
                     _ => {}
                 }
             }
@@ -229,10 +227,6 @@ fn dims(nest: &Nest) -> Vec<Dim> {
             }
             match &value.op {
                 ValueOp::Dim(dim) => note(dim),
-                ValueOp::LoadIndexed { stride, extent, .. } => {
-                    note(stride);
-                    note(extent);
-                }
                 ValueOp::Inside(tests) => tests.iter().for_each(|(_, limit)| note(limit)),
                 _ => {}
             }

@@ -326,9 +326,12 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
             reverse: *reverse,
             exclusive: *exclusive,
         },
-        plan::Kernel::Gather { axis, count, inner } => {
-            Kernel::Gather { axis: dims.dim(axis), count: dims.dim(count), inner: dims.dim(inner) }
-        }
+        plan::Kernel::Gather { dtype, axis, count, inner } => Kernel::Gather {
+            dtype: *dtype,
+            axis: dims.dim(axis),
+            count: dims.dim(count),
+            inner: dims.dim(inner),
+        },
         plan::Kernel::ScatterAdd { axis, count, inner } => {
             Kernel::ScatterAdd { axis: dims.dim(axis), count: dims.dim(count), inner: dims.dim(inner) }
         }

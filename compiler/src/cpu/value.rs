@@ -135,11 +135,6 @@ impl<'a> Body<'a> {
                 (wide(value.dtype) || value.dtype == DType::U8)
                     && when.is_none_or(|w| !self.varies[w.index()])
             }
-            ValueOp::LoadIndexed { index, when, .. } => {
-                wide(value.dtype)
-                    && !self.varies[index.index()]
-                    && when.is_none_or(|w| !self.varies[w.index()])
-            }
             ValueOp::Index(_) => matches!(value.dtype, DType::F32 | DType::I32),
             ValueOp::Inside(_) => false,
             ValueOp::Random { .. } => value.dtype == DType::F32,
@@ -250,20 +245,7 @@ impl<'a> Body<'a> {
             }
             ValueOp::Load { buffer, at, when } => {
                 let when = self.guard(lower, *when)?;
-                lower.load(self, buffer.index(), at, None, when, dtype, wide)?
-            }
-            ValueOp::LoadIndexed { buffer, at, index, stride, extent, when } => {
-                let when = self.guard(lower, *when)?;
-                let index = self.value(lower, *index)?.one()?;
-                let index = lower.b.ins().sextend(types::I64, index);
-                let extent = lower.dim(extent)?;
-                let last = lower.b.ins().iadd_imm_s(extent, -1);
-                let index = lower.b.ins().smin(index, last);
-                let zero = lower.int(0);
-                let index = lower.b.ins().smax(index, zero);
-                let stride = lower.dim(stride)?;
-                let extra = lower.b.ins().imul(index, stride);
-                lower.load(self, buffer.index(), at, Some(extra), when, dtype, wide)?
+                lower.load(self, buffer.index(), at, when, dtype, wide)?
             }
             ValueOp::Random { buffer, distribution, key, index } => {
                 lower.random(self, buffer.index(), *distribution, *key, index, wide)?

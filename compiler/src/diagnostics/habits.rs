@@ -275,6 +275,20 @@ const CLAUSES: &[(&[&str], &str)] = &[
         &["reduce_lr_on_plateau", "plateau"],
         "reduce rate by 0.5 after 3 epochs without better validation.loss",
     ),
+    (
+        &[
+            "validation_freq",
+            "eval_steps",
+            "eval_every",
+            "evaluation_strategy",
+            "val_check_interval",
+            "check_val_every_n_epoch",
+            "validate",
+            "validate_every",
+        ],
+        "validate every 500 batches",
+    ),
+    (&["save_steps", "save_freq", "save_every", "checkpoint_every"], "checkpoint every 10 minutes"),
     (&["gradient_accumulation_steps", "accumulation_steps", "accumulate_grad_batches"], "accumulate = 4"),
 ];
 

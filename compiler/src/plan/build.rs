@@ -249,7 +249,7 @@ impl<'a> Build<'a> {
                 self.rows_kernel(node, kernel, x, outs, axis, space);
                 Ok(())
             }
-            Op::Gather { axis } if node.ty.dtype == DType::F32 => self.gather(id, out, *axis),
+            Op::Gather { axis } => self.gather(id, out, *axis),
             Op::Unwindow { axis, size, stride, dilation } => {
                 self.unwindow(id, out, *axis, size, stride, dilation)
             }
@@ -548,7 +548,12 @@ impl<'a> Build<'a> {
         let table = self.contiguous(node.inputs[0])?;
         let indices = self.contiguous(node.inputs[1])?;
         let (outer, inner) = (product(&shape[..axis]), product(&shape[axis + 1..]));
-        let kernel = Kernel::Gather { axis: shape[axis].clone(), count: count.clone(), inner: inner.clone() };
+        let kernel = Kernel::Gather {
+            dtype: node.ty.dtype,
+            axis: shape[axis].clone(),
+            count: count.clone(),
+            inner: inner.clone(),
+        };
         let space = outer.clone() * count.clone();
         self.runtime_kernel(
             node,

@@ -223,11 +223,7 @@ fn common_address(stage: &Stage, shared: &[BufferId]) -> Option<Affine> {
                 }
                 found = Some(at);
             }
-            ValueOp::LoadIndexed { buffer, .. } | ValueOp::Random { buffer, .. }
-                if shared.contains(buffer) =>
-            {
-                return None;
-            }
+            ValueOp::Random { buffer, .. } if shared.contains(buffer) => return None,
             _ => {}
         }
     }

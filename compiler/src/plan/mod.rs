@@ -189,6 +189,7 @@ pub enum Kernel {
         exclusive: bool,
     },
     Gather {
+        dtype: DType,
         axis: Dim,
         count: Dim,
         inner: Dim,

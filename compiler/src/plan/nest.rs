@@ -63,15 +63,6 @@ pub enum ValueOp {
         at: Affine,
         when: Option<ValueId>,
     },
-    /// The element at `at + stride · clamp(index, 0, extent - 1)`.
-    LoadIndexed {
-        buffer: BufferId,
-        at: Affine,
-        index: ValueId,
-        stride: Dim,
-        extent: Dim,
-        when: Option<ValueId>,
-    },
     Unary(Unary, ValueId),
     Binary(Binary, ValueId, ValueId),
     Compare(Compare, ValueId, ValueId),
@@ -100,7 +91,6 @@ impl ValueOp {
             | ValueOp::Random { .. }
             | ValueOp::Reduced(_) => Vec::new(),
             ValueOp::Load { when, .. } => when.iter().copied().collect(),
-            ValueOp::LoadIndexed { index, when, .. } => [*index].into_iter().chain(*when).collect(),
             ValueOp::Unary(_, x) | ValueOp::Cast(x) => vec![*x],
             ValueOp::Binary(_, x, y) | ValueOp::Compare(_, x, y) => vec![*x, *y],
             ValueOp::Select(c, x, y) => vec![*c, *x, *y],
@@ -120,14 +110,6 @@ impl ValueOp {
             ValueOp::Load { buffer, at, when } => {
                 ValueOp::Load { buffer: *buffer, at: affine(at), when: when.map(value) }
             }
-            ValueOp::LoadIndexed { buffer, at, index, stride, extent, when } => ValueOp::LoadIndexed {
-                buffer: *buffer,
-                at: affine(at),
-                index: value(*index),
-                stride: stride.clone(),
-                extent: extent.clone(),
-                when: when.map(value),
-            },
             ValueOp::Unary(op, x) => ValueOp::Unary(*op, value(*x)),
             ValueOp::Binary(op, x, y) => ValueOp::Binary(*op, value(*x), value(*y)),
             ValueOp::Compare(op, x, y) => ValueOp::Compare(*op, value(*x), value(*y)),
@@ -149,10 +131,7 @@ impl ValueOp {
     /// The maps of this operation alone.
     pub fn maps(&self) -> Vec<&Affine> {
         match self {
-            ValueOp::Index(at)
-            | ValueOp::Load { at, .. }
-            | ValueOp::LoadIndexed { at, .. }
-            | ValueOp::Random { index: at, .. } => vec![at],
+            ValueOp::Index(at) | ValueOp::Load { at, .. } | ValueOp::Random { index: at, .. } => vec![at],
             ValueOp::Inside(tests) => tests.iter().map(|(a, _)| a).collect(),
             _ => Vec::new(),
         }
@@ -201,7 +180,7 @@ impl Stage {
     pub fn reads(&self) -> impl Iterator<Item = (BufferId, Option<&Affine>)> {
         self.values.iter().filter_map(|v| match &v.op {
             ValueOp::Load { buffer, at, .. } => Some((*buffer, Some(at))),
-            ValueOp::LoadIndexed { buffer, .. } | ValueOp::Random { buffer, .. } => Some((*buffer, None)),
+            ValueOp::Random { buffer, .. } => Some((*buffer, None)),
             _ => None,
         })
     }

@@ -191,7 +191,7 @@ fn vector(stage: &Stage, fixed: usize) -> Option<usize> {
             _ => -2,
         };
         let loads = stage.values.iter().filter_map(|v| match &v.op {
-            ValueOp::Load { at, .. } | ValueOp::LoadIndexed { at, .. } => Some(of(at)),
+            ValueOp::Load { at, .. } => Some(of(at)),
             ValueOp::Inside(tests) => {
                 Some(-4 * tests.iter().filter(|(a, _)| a.depends_on(variable)).count() as i64)
             }

@@ -87,9 +87,9 @@ pub fn class(op: &Op) -> Class {
 fn direct_operands(graph: &Graph, node: &Node) -> Vec<usize> {
     match &node.op {
         Op::Contract { .. } if !super::contract::is_nest(graph, node) => vec![0, 1],
-        Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) | Op::ScatterAdd { .. } => vec![0, 1],
-        Op::Gather { .. } if node.ty.dtype == DType::F32 => vec![0, 1],
-        Op::CumulativeSum { .. } | Op::Sort { .. } | Op::Gather { .. } | Op::Random { .. } => vec![0],
+        Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) => vec![0, 1],
+        Op::Gather { .. } | Op::ScatterAdd { .. } => vec![0, 1],
+        Op::CumulativeSum { .. } | Op::Sort { .. } | Op::Random { .. } => vec![0],
         _ => Vec::new(),
     }
 }

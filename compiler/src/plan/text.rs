@@ -133,7 +133,7 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
             let exclusive = if *exclusive { " exclusive" } else { "" };
             writeln!(out, "  cumulative sum {axis} x {inner}{reverse}{exclusive}: {buffers}{path}")
         }
-        Kernel::Gather { axis, count, inner } => {
+        Kernel::Gather { dtype: _, axis, count, inner } => {
             writeln!(out, "  gather {count} of {axis} x {inner}: {buffers}{path}")
         }
         Kernel::ScatterAdd { axis, count, inner } => {
@@ -290,10 +290,6 @@ impl Printer<'_> {
             ValueOp::Index(at) => format!("{}({at})", value.dtype.name()),
             ValueOp::Load { buffer, at, when } => {
                 guarded(format!("{}[{at}]", buffer_name(self.plan, *buffer)), when)
-            }
-            ValueOp::LoadIndexed { buffer, at, index, stride, extent, when } => {
-                let index = format!("clamp({}, {extent})", inner(index));
-                guarded(format!("{}[{at} + {stride}*{index}]", buffer_name(self.plan, *buffer)), when)
             }
             ValueOp::Unary(op, x) => format!("{}({})", op.name(), inner(x)),
             ValueOp::Binary(op, x, y) => format!("{}({}, {})", op.name(), inner(x), inner(y)),

@@ -120,26 +120,6 @@ impl<'a> Reader<'a> {
                 self.guard = outer;
                 ValueOp::Select(inside, read?, self.values.constant(*value, dtype))
             }
-            Op::Gather { axis } => {
-                let rank = graph.node(input(1)).ty.rank();
-                let at = self.read(input(1), &index[*axis..axis + rank])?;
-                let mut inner = index[..*axis].to_vec();
-                inner.push(Affine::constant(0i64));
-                inner.extend_from_slice(&index[axis + rank..]);
-                let shape = &graph.node(input(0)).ty.shape;
-                let (buffer, base) = self.locate(input(0), &inner)?;
-                let mut next = inner;
-                next[*axis] = Affine::constant(1i64);
-                let (_, after) = self.locate(input(0), &next)?;
-                ValueOp::LoadIndexed {
-                    buffer,
-                    stride: after.constant - base.constant.clone(),
-                    at: base,
-                    index: at,
-                    extent: shape[*axis].clone(),
-                    when: self.guard,
-                }
-            }
             Op::Random { distribution, key } => {
                 let (buffer, _) = self.locate(input(0), &[Affine::constant(0i64)])?;
                 ValueOp::Random {

@@ -207,7 +207,7 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
         "fit" | "augment" | "split" => vec![format!("{head}data digits = mnist() {{ {code} }}\n")],
         "fn" if named_fn => vec![format!("{head}{code}\n")],
         "measure" | "minimize" | "using" | "on" | "keep" | "stop" | "freeze" | "step" | "clip"
-        | "average" | "reduce" => {
+        | "average" | "reduce" | "validate" | "checkpoint" => {
             vec![training(&head, &word, code, &inputs)]
         }
         "let" if code.lines().any(|line| line.starts_with("minimize ")) => {

@@ -332,6 +332,23 @@ const WORDS: &[Word] = &[
     ),
     (
         "train",
+        "validate",
+        "validate every N epochs, every N batches",
+        "How often the validation part is looked at: without this clause after each epoch. Batches are counted from the start of the run, so that \
+         an epoch may be validated many times, with the training's figures of its rows so far beside. `keep best`, `stop after` and `reduce rate` \
+         look at each validation; the end of the run is always one. It changes no bit of the weights.\n\n\
+         Example: `validate every 500 batches`",
+    ),
+    (
+        "train",
+        "checkpoint",
+        "checkpoint every N epochs, every N batches, every N minutes",
+        "How often the run is saved, so that `--resume` can go on with it. Batches and minutes are beside the ends of epochs; epochs say which \
+         ends. Without this clause: each epoch, and each five minutes. `--checkpoint-every` overrides it.\n\n\
+         Example: `checkpoint every 10 minutes`",
+    ),
+    (
+        "train",
         "freeze",
         "freeze PATH, PATH",
         "Holds the weights of models or layers during this training.\n\nExample: `freeze Given.dense`",

@@ -94,6 +94,11 @@ fn is_mark(rule: Rule) -> bool {
             | kw_weights
             | kw_reduce
             | kw_rate
+            | kw_validate
+            | kw_checkpoint
+            | kw_every
+            | kw_batches
+            | kw_minutes
             | kw_predict
             | kw_generate
             | kw_load

@@ -81,12 +81,24 @@ impl Builder {
                 let options = children.take(Rule::attributes).map(|node| self.attributes(node));
                 TrainClauseKind::ReduceRate { factor, epochs, by, options: options.unwrap_or_default() }
             }
+            Rule::validate => TrainClauseKind::Validate(self.interval(&mut children)),
+            Rule::checkpoint => TrainClauseKind::Checkpoint(self.interval(&mut children)),
             Rule::key => {
                 let name = self.name_of(&mut children);
                 TrainClauseKind::Key { name, value: self.expr_of(&mut children) }
             }
             _ => return None,
         })
+    }
+
+    fn interval(&mut self, children: &mut Children<'_>) -> Interval {
+        let count = self.expr_of(children);
+        let unit = match children.next().map(|unit| unit.as_rule()) {
+            Some(Rule::in_batches) => IntervalUnit::Batches,
+            Some(Rule::in_minutes) => IntervalUnit::Minutes,
+            _ => IntervalUnit::Epochs,
+        };
+        Interval { count, unit }
     }
 
     pub fn groups(&mut self, node: Node<'_>) -> Vec<GroupRule> {

@@ -67,7 +67,13 @@ impl<'a> Printer<'a> {
                 }
                 concat(parts)
             }
+            TrainClauseKind::Validate(every) => self.interval("validate every ", every),
+            TrainClauseKind::Checkpoint(every) => self.interval("checkpoint every ", every),
         }
+    }
+
+    fn interval(&mut self, words: &'static str, every: &'a Interval) -> Doc {
+        concat([text(words), self.before_word(&every.count), text(format!(" {}", every.unit.word()))])
     }
 
     fn group_rule(&mut self, rule: &'a GroupRule) -> Doc {

@@ -44,8 +44,25 @@ pub const ITEM_WORDS: &[&str] = &[
 const STRONG: &[&str] = &["let", "assert", "yield", "for"];
 /// Words that start a statement or clause when a word follows.
 const WEAK: &[&str] = &[
-    "weight", "state", "setting", "sum", "collect", "fit", "split", "on", "minimize", "measure", "step",
-    "keep", "stop", "freeze", "clip", "average", "reduce",
+    "weight",
+    "state",
+    "setting",
+    "sum",
+    "collect",
+    "fit",
+    "split",
+    "on",
+    "minimize",
+    "measure",
+    "step",
+    "keep",
+    "stop",
+    "freeze",
+    "clip",
+    "average",
+    "reduce",
+    "validate",
+    "checkpoint",
 ];
 /// Names that can't be used as names.
 pub const RESERVED: &[&str] = &[

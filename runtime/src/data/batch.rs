@@ -79,6 +79,8 @@ impl Order {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub rows: usize,
+    /// Their numbers in the table.
+    pub numbers: Vec<u32>,
     pub columns: Vec<Vec<u8>>,
     /// Of columns whose rows differ in length: the extent of that axis here.
     pub extents: Vec<Option<usize>>,
@@ -87,6 +89,8 @@ pub struct Batch {
 impl Batch {
     pub fn gather(&mut self, part: &Part, rows: &[u32]) -> Result<()> {
         self.rows = rows.len();
+        self.numbers.clear();
+        self.numbers.extend_from_slice(rows);
         self.columns.resize_with(part.table.columns.len(), Vec::new);
         self.extents.resize(part.table.columns.len(), None);
         let columns = self.columns.iter_mut().zip(&mut self.extents);

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::error::StrayIndex;
+use crate::kernels::index::Stray;
 use crate::kernels::{self, Bound};
 use crate::memory::{self, Request};
 use crate::pool::Pool;
@@ -146,8 +148,8 @@ pub struct BoundEntry {
     table: *const *const (),
     /// Values that generated code takes, back to back.
     values: Vec<i64>,
-    /// One word a call, set by kernels that meet an index out of range.
-    errors: Vec<AtomicU32>,
+    /// One of each call, set by kernels that meet an index out of range.
+    strays: Vec<Stray>,
     pub scratch_bytes: usize,
     /// All dims, and those that are reported.
     pub dims: Vec<i64>,
@@ -196,7 +198,7 @@ impl BoundEntry {
             local_start: 0,
             table: kernels::math::table().as_ptr(),
             values: Vec::new(),
-            errors: Vec::new(),
+            strays: Vec::new(),
             scratch_bytes: 0,
             dims: Vec::new(),
         };
@@ -295,7 +297,7 @@ impl BoundEntry {
         bound.table_start = memory::align(bound.scratch_bytes);
         bound.local_start = bound.table_start + memory::align(longest_table * size_of::<*mut u8>());
         bound.scratch_bytes = bound.local_start.saturating_add(local_bytes);
-        bound.errors.resize_with(bound.calls.len(), AtomicU32::default);
+        bound.strays.resize_with(bound.calls.len(), Stray::default);
         bound.dims = dims;
         Ok(bound)
     }
@@ -370,19 +372,21 @@ impl BoundEntry {
             BoundKernel::Native(kernel) => {
                 // SAFETY: the kernel was bound to these dims, its buffers hold what the program says they hold, the range
                 // lies in its index space and no other thread runs it; scratch is this thread's own and large enough.
-                unsafe { kernel.run(pointers, begin, end, own, &self.errors[index]) }
+                unsafe { kernel.run(pointers, begin, end, own, &self.strays[index]) }
             }
         }
     }
 
-    /// The first call whose error word is set; all words are cleared.
-    pub fn take_error(&self) -> Option<usize> {
+    /// The first call that met an index out of range, and what it met; all of it is forgotten.
+    pub fn take_stray(&self) -> Option<(usize, StrayIndex)> {
         let mut found = None;
-        for (index, word) in self.errors.iter().enumerate() {
-            if word.load(Ordering::Relaxed) != 0 {
-                word.store(0, Ordering::Relaxed);
-                found = found.or(Some(index));
-            }
+        for (number, stray) in self.strays.iter().enumerate() {
+            let Some((place, index)) = stray.take() else { continue };
+            let (rows, count) = match &self.calls[number].kernel {
+                BoundKernel::Native(kernel) => kernel.indexed().unwrap_or_default(),
+                BoundKernel::Nest { .. } => (0, 0),
+            };
+            found = found.or(Some((number, StrayIndex { index, place, count, rows })));
         }
         found
     }

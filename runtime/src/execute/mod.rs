@@ -73,10 +73,11 @@ pub struct Outputs<'a> {
     bound: &'a BoundEntry,
 }
 
-/// Nanoseconds of each launch of one run.
-#[derive(Clone, Debug)]
+/// Nanoseconds of each launch of one run, and what it gave.
+#[derive(Debug)]
 pub struct Profile<'a> {
     pub launches: Vec<LaunchTime<'a>>,
+    pub outputs: Outputs<'a>,
 }
 
 /// One launch's time, with the work that the program says it does at these dims.
@@ -257,9 +258,10 @@ impl Session {
             let _mode = FlushDenormals::enter();
             bound.run_profiled(&mut self.pool, scratch)
         };
-        let Outputs { entry, bound } = self.finish(entry, binding)?;
-        let at = |dim: crate::program::DimIndex| bound.dims[dim.0 as usize];
-        let launches = entry
+        let outputs = self.finish(entry, binding)?;
+        let at = |dim: crate::program::DimIndex| outputs.bound.dims[dim.0 as usize];
+        let launches = outputs
+            .entry
             .segments
             .iter()
             .flat_map(|segment| &segment.launches)
@@ -271,7 +273,7 @@ impl Session {
                 bytes: at(launch.bytes),
             })
             .collect();
-        Ok(Profile { launches })
+        Ok(Profile { launches, outputs })
     }
 
     fn scratch(&self) -> Scratch {
@@ -305,13 +307,13 @@ impl Session {
 
     fn finish(&self, entry: usize, binding: usize) -> Result<Outputs<'_>> {
         let (description, bound) = (&self.program.entries[entry], &self.entries[entry].bindings[binding]);
-        match bound.take_error() {
+        match bound.take_stray() {
             None => Ok(Outputs { entry: description, bound }),
-            Some(call) => {
+            Some((call, stray)) => {
                 let launch = description.segments.iter().flat_map(|segment| &segment.launches).nth(call);
                 let (path, place) = launch.map(|l| (l.path.clone(), l.place)).unwrap_or_default();
                 let file = dims::source_name(&self.program, place.file);
-                Err(Error::IndexOutOfRange { path, file, line: place.line })
+                Err(Error::IndexOutOfRange { path, file, line: place.line, stray, row: None })
             }
         }
     }

@@ -183,7 +183,7 @@ fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
         }
         Kernel::Pack(Pack { taps, k, n }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),
         Kernel::CumulativeSum { axis, inner, .. } => dims.extend([axis, inner]),
-        Kernel::Gather { axis, count, inner } | Kernel::ScatterAdd { axis, count, inner } => {
+        Kernel::Gather { axis, count, inner, .. } | Kernel::ScatterAdd { axis, count, inner } => {
             dims.extend([axis, count, inner]);
         }
         Kernel::Sort { axis, count, .. } => dims.extend([axis, count]),

@@ -150,7 +150,11 @@ fn look_up() -> Program {
     let indices = b.input("indices", DType::I32, &[n], InputSource::Caller);
     let table = b.buffer(DType::F32, six, Storage::Variable(0));
     let out = b.buffer(DType::F32, elements, Storage::Arena { first: 0, last: 0 });
-    let gather = b.launch(Kernel::Gather { axis: three, count: n, inner: two }, one, &[table, indices, out]);
+    let gather = b.launch(
+        Kernel::Gather { dtype: DType::F32, axis: three, count: n, inner: two },
+        one,
+        &[table, indices, out],
+    );
     b.segment(n, 1, vec![gather]);
     b.output("out", &[n, two], out);
     let mut program = program(vec![b.0]);
@@ -173,7 +177,10 @@ fn an_index_out_of_range_is_reported_by_path_and_the_next_run_is_clean() {
     assert_eq!(session.run(0, &[good.view()]).unwrap().get(0).to_f32(), [20., 21., 0., 1.]);
     let bad = Tensor::from_i32(&[3], &[2, 3, 0]);
     let error = session.run(0, &[bad.view()]).unwrap_err();
-    assert_eq!(error.to_string(), "an index is out of range in `look_up.0` (test.weft:7)");
+    assert_eq!(
+        error.to_string(),
+        "the index 3 (number 2 of 3) is not within 0 to 2 in `look_up.0` (test.weft:7)"
+    );
     assert!(session.run(0, &[good.view()]).is_ok());
     assert_eq!(session.variable(0), table.view());
 }

@@ -1,27 +1,59 @@
-//! Kernels that move along an axis by index: gather, scatter-add, cumulative sum. Values are f32, indices i32.
+//! Kernels that move along an axis by index: gather, scatter-add, cumulative sum. Indices are i32; a gather moves elements of any type,
+//! the others add f32.
 //!
-//! An index out of range is clamped, and noted in the error word.
+//! An index out of range is clamped, and noted.
 
 use super::resolve;
 use crate::program::Kernel;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The bit of the error word that says that an index was out of range.
-pub const INDEX_OUT_OF_RANGE: u32 = 1;
+/// The first index out of range of a run, whichever thread meets it: its place among the indices, and itself.
+#[derive(Debug)]
+pub struct Stray(AtomicU64);
+
+impl Default for Stray {
+    fn default() -> Stray {
+        Stray(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Stray {
+    fn note(&self, place: usize, index: i32) {
+        // The place in the upper half: the least word is that of the first place.
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        self.0.fetch_min(u64::from(place) << 32 | u64::from(index as u32), Relaxed);
+    }
+
+    /// Place and index, if one was noted; forgets it.
+    pub fn take(&self) -> Option<(usize, i32)> {
+        if self.0.load(Relaxed) == u64::MAX {
+            return None;
+        }
+        let word = self.0.swap(u64::MAX, Relaxed);
+        Some(((word >> 32) as usize, word as u32 as i32))
+    }
+}
 
 #[derive(Debug)]
 pub struct Bound {
     form: Form,
-    axis: usize,
+    /// Rows that an index can name.
+    pub axis: usize,
     /// Of the indices.
-    count: usize,
+    pub count: usize,
     inner: usize,
 }
 
 #[derive(Debug)]
 enum Form {
-    CumulativeSum { reverse: bool, exclusive: bool },
-    Gather,
+    CumulativeSum {
+        reverse: bool,
+        exclusive: bool,
+    },
+    /// Bytes of an element.
+    Gather {
+        size: usize,
+    },
     ScatterAdd,
 }
 
@@ -36,8 +68,8 @@ impl Bound {
                 count: 0,
                 inner: extent(inner)?,
             },
-            Kernel::Gather { axis, count, inner } => Bound {
-                form: Form::Gather,
+            Kernel::Gather { dtype, axis, count, inner } => Bound {
+                form: Form::Gather { size: dtype.size() },
                 axis: extent(axis)?,
                 count: extent(count)?,
                 inner: extent(inner)?,
@@ -53,13 +85,13 @@ impl Bound {
         if bound.axis > i32::MAX as usize {
             return Err(format!("an axis of {} is too long for its indices", bound.axis));
         }
-        resolve::product_of([bound.axis.max(bound.count), bound.inner])?;
+        resolve::product_of([bound.axis.max(bound.count), bound.inner, 8])?;
         Ok(bound)
     }
 
     /// # Safety
     /// See [`super::Bound::run`].
-    pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize, errors: &AtomicU32) {
+    pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize, stray: &Stray) {
         // SAFETY: the caller vouches for buffers as large as the kernel's doc says.
         unsafe {
             match self.form {
@@ -70,18 +102,19 @@ impl Bound {
                         self.cumulative_sum(x.wrapping_add(at), out.wrapping_add(at), reverse, exclusive);
                     }
                 }
-                Form::Gather => {
-                    let (table, out) = (buffers[0].cast::<f32>().cast_const(), buffers[2].cast::<f32>());
+                Form::Gather { size } => {
+                    let (table, out) = (buffers[0].cast_const(), buffers[2]);
                     let indices = std::slice::from_raw_parts(buffers[1].cast::<i32>(), self.count);
+                    let row_bytes = self.inner * size;
                     for index in begin..end {
                         let (outer, i) = (index / self.count, index % self.count);
-                        let target = out.wrapping_add(index * self.inner);
-                        match self.clamp(indices[i], errors) {
+                        let target = out.wrapping_add(index * row_bytes);
+                        match self.clamp(i, indices[i], stray) {
                             Some(row) => {
-                                let source = table.add((outer * self.axis + row) * self.inner);
-                                target.copy_from_nonoverlapping(source, self.inner);
+                                let source = table.add((outer * self.axis + row) * row_bytes);
+                                target.copy_from_nonoverlapping(source, row_bytes);
                             }
-                            None => target.write_bytes(0, self.inner),
+                            None => target.write_bytes(0, row_bytes),
                         }
                     }
                 }
@@ -94,7 +127,8 @@ impl Bound {
                         let (outer, first) = (at / self.axis, at % self.axis);
                         let rows = first..self.axis.min(first + end - at);
                         for (i, &index) in indices.iter().enumerate() {
-                            let Some(row) = self.clamp(index, errors).filter(|row| rows.contains(row)) else {
+                            let Some(row) = self.clamp(i, index, stray).filter(|row| rows.contains(row))
+                            else {
                                 continue;
                             };
                             let source = updates.wrapping_add((outer * self.count + i) * self.inner);
@@ -111,10 +145,10 @@ impl Bound {
     }
 
     /// The row that an index names; none in an empty table.
-    fn clamp(&self, index: i32, errors: &AtomicU32) -> Option<usize> {
+    fn clamp(&self, place: usize, index: i32, stray: &Stray) -> Option<usize> {
         let row = usize::try_from(index).unwrap_or(0);
         if index < 0 || row >= self.axis {
-            errors.fetch_or(INDEX_OUT_OF_RANGE, Relaxed);
+            stray.note(place, index);
         }
         (self.axis > 0).then(|| row.min(self.axis - 1))
     }

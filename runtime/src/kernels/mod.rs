@@ -37,8 +37,8 @@ mod vector;
 mod tests;
 
 use crate::program::Kernel;
+use index::Stray;
 use isa::Level;
-use std::sync::atomic::AtomicU32;
 
 /// A kernel whose dims are resolved.
 #[derive(Debug)]
@@ -99,6 +99,14 @@ impl Bound {
         self.extent
     }
 
+    /// How many rows an index can name, and how many indices there are; of kernels that move by index.
+    pub fn indexed(&self) -> Option<(usize, usize)> {
+        match &self.form {
+            Form::Index(bound) => Some((bound.axis, bound.count)),
+            _ => None,
+        }
+    }
+
     /// Bytes of scratch that each running thread must give, 64-byte aligned.
     pub fn scratch_bytes(&self) -> usize {
         match &self.form {
@@ -112,20 +120,13 @@ impl Bound {
 
     /// Runs the range `begin..end` of the index space. Allocates nothing and takes no lock.
     ///
-    /// An index out of range is clamped and sets [`index::INDEX_OUT_OF_RANGE`] in `errors`.
+    /// An index out of range is clamped and noted in `stray`.
     ///
     /// # Safety
     /// `buffers` are the kernel's, in the order of its doc, and as large as its dims say, or at least there where the range touches
     /// them (their starts may lie outside of their memory); outputs don't overlap inputs;
     /// `scratch` is this thread's, with at least [`Bound::scratch_bytes`]; no other thread runs an overlapping range.
-    pub unsafe fn run(
-        &self,
-        buffers: &[*mut u8],
-        begin: usize,
-        end: usize,
-        scratch: *mut u8,
-        errors: &AtomicU32,
-    ) {
+    pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize, scratch: *mut u8, stray: &Stray) {
         debug_assert_eq!(buffers.len(), self.buffers);
         debug_assert!(end <= self.extent);
         if begin >= end {
@@ -137,7 +138,7 @@ impl Bound {
                 Form::Contraction(bound) => bound.run(buffers, begin, end, scratch),
                 Form::Convolution(bound) => bound.run(buffers, begin..end, scratch),
                 Form::Pack(bound) => bound.run(buffers, begin, end),
-                Form::Index(bound) => bound.run(buffers, begin, end, errors),
+                Form::Index(bound) => bound.run(buffers, begin, end, stray),
                 Form::Sort(bound) => bound.run(buffers, begin, end, scratch),
             }
         }

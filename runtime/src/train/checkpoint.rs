@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use super::fingerprint::Fingerprint;
+use super::point::Point;
 use super::state::State;
 use super::weights::{self, BESIDE};
 use crate::data::Split;
@@ -28,7 +29,7 @@ use crate::tensor::{Tensor, TensorView};
 /// The folder of a run's checkpoints inside its own.
 pub const FOLDER: &str = "checkpoints";
 /// The form of the metadata; other forms are refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What was started. A run goes on where these are the same, or where a difference does no harm.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,13 +59,14 @@ impl Run {
     }
 
     /// What weights files say of themselves: the figures of training and of validation, as far as they are known.
-    pub fn describe(&self, epoch: usize, known: [Option<&Figures>; 2]) -> BTreeMap<String, String> {
+    pub fn describe(&self, point: Point, known: [Option<&Figures>; 2]) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([
             ("spec".to_string(), self.spec.clone()),
             ("training".to_string(), self.training.clone()),
-            ("epoch".to_string(), epoch.to_string()),
+            ("epoch".to_string(), point.epoch().to_string()),
             ("seed".to_string(), self.seed.to_string()),
         ]);
+        metadata.extend(point.within().map(|batch| ("batch".to_string(), batch.to_string())));
         metadata.extend(self.found.clone());
         for (split, figures) in [Split::Train, Split::Validation].into_iter().zip(known) {
             for (name, value) in figures.iter().flat_map(|figures| &figures.0) {
@@ -110,7 +112,7 @@ impl Snapshot {
 
     /// Writes the checkpoint; gives its path.
     pub fn write(&self, folder: &Path) -> Result<PathBuf> {
-        let path = folder.join(FOLDER).join(Place::of(&self.state).file());
+        let path = folder.join(FOLDER).join(file_of(self.state.point()));
         let mut names: Vec<(String, TensorView<'_>)> = Vec::new();
         for index in 0..self.program.variables.len() {
             names.push((self.program.variables[index].path.clone(), self.variable(index)));
@@ -125,7 +127,7 @@ impl Snapshot {
         let tensors: BTreeMap<&str, TensorView<'_>> =
             names.iter().map(|(name, view)| (name.as_str(), *view)).collect();
         let run = Run { data: self.data.text().to_owned(), ..self.run.clone() };
-        let mut metadata = run.describe(self.state.trained_epochs(), self.state.latest());
+        let mut metadata = run.describe(self.state.reached(), self.state.latest());
         metadata.insert("checksum".into(), checksum(&tensors));
         metadata.insert("run".into(), json(&run)?);
         metadata.insert("state".into(), json(&self.state)?);
@@ -199,35 +201,23 @@ fn described(path: &Path, metadata: &BTreeMap<String, String>) -> Result<(Run, S
     Ok((part(path, metadata, "run")?, part(path, metadata, "state")?))
 }
 
-/// Where in a run a checkpoint lies: epochs done, and batches of the next one. Files are ordered by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    epochs: usize,
-    batch: usize,
+/// The name of the file of a checkpoint. Files are ordered by their points.
+fn file_of(point: Point) -> String {
+    match point.batch {
+        0 => format!("epoch-{}.safetensors", point.epochs),
+        batch => format!("epoch-{}-batch-{batch}.safetensors", point.epochs),
+    }
 }
 
-impl Place {
-    pub fn of(state: &State) -> Place {
-        Place { epochs: state.epochs, batch: state.batch }
-    }
-
-    fn file(self) -> String {
-        match self.batch {
-            0 => format!("epoch-{}.safetensors", self.epochs),
-            batch => format!("epoch-{}-batch-{batch}.safetensors", self.epochs),
-        }
-    }
-
-    fn from_file(name: &str) -> Option<Place> {
-        let rest = name.strip_prefix("epoch-")?.strip_suffix(".safetensors")?;
-        let (epochs, batch) = rest.split_once("-batch-").unwrap_or((rest, "0"));
-        let place = Place { epochs: epochs.parse().ok()?, batch: batch.parse().ok()? };
-        (place.file() == name).then_some(place)
-    }
+fn point_of(file: &str) -> Option<Point> {
+    let rest = file.strip_prefix("epoch-")?.strip_suffix(".safetensors")?;
+    let (epochs, batch) = rest.split_once("-batch-").unwrap_or((rest, "0"));
+    let point = Point { epochs: epochs.parse().ok()?, batch: batch.parse().ok()? };
+    (file_of(point) == file).then_some(point)
 }
 
 /// The checkpoints of a run, oldest first.
-pub fn list(folder: &Path) -> Result<Vec<(Place, PathBuf)>> {
+pub fn list(folder: &Path) -> Result<Vec<(Point, PathBuf)>> {
     let folder = folder.join(FOLDER);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -237,8 +227,7 @@ pub fn list(folder: &Path) -> Result<Vec<(Place, PathBuf)>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::file("read", &folder))?;
-        found
-            .extend(entry.file_name().to_str().and_then(Place::from_file).map(|place| (place, entry.path())));
+        found.extend(entry.file_name().to_str().and_then(point_of).map(|point| (point, entry.path())));
     }
     found.sort();
     Ok(found)

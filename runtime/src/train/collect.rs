@@ -36,6 +36,17 @@ impl Collections {
         Collections(inputs.map(collection).collect())
     }
 
+    /// The same collections without rows.
+    pub fn emptied(&self) -> Collections {
+        let empty = |c: &Collection| Collection {
+            name: c.name.clone(),
+            dtype: c.dtype,
+            row: c.row.clone(),
+            data: Vec::new(),
+        };
+        Collections(self.0.iter().map(empty).collect())
+    }
+
     /// Forgets all rows and keeps their room.
     pub fn clear(&mut self) {
         self.0.iter_mut().for_each(|collection| collection.data.clear());

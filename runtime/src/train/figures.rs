@@ -1,4 +1,4 @@
-//! Figures, and which epoch has the best one.
+//! Figures, and when the best one was seen.
 //!
 //! Most figures are a number. A metric of classes may give one for each class, or a table such as a confusion matrix.
 
@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::exact;
+use super::point::Point;
 use crate::data::Split;
 
 /// What is reported, by name, in the spec's order: the loss first, then each metric.
@@ -95,52 +96,61 @@ impl Serialize for Figures {
     }
 }
 
-/// Which figure is followed over the epochs, and what is better.
+/// Which figure is followed over a run, and what is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Watched {
     pub split: Split,
-    /// Its place among the figures.
+    /// Its point among the figures.
     pub figure: usize,
     pub higher_is_better: bool,
 }
 
-/// The best epoch so far and its value.
+/// The best number so far, where it was seen, and where a number was seen last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, Deserialize)]
-pub struct Standing(Option<Best>);
+pub struct Standing {
+    best: Option<Best>,
+    looked: Point,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, Deserialize)]
 struct Best {
-    epoch: usize,
+    point: Point,
     #[serde(with = "exact")]
     value: f32,
 }
 
 impl Watched {
-    /// The watched number of an epoch.
-    pub fn pick(&self, train: &Figures, validation: Option<&Figures>) -> Option<f32> {
-        let figures = if self.split == Split::Train { Some(train) } else { validation };
+    /// The watched number, where one was taken: of validation at each validation, of training at the end of each epoch, when it is that of
+    /// all rows.
+    pub fn pick(&self, point: Point, train: &Figures, validation: Option<&Figures>) -> Option<f32> {
+        let figures = match self.split {
+            Split::Train => Some(train).filter(|_| point.within().is_none()),
+            _ => validation,
+        };
         figures.and_then(|figures| figures.0.get(self.figure)).and_then(|(_, value)| value.number())
     }
 }
 
 impl Standing {
-    /// Takes an epoch's number; whether it is better than all before. A number that is none never is.
-    pub fn improves(&mut self, watched: &Watched, epoch: usize, value: Option<f32>) -> bool {
-        let Some(value) = value.filter(|value| !value.is_nan()) else { return false };
-        let better = match self.0 {
+    /// Takes the number seen at a point; whether it is better than all before. A number that is none never is.
+    pub fn improves(&mut self, watched: &Watched, point: Point, value: f32) -> bool {
+        self.looked = point;
+        let better = match self.best {
+            _ if value.is_nan() => false,
             None => true,
             Some(best) if watched.higher_is_better => value > best.value,
             Some(best) => value < best.value,
         };
         if better {
-            self.0 = Some(Best { epoch, value });
+            self.best = Some(Best { point, value });
         }
         better
     }
 
-    /// How many epochs the best one lies back.
-    pub fn epochs_without(&self, epoch: usize) -> usize {
-        epoch.saturating_sub(self.0.map_or(0, |best| best.epoch))
+    /// How many batches the best number lies before the last one, where an epoch has so many.
+    pub fn batches_without(&self, an_epoch: usize) -> usize {
+        let best = self.best.map_or(Point::default(), |best| best.point);
+        self.looked.batches(an_epoch).saturating_sub(best.batches(an_epoch))
     }
 }
 
@@ -175,13 +185,15 @@ mod tests {
         let improved: Vec<bool> = [f32::NAN, 3.0, 3.0, 2.0, f32::NAN, 2.5]
             .into_iter()
             .zip(1..)
-            .map(|(value, epoch)| best.improves(&lower, epoch, Some(value)))
+            .map(|(value, epoch)| best.improves(&lower, Point::end_of(epoch), value))
             .collect();
         assert_eq!(improved, [false, true, false, true, false, false]);
-        assert_eq!(best.epochs_without(6), 2);
+        assert_eq!(best.batches_without(10), 20);
+        assert!(!best.improves(&lower, Point { epochs: 6, batch: 5 }, 2.0));
+        assert_eq!(best.batches_without(10), 25);
         let higher = Watched { higher_is_better: true, ..lower };
         let mut best = Standing::default();
-        let improved = [1.0, 2.0, 2.0].map(|value| best.improves(&higher, 1, Some(value)));
+        let improved = [1.0, 2.0, 2.0].map(|value| best.improves(&higher, Point::end_of(1), value));
         assert_eq!(improved, [true, true, false]);
     }
 }

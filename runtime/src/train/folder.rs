@@ -6,7 +6,8 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::{self, Place};
+use super::checkpoint;
+use super::point::Point;
 use super::{Event, Observer};
 use crate::error::{Error, Result};
 use crate::io;
@@ -49,9 +50,9 @@ impl Folder {
     }
 
     /// Takes the folder of a run that goes on from one of its checkpoints. Later ones, which could not be read, are set aside.
-    pub fn for_old(path: &Path, from: Place) -> Result<Folder> {
+    pub fn for_old(path: &Path, from: Point) -> Result<Folder> {
         let folder = Folder::take(path)?;
-        for (_, file) in checkpoint::list(path)?.into_iter().filter(|(place, _)| *place > from) {
+        for (_, file) in checkpoint::list(path)?.into_iter().filter(|(point, _)| *point > from) {
             let damaged = file.with_extension("damaged");
             fs::rename(&file, &damaged).map_err(Error::file("rename", &file))?;
         }

@@ -11,13 +11,16 @@ mod figures;
 mod fingerprint;
 mod fit;
 mod folder;
+mod indices;
 mod load;
 mod numerics;
 mod plateau;
+mod point;
 mod resume;
 mod run;
 mod saver;
 mod state;
+mod steps;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod trainer;
@@ -30,13 +33,14 @@ use std::time::Duration;
 
 use crate::data::{self, Parts, Split};
 use crate::error::{Error, Result};
-use crate::execute::Session;
-use crate::program::{Program, Training};
+use crate::execute::{LaunchTime, Session};
+use crate::program::{Every, Program, Training};
 
 pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
 pub use fit::fit;
 pub use numerics::FailedStep;
+pub use point::Point;
 pub use state::{Record, State};
 pub use trainer::{Trainer, read_data};
 pub use weights::{Provenance, load_weights, provenance, save_weights};
@@ -86,10 +90,10 @@ pub struct Options {
     pub arguments: String,
 }
 
-/// How often a run is saved, beside the ends of its epochs.
+/// How often a run is saved.
 #[derive(Clone, Copy, Debug)]
 pub struct Saving {
-    /// What the user asks for; else now and then, as long as writing takes little of the time.
+    /// What the user asks for, whatever the spec says.
     pub every: Option<Every>,
     /// So many checkpoints are kept, the latest ones.
     pub keep: usize,
@@ -101,18 +105,8 @@ impl Default for Saving {
     }
 }
 
-/// How long or how many batches lie between two checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Every {
-    Time(Duration),
-    Batches(usize),
-}
-
-impl Default for Every {
-    fn default() -> Every {
-        Every::Time(Duration::from_secs(300))
-    }
-}
+/// How often a run is saved where nobody says so, beside the ends of its epochs.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
 
 /// What happens during a training or an evaluation.
 #[derive(Clone, Debug)]
@@ -145,16 +139,18 @@ pub enum Event<'a> {
         rows: usize,
         figures: Option<Figures>,
     },
-    EpochEnd {
-        epoch: usize,
-        seconds: f64,
-        train: &'a Figures,
-        validation: Option<&'a Figures>,
-        /// The rates of the epoch's last step, of optimizers whose rate may change.
-        rates: &'a [(String, f32)],
-        best: bool,
-        /// Holds the weights as the epoch left them.
+    /// An epoch is over, or there was a validation within one.
+    Record {
+        record: &'a Record,
+        /// Holds the weights as they are there.
         session: &'a Session,
+        /// The length of each weight's gradient on the batch before, where the program gives them.
+        gradients: &'a Figures,
+    },
+    /// What the launches of a step's entry took, after [`Observer::wants_profile`].
+    Profile {
+        entry: &'a str,
+        launches: &'a [LaunchTime<'a>],
     },
     /// A checkpoint could not be written; the training goes on, and the next one is another try.
     Unsaved {
@@ -174,6 +170,11 @@ pub trait Observer {
         false
     }
 
+    /// Whether the next step is to be measured, launch by launch. Its results are the same.
+    fn wants_profile(&mut self) -> bool {
+        false
+    }
+
     /// Whether to stop after this batch; a training then ends with the last weights saved.
     fn interrupted(&self) -> bool {
         false
@@ -189,6 +190,10 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 
     fn wants_figures(&mut self) -> bool {
         self.0.wants_figures() | self.1.wants_figures()
+    }
+
+    fn wants_profile(&mut self) -> bool {
+        self.0.wants_profile() | self.1.wants_profile()
     }
 
     fn interrupted(&self) -> bool {
@@ -211,13 +216,14 @@ pub enum Ending {
     Interrupted,
 }
 
-/// The outcome of a training. Figures are those of the epoch whose weights were kept: the best one's when the spec keeps the
-/// best, else the last one's.
+/// The outcome of a training. Figures are those of the weights that were kept: the best ones' when the spec keeps the
+/// best, else the last ones'.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Epochs that were finished.
     pub epochs: usize,
-    pub best_epoch: Option<usize>,
+    /// Where the best weights are from, if the spec keeps them.
+    pub best: Option<Point>,
     pub seconds: f64,
     pub train: Option<Figures>,
     pub validation: Option<Figures>,
@@ -253,5 +259,6 @@ pub fn evaluate(
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(Some(weights))?;
     trainer.check_fits()?;
+    trainer.check_indices(split)?;
     trainer.evaluate(split, observer)
 }

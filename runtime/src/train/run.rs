@@ -1,22 +1,23 @@
-//! A run: epochs of steps, each validated and judged, until the spec, the user or patience ends it.
+//! A run: epochs of steps, validated and judged as often as the spec says, until it, the user or patience ends them.
 //!
 //! All that a run has reached is in [`Trainer::state`] and in the session's variables, at every moment between two batches. So
 //! it can be left there and gone on with, and the loop below starts wherever that is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::data::{Batches, Split};
 use crate::error::{Error, Result};
-use crate::program::VariableKind;
+use crate::program::{Every, VariableKind};
 
-use super::checkpoint::{Place, Run, Snapshot};
+use super::checkpoint::{Run, Snapshot};
 use super::figures::{Figures, Watched};
 use super::fingerprint::Fingerprint;
 use super::folder::{self, Folder};
 use super::numerics::Watcher;
 use super::plateau::Plateau;
+use super::point::Point;
 use super::saver::Saver;
 use super::state::{End, Kept, Record, State};
 use super::trainer::{Trainer, find};
@@ -25,6 +26,7 @@ use super::{Ending, Event, Observer, Options, Silent, Summary, WEIGHTS_FILES, we
 /// What the spec watches, resolved.
 struct Rules {
     best: Option<Watched>,
+    /// Batches to wait.
     stop: Option<(usize, Watched)>,
     plateau: Option<Plateau>,
 }
@@ -35,6 +37,7 @@ impl Trainer {
         for text in &self.parts.notes {
             observer.event(&Event::Note { text });
         }
+        Split::ALL.into_iter().try_for_each(|split| self.check_indices(split))?;
         self.initialise(options.weights.as_deref())?;
         match &options.resume {
             Some(folder) => self.resume(folder, options, observer),
@@ -49,7 +52,7 @@ impl Trainer {
         let rules = Rules {
             best: training.keep_best.as_ref().map(|watch| self.watch(watch)).transpose()?,
             stop: match &training.stop_after {
-                Some((epochs, watch)) => Some((*epochs, self.watch(watch)?)),
+                Some((epochs, watch)) => Some((epochs * self.batches_an_epoch(), self.watch(watch)?)),
                 None => None,
             },
             plateau: match &training.reduce_rate {
@@ -59,15 +62,16 @@ impl Trainer {
         };
         let _folder = match &options.out {
             Some(out) if options.resume.as_deref().is_some_and(|from| folder::same(from, out)) => {
-                Some(Folder::for_old(out, Place::of(&self.state))?)
+                Some(Folder::for_old(out, self.state.point())?)
             }
             Some(out) => Some(Folder::for_new(out, options.fresh, observer)?),
             None => None,
         };
         let mut saver = match &options.out {
             Some(out) => {
+                let every = options.saving.every.or(training.checkpoint);
                 let run = self.run(options);
-                Some(Saver::start(out, &options.saving, self.empty_copy(run))?)
+                Some(Saver::start(out, every, options.saving.keep, self.first_copy(run))?)
             }
             None => None,
         };
@@ -89,9 +93,11 @@ impl Trainer {
                 if let Some(saver) = &mut saver {
                     saver.find_files();
                 }
-                let epochs = self.state.epochs;
-                let text =
-                    format!("this run came to its end after epoch {epochs}; more --epochs go on with it");
+                let way_on = match end.ending {
+                    Ending::StoppedEarly => "its `stop after` ends it here; without that, it goes on",
+                    _ => "more --epochs go on with it",
+                };
+                let text = format!("this run came to its end after {}; {way_on}", self.state.point());
                 observer.event(&Event::Note { text: &text });
                 end.ending
             }
@@ -156,56 +162,94 @@ impl Trainer {
 
     /// Why there is nothing left to train, if so.
     fn over(&self, rules: &Rules) -> Option<Ending> {
-        let epochs = self.state.epochs;
-        let patience = |(patience, _): &(usize, Watched)| self.state.stop.epochs_without(epochs) >= *patience;
-        match epochs >= self.epochs {
+        let batches = self.batches_an_epoch();
+        let patience =
+            |(patience, _): &(usize, Watched)| self.state.stop.batches_without(batches) >= *patience;
+        match self.state.epochs >= self.epochs {
             true => Some(Ending::Finished),
             false => rules.stop.as_ref().is_some_and(patience).then_some(Ending::StoppedEarly),
         }
     }
 
-    /// Runs an epoch, or what is left of it; false when it was interrupted.
+    /// Runs an epoch, or what is left of it, or until nothing is left to train; false when it was interrupted.
     fn epoch(
         &mut self,
         rules: &Rules,
-        saver: Option<&mut Saver>,
+        mut saver: Option<&mut Saver>,
         observer: &mut dyn Observer,
     ) -> Result<bool> {
-        let mut saver = saver;
-        if self.state.trained.is_none() && !self.steps_of_epoch(saver.as_deref_mut(), observer)? {
-            return Ok(false);
+        if self.state.trained.is_none() {
+            if !self.steps_of_epoch(rules, saver.as_deref_mut(), observer)? {
+                return Ok(false);
+            }
+            if self.state.trained.is_none() {
+                return Ok(true);
+            }
         }
-        let validation = match self.parts.validation.is_empty() {
-            true => None,
-            false => match self.evaluate(Split::Validation, observer)? {
+        let point = Point::end_of(self.state.epochs + 1);
+        let validation = match self.validation_is_due(point) {
+            false => None,
+            true => match self.evaluate(Split::Validation, observer)? {
                 Some(figures) => Some(figures),
                 None => return Ok(false),
             },
         };
         let Some(train) = self.state.trained.take() else { return Ok(true) };
-        self.judge(rules, train, validation)?;
-        if let Some(record) = self.state.history.last() {
-            observer.event(&Event::EpochEnd {
-                epoch: record.epoch,
-                seconds: record.seconds,
-                train: &record.train,
-                validation: record.validation.as_ref(),
-                rates: &record.rates,
-                best: record.best,
-                session: &self.session,
-            });
-        }
+        (self.state.epochs, self.state.batch) = (point.epochs, 0);
+        self.judge(rules, train, validation, observer)?;
         if let Some(saver) = saver {
-            saver.epoch_is_over();
             self.save_when_due(saver, observer);
         }
         Ok(true)
     }
 
-    /// The steps of an epoch, or those that are left; false when it was interrupted.
-    fn steps_of_epoch(&mut self, mut saver: Option<&mut Saver>, observer: &mut dyn Observer) -> Result<bool> {
+    /// Whether the spec asks for a validation at a point; at the end of the run there always is one.
+    fn validation_is_due(&self, point: Point) -> bool {
+        let every = self.training().validate;
+        let passed = every.passed(point, self.state.validated(), self.batches_an_epoch());
+        !self.parts.validation.is_empty() && (passed || point.epochs >= self.epochs)
+    }
+
+    /// Whether something is noted after the next batch, with so many done.
+    fn record_follows(&self, done: usize) -> bool {
+        let batches = self.batches_an_epoch();
+        let next = Point { epochs: done / batches, batch: done % batches + 1 };
+        next.batch == batches
+            || matches!(self.training().validate, Every::Batches(_)) && self.validation_is_due(next)
+    }
+
+    /// A validation within an epoch, where one is due; false when it was interrupted. What the epoch has summed up stays.
+    fn validate_within(&mut self, rules: &Rules, observer: &mut dyn Observer) -> Result<bool> {
+        let point = self.state.point();
+        // While batches are held back, the weights have not seen all that the figures would be told of.
+        let counted = matches!(self.training().validate, Every::Batches(_)) && self.held.is_empty();
+        let within = (1..self.batches_an_epoch()).contains(&point.batch);
+        if !counted || !within || !self.validation_is_due(point) {
+            return Ok(true);
+        }
+        let train = self.checked_report(point.epoch(), point.batch)?;
+        let (sums, collected) = (self.sums_so_far(), std::mem::take(&mut self.collections));
+        self.collections = collected.emptied();
+        let validation = self.evaluate(Split::Validation, observer);
+        self.put_sums_back(&sums);
+        self.collections = collected;
+        match validation? {
+            Some(validation) => self.judge(rules, train, Some(validation), observer).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The steps of an epoch, or those that are left, or until nothing is left to train; false when it was interrupted.
+    fn steps_of_epoch(
+        &mut self,
+        rules: &Rules,
+        mut saver: Option<&mut Saver>,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
         let (epoch, batches) = (self.state.epochs + 1, self.batches_an_epoch());
         let (start, before) = (Instant::now(), self.state.epoch_seconds);
+        // What validations within the epoch take is no time of its steps.
+        let mut elsewhere = Duration::ZERO;
         let first = self.state.batch;
         observer.event(&Event::EpochStart { epoch, epochs: self.epochs, batches, done: first });
         if first == 0 {
@@ -221,10 +265,21 @@ impl Trainer {
                 self.held.push((batch.clone(), self.moment((epoch - 1) * batches + place)));
             }
         }
+        // The run may have been left in a validation.
+        if !self.validate_within(rules, observer)? {
+            return Ok(false);
+        }
         while let Some(batch) = source.next_batch()? {
-            self.step(batch, (epoch - 1) * batches + self.state.batch)?;
+            let done = (epoch - 1) * batches + self.state.batch;
+            let looked = Instant::now();
+            if self.record_follows(done) {
+                self.gradients = self.gradient_norms(batch, done)?;
+            }
+            elsewhere += looked.elapsed();
+            let profiled = observer.wants_profile();
+            self.step_and_look(batch, done, if profiled { Some(&mut *observer) } else { None })?;
             self.state.batch += 1;
-            self.state.epoch_seconds = before + start.elapsed().as_secs_f64();
+            self.state.epoch_seconds = before + (start.elapsed() - elsewhere).as_secs_f64();
             let number = self.state.batch;
             // While batches are held back, there is nothing to report yet.
             let report = self.held.is_empty() && (observer.wants_figures() || !self.sums_are_finite());
@@ -236,39 +291,67 @@ impl Trainer {
             if observer.interrupted() {
                 return Ok(false);
             }
-            if let Some(saver) = saver.as_deref_mut().filter(|_| number < batches) {
-                self.save_when_due(saver, observer);
+            if number < batches {
+                let start = Instant::now();
+                if !self.validate_within(rules, observer)? {
+                    return Ok(false);
+                }
+                elsewhere += start.elapsed();
+                if self.over(rules).is_some() {
+                    return Ok(true);
+                }
+                if let Some(saver) = saver.as_deref_mut() {
+                    self.save_when_due(saver, observer);
+                }
             }
         }
         self.state.trained = Some(self.checked_report(epoch, self.state.batch)?);
         Ok(true)
     }
 
-    /// What an epoch means for the watched figures; it is then done.
-    fn judge(&mut self, rules: &Rules, train: Figures, validation: Option<Figures>) -> Result<()> {
-        let epoch = self.state.epochs + 1;
-        let rates = self.rates(epoch)?;
-        let value = |watched: &Watched| watched.pick(&train, validation.as_ref());
+    /// What the figures at the present point mean for those that are watched; they are then noted and told.
+    fn judge(
+        &mut self,
+        rules: &Rules,
+        train: Figures,
+        validation: Option<Figures>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let (point, batches) = (self.state.point(), self.batches_an_epoch());
+        let rates = self.rates(point.batches(batches))?;
+        let value = |watched: &Watched| watched.pick(point, &train, validation.as_ref());
         let state = &mut self.state;
-        if let Some((_, watched)) = &rules.stop {
-            state.stop.improves(watched, epoch, value(watched));
+        if let Some((_, watched)) = &rules.stop
+            && let Some(value) = value(watched)
+        {
+            state.stop.improves(watched, point, value);
         }
-        if let Some(plateau) = &rules.plateau {
-            plateau.after(epoch, value(&plateau.watched), &mut state.plateau);
+        if let Some(plateau) = &rules.plateau
+            && let Some(value) = value(&plateau.watched)
+        {
+            plateau.after(point, batches, value, &mut state.plateau);
         }
-        let best = rules.best.as_ref().is_some_and(|w| state.best.improves(w, epoch, value(w)));
+        let better = |watched: &Watched| {
+            value(watched).is_some_and(|value| state.best.improves(watched, point, value))
+        };
+        let best = rules.best.as_ref().is_some_and(better);
         if best {
             let (train, validation) = (train.clone(), validation.clone());
-            state.kept = Some(Kept { epoch, train, validation });
+            state.kept = Some(Kept { point, train, validation });
             self.exchange_averages();
             self.best = Some(Arc::new(weights::snapshot(&self.session)));
             self.exchange_averages();
         }
-        let batches = epoch * self.batches_an_epoch();
         let state = &mut self.state;
-        let seconds = std::mem::take(&mut state.epoch_seconds);
-        state.note(Record { epoch, batches, seconds, train, validation, rates, best });
-        (state.epochs, state.batch) = (epoch, 0);
+        let seconds = state.epoch_seconds;
+        if point.within().is_none() {
+            state.epoch_seconds = 0.0;
+        }
+        state.note(Record { point, batches, seconds, train, validation, rates, best });
+        if let Some(record) = self.state.history.last() {
+            let gradients = std::mem::take(&mut self.gradients);
+            observer.event(&Event::Record { record, session: &self.session, gradients: &gradients });
+        }
         Ok(())
     }
 
@@ -345,7 +428,7 @@ impl Trainer {
 
     /// Gives the writer a copy if one is due and the writer is free.
     fn save_when_due(&mut self, saver: &mut Saver, observer: &mut dyn Observer) {
-        let (wanted, error) = saver.wants(self.state.epochs * self.batches_an_epoch() + self.state.batch);
+        let (wanted, error) = saver.wants(self.state.point(), self.batches_an_epoch());
         self.tell(error, observer);
         if wanted {
             self.save(saver, self.state.batch == 0, observer);
@@ -373,30 +456,34 @@ impl Trainer {
         }
     }
 
-    /// A copy with nothing in it yet.
-    fn empty_copy(&self, run: Run) -> Snapshot {
+    /// A copy of the run before its first step.
+    fn first_copy(&mut self, run: Run) -> Snapshot {
+        let mut variables = Vec::new();
+        self.session.copy_variables(&mut variables);
         Snapshot {
             program: Arc::clone(&self.program),
             run,
             data: Arc::new(Fingerprint::new(&self.parts)),
-            state: State::default(),
-            variables: Vec::new(),
+            state: self.state.clone(),
+            variables,
             places: self.session.variable_places().to_vec(),
             averages: self.averages.clone(),
-            collected: Vec::new(),
-            best: None,
+            collected: self.collections.tensors().map(|(name, rows)| (name.to_owned(), rows)).collect(),
+            best: self.best.clone(),
             with_weights: false,
         }
     }
 
     fn summary(&self, ending: Ending, mut saved: Vec<PathBuf>) -> Summary {
         let state = &self.state;
-        let latest = state.history.last().map(|r| (&r.train, r.validation.as_ref()));
+        // The last epoch, unless validations are rarer.
+        let validated = state.history.iter().rfind(|record| record.validation.is_some());
+        let latest = validated.or(state.history.last()).map(|r| (&r.train, r.validation.as_ref()));
         let kept = state.kept.as_ref().map(|kept| (&kept.train, kept.validation.as_ref())).or(latest);
         saved.sort_by_key(|path| WEIGHTS_FILES.iter().position(|file| path.ends_with(file)));
         Summary {
             epochs: state.trained_epochs(),
-            best_epoch: state.kept.as_ref().map(|kept| kept.epoch),
+            best: state.kept.as_ref().map(|kept| kept.point),
             seconds: state.seconds,
             train: kept.map(|(train, _)| train.clone()),
             validation: kept.and_then(|(_, validation)| validation.cloned()),

@@ -1,7 +1,7 @@
 //! Saving a run while it goes on: copies in memory, files by a thread of their own.
 //!
 //! The training stands still only while the variables are copied. There is one copy: while a thread writes it, the training
-//! does not wait, and what became due meanwhile is taken from a later batch. Unless the user asks for more, writing takes
+//! does not wait, and what became due meanwhile is taken from a later batch. Unless more is asked for, writing takes
 //! at most a tenth of the time.
 //!
 //! A file that cannot be written does not end a training, which may well outlive a full disk: the error is told at once, the
@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Snapshot};
 use super::figures::Figures;
+use super::point::Point;
 use super::state::State;
-use super::{AVERAGE_FILE, BEST_FILE, Every, LAST_FILE, Saving, WEIGHTS_FILES, weights};
+use super::{AVERAGE_FILE, BEST_FILE, LAST_FILE, SAVE_EVERY, WEIGHTS_FILES, weights};
 use crate::error::{Error, Result};
 use crate::io;
+use crate::program::Every;
 use crate::tensor::TensorView;
 
 /// Writing takes at most one part in so many of the time, unless the user says how often it is done.
@@ -28,10 +30,14 @@ const SHARE: u32 = 10;
 #[derive(Debug)]
 pub struct Saver {
     folder: PathBuf,
+    /// What the user or the spec asks for; else now and then, as long as writing takes little of the time.
     every: Option<Every>,
-    /// Whether there is something new that ought to be saved.
+    /// Whether something ought to be saved because it was asked for, or because an epoch is over.
+    asked: bool,
     due: bool,
     last: Instant,
+    /// Where in the run the last copy was taken.
+    point: Point,
     /// How long the writer took for its last copy.
     took: Duration,
     /// The copy, while it is here.
@@ -52,11 +58,11 @@ struct Written {
 }
 
 impl Saver {
-    /// Starts the writer. `empty`: a copy without content yet.
-    pub fn start(folder: &Path, saving: &Saving, empty: Snapshot) -> Result<Saver> {
+    /// Starts the writer. `first`: the run as it is at the start, so that the memory of later copies is there before the first step.
+    pub fn start(folder: &Path, every: Option<Every>, keep: usize, first: Snapshot) -> Result<Saver> {
         let (copies, to_write) = sync_channel::<Box<Snapshot>>(1);
         let (back, written) = sync_channel(1);
-        let mut writer = Writer { folder: folder.to_path_buf(), keep: saving.keep, best: None };
+        let mut writer = Writer { folder: folder.to_path_buf(), keep, best: None };
         let work = move || {
             for copy in to_write {
                 let start = Instant::now();
@@ -71,11 +77,13 @@ impl Saver {
         let thread = thread::Builder::new().name("weft-saver".into()).spawn(work).map_err(Error::Thread)?;
         Ok(Saver {
             folder: folder.to_path_buf(),
-            every: saving.every,
+            every,
+            asked: false,
             due: false,
             last: Instant::now(),
+            point: first.state.point(),
             took: Duration::ZERO,
-            home: Some(Box::new(empty)),
+            home: Some(Box::new(first)),
             copies: Some(copies),
             written,
             thread: Some(thread),
@@ -89,20 +97,22 @@ impl Saver {
             WEIGHTS_FILES.iter().map(|file| self.folder.join(file)).filter(|f| f.is_file()).collect();
     }
 
-    /// An epoch is over.
-    pub fn epoch_is_over(&mut self) {
-        self.due = true;
-    }
-
-    /// Whether to give a copy now, after so many batches; an error is that of an earlier one.
-    pub fn wants(&mut self, batches: usize) -> (bool, Option<Error>) {
+    /// Whether to give a copy now; an error is that of an earlier one. `batches`: those of an epoch.
+    pub fn wants(&mut self, point: Point, batches: usize) -> (bool, Option<Error>) {
         let error = self.written.try_recv().ok().and_then(|written| self.back(written));
-        self.due |= match self.every.unwrap_or_default() {
-            Every::Time(time) => self.last.elapsed() >= time,
-            Every::Batches(count) => batches.is_multiple_of(count.max(1)),
+        self.asked |= match self.every {
+            Some(Every::Time(time)) => self.last.elapsed() >= time,
+            Some(every) => every.passed(point, self.point, batches),
+            None => false,
         };
-        let rested = self.every.is_some() || self.last.elapsed() >= self.took * SHARE;
-        (self.due && rested && self.home.is_some(), error)
+        // The end of an epoch is saved, too, unless epochs are counted.
+        self.due |= match self.every {
+            Some(Every::Epochs(_)) => false,
+            Some(_) => point.within().is_none(),
+            None => point.within().is_none() || self.last.elapsed() >= SAVE_EVERY,
+        };
+        let rested = || self.last.elapsed() >= self.took * SHARE;
+        ((self.asked || self.due && rested()) && self.home.is_some(), error)
     }
 
     /// Fills the copy by `fill` and hands it to the writer, waiting for an earlier one where that is still being written. Gives
@@ -111,9 +121,10 @@ impl Saver {
         let error = self.wait();
         if let (Some(mut copy), Some(copies)) = (self.home.take(), &self.copies) {
             fill(&mut copy);
+            self.point = copy.state.point();
             // The writer ends only after this sender is gone.
             let _ = copies.send(copy);
-            (self.due, self.last) = (false, Instant::now());
+            (self.asked, self.due, self.last) = (false, false, Instant::now());
         }
         error
     }
@@ -129,11 +140,11 @@ impl Saver {
         earlier
     }
 
-    /// The last copy, once it is written; none when there was none.
+    /// The last copy, once it is written; before any, that of the start.
     pub fn last_copy(mut self) -> Option<Box<Snapshot>> {
         // An error of the writer does not matter to what is in memory.
         let _ = self.wait();
-        self.home.take().filter(|copy| !copy.variables.is_empty())
+        self.home.take()
     }
 
     /// Waits for the writer; gives its error.
@@ -176,8 +187,8 @@ impl Drop for Saver {
 struct Writer {
     folder: PathBuf,
     keep: usize,
-    /// The epoch whose weights the best file holds.
-    best: Option<usize>,
+    /// Where the weights are from that the best file holds.
+    best: Option<Point>,
 }
 
 impl Writer {
@@ -185,23 +196,23 @@ impl Writer {
     fn write(&mut self, copy: &Snapshot) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         if copy.with_weights {
-            let (epoch, known) = (copy.state.trained_epochs(), copy.state.latest());
+            let (point, known) = (copy.state.reached(), copy.state.latest());
             let plain = weights::saved(&copy.program).map(|index| (index, index));
-            files.push(self.weights(LAST_FILE, copy, epoch, known, copy.tensors(plain))?);
+            files.push(self.weights(LAST_FILE, copy, point, known, copy.tensors(plain))?);
             if copy.state.averaged && !copy.averages.is_empty() {
                 let average = |index| copy.averages.iter().find(|(weight, _)| *weight == index);
                 let averaged = weights::saved(&copy.program)
                     .map(|index| (index, average(index).map_or(index, |(_, average)| *average)));
-                files.push(self.weights(AVERAGE_FILE, copy, epoch, known, copy.tensors(averaged))?);
+                files.push(self.weights(AVERAGE_FILE, copy, point, known, copy.tensors(averaged))?);
             }
         }
         if let (Some(kept), Some(best)) = (&copy.state.kept, &copy.best)
-            && self.best != Some(kept.epoch)
+            && self.best != Some(kept.point)
         {
             let known = [Some(&kept.train), kept.validation.as_ref()];
             let tensors = weights::named(&copy.program, best).into_iter().flatten().collect();
-            files.push(self.weights(BEST_FILE, copy, kept.epoch, known, tensors)?);
-            self.best = Some(kept.epoch);
+            files.push(self.weights(BEST_FILE, copy, kept.point, known, tensors)?);
+            self.best = Some(kept.point);
         }
         copy.write(&self.folder)?;
         checkpoint::rotate(&self.folder, self.keep)?;
@@ -212,12 +223,12 @@ impl Writer {
         &self,
         file: &str,
         copy: &Snapshot,
-        epoch: usize,
+        point: Point,
         known: [Option<&Figures>; 2],
         tensors: BTreeMap<&str, TensorView<'_>>,
     ) -> Result<PathBuf> {
         let path = self.folder.join(file);
-        io::weights::write(&path, &tensors, &copy.run.describe(epoch, known))?;
+        io::weights::write(&path, &tensors, &copy.run.describe(point, known))?;
         Ok(path)
     }
 }

@@ -9,6 +9,7 @@ use super::Ending;
 use super::exact;
 use super::figures::{Figures, Standing};
 use super::plateau::Waiting;
+use super::point::Point;
 
 /// What a run has reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,27 +30,28 @@ pub struct State {
     pub best: Standing,
     pub stop: Standing,
     pub plateau: Waiting,
-    /// The epoch whose weights are kept as the best.
+    /// Whose weights are kept as the best.
     pub kept: Option<Kept>,
-    /// The epochs so far, in order.
+    /// The epochs so far and the validations within them, in order.
     pub history: Vec<Record>,
     /// How the run came to its end, if it did.
     pub end: Option<End>,
 }
 
-/// One epoch of a run.
+/// What was seen at one point of a run: at the end of an epoch, or at a validation within one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    pub epoch: usize,
-    /// Batches since the start, at the epoch's end.
+    pub point: Point,
+    /// Batches of an epoch.
     pub batches: usize,
+    /// How long the epoch's steps took so far.
     pub seconds: f64,
-    /// Figures that are tables are kept of the latest epoch only.
+    /// Of the epoch's rows so far. Figures that are tables are kept of the latest record only.
     #[serde(with = "exact::figures")]
     pub train: Figures,
     #[serde(with = "exact::perhaps")]
     pub validation: Option<Figures>,
-    /// The rates of the epoch's last step, of optimizers whose rate may change.
+    /// The rates of the last step, of optimizers whose rate may change.
     #[serde(with = "exact::rates")]
     pub rates: Vec<(String, f32)>,
     pub best: bool,
@@ -58,7 +60,7 @@ pub struct Record {
 /// What is known of the best weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
-    pub epoch: usize,
+    pub point: Point,
     #[serde(with = "exact::figures")]
     pub train: Figures,
     #[serde(with = "exact::perhaps")]
@@ -74,7 +76,20 @@ pub struct End {
 }
 
 impl State {
-    /// Notes an epoch; the tables of the one before are let go.
+    /// Where the run is.
+    pub const fn point(&self) -> Point {
+        Point { epochs: self.epochs, batch: self.batch }
+    }
+
+    /// Where its weights are from: an epoch that is only to be validated is over for them.
+    pub const fn reached(&self) -> Point {
+        match self.trained {
+            Some(_) => Point::end_of(self.epochs + 1),
+            None => self.point(),
+        }
+    }
+
+    /// Notes what was seen; the tables of the record before are let go.
     pub fn note(&mut self, record: Record) {
         if let Some(last) = self.history.last_mut() {
             for figures in [Some(&mut last.train), last.validation.as_mut()].into_iter().flatten() {
@@ -84,14 +99,18 @@ impl State {
         self.history.push(record);
     }
 
-    /// The figures of an epoch that is the latest one done, of training and of validation.
+    /// The figures of the weights as they are, of training and of validation.
     pub fn latest(&self) -> [Option<&Figures>; 2] {
         match self.history.last() {
-            Some(last) if self.trained.is_none() && self.batch == 0 => {
-                [Some(&last.train), last.validation.as_ref()]
-            }
+            Some(last) if last.point == self.reached() => [Some(&last.train), last.validation.as_ref()],
             _ => [self.trained.as_ref(), None],
         }
+    }
+
+    /// Where was validated last; the start where that never was.
+    pub fn validated(&self) -> Point {
+        let last = self.history.iter().rfind(|record| record.validation.is_some());
+        last.map_or(Point::default(), |record| record.point)
     }
 
     /// Epochs whose training is done.
@@ -110,7 +129,7 @@ mod tests {
         let odd = Reading { shape: vec![3], values: vec![f32::NAN, f32::NEG_INFINITY, 0.1 + 0.2] };
         let figures = Figures(vec![("loss".into(), (1.0f32 / 3.0).into()), ("recall".into(), odd)]);
         let record = Record {
-            epoch: 1,
+            point: Point { epochs: 0, batch: 5 },
             batches: 7,
             seconds: 0.25,
             train: figures.clone(),
@@ -130,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_kept_of_the_latest_epoch() {
+    fn tables_are_kept_of_the_latest_record() {
         let table = Reading { shape: vec![1, 1], values: vec![1.0] };
         let figures = Figures(vec![("loss".into(), 1.0.into()), ("confusion".into(), table)]);
         let record = |epoch| Record {
-            epoch,
-            batches: epoch,
+            point: Point::end_of(epoch),
+            batches: 7,
             seconds: 0.0,
             train: figures.clone(),
             validation: Some(figures.clone()),

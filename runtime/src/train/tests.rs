@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::point::Point;
 use super::wiring::Wiring;
 use super::*;
 use crate::data::idx_testing::write_pair;
@@ -97,6 +98,7 @@ fn program(change: i64) -> Program {
             updates: vec![],
             rates: None,
             averages: vec![],
+            gradients: vec![],
             evaluate: "train.evaluate".into(),
             report: "train.report".into(),
             batch: 10,
@@ -111,6 +113,9 @@ fn program(change: i64) -> Program {
             keep_best: None,
             stop_after: None,
             reduce_rate: None,
+            validate: Every::Epochs(1),
+            checkpoint: None,
+            indexed: vec![],
         }],
         ..Program::default()
     }
@@ -144,6 +149,8 @@ struct Diary {
     interrupt_at: Option<(usize, usize)>,
     at: (usize, usize),
     curious: bool,
+    /// Steps to measure.
+    measured: usize,
 }
 
 impl Observer for Diary {
@@ -159,9 +166,17 @@ impl Observer for Diary {
                     loss.map_or(String::new(), |l| format!(" loss {l}"))
                 )
             }
-            Event::EpochEnd { epoch, train, validation, best, .. } => {
-                let validation = validation.and_then(|f| f.number("loss"));
-                format!("end {epoch}: {:?} {validation:?} {best}", train.number("loss"))
+            Event::Record { record, .. } => {
+                let validation = record.validation.as_ref().and_then(|f| f.number("loss"));
+                let (point, train) = (record.point, record.train.number("loss"));
+                match point.within() {
+                    None => format!("end {}: {train:?} {validation:?} {}", point.epoch(), record.best),
+                    Some(_) => format!("within {point}: {train:?} {validation:?} {}", record.best),
+                }
+            }
+            Event::Profile { entry, launches } => {
+                assert!(launches.iter().all(|launch| launch.flops >= 0));
+                format!("profile of {entry}: {} launches", launches.len())
             }
             Event::Note { text } => format!("note: {text}"),
             Event::Unsaved { error } => format!("unsaved: {error}"),
@@ -171,6 +186,12 @@ impl Observer for Diary {
 
     fn wants_figures(&mut self) -> bool {
         self.curious
+    }
+
+    fn wants_profile(&mut self) -> bool {
+        let more = self.measured > 0;
+        self.measured = self.measured.saturating_sub(1);
+        more
     }
 
     fn interrupted(&self) -> bool {
@@ -223,7 +244,7 @@ fn the_best_weights_are_kept_and_tested() {
     let ends: Vec<&String> = diary.lines.iter().filter(|line| line.starts_with("end ")).collect();
     assert!(ends[0].ends_with("Some(4.0) true") && ends[1].ends_with("Some(1.0) true"), "{ends:?}");
     assert!(ends[2].ends_with("Some(16.0) false") && ends[3].ends_with("Some(49.0) false"), "{ends:?}");
-    assert_eq!((summary.epochs, summary.best_epoch, summary.ending), (4, Some(2), Ending::Finished));
+    assert_eq!((summary.epochs, summary.best, summary.ending), (4, Some(Point::end_of(2)), Ending::Finished));
     assert_eq!(summary.test.unwrap().number("loss"), Some(1.0));
     assert_eq!(summary.validation.unwrap().number("loss"), Some(1.0));
     let out = options.out.clone().unwrap();
@@ -263,6 +284,59 @@ fn patience_ends_a_training() {
     program.trainings[0].stop_after = Some((3, watch("loss")));
     let summary = train(Arc::new(program), 0, &options(&folder), &mut Silent).unwrap();
     assert_eq!((summary.epochs, summary.ending), (5, Ending::StoppedEarly));
+}
+
+#[test]
+fn a_step_that_is_measured_does_the_same() {
+    let folder = digits();
+    let files = [0, 2].map(|measured| {
+        let mut diary = Diary { measured, ..Diary::default() };
+        let summary = train(Arc::new(program(-1)), 0, &options(&folder), &mut diary).unwrap();
+        let told = diary.lines.iter().filter(|line| line.starts_with("profile of train.step: ")).count();
+        assert_eq!(told, measured);
+        (summary.train, std::fs::read(options(&folder).out.unwrap().join(LAST_FILE)).unwrap())
+    });
+    assert!(files[0] == files[1]);
+}
+
+#[test]
+fn validations_come_as_often_as_the_spec_says() {
+    let folder = digits();
+    let told = |validate: Every, change: &dyn Fn(&mut Program)| {
+        let mut program = program(-1);
+        program.trainings[0].validate = validate;
+        change(&mut program);
+        let mut diary = Diary::default();
+        let summary = train(Arc::new(program), 0, &options(&folder), &mut diary).unwrap();
+        let seen = |line: &String| line.starts_with("end ") || line.starts_with("within ");
+        (diary.lines.into_iter().filter(seen).collect::<Vec<_>>(), summary)
+    };
+    // After 3 batches an epoch, w is 2, -1, -4, -7. The last epoch is always validated.
+    let (lines, _) = told(Every::Epochs(3), &|_| {});
+    let seen: Vec<_> = lines.iter().map(|line| line.split(' ').nth(3).unwrap()).collect();
+    assert_eq!(seen, ["None", "None", "Some(16.0)", "Some(49.0)"]);
+    // Batches are counted on from epoch to epoch; what the epoch has summed up is left as it was.
+    let (lines, summary) = told(Every::Batches(4), &|p| p.trainings[0].keep_best = Some(watch("loss")));
+    assert_eq!(
+        lines,
+        [
+            "end 1: Some(9.666667) None false",
+            "within epoch 2, batch 1: Some(1.0) Some(1.0) true",
+            "end 2: Some(0.6666667) None false",
+            "within epoch 3, batch 2: Some(6.5) Some(9.0) false",
+            "end 3: Some(9.666667) None false",
+            "end 4: Some(36.666668) Some(49.0) false",
+        ]
+    );
+    assert_eq!((summary.best, summary.epochs), (Some(Point { epochs: 1, batch: 1 }), 4));
+    assert_eq!(summary.validation.unwrap().number("loss"), Some(1.0));
+    let best = weights::read(&options(&folder).out.unwrap().join(BEST_FILE)).unwrap();
+    assert_eq!((best.metadata["epoch"].as_str(), best.metadata["batch"].as_str()), ("2", "1"));
+    assert_eq!(best.tensors["w"].view().to_f64(), [1.0]);
+    // Nothing better than at the fifth batch for an epoch's worth of them: found at the first look after that.
+    let (lines, summary) = told(Every::Batches(1), &|p| p.trainings[0].stop_after = Some((1, watch("loss"))));
+    assert_eq!(lines.last().unwrap(), "within epoch 3, batch 2: Some(6.5) Some(9.0) false");
+    assert_eq!((summary.epochs, summary.ending), (2, Ending::StoppedEarly));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::data::{
     self, Batch, Batches, Known, Memory, Order, Part, Parts, Split, VOCABULARY_KEY, Vocabularies, shuffle,
 };
 use crate::error::{Error, Result};
-use crate::execute::{Profile, Session};
+use crate::execute::Session;
 use crate::pool::Pool;
 use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 use crate::tensor::TensorView;
@@ -37,6 +37,9 @@ pub struct Trainer {
     pub(super) updates: Vec<Wiring>,
     pub(super) rates: Option<Wiring>,
     pub(super) evaluation: Wiring,
+    pub(super) gradient_entries: Vec<Wiring>,
+    /// What they gave last, for the next record.
+    pub(super) gradients: Figures,
     pub(super) report: Wiring,
     /// What the report reads beside the accumulators.
     pub(super) collections: Collections,
@@ -57,6 +60,8 @@ pub struct Trainer {
     pub(super) seed: u64,
     /// What the files of `load` items are relative to.
     pub(super) base: PathBuf,
+    /// Where the data are, for errors.
+    pub(super) data_path: PathBuf,
 }
 
 /// Reads the data of a training from the folder that the options or the spec name.
@@ -70,12 +75,10 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
         name: training.data.to_string(),
         candidates: names(),
     })?;
-    let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
-    let place = data::place(set, &options.base, given);
     let vocabularies = vocabularies(options)?;
     let known = Known { classes: &options.classes, vocabularies: &vocabularies, base: &options.base };
     let memory = Memory::new(options.data_memory);
-    data::load(set, &place, options.seed.unwrap_or(training.seed), &known, &memory)
+    data::load(set, &place(set, options), options.seed.unwrap_or(training.seed), &known, &memory)
 }
 
 /// The vocabularies that texts were cut by so far: those of the weights that a training starts from, or of the run that it goes on with.
@@ -91,6 +94,12 @@ fn vocabularies(options: &Options) -> Result<Vocabularies> {
     let found = peek(folder).ok().flatten().map(|(run, _)| run.found).unwrap_or_default();
     let named = |(key, json): (String, String)| Some((key.strip_prefix(VOCABULARY_KEY)?.to_string(), json));
     Ok(found.into_iter().filter_map(named).collect())
+}
+
+/// Where a data set is.
+fn place(set: &DataSet, options: &Options) -> data::Place {
+    let given = options.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, folder)| folder.as_path());
+    data::place(set, &options.base, given)
 }
 
 impl Trainer {
@@ -116,6 +125,10 @@ impl Trainer {
         let updates = training.updates.iter().map(|name| wire(name)).collect::<Result<Vec<_>>>()?;
         let rates = training.rates.as_deref().map(wire).transpose()?;
         let evaluation = wire(&training.evaluate)?;
+        // Those that nobody asked for are not compiled.
+        let there = |name: &&String| program.entries.iter().any(|entry| entry.name == **name);
+        let gradient_entries =
+            training.gradients.iter().filter(there).map(|name| wire(name)).collect::<Result<_>>()?;
         let collections = Collections::of_report(&program.entries[session.entry(&training.report)?]);
         let table = &parts.train.table;
         let report = Wiring::of_report(&session, &training.report, training.data, table, &collections)?;
@@ -139,7 +152,7 @@ impl Trainer {
             let ragged = set?.fields.iter().filter(|field| field.ragged.as_deref() == Some(symbol));
             ragged.filter_map(|field| parts.longest(&field.name)).max()
         };
-        for wiring in steps.iter().chain(&updates).chain([&evaluation]) {
+        for wiring in steps.iter().chain(&updates).chain(&gradient_entries).chain([&evaluation]) {
             let entry = &program.entries[wiring.entry];
             // A symbol is the number of a batch's rows, or the length of the longest.
             let bounds: Vec<(&str, usize)> = entry
@@ -168,6 +181,8 @@ impl Trainer {
             updates,
             rates,
             evaluation,
+            gradient_entries,
+            gradients: Figures::default(),
             report,
             collections,
             averages,
@@ -180,6 +195,11 @@ impl Trainer {
             epochs: options.epochs.unwrap_or(training.epochs),
             seed: options.seed.unwrap_or(training.seed),
             base: options.base.clone(),
+            data_path: program
+                .data
+                .get(training.data)
+                .map(|set| place(set, options).path)
+                .unwrap_or_default(),
             program,
         })
     }
@@ -237,96 +257,12 @@ impl Trainer {
         fit::check(&self.session, &self.training().name, entries)
     }
 
-    /// Takes one batch, the `done`-th since the start, counted from 0: runs all steps on it, and updates the weights when enough
-    /// batches have come together or the epoch ends.
-    pub fn step(&mut self, batch: &Batch, done: usize) -> Result<()> {
-        let rows = self.parts.train.len().max(1) as f64;
-        let mut watcher = self.watcher.take();
-        let result = self.take(batch, done, |entry, session, collections, batch, moment| {
-            if let Some(watcher) = &mut watcher {
-                watcher.before(session);
-            }
-            let outputs = entry.run(session, Some(batch), moment)?;
-            collections.take(&outputs, batch.rows as f64 / rows);
-            match &watcher {
-                Some(watcher) => watcher.after(session, entry, batch, moment),
-                None => Ok(()),
-            }
-        });
-        self.watcher = watcher;
-        result
-    }
-
     /// From here on the training part is one batch of itself, drawn by the seed. What was fitted to all rows stays as it is.
     pub fn keep_one_batch(&mut self) {
         let part = &self.parts.train;
         let order = shuffle::order(part.len(), shuffle::ONE_BATCH, self.seed);
         let rows = order.iter().take(self.batch).filter_map(|&place| part.rows.get(place as usize)).copied();
         self.parts.train = Part { table: Arc::clone(&part.table), rows: rows.collect() };
-    }
-
-    /// As [`Trainer::step`], and gives the figures of this batch alone.
-    pub fn step_alone(&mut self, batch: &Batch, done: usize) -> Result<Figures> {
-        self.session.zero(VariableKind::Accumulator);
-        self.collections.clear();
-        self.step(batch, done)?;
-        self.checked_report(done + 1, 1)
-    }
-
-    /// As [`Trainer::step`], and shows each step's profile to `look`.
-    pub fn profile_step(
-        &mut self,
-        batch: &Batch,
-        done: usize,
-        mut look: impl FnMut(Profile<'_>),
-    ) -> Result<()> {
-        self.take(batch, done, |entry, session, _, batch, moment| {
-            look(entry.profile(session, batch, moment)?);
-            Ok(())
-        })
-    }
-
-    /// How many batches wait for an update when so many of an epoch are done.
-    pub(super) fn held_after(&self, batches: usize) -> usize {
-        let accumulate = self.training().accumulate;
-        let waits = self.steps.len() > 1 && batches < self.batches_an_epoch();
-        if waits { batches % accumulate } else { 0 }
-    }
-
-    /// Runs whatever a batch makes due.
-    fn take(
-        &mut self,
-        batch: &Batch,
-        done: usize,
-        mut run: impl FnMut(&Wiring, &mut Session, &mut Collections, &Batch, &Moment) -> Result<()>,
-    ) -> Result<()> {
-        let moment = self.moment(done);
-        let batches = self.batches_an_epoch();
-        let (accumulate, place) = (self.training().accumulate, done % batches + 1);
-        let due = place.is_multiple_of(accumulate) || place == batches;
-        if accumulate == 1 || self.steps.len() == 1 {
-            for step in &self.steps {
-                run(step, &mut self.session, &mut self.collections, batch, &moment)?;
-            }
-            for update in self.updates.iter().filter(|_| due) {
-                run(update, &mut self.session, &mut self.collections, batch, &moment)?;
-            }
-        } else {
-            // A step sees the updates of those before it, so it takes its batches after their update.
-            self.held.push((batch.clone(), moment));
-            if !due {
-                return Ok(());
-            }
-            for (step, update) in self.steps.iter().zip(&self.updates) {
-                for (batch, moment) in &self.held {
-                    run(step, &mut self.session, &mut self.collections, batch, moment)?;
-                }
-                run(update, &mut self.session, &mut self.collections, batch, &moment)?;
-            }
-            self.held.clear();
-        }
-        self.state.averaged |= due;
-        Ok(())
     }
 
     /// Evaluates the present weights, or their averages where the spec has them; none when it was interrupted.
@@ -345,12 +281,15 @@ impl Trainer {
         self.session.zero(VariableKind::Accumulator);
         self.collections.clear();
         let rows = part.len() as f64;
-        let mut source = Batches::start(part, Order::plain(self.batch))?;
+        let order = Order::plain(self.batch);
+        let mut source = Batches::start(part, order)?;
         let mut number = 0;
         while let Some(batch) = source.next_batch()? {
             let moment = Moment { seed: self.seed, batch: number, ..Moment::default() };
-            let outputs = self.evaluation.run(&mut self.session, Some(batch), &moment)?;
-            self.collections.take(&outputs, batch.rows as f64 / rows);
+            match self.evaluation.run(&mut self.session, Some(batch), &moment) {
+                Ok(outputs) => self.collections.take(&outputs, batch.rows as f64 / rows),
+                Err(error) => return Err(self.explained(error, split, order, number as usize)),
+            }
             number += 1;
             if observer.interrupted() {
                 return Ok(None);
@@ -393,9 +332,9 @@ impl Trainer {
         self.order(1).batches(self.parts.train.len()).max(1)
     }
 
-    /// The rates of an epoch's last step.
-    pub(super) fn rates(&mut self, epoch: usize) -> Result<Vec<(String, f32)>> {
-        let moment = self.moment(epoch * self.batches_an_epoch() - 1);
+    /// The rates of the last step, after so many batches.
+    pub(super) fn rates(&mut self, done: usize) -> Result<Vec<(String, f32)>> {
+        let moment = self.moment(done.saturating_sub(1));
         let Some(rates) = &self.rates else { return Ok(Vec::new()) };
         let outputs = rates.run(&mut self.session, None, &moment)?;
         let first = |value: TensorView<'_>| value.to_f64().first().copied().unwrap_or(f64::NAN) as f32;
@@ -433,6 +372,24 @@ impl Trainer {
         }
     }
 
+    /// All accumulators, one after another.
+    pub(super) fn sums_so_far(&self) -> Vec<u8> {
+        let mut sums = Vec::new();
+        accumulators(&self.program)
+            .for_each(|index| sums.extend_from_slice(self.session.variable(index).data));
+        sums
+    }
+
+    pub(super) fn put_sums_back(&mut self, sums: &[u8]) {
+        let mut rest = sums;
+        for index in accumulators(&self.program) {
+            let bytes = self.session.variable_bytes_mut(index);
+            let (own, others) = rest.split_at(bytes.len());
+            bytes.copy_from_slice(own);
+            rest = others;
+        }
+    }
+
     pub(super) fn sums_are_finite(&self) -> bool {
         self.sums.iter().all(|&index| {
             let bytes = self.session.variable(index).data.first_chunk::<4>();
@@ -459,6 +416,10 @@ impl Trainer {
             None => Err(Error::Unknown { what: "figure", name: watch.figure.clone(), candidates: names }),
         }
     }
+}
+
+fn accumulators(program: &Program) -> impl Iterator<Item = usize> {
+    (0..program.variables.len()).filter(|&index| program.variables[index].kind == VariableKind::Accumulator)
 }
 
 /// The places of a weight and its average.

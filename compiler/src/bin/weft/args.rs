@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 use weft_compiler::stages::Stage;
-use weft_runtime::train::Every;
+use weft_runtime::program::Every;
 
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
@@ -278,7 +278,7 @@ pub struct Train {
     #[arg(long, conflicts_with = "resume")]
     pub fresh: bool,
     /// Save a checkpoint not only after each epoch but every so often: `90s`, `5m`, `1h`, or so many batches: `500`
-    /// [default: 5m, and less often where that takes a tenth of the time]
+    /// [default: what the spec says, else 5m, and less often where that takes a tenth of the time]
     #[arg(long, value_name = "TIME|BATCHES", value_parser = every)]
     pub checkpoint_every: Option<Every>,
     /// How many checkpoints to keep

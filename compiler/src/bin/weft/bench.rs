@@ -6,9 +6,9 @@
 use crate::args::Bench;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
+use crate::profile::{KernelRow, Kernels};
 use crate::{output, spec, train};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_runtime::data::Batch;
@@ -240,25 +240,12 @@ impl Subject {
 
     /// Kernels with their mean time, in the order in which they run.
     fn profile(&mut self) -> Result<Vec<KernelRow>, Failure> {
-        let mut rows: BTreeMap<usize, KernelRow> = BTreeMap::new();
+        let mut rows = Kernels::default();
         for _ in 0..PROFILED {
             let turn = self.next;
             self.next += 1;
             let mut place = 0;
-            let mut add = |profile: Profile<'_>| {
-                for launch in &profile.launches {
-                    let row = rows.entry(place).or_insert_with(|| KernelRow {
-                        path: launch.launch.path.clone(),
-                        kind: kind(&launch.launch.kernel),
-                        line: launch.launch.place.line,
-                        nanoseconds: Vec::new(),
-                        flops: launch.flops,
-                        bytes: launch.bytes,
-                    });
-                    row.nanoseconds.push(launch.nanoseconds);
-                    place += 1;
-                }
-            };
+            let mut add = |profile: Profile<'_>| place = rows.take(place, &profile.launches);
             match &mut self.work {
                 Work::Training { trainer, batches } => {
                     let batch = &batches[turn % batches.len()];
@@ -271,44 +258,7 @@ impl Subject {
                 }
             }
         }
-        Ok(rows.into_values().collect())
-    }
-}
-
-/// One kernel of a profile.
-struct KernelRow {
-    path: String,
-    kind: &'static str,
-    line: u32,
-    /// Of each profiled run: the time on all threads together, as wall time.
-    nanoseconds: Vec<u64>,
-    flops: i64,
-    bytes: i64,
-}
-
-impl KernelRow {
-    fn median_us(&self) -> f64 {
-        let mut sorted = self.nanoseconds.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).map_or(0.0, |n| *n as f64 / 1e3)
-    }
-}
-
-fn kind(kernel: &weft_runtime::program::Kernel) -> &'static str {
-    use weft_runtime::program::{ConvolutionKind, Kernel};
-    match kernel {
-        Kernel::Nest { .. } => "nest",
-        Kernel::Contraction(_) => "contraction",
-        Kernel::Convolution(c) => match c.kind {
-            ConvolutionKind::Forward => "conv",
-            ConvolutionKind::Data => "conv data",
-            ConvolutionKind::Weights => "conv weights",
-        },
-        Kernel::Pack(_) => "pack",
-        Kernel::CumulativeSum { .. } => "cumulative sum",
-        Kernel::Gather { .. } => "gather",
-        Kernel::ScatterAdd { .. } => "scatter-add",
-        Kernel::Sort { .. } => "sort",
+        Ok(rows.0)
     }
 }
 

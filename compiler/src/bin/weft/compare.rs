@@ -6,7 +6,7 @@ use crate::output;
 use crate::report::{self, Run};
 use crate::run::SPEC_FILE;
 use crate::run::about::About;
-use crate::run::history::History;
+use crate::run::history::{Epoch, History};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 use std::path::Path;
@@ -70,11 +70,9 @@ pub struct Pair {
 /// The figures of the test part and of the kept epochs.
 pub fn pairs(a: &Run, b: &Run) -> Vec<Pair> {
     let parts = [a, b].map(|run| {
-        let kept = run.history.best().or(run.history.epochs.last());
+        let kept = run.history.kept();
         let test = run.history.end.as_ref().map(|end| end.test.clone()).unwrap_or_default();
-        let of = |part: fn(&crate::run::history::Epoch) -> &Figures| {
-            kept.map(|epoch| part(epoch).clone()).unwrap_or_default()
-        };
+        let of = |part: fn(&Epoch) -> &Figures| kept.map(|epoch| part(epoch).clone()).unwrap_or_default();
         [("test", test), ("validation", of(|epoch| &epoch.validation)), ("train", of(|epoch| &epoch.train))]
     });
     let mut pairs = Vec::new();
@@ -93,7 +91,6 @@ pub fn pairs(a: &Run, b: &Run) -> Vec<Pair> {
 
 /// What is no figure: name, one, other, difference.
 pub fn facts(a: &Run, b: &Run) -> Vec<[String; 4]> {
-    let best = |run: &Run| run.history.best().map(|best| best.epoch as f64);
     let of = |f: &dyn Fn(&Run) -> Option<f64>, name: &str, places: usize| {
         let shown = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.places$}"));
         let difference = f(a).zip(f(b)).map_or(String::new(), |(a, b)| format!("{:+.places$}", b - a));
@@ -105,8 +102,11 @@ pub fn facts(a: &Run, b: &Run) -> Vec<[String; 4]> {
         text("ended", &|run| {
             run.history.end.as_ref().map_or("running".into(), |end| end.ending.replace('_', " "))
         }),
-        of(&|run| run.history.epochs.last().map(|epoch| epoch.epoch as f64), "epochs", 0),
-        of(&best, "best epoch", 0),
+        of(&|run| Some(run.history.epochs_done() as f64), "epochs", 0),
+        text("best epoch", &|run| {
+            let best = run.history.best().map(Epoch::name);
+            best.map_or("–".to_owned(), |name| name.trim_start_matches("epoch ").to_owned())
+        }),
         of(&|run| Some(run.history.seconds()), "seconds", 1),
         of(&|run| Some(run.about.parameters as f64), "parameters", 0),
         of(&|run| Some(run.about.seed as f64), "seed", 0),
@@ -131,38 +131,38 @@ fn rows(a: &Run, b: &Run) -> Vec<Vec<String>> {
     rows
 }
 
-/// Each figure over the epochs as two lines of marks under one scale.
+/// Each figure over the epochs as two lines of marks under one scale: of validation, where anything was validated.
 fn curves(a: &Run, b: &Run) -> Vec<String> {
     let mut lines = Vec::new();
     for figure in a.history.figures() {
-        let values = |run: &Run| -> Vec<f64> {
-            let epochs = run.history.epochs.iter();
-            let value = |epoch: &crate::run::history::Epoch| {
-                epoch.validation.number(figure).or(epoch.train.number(figure)).map_or(f64::NAN, f64::from)
+        let values = |run: &Run| -> Vec<(f64, f64)> {
+            let of = |part: fn(&Epoch) -> &Figures| -> Vec<(f64, f64)> {
+                let value = |epoch: &Epoch| Some((epoch.place(), part(epoch).number(figure)?.into()));
+                run.history.epochs.iter().filter_map(value).collect()
             };
-            epochs.map(value).collect()
+            let validation = of(|epoch| &epoch.validation);
+            if validation.is_empty() { of(|epoch| &epoch.train) } else { validation }
         };
         let both = [values(a), values(b)];
-        let finite = || both.iter().flatten().copied().filter(|v| v.is_finite());
+        let finite = || both.iter().flatten().map(|(_, value)| *value).filter(|v| v.is_finite());
         let (low, high) =
             (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         // A table has no curve, and one point is none.
         if low > high || both.iter().all(|values| values.len() < 2) {
             continue;
         }
-        let longest = both.iter().map(Vec::len).max().unwrap_or_default();
+        let width = both.iter().map(Vec::len).max().unwrap_or_default().clamp(1, CURVE);
+        let end = both.iter().flatten().map(|(place, _)| *place).fold(0.0, f64::max);
         lines.push(format!("\n{figure}, {low:.4} to {high:.4}"));
         for (run, values) in [a, b].into_iter().zip(&both) {
-            lines.push(format!("  {}  {}", marks(values, low, high, longest), run.name));
+            lines.push(format!("  {}  {}", marks(values, low, high, end, width), run.name));
         }
     }
     lines
 }
 
-/// A mark for each value, low or high; both runs have the same epochs under each other.
-fn marks(values: &[f64], low: f64, high: f64, longest: usize) -> String {
-    let width = longest.clamp(1, CURVE);
-    let at = |place: usize| if longest <= CURVE { place } else { place * (longest - 1) / (width - 1).max(1) };
+/// A mark for each place, low or high; both runs have the same epochs under each other. Of several values in one place the last is shown.
+fn marks(values: &[(f64, f64)], low: f64, high: f64, end: f64, width: usize) -> String {
     let mark = |value: f64| match value.is_finite() {
         true => {
             let share = if high > low { (value - low) / (high - low) } else { 0.0 };
@@ -170,7 +170,12 @@ fn marks(values: &[f64], low: f64, high: f64, longest: usize) -> String {
         }
         false => '×',
     };
-    (0..width).map(|place| values.get(at(place)).map_or(' ', |value| mark(*value))).collect()
+    let mut marks = vec![' '; width];
+    for (place, value) in values {
+        let column = (place / end * width as f64).ceil().max(1.0) as usize - 1;
+        marks[column.min(width - 1)] = mark(*value);
+    }
+    marks.into_iter().collect()
 }
 
 /// The lines that changed, with some around them; none where nothing did.
@@ -201,7 +206,7 @@ fn object(a: &Run, b: &Run, changes: &[(ChangeTag, String)]) -> Value {
     let run = |run: &Run| {
         json!({
             "run": run.name, "spec": run.about.spec, "seed": run.about.seed, "batch": run.about.batch,
-            "parameters": run.about.parameters, "epochs": run.history.epochs.last().map(|epoch| epoch.epoch),
+            "parameters": run.about.parameters, "epochs": run.history.epochs_done(),
             "best_epoch": run.history.best().map(|epoch| epoch.epoch), "seconds": run.history.seconds(),
             "ending": run.history.end.as_ref().map(|end| &end.ending),
         })
@@ -227,8 +232,11 @@ mod tests {
 
     #[test]
     fn marks_of_both_runs_have_one_scale() {
-        assert_eq!(marks(&[0.0, 1.0, f64::NAN], 0.0, 2.0, 4), "▁▅× ");
-        assert_eq!(marks(&vec![2.0; 500], 0.0, 2.0, 500).chars().count(), CURVE);
+        let each = [(1.0, 0.0), (2.0, 1.0), (3.0, f64::NAN)];
+        assert_eq!(marks(&each, 0.0, 2.0, 4.0, 4), "▁▅× ");
+        // Once in two epochs; and twice in each, where there is room for half of it.
+        assert_eq!(marks(&[(2.0, 0.0), (4.0, 2.0)], 0.0, 2.0, 4.0, 4), " ▁ █");
+        assert_eq!(marks(&[(0.5, 2.0), (1.0, 0.0), (1.5, 0.0), (2.0, 2.0)], 0.0, 2.0, 2.0, 2), "▁█");
     }
 
     #[test]

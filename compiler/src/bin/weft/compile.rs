@@ -25,6 +25,8 @@ const DATA_MEMORY: &str = "WEFT_DATA_MEMORY";
 pub enum Wanted {
     Training,
     Prediction,
+    /// Predictions, and the rows of a data set as models see them.
+    Answers,
     /// Rows as they are after the body of their `data` item, and the fit values that they need.
     Data,
 }
@@ -40,6 +42,7 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
             _ if name == "init" => true,
             Wanted::Training => !predicts && !rows,
             Wanted::Prediction => predicts,
+            Wanted::Answers => predicts || rows && !name.ends_with(".train"),
             Wanted::Data => rows || fits,
         }
     };

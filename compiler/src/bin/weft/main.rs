@@ -24,6 +24,7 @@ mod output;
 mod overfit;
 mod picture;
 mod predict;
+mod profile;
 mod progress;
 mod report;
 mod resume;

@@ -1,4 +1,4 @@
-//! How a training looks while it runs: a bar on a terminal, a line an epoch elsewhere, JSON objects for scripts.
+//! How a training looks while it runs: a bar on a terminal, a line for each epoch and validation elsewhere, JSON objects for scripts.
 
 use crate::output;
 use crate::standing::{self, Standing};
@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use weft_runtime::train::{Event, Figures, Observer, Reading};
+use weft_runtime::train::{Event, Figures, Observer, Reading, Record};
 
 /// How often the figures of the running epoch are refreshed on a terminal.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -19,7 +19,10 @@ const LINE_EVERY: Duration = Duration::from_secs(60);
 pub struct Progress {
     form: Form,
     epoch_start: Instant,
+    /// Rows of the epoch that this process has trained on, and those that were done before.
     rows_done: usize,
+    rows_before: usize,
+    batch: usize,
     last_figures: Instant,
     /// The rates shown last: a rate is shown when it has changed.
     rates: Vec<(String, f32)>,
@@ -54,7 +57,17 @@ impl Progress {
         });
         let now = Instant::now();
         let (rates, standing) = (Vec::new(), Standing::new());
-        Progress { form, epoch_start: now, rows_done: 0, last_figures: now, rates, standing, interrupted }
+        Progress {
+            form,
+            epoch_start: now,
+            rows_done: 0,
+            rows_before: 0,
+            batch: 0,
+            last_figures: now,
+            rates,
+            standing,
+            interrupted,
+        }
     }
 
     /// Tells nothing but what is wrong.
@@ -71,6 +84,7 @@ impl Observer for Progress {
         match event {
             Event::Start { training, epochs, batch, rows, .. } => {
                 self.standing.begin(training, *epochs);
+                self.batch = *batch;
                 match &self.form {
                     Form::Quiet => {}
                     Form::Json => output::json(&json!({
@@ -94,7 +108,7 @@ impl Observer for Progress {
             }
             Event::EpochStart { epoch, epochs, batches, done } => {
                 self.epoch_start = Instant::now();
-                self.rows_done = 0;
+                (self.rows_done, self.rows_before) = (0, done * self.batch);
                 self.standing.epoch(*epoch, *done as f64 / (*batches).max(1) as f64);
                 if let Form::Bar(bar) = &mut self.form {
                     let new = epoch_bar(*epoch, *epochs, *batches);
@@ -125,45 +139,8 @@ impl Observer for Progress {
                     _ => {}
                 }
             }
-            Event::EpochEnd { epoch, seconds, train, validation, rates, best, .. } => {
-                if let Form::Bar(bar) = &mut self.form
-                    && let Some(bar) = bar.take()
-                {
-                    bar.finish_and_clear();
-                }
-                let rate = self.rows_done as f64 / seconds.max(1e-9);
-                self.standing.note(validation.unwrap_or(train));
-                if let Form::Quiet = self.form {
-                    return;
-                }
-                self.last_figures = Instant::now();
-                if let Form::Json = self.form {
-                    let mut object = json!({
-                        "event": "epoch", "epoch": epoch, "seconds": seconds, "samples_per_second": rate,
-                        "train": figures_json(Some(train)), "validation": figures_json(*validation), "best": best,
-                    });
-                    if !rates.is_empty() {
-                        let rates = rates.iter().map(|(name, value)| (name.clone(), number(value)));
-                        object["rates"] = Value::Object(rates.collect());
-                    }
-                    output::json(&object);
-                } else {
-                    let mut text = format!("epoch {epoch:>3}  {}", row(train));
-                    if let Some(validation) = validation {
-                        text += &format!("  | validation  {}", row(validation));
-                    }
-                    for (name, value) in rates.iter().filter(|rate| !self.rates.contains(rate)) {
-                        text += &format!("  | {name} {value:.3e}");
-                    }
-                    self.rates = rates.to_vec();
-                    text += &format!("  | {seconds:.1} s, {}", output::scaled(rate, "samples/s"));
-                    if *best {
-                        text += "  *";
-                    }
-                    output::line(&text);
-                }
-            }
-            Event::End { .. } => {}
+            Event::Record { record, .. } => self.record(record),
+            Event::Profile { .. } | Event::End { .. } => {}
         }
     }
 
@@ -185,6 +162,45 @@ impl Observer for Progress {
 }
 
 impl Progress {
+    /// An epoch is over, or there was a validation within one.
+    fn record(&mut self, record: &Record) {
+        let over = record.point.within().is_none();
+        if let Form::Bar(bar) = &mut self.form
+            && let Some(bar) = bar.take_if(|_| over)
+        {
+            bar.finish_and_clear();
+        }
+        let rate = (self.rows_before + self.rows_done) as f64 / record.seconds.max(1e-9);
+        self.standing.note(&record.train, record.validation.as_ref());
+        self.last_figures = Instant::now();
+        match &self.form {
+            Form::Quiet => {}
+            Form::Json => output::json(&record_json(record, rate)),
+            Form::Bar(Some(bar)) => {
+                let line = self.line(record, rate);
+                bar.suspend(|| output::line(&line));
+            }
+            _ => output::line(&self.line(record, rate)),
+        }
+        self.rates.clone_from(&record.rates);
+    }
+
+    fn line(&self, record: &Record, rate: f64) -> String {
+        let mut text = format!("epoch {:>3}  ", record.point.epoch());
+        if let Some(batch) = record.point.within() {
+            text += &format!("batch {batch}  ");
+        }
+        text += &row(&record.train);
+        if let Some(validation) = &record.validation {
+            text += &format!("  | validation  {}", row(validation));
+        }
+        for (name, value) in record.rates.iter().filter(|rate| !self.rates.contains(rate)) {
+            text += &format!("  | {name} {value:.3e}");
+        }
+        text += &format!("  | {:.1} s, {}", record.seconds, output::scaled(rate, "samples/s"));
+        if record.best { text + "  *" } else { text }
+    }
+
     /// Something to know beside the figures.
     fn note(&self, kind: &str, text: &str) {
         match &self.form {
@@ -193,6 +209,23 @@ impl Progress {
             _ => output::note(&format!("{kind}: {text}")),
         }
     }
+}
+
+fn record_json(record: &Record, rate: f64) -> Value {
+    let event = if record.point.within().is_none() { "epoch" } else { "validation" };
+    let mut object = json!({
+        "event": event, "epoch": record.point.epoch(), "seconds": record.seconds, "samples_per_second": rate,
+        "train": figures_json(Some(&record.train)), "validation": figures_json(record.validation.as_ref()),
+        "best": record.best,
+    });
+    if let Some(batch) = record.point.within() {
+        object["batch"] = json!(batch);
+    }
+    if !record.rates.is_empty() {
+        let rates = record.rates.iter().map(|(name, value)| (name.clone(), number(value)));
+        object["rates"] = Value::Object(rates.collect());
+    }
+    object
 }
 
 fn epoch_bar(epoch: usize, epochs: usize, batches: usize) -> ProgressBar {

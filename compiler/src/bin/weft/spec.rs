@@ -69,13 +69,16 @@ pub fn sound(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Res
     whole(read(args, run, epochs)?)
 }
 
-/// As [`sound`]; also the text with every default written out.
+/// As [`sound`], for a run of which a record is kept; also the text with every default written out.
 pub fn sound_and_rendered(
     args: &SpecArgs,
     run: &RunArgs,
     epochs: Option<u32>,
 ) -> Result<(Spec, String), Failure> {
-    let ((checked, calls), folder, name) = read_by(args, Some(run), epochs, check::check_noting_calls)?;
+    let recorded: Check<_> = |file, loader, options| {
+        check::check_noting_calls(file, loader, &Options { gradient_norms: true, ..options.clone() })
+    };
+    let ((checked, calls), folder, name) = read_by(args, Some(run), epochs, recorded)?;
     let spec = whole(Spec { checked, folder, name })?;
     let rendered = render::render(&spec.checked, &calls, &args.set);
     Ok((spec, rendered.map(|rendered| rendered.text).unwrap_or_default()))

@@ -10,6 +10,7 @@ pub struct Standing {
     higher_is_better: Vec<String>,
     /// Of validation, or of training where nothing is held out.
     best: Vec<(String, f32)>,
+    validated: bool,
     epochs: usize,
     start: Instant,
     /// Where this process began, in epochs.
@@ -19,7 +20,7 @@ pub struct Standing {
 impl Standing {
     pub fn new() -> Standing {
         let (higher_is_better, best) = (Vec::new(), Vec::new());
-        Standing { higher_is_better, best, epochs: 0, start: Instant::now(), first: None }
+        Standing { higher_is_better, best, validated: false, epochs: 0, start: Instant::now(), first: None }
     }
 
     pub fn begin(&mut self, training: &Training, epochs: usize) {
@@ -33,8 +34,12 @@ impl Standing {
         self.first.get_or_insert(epoch.saturating_sub(1) as f64 + share);
     }
 
-    /// Takes the figures of an epoch.
-    pub fn note(&mut self, figures: &Figures) {
+    /// Takes the figures of an epoch, or of a validation within one.
+    pub fn note(&mut self, train: &Figures, validation: Option<&Figures>) {
+        if validation.is_some() && !std::mem::replace(&mut self.validated, true) {
+            self.best.clear();
+        }
+        let Some(figures) = validation.or(Some(train).filter(|_| !self.validated)) else { return };
         for (name, value) in figures.numbers().filter(|(_, value)| !value.is_nan()) {
             let higher = self.higher_is_better.iter().any(|own| own == name);
             match self.best.iter_mut().find(|(own, _)| own == name) {
@@ -91,7 +96,8 @@ mod tests {
             Figures(vec![("loss".into(), loss.into()), ("accuracy".into(), accuracy.into())])
         };
         for (loss, accuracy) in [(0.5, 0.8), (0.25, 0.9), (f32::NAN, 0.7)] {
-            standing.note(&figures(loss, accuracy));
+            standing.note(&figures(9.0, 1.0), Some(&figures(loss, accuracy)));
+            standing.note(&figures(0.1, 1.0), None);
         }
         assert_eq!(
             standing.row(&figures(1.0, 0.5)),

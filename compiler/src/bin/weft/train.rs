@@ -6,13 +6,13 @@ use crate::failure::Failure;
 use crate::progress::{self, Progress};
 use crate::run::about::{self, About, Data, Machine};
 use crate::run::model::Model;
-use crate::run::{Record, answers, history};
+use crate::run::{Record, history};
 use crate::spec::Spec;
 use crate::{numerics, output, overfit, resume, spec, tables};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use weft_runtime::program::Program;
-use weft_runtime::train::{self, Ending, Options, Saving};
+use weft_runtime::train::{self, Ending, Options, Point, Saving};
 
 pub fn run(args: &Train) -> Result<(), Failure> {
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(spec::stem(&args.spec)));
@@ -43,17 +43,21 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         arguments: resume::arguments(args),
         ..compile::run_options(&args.run, &spec)?
     };
-    let record =
-        Record::new(&out, about(args, &spec, &program, training), text, Model::of(&spec, &program, training));
+    let record = Record::new(
+        &out,
+        about(args, &spec, &program, training),
+        &spec,
+        text,
+        Model::of(&spec, &program, training),
+    );
     let mut watching = (Progress::new(args.spec.json).quiet(args.quiet), record);
     let result = train::train(program.clone(), training, &options, &mut watching);
     let (_, mut record) = watching;
     if let Ok(summary) = &result {
         let kept =
             summary.saved.iter().find(|file| file.ends_with(train::BEST_FILE)).or(summary.saved.first());
-        if let (Some(parts), Some(kept)) = (record.parts.take(), kept) {
-            let threads = compile::threads(args.run.threads);
-            record.answered(answers::ask(&spec, &program, &parts, kept, threads));
+        if let Some(kept) = kept {
+            record.answer(kept);
         }
     }
     record.close(result.as_ref());
@@ -62,7 +66,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         let ending = history::word(summary.ending);
         output::json(&json!({
             "event": "end", "epochs": summary.epochs, "seconds": summary.seconds, "ending": ending,
-            "best_epoch": summary.best_epoch,
+            "best_epoch": summary.best.map(Point::epoch), "best_batch": summary.best.and_then(Point::within),
             "train": progress::figures_json(summary.train.as_ref()),
             "validation": progress::figures_json(summary.validation.as_ref()),
             "test": progress::figures_json(summary.test.as_ref()),
@@ -75,7 +79,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
             Ending::Interrupted => output::line("interrupted: all so far is saved; go on with --resume"),
         }
         if let Some(test) = &summary.test {
-            let of = summary.best_epoch.map_or(String::new(), |e| format!(" (weights of epoch {e})"));
+            let of = summary.best.map_or(String::new(), |point| format!(" (weights of {point})"));
             output::line(&format!("test        {}{of}", progress::row(test)));
             tables::lines(test).iter().for_each(|line| output::line(line));
         }

@@ -148,7 +148,7 @@ const CONSTANTS: &[Builtin] = &[
     },
     Builtin {
         signature: "table(values)",
-        doc: "A small constant f32 tensor from a list of numbers, or of lists of one length.\n\nExample: `gather(table([1, 5]), label)`",
+        doc: "A small constant f32 tensor from a list of numbers, or of lists of one length. A tensor stays what it is.\n\nExample: `gather(table([1, 5]), label)`",
         first: First::Plain,
         run: table,
     },
@@ -252,6 +252,9 @@ fn iota(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
 
 fn table(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let argument = call.need("values")?;
+    if let Value::Tensor(tensor) = &argument.value {
+        return Ok(Value::Tensor(*tensor));
+    }
     let mut shape = Vec::new();
     let mut level = &argument.value;
     while let Some(items) = level.elements() {

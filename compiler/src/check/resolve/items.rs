@@ -294,6 +294,7 @@ impl Walk<'_, '_> {
                 self.expr(epochs);
                 options.iter().for_each(|o| self.expr(&o.value));
             }
+            TrainClauseKind::Validate(every) | TrainClauseKind::Checkpoint(every) => self.expr(&every.count),
             TrainClauseKind::Freeze(paths) => paths.iter().for_each(|p| self.mention_path(p)),
             TrainClauseKind::On { .. } | TrainClauseKind::Let { .. } | TrainClauseKind::KeepBest(_) => {}
         }

@@ -318,3 +318,20 @@ fn a_loss_with_weights_is_measured_as_their_mean() {
     // One weight for each label: no count is that of the rows.
     assert!(!text.contains("dim batch"), "{text}");
 }
+
+#[test]
+fn class_weights_may_be_fitted() {
+    let spec = "
+        data digits = mnist() { image = f32(image) / 255  fit weights = class_weights(label, 10) }
+        model Net(image: f32[n, 28, 28, 1]) { image |> flatten |> dense(10) }
+        train {
+            on digits as { image, label }
+            minimize cross_entropy(Net(image), label, class_weights = digits.weights) using adam()
+        }";
+    let checked = run(spec);
+    let step = graph(module(&checked), "train.step");
+    assert!(print(step).contains("digits.weights"), "{}", print(step));
+    // A list of another length than the classes is told; so is a tensor.
+    let wrong = rendered(&run(&spec.replace("class_weights(label, 10)", "class_weights(label, 9)")));
+    assert!(wrong.contains("there are 10 classes, but 9 weights"), "{wrong}");
+}

@@ -33,11 +33,11 @@ enum StepOutcome<'t> {
 }
 
 /// A loss of a step, and what it moves.
-struct StepLoss<'t> {
-    loss: Loss,
+pub(super) struct StepLoss<'t> {
+    pub(super) loss: Loss,
     using: &'t ast::Expr,
     groups: &'t [ast::GroupRule],
-    weights: Vec<(String, NodeId)>,
+    pub(super) weights: Vec<(String, NodeId)>,
     penalties: Penalties,
     constraints: Vec<Option<WeightMap>>,
 }
@@ -107,6 +107,10 @@ impl Checker<'_> {
             .collect();
         let reporting = result?;
         self.module.entries.push(context.finish(|path| accumulators.contains(path)));
+        let gradients = match self.options.gradient_norms && !failed {
+            true => self.gradient_entries(plan),
+            false => Vec::new(),
+        };
         let name = format!("{}.report", plan.name);
         let outer = self.open(&name, false);
         let figures = self.report_body(&reporting);
@@ -125,23 +129,23 @@ impl Checker<'_> {
             self.module.entries.push(context.finish(|_| false));
             rates = Some(name);
         }
-        Ok(Entries { figures, optimizers, updates, rates, averages })
+        Ok(Entries { figures, optimizers, updates, rates, averages, gradients })
     }
 
-    fn open(&mut self, name: &str, training: bool) -> Context {
+    pub(super) fn open(&mut self, name: &str, training: bool) -> Context {
         let outer = self.enter(name, training);
         let why = Rc::from("a `train` block");
         self.frames.push(Frame::new(Some(Rc::from("train")), "train", Some(why)));
         outer
     }
 
-    fn close(&mut self, outer: Context) -> Context {
+    pub(super) fn close(&mut self, outer: Context) -> Context {
         self.frames.pop();
         self.leave(outer)
     }
 
     /// Binds the batch and the data's fields.
-    fn batch_scope(&mut self, plan: &Plan<'_>) -> Result<Scope> {
+    pub(super) fn batch_scope(&mut self, plan: &Plan<'_>) -> Result<Scope> {
         let scope = Scope::of_file(plan.home);
         let batch = Dim::symbol(BATCH);
         self.context.builder.graph.bounds.push((BATCH.into(), plan.keys.batch as i64));
@@ -188,7 +192,12 @@ impl Checker<'_> {
     }
 
     /// Evaluates those `let`s that `needed` words reach, in order.
-    fn lets(&mut self, lets: &[&TrainClause], needed: &HashSet<String>, scope: &Scope) -> Result<()> {
+    pub(super) fn lets(
+        &mut self,
+        lets: &[&TrainClause],
+        needed: &HashSet<String>,
+        scope: &Scope,
+    ) -> Result<()> {
         let mut failed = false;
         for (span, pattern, value) in self.reached(lets, needed) {
             let value = self.expr(value, scope);
@@ -208,7 +217,7 @@ impl Checker<'_> {
     }
 
     /// The words of a step's clauses.
-    fn step_words(&self, step: &Step<'_>) -> HashSet<String> {
+    pub(super) fn step_words(&self, step: &Step<'_>) -> HashSet<String> {
         let mut words = HashSet::new();
         for clause in step.lets.iter().chain(&step.minimize) {
             words.extend(self.words(clause.span));
@@ -353,7 +362,7 @@ impl Checker<'_> {
     }
 
     /// A loss of a step, with the weights that it moves and what is asked of them.
-    fn step_loss<'t>(
+    pub(super) fn step_loss<'t>(
         &mut self,
         plan: &Plan<'_>,
         step: &Step<'_>,

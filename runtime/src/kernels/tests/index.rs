@@ -1,9 +1,8 @@
 use super::super::Bound;
-use super::super::index::INDEX_OUT_OF_RANGE;
+use super::super::index::Stray;
 use super::{Dims, check, numbers};
-use crate::program::Kernel;
+use crate::program::{DType, Kernel};
 use proptest::prelude::*;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Integers, as the f32 that have their bits.
 fn as_floats(indices: &[i32]) -> Vec<f32> {
@@ -54,7 +53,7 @@ proptest! {
             }
         }
         let (axis_dim, count_dim, inner_dim) = (d.add(axis), d.add(count), d.add(inner));
-        let gather = Kernel::Gather { axis: axis_dim, count: count_dim, inner: inner_dim };
+        let gather = Kernel::Gather { dtype: DType::F32, axis: axis_dim, count: count_dim, inner: inner_dim };
         check(&gather, &d, &[&table, &indices], &gathered, Some(outer * count), &cuts);
         let scatter = Kernel::ScatterAdd { axis: axis_dim, count: count_dim, inner: inner_dim };
         check(&scatter, &d, &[&updates, &indices], &scattered, Some(outer * axis), &cuts);
@@ -64,29 +63,29 @@ proptest! {
 #[test]
 fn an_index_out_of_range_is_clamped_and_noted() {
     let mut d = Dims::default();
-    let kernel = Kernel::Gather { axis: d.add(3), count: d.add(2), inner: d.add(1) };
+    let kernel = Kernel::Gather { dtype: DType::F32, axis: d.add(3), count: d.add(2), inner: d.add(1) };
     let bound = Bound::bind(&kernel, &d.0).unwrap();
     let (table, indices, mut out) = ([1.0f32, 2.0, 3.0], [-1i32, 7], [0.0f32; 2]);
     let buffers =
         [table.as_ptr().cast_mut().cast(), indices.as_ptr().cast_mut().cast(), out.as_mut_ptr().cast()];
-    let errors = AtomicU32::new(0);
+    let stray = Stray::default();
     // SAFETY: the buffers are as large as the kernel's doc says.
-    unsafe { bound.run(&buffers, 0, 2, std::ptr::null_mut(), &errors) };
-    assert_eq!((out, errors.load(Relaxed)), ([1.0, 3.0], INDEX_OUT_OF_RANGE));
+    unsafe { bound.run(&buffers, 0, 2, std::ptr::null_mut(), &stray) };
+    assert_eq!((out, stray.take(), stray.take()), ([1.0, 3.0], Some((0, -1)), None));
 
     // An empty table has nothing to clamp to.
     let mut d = Dims::default();
-    let kernel = Kernel::Gather { axis: d.add(0), count: d.add(2), inner: d.add(1) };
+    let kernel = Kernel::Gather { dtype: DType::F32, axis: d.add(0), count: d.add(2), inner: d.add(1) };
     let bound = Bound::bind(&kernel, &d.0).unwrap();
     // SAFETY: as above.
-    unsafe { bound.run(&buffers, 0, 2, std::ptr::null_mut(), &errors) };
+    unsafe { bound.run(&buffers, 0, 2, std::ptr::null_mut(), &stray) };
     assert_eq!(out, [0.0, 0.0]);
 }
 
 #[test]
 fn bad_dims_are_errors() {
     let mut d = Dims::default();
-    let kernel = Kernel::Gather { axis: d.add(3), count: d.add(4), inner: d.add(1) };
+    let kernel = Kernel::Gather { dtype: DType::F32, axis: d.add(3), count: d.add(4), inner: d.add(1) };
     assert!(Bound::bind(&kernel, &[-1, 4, 1]).is_err());
     assert!(Bound::bind(&kernel, &[3]).is_err());
     assert!(Bound::bind(&Kernel::Nest { function: 0, dims: vec![] }, &[]).is_err());

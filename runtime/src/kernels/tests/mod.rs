@@ -10,7 +10,6 @@ mod sort;
 use super::Bound;
 use super::isa::Level;
 use crate::program::{DimIndex, Kernel};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// A table of dims in the making.
 #[derive(Debug, Default)]
@@ -71,15 +70,15 @@ fn run(
     let mut output = vec![CANARY; out + 2 * MARGIN];
     let mut buffers: Vec<*mut u8> = inputs.iter().map(|input| input.as_ptr().cast_mut().cast()).collect();
     buffers.push(output[MARGIN..].as_mut_ptr().cast());
-    let errors = AtomicU32::new(0);
+    let stray = super::index::Stray::default();
     let mut points: Vec<usize> = cuts.iter().map(|cut| cut % (extent + 1)).chain([0, extent]).collect();
     points.sort_unstable();
     for range in points.windows(2).rev() {
         // SAFETY: buffers and scratch are as large as the kernel's doc says.
-        unsafe { bound.run(&buffers, range[0], range[1], scratch.start(), &errors) };
+        unsafe { bound.run(&buffers, range[0], range[1], scratch.start(), &stray) };
     }
     scratch.check();
-    assert_eq!(errors.load(Relaxed), 0);
+    assert_eq!(stray.take(), None);
     assert!(output[..MARGIN].iter().chain(&output[MARGIN + out..]).all(|&x| x == CANARY), "written outside");
     output[MARGIN..MARGIN + out].to_vec()
 }

@@ -1,8 +1,8 @@
 use super::super::Bound;
+use super::super::index::Stray;
 use super::{Dims, Scratch, numbers};
 use crate::program::{DType, Kernel};
 use proptest::prelude::*;
-use std::sync::atomic::AtomicU32;
 
 /// The first `count` of each row, and their places.
 fn sorted<E: Copy + Default>(
@@ -20,7 +20,7 @@ fn sorted<E: Copy + Default>(
     let (mut values, mut indices) = (vec![E::default(); rows * count], vec![0i32; rows * count]);
     let buffers = [x.as_ptr().cast_mut().cast(), values.as_mut_ptr().cast(), indices.as_mut_ptr().cast()];
     // SAFETY: the buffers are as large as the kernel's doc says.
-    unsafe { bound.run(&buffers, 0, rows, scratch.start(), &AtomicU32::new(0)) };
+    unsafe { bound.run(&buffers, 0, rows, scratch.start(), &Stray::default()) };
     scratch.check();
     (values, indices)
 }

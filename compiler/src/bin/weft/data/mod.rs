@@ -59,7 +59,7 @@ pub fn run(args: &Data) -> Result<(), Failure> {
                 "lengths": reader.row_lengths().iter().map(|(field, parts)| json!({ "field": field, "parts": SPLITS.iter().zip(parts).map(|(split, lengths)| json!({ "part": split.name(), "counts": lengths::counts(lengths) })).collect::<Vec<_>>() })).collect::<Vec<_>>(),
                 "vocabularies": reader.vocabularies().iter().map(|(name, size, _)| json!({ "name": name, "tokens": size })).collect::<Vec<_>>(),
                 "notes": reader.notes(),
-                "classes": classes.iter().map(|(field, values)| json!({ "field": field, "counts": values.iter().map(|(v, n)| json!([v, n])).collect::<Vec<_>>() })).collect::<Vec<_>>(),
+                "classes": classes.iter().map(|(field, values)| json!({ "field": field, "names": values.keys().map(|v| reader.class_name(field, *v)).collect::<Vec<_>>(), "counts": values.iter().map(|(v, n)| json!([v, n])).collect::<Vec<_>>() })).collect::<Vec<_>>(),
                 "picture": picture.as_ref().map(|(_, path)| path),
             }));
             continue;
@@ -128,11 +128,18 @@ fn print(
     }
     for (field, counts) in figures::classes(all) {
         let most = counts.values().map(|n| n[0]).max().unwrap_or(0).max(1);
-        output::line(&format!("  {field:>names$}  {:>9}  {:>9}  {:>9}", "train", "validate", "test"));
+        let word = |value: i64| reader.class_name(&field, value);
+        let words = width(&mut counts.keys().map(|value| word(*value).chars().count()));
+        let gap = if words > 0 { "  " } else { "" };
+        output::line(&format!(
+            "  {field:>names$}{gap}{:words$}  {:>9}  {:>9}  {:>9}",
+            "", "train", "validate", "test"
+        ));
         for (value, [train, validation, test]) in counts {
             let bar = "█".repeat((train * BAR).div_ceil(most));
             output::line(&format!(
-                "  {value:>names$}  {:>9}  {:>9}  {:>9}  {bar}",
+                "  {value:>names$}{gap}{:words$}  {:>9}  {:>9}  {:>9}  {bar}",
+                word(value),
                 count(train),
                 count(validation),
                 count(test)

@@ -61,6 +61,18 @@ impl Reader {
         Ok(Reader { program, session, set, parts, seed, batch, rows })
     }
 
+    /// What a class is called in the data; nothing where classes are numbers only.
+    pub fn class_name(&self, field: &str, value: i64) -> &str {
+        let names = self.parts.classes.iter().find(|(own, _)| own == field).map(|(_, names)| names);
+        match (value, names) {
+            (-1, Some(_)) => "missing",
+            (_, Some(names)) => {
+                usize::try_from(value).ok().and_then(|at| names.get(at)).map_or("", |name| name)
+            }
+            (_, None) => "",
+        }
+    }
+
     pub fn variable(&self, index: usize) -> Tensor {
         self.session.variable(index).to_owned()
     }

@@ -7,6 +7,7 @@ pub use colours::Palette;
 use crate::compile;
 use crate::failure::Failure;
 use std::path::Path;
+use weft_runtime::error::Error;
 use weft_runtime::io::png;
 use weft_runtime::tensor::Tensor;
 
@@ -79,14 +80,19 @@ impl Picture {
 
     /// So many pictures a line, each in a cell of the size of the largest.
     pub fn grid(pictures: &[Picture], columns: usize) -> Picture {
+        Picture::spaced(pictures, columns, GAP, WHITE)
+    }
+
+    /// As [`Picture::grid`], so far apart on a ground of this colour.
+    pub fn spaced(pictures: &[Picture], columns: usize, gap: usize, ground: Colour) -> Picture {
         let columns = columns.clamp(1, pictures.len().max(1));
         let widest = pictures.iter().map(|p| p.width).max().unwrap_or(0);
         let highest = pictures.iter().map(|p| p.height).max().unwrap_or(0);
         let lines = pictures.len().div_ceil(columns);
-        let extent = |count: usize, size: usize| count * size + count.saturating_sub(1) * GAP;
-        let mut sheet = Picture::from_fn(extent(columns, widest), extent(lines, highest), |_, _| WHITE);
+        let extent = |count: usize, size: usize| count * size + count.saturating_sub(1) * gap;
+        let mut sheet = Picture::from_fn(extent(columns, widest), extent(lines, highest), |_, _| ground);
         for (place, picture) in pictures.iter().enumerate() {
-            let (left, top) = (place % columns * (widest + GAP), place / columns * (highest + GAP));
+            let (left, top) = (place % columns * (widest + gap), place / columns * (highest + gap));
             for y in 0..picture.height {
                 let start = (top + y) * sheet.width + left;
                 let line = y * picture.width..(y + 1) * picture.width;
@@ -106,6 +112,12 @@ impl Picture {
             let (below, above, share) = (self.at(x, y), map.at(x, y), 0.75 * strength(x, y).clamp(0.0, 1.0));
             [0, 1, 2].map(|c| (f64::from(below[c]) * (1.0 - share) + f64::from(above[c]) * share) as u8)
         })
+    }
+
+    /// As the bytes of a `.png` file.
+    pub fn encoded(&self) -> Result<Vec<u8>, Error> {
+        let image = Tensor::from_u8(&[self.height, self.width, 3], self.pixels.as_flattened());
+        png::encode(image.view()).map_err(Error::Unsound)
     }
 
     pub fn save(&self, path: &Path) -> Result<(), Failure> {

@@ -1,8 +1,9 @@
 //! What the model answers: where it is wrong and how often, and pictures of it.
 
+use super::codes;
 use super::html::{self, Align};
 use crate::output;
-use crate::run::answers::{Answers, Classes, Picture, Sample, Values};
+use crate::run::answers::{Answers, Classes, Picture, Shown, Values};
 use std::fmt::Write;
 use weft_runtime::io::png;
 use weft_runtime::program::DType;
@@ -11,15 +12,29 @@ use weft_runtime::tensor::TensorView;
 /// A table of more classes would be no table to look at.
 const MAX_MATRIX: usize = 40;
 const MAX_CLASSES: usize = 100;
-/// Letters that are shown of a text.
-const LETTERS: usize = 280;
 /// Points of a scatter plot.
 const MAX_POINTS: usize = 1500;
 
 pub fn section(answers: &Answers) -> String {
+    let mut items: Vec<&str> = Vec::new();
+    let asked = [
+        answers.classes.as_ref().map(|classes| &classes.item),
+        answers.values.as_ref().map(|values| &values.item),
+        answers.drawn.as_ref().map(|drawn| &drawn.item),
+        answers.codes.as_ref().map(|codes| &codes.item),
+    ];
+    for item in asked.into_iter().flatten() {
+        if !items.contains(&item.as_str()) {
+            items.push(item);
+        }
+    }
+    let named = |item: &&str| match *item {
+        "predict" => "The model".to_owned(),
+        item => format!("<code>predict {}</code>", html::text(item)),
+    };
     let mut out = format!(
-        "<p class=\"note\"><code>predict {}</code>, asked about {} rows of the {} part with the kept weights.</p>\n",
-        html::text(&answers.item),
+        "<p class=\"note\">{}, asked about {} rows of the {} part with the kept weights.</p>\n",
+        items.iter().map(named).collect::<Vec<_>>().join(", "),
         output::thousands(answers.rows as u64),
         answers.part
     );
@@ -32,14 +47,14 @@ pub fn section(answers: &Answers) -> String {
     if let Some(values) = &answers.values {
         out += &scatter(values);
     }
-    if !answers.drawn.is_empty() {
+    if let Some(drawn) = answers.drawn.as_ref().filter(|drawn| !drawn.pairs.is_empty()) {
         out += "<h3>Given, and drawn by the model</h3>\n<div class=\"gallery\">\n";
-        for [given, drawn] in &answers.drawn {
+        for [given, drawn] in &drawn.pairs {
             let _ = writeln!(out, "<div class=\"sample pair\">{}{}</div>", picture(given), picture(drawn));
         }
         out += "</div>\n";
     }
-    out
+    out + &answers.codes.as_ref().map_or(String::new(), codes::section)
 }
 
 /// Rows are the truth, columns the answers.
@@ -120,51 +135,63 @@ fn by_class(classes: &Classes) -> String {
     format!("<h3>By class</h3>\n<div class=\"card\">{}</div>\n", html::table("wide", &header, &rows))
 }
 
-fn gallery(title: &str, classes: &Classes, samples: &[(usize, Sample)]) -> String {
-    let sample = |(at, sample): &(usize, Sample)| {
-        let Some((truth, answer, sure)) = classes.pairs.get(*at) else { return String::new() };
+/// Rows with the model's answers: as pictures, or as a table of their fields.
+fn gallery(title: &str, classes: &Classes, samples: &[(usize, Shown)]) -> String {
+    let told = |at: usize| {
+        let (truth, answer, sure) = classes.pairs.get(at)?;
         let sure = sure
             .filter(|s| (0.0..=1.0).contains(s))
             .map_or(String::new(), |s| format!(" <small>{:.0}%</small>", 100.0 * s));
-        let [truth, answer] = [truth, answer].map(|class| html::text(&classes.name(*class)));
-        let caption = if truth == answer {
-            format!("<span>{truth}{sure}</span>")
-        } else {
-            format!("<span><b class=\"bad\">{answer}</b>{sure}</span><small>is {truth}</small>")
-        };
-        match sample {
-            Sample::Picture(image) => format!("<div class=\"sample\">{}{caption}</div>\n", picture(image)),
-            Sample::Text(text) => {
-                format!("<div class=\"sample said\"><p>{}</p>{caption}</div>\n", beginning(text))
+        let [truth_name, answer_name] = [truth, answer].map(|class| html::text(&classes.name(*class)));
+        Some(match truth == answer {
+            true => format!("<span>{truth_name}{sure}</span>"),
+            false => {
+                format!("<span><b class=\"bad\">{answer_name}</b>{sure}</span><small>is {truth_name}</small>")
+            }
+        })
+    };
+    let (mut pictures, mut rows, mut header) = (String::new(), Vec::new(), Vec::new());
+    for (at, shown) in samples {
+        let Some(told) = told(*at) else { continue };
+        match shown {
+            Shown::Picture(image) => {
+                let _ = writeln!(pictures, "<div class=\"sample\">{}{told}</div>", picture(image));
+            }
+            Shown::Cells(cells) => {
+                header = cells.iter().map(|(name, _)| name.as_str()).collect();
+                let cells = cells.iter().map(|(_, value)| html::text(value));
+                rows.push(
+                    [format!("<div class=\"told\">{told}</div>")]
+                        .into_iter()
+                        .chain(cells)
+                        .collect::<Vec<_>>(),
+                );
             }
         }
-    };
-    let samples: String = samples.iter().map(sample).collect();
-    if samples.is_empty() {
-        samples
-    } else {
-        format!("<h3>{title}</h3>\n<div class=\"gallery\">\n{samples}</div>\n")
     }
-}
-
-/// The beginning of a text, whole words of it.
-fn beginning(text: &str) -> String {
-    let end = text.char_indices().nth(LETTERS).map(|(at, _)| at);
-    match end {
-        None => html::text(text),
-        Some(end) => {
-            let end = text[..end].rfind(char::is_whitespace).unwrap_or(end);
-            format!("{}…", html::text(&text[..end]))
-        }
+    let mut out = String::new();
+    if !pictures.is_empty() {
+        out += &format!("<h3>{title}</h3>\n<div class=\"gallery\">\n{pictures}</div>\n");
     }
+    if !rows.is_empty() {
+        let header: Vec<(&str, Align)> = [("answer", Align::Left)]
+            .into_iter()
+            .chain(header.into_iter().map(|name| (name, Align::Right)))
+            .collect();
+        out += &format!("<h3>{title}</h3>\n<div class=\"card\">{}</div>\n", html::table("", &header, &rows));
+    }
+    out
 }
 
 /// A picture in the page itself.
 fn picture(picture: &Picture) -> String {
     let view = TensorView { dtype: DType::U8, shape: &picture.shape, data: &picture.pixels };
-    png::encode(view).map_or(String::new(), |bytes| {
-        format!("<img alt=\"\" src=\"data:image/png;base64,{}\">", base64(&bytes))
-    })
+    png::encode(view).map_or(String::new(), |bytes| embedded(&bytes, ""))
+}
+
+/// A `.png` file in the page itself.
+pub fn embedded(file: &[u8], alt: &str) -> String {
+    format!("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", html::text(alt), base64(file))
 }
 
 fn base64(bytes: &[u8]) -> String {

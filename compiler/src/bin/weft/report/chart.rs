@@ -118,7 +118,8 @@ impl Chart {
         } else if high > low {
             0.06 * (high - low)
         } else {
-            high.abs().max(1.0) * 0.1
+            // One value alone: a tenth of it to both sides.
+            if high == 0.0 { 1.0 } else { high.abs() * 0.1 }
         };
         let (low, high) = match logarithmic {
             true => (low / 1.2, high * 1.2),
@@ -250,7 +251,7 @@ fn thinned<T: Copy>(points: &[T]) -> Vec<T> {
 }
 
 /// A tick's number without zeros at its end.
-fn tick_text(value: f64) -> String {
+pub fn tick_text(value: f64) -> String {
     let text = html::number(value);
     match text.split_once('e') {
         Some((mantissa, power)) => format!("{}e{power}", shortened(mantissa)),

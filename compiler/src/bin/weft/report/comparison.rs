@@ -55,7 +55,7 @@ fn curves(a: &Run, b: &Run) -> String {
             let line = |run: &Run, class: &str| {
                 let points = run.history.epochs.iter().filter_map(|epoch| {
                     let figures = if part == "train" { &epoch.train } else { &epoch.validation };
-                    Some((epoch.epoch as f64, f64::from(figures.number(name)?)))
+                    Some((epoch.place(), f64::from(figures.number(name)?)))
                 });
                 Line { name: run.name.clone(), class: class.to_owned(), points: points.collect() }
             };

@@ -1,15 +1,14 @@
 //! The curves of a run: each figure over the epochs, in training and in validation, and the rate.
 
-use super::chart::{Chart, Line};
+use super::chart::{Chart, Line, tick_text};
 use crate::run::history::{Epoch, History};
 use weft_runtime::train::Figures;
 
 /// A chart for each figure that is a number, then the rates.
 pub fn section(history: &History) -> String {
-    let mark = history.best().map(|best| (best.epoch as f64, format!("best: {}", best.epoch)));
+    let mark = history.best().map(|best| (best.place(), format!("best: {}", tick_text(best.place()))));
     let line = |name: &str, class: &str, of: &dyn Fn(&Epoch) -> Option<f32>| {
-        let points =
-            history.epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, f64::from(of(epoch)?))));
+        let points = history.epochs.iter().filter_map(|epoch| Some((epoch.place(), f64::from(of(epoch)?))));
         Line { name: name.to_owned(), class: class.to_owned(), points: points.collect() }
     };
     let mut charts = String::new();

@@ -15,7 +15,7 @@ for (const svg of document.querySelectorAll("svg[data-lines]")) {
     x.forEach((value, i) => { if (Math.abs(place(value) - at) < Math.abs(place(x[nearest]) - at)) nearest = i; });
     cross.setAttribute("d", `M${place(x[nearest])} ${top}V${bottom}`);
     tip.textContent = "";
-    tip.append(`${svg.dataset.axis} ${x[nearest]}`);
+    tip.append(`${svg.dataset.axis} ${+x[nearest].toFixed(3)}`);
     for (const [name, , values] of lines.filter((line) => line[2][nearest] !== null)) {
       const row = document.createElement("div");
       row.textContent = `${name} ${values[nearest]}`;

@@ -5,17 +5,22 @@
 
 mod answers;
 mod chart;
+mod codes;
 mod comparison;
 mod curves;
 mod html;
+mod kernels;
 mod model;
 mod norms;
 mod outcome;
+mod samples;
 
+use crate::profile::Kernels;
 use crate::run::about::About;
 use crate::run::answers::Answers;
 use crate::run::history::History;
 use crate::run::model::Model;
+use crate::run::samples::Samples;
 
 pub use self::comparison::page as comparison;
 
@@ -27,6 +32,9 @@ pub struct Report<'a> {
     pub spec: &'a str,
     pub model: &'a Model,
     pub answers: Option<&'a Answers>,
+    pub samples: Option<&'a Samples>,
+    /// What each entry of a step took.
+    pub kernels: &'a [(String, Kernels)],
 }
 
 /// A run of which only its folder is left.
@@ -50,8 +58,10 @@ pub fn page(report: &Report<'_>) -> String {
     let sections = [
         section("curves", "Curves", curves::section(report.history)),
         section("answers", "Answers", report.answers.map_or(String::new(), answers::section)),
-        section("weights", "Weights", norms::section(report.history)),
+        section("samples", "Samples", report.samples.map_or(String::new(), samples::section)),
+        section("weights", "Weights and gradients", norms::section(report.history)),
         section("model", "The model", model::section(report.model)),
+        section("kernels", "Where a step's time goes", kernels::section(report.kernels)),
         section("run", "The run", outcome::facts(report)),
         section("spec", "The spec", format!("<pre class=\"spec\">{}</pre>\n", html::text(report.spec))),
     ];

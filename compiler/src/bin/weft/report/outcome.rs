@@ -17,11 +17,11 @@ pub fn head(report: &Report<'_>) -> String {
         Some("failed") => ("bad", "failed"),
         Some(_) => ("going", "interrupted"),
     };
-    let epochs = history.epochs.last().map_or(0, |epoch| epoch.epoch);
+    let epochs = history.epochs_done();
     let plural = if epochs == 1 { "" } else { "s" };
     let mut line = format!("{epochs} epoch{plural} in {}", duration(history.seconds()));
     if let Some(best) = history.best() {
-        line += &format!(" · best after epoch {}", best.epoch);
+        line += &format!(" · best after {}", best.name());
     }
     if about.parameters > 0 {
         line += &format!(" · {} parameters", output::thousands(about.parameters));
@@ -40,7 +40,7 @@ pub fn head(report: &Report<'_>) -> String {
 /// A tile for each figure: on the test part where there is one, else of the best or the last epoch.
 fn tiles(report: &Report<'_>) -> String {
     let history = report.history;
-    let kept = history.best().or(history.epochs.last());
+    let kept = history.kept();
     let test = history.end.as_ref().map(|end| &end.test).filter(|test| !test.is_empty());
     let (part, figures) = match (test, kept) {
         (Some(test), _) => ("test", test),

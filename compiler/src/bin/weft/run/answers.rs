@@ -1,22 +1,22 @@
-//! What the trained model answers about rows that it was not trained on: the spec's first `predict` item that takes fields of the
-//! data as they lie in the files, asked with the kept weights.
+//! What the trained model answers about rows that it was not trained on, asked with the kept weights: of the spec's `predict` items all that
+//! can be asked ([`super::items`]), or, without any, the model itself.
 //!
 //! What an answer is compared with follows from its type. A whole number for each row is a class, and is held against the class of the
-//! row; a number is held against the field of its name; a picture is laid beside the picture that the model was given.
+//! row, and so is the greatest of a model's own results where there are as many as classes; a number is held against the field of its name; a
+//! picture is laid beside the picture that the model was given; of any other vector it is drawn where the rows lie by it.
 
-use crate::compile::{self, Wanted};
-use crate::spec::Spec;
+use super::codes::Codes;
+use super::items::{Item, Items};
 use std::path::Path;
-use weft_runtime::data::{Batches, Column, Order, Parts, Split};
+use weft_runtime::data::{Batch, Batches, Column, Order, Part, Parts, Split};
 use weft_runtime::error::Error;
-use weft_runtime::execute::Session;
-use weft_runtime::program::{DType, Entry, InputSource, Program};
-use weft_runtime::tensor::TensorView;
-use weft_runtime::text;
-use weft_runtime::train::load_weights;
+use weft_runtime::program::DType;
+use weft_runtime::tensor::{Tensor, TensorView};
 
 /// At most so many rows are asked about, the first ones of the part.
 const MAX_ROWS: usize = 10_000;
+/// Letters that are shown of a text.
+const LETTERS: usize = 280;
 /// Pictures of which as many are kept.
 const PICTURES: usize = 12;
 const BATCH: usize = 64;
@@ -24,40 +24,50 @@ const BATCH: usize = 64;
 /// Rows and answers.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
-    /// The `predict` item, and the part of the data.
-    pub item: String,
+    /// The part of the data.
     pub part: &'static str,
     pub rows: usize,
     pub classes: Option<Classes>,
     pub values: Option<Values>,
-    /// The model's own pictures beside those that it was given.
-    pub drawn: Vec<[Picture; 2]>,
+    pub drawn: Option<Drawn>,
+    pub codes: Option<Codes>,
 }
 
 /// Answers that are classes.
 #[derive(Clone, Debug, Default)]
 pub struct Classes {
+    /// The `predict` item, and the field that it is held against.
+    pub item: String,
     pub field: String,
     pub names: Vec<String>,
     /// Truth and answer of each row, and how sure the model was.
     pub pairs: Vec<(usize, usize, Option<f32>)>,
-    /// Rows that can be shown: their place among the pairs.
-    pub wrong: Vec<(usize, Sample)>,
-    pub right: Vec<(usize, Sample)>,
+    /// Rows to show, by their place among the pairs.
+    pub wrong: Vec<(usize, Shown)>,
+    pub right: Vec<(usize, Shown)>,
 }
 
 /// Answers that are numbers: truth and answer of each row.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
+    pub item: String,
     pub field: String,
     pub pairs: Vec<(f64, f64)>,
 }
 
-/// What of a row is shown.
+/// The model's own pictures beside those that it was given.
+#[derive(Clone, Debug, Default)]
+pub struct Drawn {
+    pub item: String,
+    pub pairs: Vec<[Picture; 2]>,
+}
+
+/// What is shown of a row.
 #[derive(Clone, Debug)]
-pub enum Sample {
+pub enum Shown {
     Picture(Picture),
-    Text(String),
+    /// Its fields as a table has them: name and value.
+    Cells(Vec<(String, String)>),
 }
 
 /// Bytes `[height, width, channels]`.
@@ -67,196 +77,248 @@ pub struct Picture {
     pub pixels: Vec<u8>,
 }
 
-/// Where an input of the prediction comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wire {
-    /// A column of the data.
-    Column(usize),
-    /// Its texts, cut into tokens.
-    Texts,
+/// Asks about the test part, or about validation where there is no test. Without an item that can be asked there is no answer.
+pub fn ask(items: &mut Items, parts: &Parts, weights: &Path) -> Result<Option<Answers>, Error> {
+    let held = [Split::Test, Split::Validation].into_iter().find(|split| !parts.get(*split).is_empty());
+    let Some(split) = held else { return Ok(None) };
+    items.load(weights)?;
+    let mut answers = Answers { part: split.name(), ..Answers::default() };
+    for item in items.items.clone().into_iter().filter(Item::of_rows_alone) {
+        answers.ask(items, &item, parts, parts.get(split))?;
+    }
+    let some = answers.classes.is_some() || answers.values.is_some();
+    Ok((some || answers.drawn.is_some() || answers.codes.is_some()).then_some(answers))
 }
 
-/// Asks about the test part, or about validation where there is no test. Without a fitting `predict` item there is no answer.
-pub fn ask(
-    spec: &Spec,
-    training: &Program,
-    parts: &Parts,
-    weights: &Path,
-    threads: usize,
-) -> Result<Option<Answers>, Error> {
-    let held = [Split::Test, Split::Validation].into_iter().find(|split| !parts.get(*split).is_empty());
-    let Some(split) = held.filter(|_| !training.trainings.is_empty()) else { return Ok(None) };
-    let part = parts.get(split);
-    let threads_given = u16::try_from(threads).ok();
-    let Ok(program) = compile::program(spec, Wanted::Prediction, threads_given) else { return Ok(None) };
-    let columns = &part.table.columns;
-    let column_of = |entry: &Entry, input: usize| {
-        let input = entry.inputs.get(input)?;
-        let fits = |shape: &[usize]| input.shape.len() == shape.len() + 1;
-        columns.iter().position(|c| c.name == input.name && c.dtype == input.dtype && fits(&c.shape))
-    };
-    let fitting = program.predictions.iter().find_map(|item| {
-        let entry = program.entries.iter().find(|entry| entry.name == item.entry)?;
-        let text = |name: &str| columns.iter().any(|column| column.name == name && column.is_text());
-        let wire = |i: usize| match &entry.inputs.get(i)?.source {
-            InputSource::Caller => column_of(entry, i).map(Wire::Column),
-            InputSource::Tokens { text: name, .. } => text(name).then_some(Wire::Texts),
-            InputSource::Lengths { .. } => Some(Wire::Texts),
-            _ => None,
-        };
-        let wired: Option<Vec<Wire>> = (0..entry.inputs.len()).map(wire).collect();
-        Some((item, wired.filter(|wired| !wired.is_empty())?))
-    });
-    let Some((item, wired)) = fitting else { return Ok(None) };
-
-    let mut session = Session::new(program.clone(), threads)?;
-    load_weights(&mut session, weights)?;
-    let entry = session.entry(&item.entry)?;
-    let described = &program.entries[entry];
-    let kept: Vec<(String, String)> =
-        parts.vocabularies.iter().map(|t| (t.name().to_owned(), t.json().to_owned())).collect();
-    let reader = text::given::Reader::new(&program, described, &kept, &spec.folder)?;
-    let texts: Vec<&Column> = columns.iter().filter(|column| column.is_text()).collect();
-    let mut answers = Answers { item: item.name.clone(), part: split.name(), ..Answers::default() };
-    let mut candidates: Vec<(usize, Sample)> = Vec::new();
-    let picture = columns.iter().position(|column| column.dtype == DType::U8 && is_picture(&column.shape));
-    let mut batches = Batches::start(part, Order::plain(BATCH))?;
-    while answers.rows < MAX_ROWS
-        && let Some(batch) = batches.next_batch()?
-    {
-        // Batches take the rows as they lie.
-        let rows = part.rows.get(answers.rows..answers.rows + batch.rows).unwrap_or_default();
-        let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
-        for column in &texts {
-            let of_rows: Result<Vec<&str>, Error> =
-                rows.iter().map(|row| column.text(*row as usize)).collect();
-            said.push((column.name.as_str(), of_rows?));
-        }
-        let made = reader.tensors(&said)?;
-        let shapes: Vec<Vec<usize>> = wired
-            .iter()
-            .map(|wire| match wire {
-                Wire::Column(at) => batch.shape(&part.table, *at),
-                Wire::Texts => Vec::new(),
-            })
-            .collect();
-        let mut views: Vec<TensorView<'_>> = Vec::new();
-        for ((wire, shape), input) in wired.iter().zip(&shapes).zip(&described.inputs) {
-            let view = match wire {
-                Wire::Column(at) => {
-                    Some(TensorView { dtype: columns[*at].dtype, shape, data: &batch.columns[*at] })
-                }
-                Wire::Texts => {
-                    made.iter().find(|(name, _)| *name == input.name).map(|(_, tensor)| tensor.view())
-                }
-            };
-            views.extend(view);
-        }
-        let outputs = session.run(entry, &views)?;
-        let column = |at: usize| {
-            let shape = batch.shape(&part.table, at);
-            TensorView { dtype: columns[at].dtype, shape: &shape, data: &batch.columns[at] }.to_f64()
-        };
-        let row_picture = |row: usize| {
-            let at = picture?;
-            let shape = shape_of_picture(&columns[at].shape)?;
-            let size = shape.iter().product::<usize>();
-            let pixels = batch.columns[at].get(row * size..(row + 1) * size)?.to_vec();
-            Some(Picture { shape, pixels })
-        };
-        let sample = |row: usize| match row_picture(row) {
-            Some(picture) => Some(Sample::Picture(picture)),
-            None => said
-                .first()
-                .and_then(|(_, texts)| texts.get(row))
-                .map(|text| Sample::Text((*text).to_owned())),
-        };
-        let sure = outputs
-            .iter()
-            .find(|(_, o)| o.dtype == DType::F32 && o.shape.len() == 1)
-            .map(|(_, o)| o.to_f64());
-        for (name, output) in outputs.iter() {
-            let alone = output.shape.iter().skip(1).product::<usize>() == 1;
-            let scalar = |integer: bool| {
-                let kind = |dtype: DType| dtype.is_float() != integer;
-                let fits = |at: &usize| {
-                    let column = &columns[*at];
-                    let single = column.ragged.is_none() && column.shape.iter().product::<usize>() == 1;
-                    single && kind(column.dtype) && !column.name.ends_with(".length")
-                };
-                let free: Vec<usize> =
-                    (0..columns.len()).filter(|at| fits(at) && !wired.contains(&Wire::Column(*at))).collect();
-                let named = free.iter().copied().find(|at| columns[*at].name == name);
-                named.or(free.first().copied().filter(|_| free.len() == 1))
-            };
-            if alone && !output.dtype.is_float() && answers.values.is_none() {
-                let Some(at) = scalar(true) else { continue };
-                let classes = answers.classes.get_or_insert_with(|| Classes {
-                    field: columns[at].name.clone(),
-                    names: names(parts, &columns[at].name),
-                    ..Classes::default()
-                });
-                if classes.field != columns[at].name {
+impl Answers {
+    fn ask(&mut self, items: &mut Items, item: &Item, parts: &Parts, part: &Part) -> Result<(), Error> {
+        let known =
+            (self.classes.is_some(), self.values.is_some(), self.drawn.is_some(), self.codes.is_some());
+        let (mut candidates, mut rows) = (Vec::new(), 0);
+        let mut batches = Batches::start(part, Order::plain(BATCH))?;
+        while rows < MAX_ROWS
+            && let Some(batch) = batches.next_batch()?
+        {
+            let results = items.ask(item, batch, &part.table)?;
+            let asked = Asked { item, parts, part, batch };
+            for (name, result) in &results {
+                let alone = result.shape.iter().skip(1).product::<usize>() == 1;
+                let logits = item.of_model && results.len() == 1;
+                if result.shape.first() != Some(&batch.rows) {
                     continue;
-                }
-                for (row, (truth, answer)) in column(at).into_iter().zip(output.to_f64()).enumerate() {
-                    // A class that is missing is not known to be right or wrong.
-                    if truth < 0.0 || answer < 0.0 {
-                        continue;
+                } else if alone && !result.dtype.is_float() && !known.0 {
+                    let answers = result.view().to_f64().into_iter().map(|class| class as i64).collect();
+                    self.take_classes(&asked, name, answers, sureness(&results), &mut candidates);
+                } else if alone && result.dtype == DType::F32 && self.classes.is_none() && !known.1 {
+                    self.take_values(&asked, name, result);
+                } else if shape_of_picture(result.shape.get(1..).unwrap_or_default()).is_some() {
+                    if !known.2 {
+                        self.take_pictures(&asked, result);
                     }
-                    let sure = sure.as_ref().and_then(|sure| sure.get(row)).map(|sure| *sure as f32);
-                    let place = classes.pairs.len();
-                    classes.pairs.push((truth as usize, answer as usize, sure));
-                    let enough = candidates.len() >= PICTURES * 40 && truth == answer;
-                    if !enough && let Some(sample) = sample(row) {
-                        candidates.push((place, sample));
+                } else if let [_, width] = *result.shape.as_slice()
+                    && result.dtype.is_float()
+                    && width > 1
+                {
+                    if logits && !known.0 && asked.scalar(name, true).is_some_and(|at| asked.fits(at, width))
+                    {
+                        let (classes, sure) = greatest(&result.view().to_f64(), width);
+                        self.take_classes(&asked, name, classes, Some(sure), &mut candidates);
+                    } else if !known.3 {
+                        let codes = self.codes.get_or_insert_with(|| Codes::new(&item.name, name, width));
+                        let truth = asked.scalar("", true).filter(|at| asked.fits(*at, Codes::MAX_CLASSES));
+                        let field = truth.map(|at| (asked.name(at), asked.classes(at)));
+                        codes.take(name, &result.view().to_f64(), field, truth.map(|at| asked.column(at)));
                     }
-                }
-            } else if alone && output.dtype == DType::F32 && answers.classes.is_none() {
-                let Some(at) = scalar(false) else { continue };
-                let field = columns[at].name.clone();
-                let values = answers.values.get_or_insert_with(|| Values { field, pairs: Vec::new() });
-                if values.field == columns[at].name {
-                    values.pairs.extend(column(at).into_iter().zip(output.to_f64()));
-                }
-            } else if let Some(shape) = shape_of_picture(output.shape.get(1..).unwrap_or_default())
-                && answers.drawn.len() < PICTURES
-            {
-                let size = shape.iter().product::<usize>();
-                let scale = if output.dtype == DType::U8 { 1.0 } else { 255.0 };
-                let bytes: Vec<u8> = output
-                    .to_f64()
-                    .into_iter()
-                    .map(|v| (v * scale).round().clamp(0.0, 255.0) as u8)
-                    .collect();
-                for (row, pixels) in bytes.chunks_exact(size.max(1)).enumerate() {
-                    let Some(given) = row_picture(row).filter(|_| answers.drawn.len() < PICTURES) else {
-                        break;
-                    };
-                    answers.drawn.push([given, Picture { shape, pixels: pixels.to_vec() }]);
                 }
             }
+            rows += batch.rows;
         }
-        answers.rows += batch.rows;
+        self.rows = self.rows.max(rows);
+        if let Some(classes) = self.classes.as_mut().filter(|_| !known.0) {
+            classes.choose(candidates);
+        }
+        if let Some(codes) = self.codes.as_mut().filter(|_| !known.3) {
+            codes.flatten();
+        }
+        Ok(())
     }
-    if let Some(classes) = &mut answers.classes {
-        classes.choose(candidates);
+
+    fn take_classes(
+        &mut self,
+        asked: &Asked<'_>,
+        name: &str,
+        answers: Vec<i64>,
+        sure: Option<Vec<f64>>,
+        candidates: &mut Vec<(usize, Shown)>,
+    ) {
+        let Some(at) = asked.scalar(name, true) else { return };
+        let classes = self.classes.get_or_insert_with(|| Classes {
+            item: asked.item.name.clone(),
+            field: asked.name(at).to_owned(),
+            names: asked.classes(at),
+            ..Classes::default()
+        });
+        if classes.field != asked.name(at) {
+            return;
+        }
+        for (row, (truth, answer)) in asked.column(at).into_iter().zip(answers).enumerate() {
+            // A class that is missing is not known to be right or wrong.
+            let (Ok(truth), Ok(answer)) = (usize::try_from(truth as i64), usize::try_from(answer)) else {
+                continue;
+            };
+            let sure = sure.as_ref().and_then(|sure| sure.get(row)).map(|sure| *sure as f32);
+            let place = classes.pairs.len();
+            classes.pairs.push((truth, answer, sure));
+            let enough = candidates.len() >= PICTURES * 40 && truth == answer;
+            if !enough {
+                candidates.extend(asked.shown(row).map(|shown| (place, shown)));
+            }
+        }
     }
-    let some = answers.classes.is_some() || answers.values.is_some() || !answers.drawn.is_empty();
-    Ok(some.then_some(answers))
+
+    fn take_values(&mut self, asked: &Asked<'_>, name: &str, result: &Tensor) {
+        let Some(at) = asked.scalar(name, false) else { return };
+        let (item, field) = (asked.item.name.clone(), asked.name(at).to_owned());
+        let values = self.values.get_or_insert_with(|| Values { item, field, pairs: Vec::new() });
+        if values.field == asked.name(at) {
+            values.pairs.extend(asked.column(at).into_iter().zip(result.view().to_f64()));
+        }
+    }
+
+    fn take_pictures(&mut self, asked: &Asked<'_>, result: &Tensor) {
+        let item = asked.item.name.clone();
+        let drawn = self.drawn.get_or_insert_with(|| Drawn { item, pairs: Vec::new() });
+        for (row, picture) in pictures(result).into_iter().enumerate() {
+            let Some(given) = asked.picture(row).filter(|_| drawn.pairs.len() < PICTURES) else { return };
+            drawn.pairs.push([given, picture]);
+        }
+    }
 }
 
-/// The names of a field's classes, where the data has names for them.
-fn names(parts: &Parts, field: &str) -> Vec<String> {
-    parts.classes.iter().find(|(name, _)| name == field).map_or(Vec::new(), |(_, names)| names.clone())
+/// A batch that an item was asked about.
+struct Asked<'a> {
+    item: &'a Item,
+    parts: &'a Parts,
+    part: &'a Part,
+    batch: &'a Batch,
 }
 
-fn is_picture(shape: &[usize]) -> bool {
-    shape_of_picture(shape).is_some()
+impl Asked<'_> {
+    fn name(&self, at: usize) -> &str {
+        &self.part.table.columns[at].name
+    }
+
+    /// The names of a field's classes, where the data has names for them.
+    fn classes(&self, at: usize) -> Vec<String> {
+        let named = self.parts.classes.iter().find(|(name, _)| name == self.name(at));
+        named.map_or(Vec::new(), |(_, names)| names.clone())
+    }
+
+    fn column(&self, at: usize) -> Vec<f64> {
+        let column = &self.part.table.columns[at];
+        let shape = self.batch.shape(&self.part.table, at);
+        TensorView { dtype: column.dtype, shape: &shape, data: &self.batch.columns[at] }.to_f64()
+    }
+
+    /// The field that an answer of this name is held against: of its name, else the only one that the item was not given.
+    fn scalar(&self, name: &str, whole: bool) -> Option<usize> {
+        let columns = &self.part.table.columns;
+        let fits = |at: &usize| {
+            let column = &columns[*at];
+            is_number(column) && column.dtype.is_float() != whole && !self.item.takes(*at)
+        };
+        let free: Vec<usize> = (0..columns.len()).filter(fits).collect();
+        let named = free.iter().copied().find(|at| columns[*at].name == name);
+        named.or(free.first().copied().filter(|_| free.len() == 1))
+    }
+
+    /// Are the classes of a field so few?
+    fn fits(&self, at: usize, most: usize) -> bool {
+        self.column(at).iter().all(|class| *class < most as f64)
+    }
+
+    fn picture(&self, row: usize) -> Option<Picture> {
+        let columns = &self.part.table.columns;
+        let at = columns.iter().position(|c| c.dtype == DType::U8 && shape_of_picture(&c.shape).is_some())?;
+        let shape = shape_of_picture(&columns[at].shape)?;
+        let size = shape.iter().product::<usize>();
+        let pixels = self.batch.columns[at].get(row * size..(row + 1) * size)?.to_vec();
+        Some(Picture { shape, pixels })
+    }
+
+    /// What is shown of a row: its picture, or the numbers that it has.
+    fn shown(&self, row: usize) -> Option<Shown> {
+        if let Some(picture) = self.picture(row) {
+            return Some(Shown::Picture(picture));
+        }
+        let columns = self.part.table.columns.iter().enumerate();
+        let cell = |(at, column): (usize, &Column)| {
+            let value = self.column(at).get(row).copied()?;
+            let class =
+                usize::try_from(value as i64).ok().and_then(|class| self.classes(at).get(class).cloned());
+            Some((column.name.clone(), class.unwrap_or_else(|| (value as f32).to_string())))
+        };
+        let text = |column: &Column| {
+            let text = column.text(self.batch.numbers.get(row).map_or(0, |row| *row as usize)).ok()?;
+            Some((column.name.clone(), beginning(text)))
+        };
+        let texts = self.part.table.columns.iter().filter(|column| column.is_text()).filter_map(text);
+        let cells: Vec<_> = texts.chain(columns.filter(|(_, c)| is_number(c)).filter_map(cell)).collect();
+        (!cells.is_empty()).then_some(Shown::Cells(cells))
+    }
+}
+
+/// Is it one number a row that a reader knows, rather than the length of another field?
+fn is_number(column: &Column) -> bool {
+    let length = column.name.ends_with(".length");
+    column.ragged.is_none() && !length && column.shape.iter().product::<usize>() == 1
+}
+
+/// The beginning of a text, whole words of it.
+fn beginning(text: &str) -> String {
+    let Some((end, _)) = text.char_indices().nth(LETTERS) else { return text.to_owned() };
+    let shown = text.get(..end).unwrap_or_default();
+    let words = shown.rfind(char::is_whitespace).and_then(|end| shown.get(..end)).unwrap_or(shown);
+    format!("{words}…")
+}
+
+/// How sure a model is: its result that is a number of each row.
+fn sureness(results: &[(String, Tensor)]) -> Option<Vec<f64>> {
+    let found = results.iter().find(|(_, result)| result.dtype == DType::F32 && result.shape.len() == 1);
+    found.map(|(_, result)| result.view().to_f64())
+}
+
+/// The place of the greatest of each row, and its share under a softmax.
+fn greatest(logits: &[f64], width: usize) -> (Vec<i64>, Vec<f64>) {
+    let each = |row: &[f64]| {
+        let (place, most) = row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (place, value)| {
+            if *value > best.1 { (place, *value) } else { best }
+        });
+        (place as i64, 1.0 / row.iter().map(|value| (value - most).exp()).sum::<f64>())
+    };
+    logits.chunks_exact(width).map(each).unzip()
+}
+
+/// The pictures of a result: bytes, or numbers from 0 to 1 (from -1 to 1 where some are below 0).
+pub fn pictures(result: &Tensor) -> Vec<Picture> {
+    let Some(shape) = shape_of_picture(result.shape.get(1..).unwrap_or_default()) else { return Vec::new() };
+    let values = result.view().to_f64();
+    let signed = result.dtype.is_float() && values.iter().any(|value| *value < -0.05);
+    let byte = |value: f64| {
+        let value = match (result.dtype, signed) {
+            (DType::U8, _) => value,
+            (_, true) => (value + 1.0) * 127.5,
+            (_, false) => value * 255.0,
+        };
+        value.round().clamp(0.0, 255.0) as u8
+    };
+    let pixels: Vec<u8> = values.into_iter().map(byte).collect();
+    let size = shape.iter().product::<usize>().max(1);
+    pixels.chunks_exact(size).map(|pixels| Picture { shape, pixels: pixels.to_vec() }).collect()
 }
 
 /// Height, width and channels: grey or colour, large enough to be seen.
-fn shape_of_picture(shape: &[usize]) -> Option<[usize; 3]> {
+pub fn shape_of_picture(shape: &[usize]) -> Option<[usize; 3]> {
     match *shape {
         [height, width, channels @ (1 | 3)] if height > 3 && width > 3 => Some([height, width, channels]),
         [height, width] if height > 3 && width > 3 => Some([height, width, 1]),
@@ -266,20 +328,20 @@ fn shape_of_picture(shape: &[usize]) -> Option<[usize; 3]> {
 
 impl Classes {
     /// The wrong answers that the model was surest of, and right ones of as many classes as there are.
-    fn choose(&mut self, candidates: Vec<(usize, Sample)>) {
+    fn choose(&mut self, candidates: Vec<(usize, Shown)>) {
         let (mut wrong, right): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|(at, _)| self.pairs.get(*at).is_some_and(|(t, a, _)| t != a));
         let sure = |at: usize| self.pairs.get(at).and_then(|pair| pair.2).unwrap_or(0.0);
         wrong.sort_by(|(a, _), (b, _)| sure(*b).total_cmp(&sure(*a)));
         wrong.truncate(PICTURES);
-        let mut shown: Vec<(usize, Sample)> = Vec::new();
+        let mut shown: Vec<(usize, Shown)> = Vec::new();
         for turn in 0..PICTURES {
-            for (at, sample) in &right {
+            for (at, picture) in &right {
                 let class = |at: usize| self.pairs.get(at).map(|pair| pair.0);
                 let same = shown.iter().filter(|(other, _)| class(*other) == class(*at)).count();
                 let known = shown.iter().any(|(other, _)| other == at);
                 if shown.len() < PICTURES && same <= turn && !known {
-                    shown.push((*at, sample.clone()));
+                    shown.push((*at, picture.clone()));
                 }
             }
         }

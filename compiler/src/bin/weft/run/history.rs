@@ -1,4 +1,5 @@
-//! What is known of a run's epochs, as `metrics.jsonl` keeps it: a line an epoch, and a last one when the run has ended.
+//! What is known of a run's epochs, as `metrics.jsonl` keeps it: a line for each epoch and for each validation within one, and a last line
+//! when the run has ended.
 //!
 //! The file is the one memory of a run: TensorBoard's files and the report are made of it, also after the run was resumed.
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 use std::path::Path;
 use weft_runtime::error::Result;
 use weft_runtime::io;
-use weft_runtime::train::{Ending, Figures, Reading};
+use weft_runtime::train::{Ending, Figures, Reading, Record};
 
 pub const FILE: &str = "metrics.jsonl";
 
@@ -18,15 +19,20 @@ pub struct History {
     pub end: Option<End>,
 }
 
-/// One epoch: a line of the file.
+/// One epoch, or a validation within one: a line of the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Epoch {
     pub epoch: usize,
+    /// So many batches of the epoch were done, out of so many, where it was not over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batches: Option<usize>,
     /// Steps since the start of the run.
     pub step: usize,
     /// How long its steps took.
     pub seconds: f64,
-    /// When it ended, in seconds since 1970.
+    /// When that was, in seconds since 1970.
     pub time: f64,
     #[serde(skip_serializing_if = "Figures::is_empty")]
     pub rates: Figures,
@@ -49,6 +55,8 @@ pub struct End {
     pub ending: String,
     pub epochs: usize,
     pub best_epoch: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_batch: Option<usize>,
     pub seconds: f64,
     #[serde(skip_serializing_if = "Figures::is_empty")]
     pub test: Figures,
@@ -78,14 +86,14 @@ impl History {
         Ok(History::parse(&String::from_utf8_lossy(&io::read(&folder.join(FILE))?)))
     }
 
-    /// Lines that are none, such as one that was being written when the power went, are passed over; of two lines about one epoch
+    /// Lines that are none, such as one that was being written when the power went, are passed over; of two lines about one place
     /// the later counts.
     pub fn parse(text: &str) -> History {
         let mut history = History::default();
         for line in text.lines() {
             let Ok(value) = serde_json::from_str::<Value>(line) else { continue };
             if let Some(epoch) = Epoch::from_json(&value) {
-                history.epochs.retain(|known| known.epoch < epoch.epoch);
+                history.epochs.retain(|known| known.order() < epoch.order());
                 history.epochs.push(epoch);
                 history.end = None;
             } else {
@@ -101,7 +109,7 @@ impl History {
         epochs + &self.end.as_ref().map_or(String::new(), line)
     }
 
-    /// The epoch whose weights were kept as the best.
+    /// The one whose weights were kept as the best.
     pub fn best(&self) -> Option<&Epoch> {
         self.epochs.iter().rfind(|epoch| epoch.best)
     }
@@ -118,28 +126,67 @@ impl History {
         names
     }
 
+    /// The one whose figures stand for the run: the best, else the last that was validated, else the last.
+    pub fn kept(&self) -> Option<&Epoch> {
+        let validated = || self.epochs.iter().rfind(|epoch| !epoch.validation.is_empty());
+        self.best().or_else(validated).or(self.epochs.last())
+    }
+
+    /// Epochs that are over.
+    pub fn epochs_done(&self) -> usize {
+        self.epochs.iter().rfind(|epoch| epoch.batch.is_none()).map_or(0, |epoch| epoch.epoch)
+    }
+
     pub fn seconds(&self) -> f64 {
-        self.end
-            .as_ref()
-            .map_or_else(|| self.epochs.iter().map(|epoch| epoch.seconds).sum(), |end| end.seconds)
+        let steps = || {
+            let whole = self.epochs.iter().filter(|epoch| epoch.batch.is_none()).map(|epoch| epoch.seconds);
+            let rest = self.epochs.last().filter(|epoch| epoch.batch.is_some()).map_or(0.0, |e| e.seconds);
+            whole.sum::<f64>() + rest
+        };
+        self.end.as_ref().map_or_else(steps, |end| end.seconds)
     }
 }
 
 impl Epoch {
-    pub fn new(
-        epoch: usize,
-        seconds: f64,
-        train: &Figures,
-        validation: Option<&Figures>,
-        rates: &[(String, f32)],
-        best: bool,
-    ) -> Epoch {
-        let rates = rates.iter().map(|(name, rate)| (name.clone(), (*rate).into())).collect();
-        let (train, validation) = (train.clone(), validation.cloned().unwrap_or_default());
-        Epoch { epoch, seconds, rates: Figures(rates), train, validation, best, ..Epoch::default() }
+    /// What the loop noted.
+    pub fn of(record: &Record) -> Epoch {
+        let rates = record.rates.iter().map(|(name, rate)| (name.clone(), (*rate).into())).collect();
+        let batch = record.point.within();
+        Epoch {
+            epoch: record.point.epoch(),
+            batch,
+            batches: batch.map(|_| record.batches),
+            seconds: record.seconds,
+            rates: Figures(rates),
+            train: record.train.clone(),
+            validation: record.validation.clone().unwrap_or_default(),
+            best: record.best,
+            ..Epoch::default()
+        }
     }
 
-    /// Are these the numbers of this epoch's training? (Tables may be left out of what is compared.)
+    /// Later places are greater.
+    fn order(&self) -> (usize, usize) {
+        (self.epoch, self.batch.unwrap_or(usize::MAX))
+    }
+
+    /// Where it lies along a run, in epochs.
+    pub fn place(&self) -> f64 {
+        match (self.batch, self.batches) {
+            (Some(batch), Some(batches)) => {
+                self.epoch.saturating_sub(1) as f64 + batch as f64 / batches.max(1) as f64
+            }
+            _ => self.epoch as f64,
+        }
+    }
+
+    /// `epoch 3`, or `epoch 3, batch 500`
+    pub fn name(&self) -> String {
+        let batch = self.batch.map_or(String::new(), |batch| format!(", batch {batch}"));
+        format!("epoch {}{batch}", self.epoch)
+    }
+
+    /// Are these its numbers of training? (Tables may be left out of what is compared.)
     pub fn agrees(&self, train: &Figures) -> bool {
         train.numbers().all(|(name, value)| {
             self.train.number(name).is_some_and(|own| own == value || own.is_nan() && !value.is_finite())
@@ -150,6 +197,8 @@ impl Epoch {
         let float = |key: &str| value.get(key).and_then(Value::as_f64).unwrap_or_default();
         Some(Epoch {
             epoch: whole(value.get("epoch")?)?,
+            batch: value.get("batch").and_then(whole),
+            batches: value.get("batches").and_then(whole),
             step: value.get("step").and_then(whole).unwrap_or_default(),
             seconds: float("seconds"),
             time: float("time"),
@@ -170,6 +219,7 @@ impl End {
             ending: text("ending")?,
             epochs: value.get("epochs").and_then(whole).unwrap_or_default(),
             best_epoch: value.get("best_epoch").and_then(whole),
+            best_batch: value.get("best_batch").and_then(whole),
             seconds: value.get("seconds").and_then(Value::as_f64).unwrap_or_default(),
             test: figures(value.get("test")),
             error: text("error"),

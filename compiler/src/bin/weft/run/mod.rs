@@ -5,17 +5,24 @@
 
 pub mod about;
 pub mod answers;
+pub mod codes;
 pub mod history;
+mod items;
 pub mod model;
+pub mod samples;
 mod tensorboard;
 
 use self::about::{About, Data, DataFile};
 use self::answers::Answers;
 use self::history::{End, Epoch, History};
+use self::items::Items;
 use self::model::Model;
+use self::samples::Samples;
 use self::tensorboard::TensorBoard;
 use crate::output;
+use crate::profile::Kernels;
 use crate::report::{self, Report};
+use crate::spec::Spec;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,27 +32,33 @@ use weft_runtime::error::{Error, Result};
 use weft_runtime::execute::Session;
 use weft_runtime::io;
 use weft_runtime::program::{DType, VariableKind};
-use weft_runtime::train::{Event, Figures, Observer, Record as State, Summary};
+use weft_runtime::train::{Event, Figures, Observer, Point, Record as State, Summary};
 
 pub const SPEC_FILE: &str = "spec.weft";
 pub const REPORT_FILE: &str = "report.html";
 /// While a training runs, its report is written anew when the last one is as old as this.
 const REPORT_EVERY: Duration = Duration::from_secs(20);
 
+/// Steps that are measured kernel by kernel, counted from the first that this process takes: those before warm up.
+const PROFILED: std::ops::Range<usize> = 3..8;
+
 /// Writes down what happens in a training.
-pub struct Record {
+pub struct Record<'s> {
     folder: PathBuf,
     about: About,
-    /// The spec with every default written out.
-    spec: String,
+    spec: &'s Spec,
+    /// Its text with every default written out.
+    text: String,
     model: Model,
     answers: Option<Answers>,
+    samples: Option<Samples>,
+    /// What each entry of a step took, and how many steps there were.
+    kernels: Vec<(String, Kernels)>,
+    stepped: usize,
     /// The data, once it is known.
-    pub parts: Option<Parts>,
+    parts: Option<Parts>,
     history: History,
     board: Option<TensorBoard>,
-    /// Steps that an epoch makes.
-    steps: usize,
     /// Batches that make one step.
     accumulate: usize,
     reported: Option<Instant>,
@@ -54,19 +67,22 @@ pub struct Record {
     broken: bool,
 }
 
-impl Record {
-    /// Of a training that writes into `folder`; `spec` is its text with every default written out.
-    pub fn new(folder: &Path, about: About, spec: String, model: Model) -> Record {
+impl<'s> Record<'s> {
+    /// Of a training that writes into `folder`; `text` is its spec with every default written out.
+    pub fn new(folder: &Path, about: About, spec: &'s Spec, text: String, model: Model) -> Record<'s> {
         Record {
             folder: folder.to_path_buf(),
             about,
             spec,
+            text,
             model,
             answers: None,
+            samples: None,
+            kernels: Vec::new(),
+            stepped: 0,
             parts: None,
             history: History::default(),
             board: None,
-            steps: 0,
             accumulate: 1,
             reported: None,
             begun: false,
@@ -74,12 +90,18 @@ impl Record {
         }
     }
 
-    /// What the trained model answers, for the report. Whatever keeps it from being known is no mistake of the training.
-    pub fn answered(&mut self, answers: std::result::Result<Option<Answers>, Error>) {
-        match answers {
+    /// Asks the trained model, for the report. Whatever keeps its answers from being known is no mistake of the training.
+    pub fn answer(&mut self, weights: &Path) {
+        let Some(parts) = &self.parts else { return };
+        let items = self.items(parts, self.about.threads);
+        match items.and_then(|mut items| answers::ask(&mut items, parts, weights)) {
             Ok(answers) => self.answers = answers,
             Err(error) => self.tell(Err(error)),
         }
+    }
+
+    fn items(&self, parts: &Parts, threads: usize) -> Result<Items> {
+        Items::new(self.spec, &self.about.data.name, parts, self.about.seed, threads)
     }
 
     /// The training is over: with this outcome, or with this error.
@@ -91,22 +113,26 @@ impl Record {
             Ok(summary) => End {
                 ending: history::word(summary.ending).to_owned(),
                 epochs: summary.epochs,
-                best_epoch: summary.best_epoch,
+                best_epoch: summary.best.map(Point::epoch),
+                best_batch: summary.best.and_then(Point::within),
                 seconds: summary.seconds,
                 test: summary.test.clone().unwrap_or_default(),
                 error: None,
             },
             Err(error) => End {
                 ending: "failed".to_owned(),
-                epochs: self.history.epochs.len(),
+                epochs: self.history.epochs_done(),
                 best_epoch: self.history.best().map(|epoch| epoch.epoch),
+                best_batch: self.history.best().and_then(|epoch| epoch.batch),
                 seconds: now() - self.about.started,
                 test: Figures::default(),
                 error: Some(error.to_string()),
             },
         };
         let written = self.append(&history::line(&end)).and_then(|()| match &mut self.board {
-            Some(board) => board.end(&end, now(), Vec::new()),
+            Some(board) => {
+                board.end(&end, now(), self.answers.as_ref().map_or(Vec::new(), tensorboard::pictures))
+            }
             None => Ok(()),
         });
         self.history.end = Some(end);
@@ -133,32 +159,45 @@ impl Record {
             History::read(&self.folder).unwrap_or_default()
         };
         let epoch = |state: &State| {
-            let same = |told: &&Epoch| told.epoch == state.epoch && told.agrees(&state.train);
-            told.epochs.iter().find(same).cloned().unwrap_or_else(|| Epoch {
-                step: state.batches.div_ceil(self.accumulate),
-                time: now(),
-                ..Epoch::new(
-                    state.epoch,
-                    state.seconds,
-                    &state.train,
-                    state.validation.as_ref(),
-                    &state.rates,
-                    state.best,
-                )
-            })
+            let new = Epoch::of(state);
+            let same = |told: &&Epoch| {
+                (told.epoch, told.batch) == (new.epoch, new.batch) && told.agrees(&state.train)
+            };
+            let told = told.epochs.iter().find(same).cloned();
+            told.unwrap_or_else(|| Epoch { step: self.steps(state), time: now(), ..new })
         };
         self.history = History { epochs: done.iter().map(epoch).collect(), end: None };
         io::write_atomically(&self.folder.join(history::FILE), &[self.history.text().as_bytes()])?;
-        io::write_atomically(&self.folder.join(SPEC_FILE), &[self.spec.as_bytes()])?;
+        io::write_atomically(&self.folder.join(SPEC_FILE), &[self.text.as_bytes()])?;
         self.about.write(&self.folder)?;
         self.board = Some(TensorBoard::create(&self.folder, &self.history)?);
+        if let Some(parts) = self.parts.as_ref().filter(|_| samples::are_drawn(self.spec)) {
+            let (items, done) = (self.items(parts, 1)?, self.history.epochs_done());
+            self.samples = Samples::begin(items, parts, &self.folder, done)?;
+            if let (Some(samples), Some(board)) = (&self.samples, &mut self.board) {
+                board.samples(&self.history, samples)?;
+            }
+        }
         Ok(())
     }
 
-    fn epoch(&mut self, epoch: Epoch) -> Result<()> {
+    /// Steps since the start of the run.
+    fn steps(&self, record: &State) -> usize {
+        let an_epoch = record.batches.div_ceil(self.accumulate);
+        record.point.epochs * an_epoch + record.point.batch / self.accumulate
+    }
+
+    fn epoch(&mut self, epoch: Epoch, session: &Session) -> Result<()> {
         self.append(&history::line(&epoch))?;
+        let drawn = match (&mut self.samples, &self.parts) {
+            (Some(samples), Some(parts)) if epoch.batch.is_none() => {
+                samples.take(epoch.epoch, session, parts)?
+            }
+            _ => Vec::new(),
+        };
         if let Some(board) = &mut self.board {
             board.epoch(&epoch)?;
+            board.drawn(epoch.step, epoch.time, drawn)?;
         }
         self.history.epochs.push(epoch);
         if self.reported.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
@@ -177,9 +216,11 @@ impl Record {
         let page = report::page(&Report {
             about: &self.about,
             history: &self.history,
-            spec: &self.spec,
+            spec: &self.text,
             model: &self.model,
             answers: self.answers.as_ref(),
+            samples: self.samples.as_ref(),
+            kernels: &self.kernels,
         });
         self.reported = Some(Instant::now());
         io::write_atomically(&self.folder.join(REPORT_FILE), &[page.as_bytes()])
@@ -196,7 +237,7 @@ impl Record {
     }
 }
 
-impl Observer for Record {
+impl Observer for Record<'_> {
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Start { training, epochs, batch, rows, history, parts, .. } => {
@@ -209,18 +250,34 @@ impl Observer for Record {
                 let begun = self.begin(history);
                 self.tell(begun);
             }
-            Event::EpochStart { batches, .. } => self.steps = batches.div_ceil(self.accumulate),
-            Event::EpochEnd { epoch, seconds, train, validation, rates, best, session } => {
-                let written = self.epoch(Epoch {
-                    step: epoch * self.steps,
+            Event::Record { record, session, gradients } => {
+                let epoch = Epoch {
+                    step: self.steps(record),
                     time: now(),
                     weight_norms: norms(session),
-                    ..Epoch::new(*epoch, *seconds, train, *validation, rates, *best)
-                });
+                    gradient_norms: in_order(gradients, session),
+                    ..Epoch::of(record)
+                };
+                let written = self.epoch(epoch, session);
                 self.tell(written);
+            }
+            Event::Profile { entry, launches } => {
+                let known = self.kernels.iter().position(|(name, _)| name == entry);
+                let known = known.unwrap_or_else(|| {
+                    self.kernels.push(((*entry).to_owned(), Kernels::default()));
+                    self.kernels.len() - 1
+                });
+                if let Some((_, kernels)) = self.kernels.get_mut(known) {
+                    kernels.take(0, launches);
+                }
             }
             _ => {}
         }
+    }
+
+    fn wants_profile(&mut self) -> bool {
+        self.stepped += 1;
+        PROFILED.contains(&(self.stepped - 1))
     }
 }
 
@@ -236,6 +293,14 @@ fn norms(session: &Session) -> Figures {
         (variables[index].path.clone(), (squares.sqrt() as f32).into())
     };
     Figures(floats.map(norm).collect())
+}
+
+/// The lengths of gradients, in the order of the weights.
+fn in_order(gradients: &Figures, session: &Session) -> Figures {
+    let place = |path: &str| session.program().variables.iter().position(|variable| variable.path == path);
+    let mut ordered = gradients.clone();
+    ordered.0.sort_by_key(|(path, _)| place(path));
+    ordered
 }
 
 /// Seconds since 1970.
