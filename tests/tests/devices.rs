@@ -236,7 +236,10 @@ fn spec_agrees(path: &str, settings: &[(&str, &str)]) {
     same_bits(&one, &two)
         .and(same_bits(&one_variables, &two_variables))
         .unwrap_or_else(|why| panic!("{path}: {why}"));
-    let continuous = |name: &str| name == "loss" || name == "mean_absolute_error";
+    let continuous = |name: &str| {
+        let own = ["mean_absolute_error", "reconstruction", "divergence", "error", "before"];
+        name.ends_with("loss") || own.contains(&name)
+    };
     for (name, wanted) in &figures {
         let off = distance(wanted, &one[name]);
         // What counts rows may be off by one or two, where classes tie but for rounding.
@@ -284,6 +287,57 @@ fn autoencoder_agrees() {
 #[test]
 fn cifar_cnn_agrees() {
     spec_agrees("specs/cifar_cnn.weft", &[("width", "3")]);
+}
+
+#[test]
+fn gpt_agrees() {
+    spec_agrees("specs/gpt.weft", &[("layers", "2"), ("width", "12"), ("heads", "2"), ("context", "10")]);
+}
+
+#[test]
+fn t5_agrees() {
+    let small = [("layers", "1"), ("width", "12"), ("heads", "2"), ("head_width", "5"), ("hidden", "16")];
+    spec_agrees("specs/t5_small.weft", &[&small[..], &[("vocab", "20"), ("length", "9")]].concat());
+}
+
+#[test]
+fn gan_mnist_agrees() {
+    spec_agrees("specs/gan_mnist.weft", &[("latent", "5"), ("width", "4")]);
+}
+
+#[test]
+fn dcgan_agrees() {
+    spec_agrees("specs/dcgan.weft", &[("latent", "5"), ("width", "4")]);
+}
+
+#[test]
+fn vae_agrees() {
+    spec_agrees("specs/vae.weft", &[("width", "3")]);
+}
+
+#[test]
+fn denoising_agrees() {
+    spec_agrees("specs/denoising.weft", &[("width", "3")]);
+}
+
+#[test]
+fn resnet_agrees() {
+    spec_agrees(
+        "specs/resnet50.weft",
+        &[("depths", "[1, 2, 1, 1]"), ("width", "4"), ("size", "32"), ("classes", "10")],
+    );
+}
+
+#[test]
+fn mobilenet_agrees() {
+    let stages = "[(1, 4, 1, 1), (6, 6, 2, 2), (3, 8, 1, 1)]";
+    let small = [("stages", stages), ("size", "32"), ("stem", "8"), ("last", "16"), ("classes", "10")];
+    spec_agrees("specs/mobilenet.weft", &small);
+}
+
+#[test]
+fn unet_agrees() {
+    spec_agrees("specs/unet.weft", &[("widths", "[3, 5, 8]"), ("size", "44"), ("classes", "10")]);
 }
 
 /// Everything random in one model, as training would run it. Dividing by nothing, the bits themselves are seen.

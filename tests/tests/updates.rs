@@ -168,7 +168,8 @@ fn weights_and_averages_are_both_saved_and_the_best_are_averages() {
     let summary =
         train::train(Arc::clone(&program), 0, &options, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
     let loss = |file: &str, split| {
-        let figures = train::evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent);
+        let figures =
+            train::evaluate(Arc::clone(&program), 0, Some(&out.join(file)), split, &options, &mut Silent);
         figures.unwrap_or_else(|e| panic!("{e}")).expect("nothing interrupts")
     };
     let test = loss(train::BEST_FILE, Split::Test);

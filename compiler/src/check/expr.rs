@@ -145,6 +145,7 @@ impl Checker<'_> {
                 let known = super::text::Known { name: vocabulary.name.clone(), size: vocabulary.size };
                 self.vocabulary_field(&known, field)
             }
+            Value::Function(function) if function.instance.is_some() => self.weight_of(function, field),
             other => {
                 let message = format!("{} has no fields", other.kind());
                 let hint = match other.is_tensor() {

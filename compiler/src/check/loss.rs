@@ -187,10 +187,15 @@ impl Checker<'_> {
         let mut weights = Vec::new();
         for declared in &mut self.variables {
             let variable = &mut declared.variable;
-            if variable.kind != VariableKind::Weight || !found.contains(&variable.path) {
+            if variable.kind != VariableKind::Weight {
                 continue;
             }
+            // Also what no loss depends on, such as a model that is only measured.
             if frozen.iter().any(|f| under(&variable.path, f)) {
+                self.trained.excuse(&variable.path);
+                continue;
+            }
+            if !found.contains(&variable.path) {
                 continue;
             }
             let chosen = over.is_empty() || over.iter().any(|o| under(&variable.path, o));
@@ -212,16 +217,18 @@ impl Checker<'_> {
         Ok(weights)
     }
 
-    /// The gradient of `y`, weighted by `seed` where there is one.
+    /// The gradient of `y`, weighted by `seed` where there is one. `last`: no gradient of it will be taken.
     pub(crate) fn gradients(
         &mut self,
         y: NodeId,
         seed: Option<NodeId>,
         wrt: &[NodeId],
+        last: bool,
         span: Span,
     ) -> Result<Vec<NodeId>> {
         self.place(span);
-        match crate::grad::gradient(&mut self.context.builder, y, seed, wrt) {
+        let take = if last { crate::grad::last_gradient } else { crate::grad::gradient };
+        match take(&mut self.context.builder, y, seed, wrt) {
             Ok(nodes) => Ok(nodes),
             Err(error) => {
                 let mut diagnostic = Diagnostic::error(Code::NoGradient, error.span, error.message);

@@ -52,6 +52,7 @@ library!(
     "shapes",
     "softmax",
     "text",
+    "transformer",
 );
 
 /// The files of the library: (name, text).

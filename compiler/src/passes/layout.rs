@@ -1,12 +1,14 @@
-//! Contractions in their plainest form.
+//! Contractions and convolutions in their plainest form.
 //!
 //! - A convolution with a 1×1 kernel, stride 1 and no padding is a contraction over channels, and so are its adjoints.
+//! - The weight gradient of a convolution into a few channels is the transpose of another, whose output is the input: there, the
+//!   many channels are the columns of the product.
 //! - A transposition of an operand only renames the axes of its pairs, as long as its free axes stay in order.
 //! - A batch axis along which one operand was only stretched is a free axis of the other: one large product for many small ones.
 
 use super::rewrite::{Rewritten, look, rewrite};
 use crate::graph::op::Conv;
-use crate::graph::{Builder, Graph, Node, NodeId, Op, TensorType};
+use crate::graph::{Builder, Dim, Graph, Node, NodeId, Op, TensorType};
 
 pub fn run(graph: &mut Graph) -> bool {
     rewrite(graph, |b, node| match (&node.op, node.inputs.as_slice()) {
@@ -25,9 +27,48 @@ pub fn run(graph: &mut Graph) -> bool {
             let dw = b.push(Op::Contract { batch: vec![], sum }, &[x, dy], None)?;
             b.reshape(dw, &node.ty.shape).map(Some)
         }
+        (Op::ConvWeights(conv), &[x, dy]) => turned_round(b, conv, x, dy, node),
         (Op::Contract { batch, sum }, &[x, y]) => contract(b, batch, sum, [x, y], node),
         _ => Ok(None),
     })
+}
+
+/// So few output channels leave most lanes of a vector empty; so many input channels fill them.
+const FEW: i64 = 4;
+const MANY: i64 = 16;
+
+/// `dw[t] = Σ x[o + t] · dy[o]` is `Σ dy[q - t] · x[q]`: with the taps in reverse, a weight gradient again. Steps of one only, since
+/// `q` must meet every `o`.
+fn turned_round(b: &mut Builder, conv: &Conv, x: NodeId, dy: NodeId, node: &Node) -> Rewritten {
+    let axes = conv.stride.len();
+    let extent = |axis: usize| node.ty.shape.get(axis).and_then(Dim::as_constant);
+    let (Some(ci), Some(co)) = (extent(axes), extent(axes + 1)) else { return Ok(None) };
+    if conv.groups != 1 || conv.stride.iter().any(|s| *s != 1) || co > FEW || ci < MANY {
+        return Ok(None);
+    }
+    let mut padding = Vec::new();
+    for (axis, ((low, high), dilation)) in conv.padding.iter().zip(&conv.dilation).enumerate() {
+        let (Some(taps), Some(low), Some(high)) = (extent(axis), low.as_constant(), high.as_constant())
+        else {
+            return Ok(None);
+        };
+        let reach = (taps - 1) * *dilation as i64;
+        if taps < 1 || low > reach || high > reach {
+            return Ok(None);
+        }
+        padding.push((Dim::constant(reach - low), Dim::constant(reach - high)));
+    }
+    let mut shape = node.ty.shape.clone();
+    shape.swap(axes, axes + 1);
+    let ty = TensorType::new(node.ty.dtype, shape);
+    let turned = Conv { padding, ..conv.clone() };
+    let mut dw = b.push(Op::ConvWeights(turned), &[dy, x], Some(ty.clone()))?;
+    for axis in 0..axes {
+        let last = Dim::constant(extent(axis).unwrap_or(1) - 1);
+        dw = b.push(Op::Slice { axis, start: last, step: -1 }, &[dw], Some(ty.clone()))?;
+    }
+    let order: Vec<usize> = (0..axes).chain([axes + 1, axes]).collect();
+    b.transpose(dw, &order).map(Some)
 }
 
 fn is_pointwise(conv: &Conv, weights: &TensorType) -> bool {

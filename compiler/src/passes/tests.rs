@@ -42,6 +42,30 @@ fn simplify_identities() {
     );
 }
 
+/// The gradient of a kernel into three channels is computed the other way round, and its values are the same.
+#[test]
+fn a_weight_gradient_into_few_channels_is_turned_round() {
+    let text = r#"%0 = input "x" : f64[2, 7, 6, 16]
+        %1 = input "dy" : f64[2, 8, 4, 3]
+        %2 = conv_weights %0, %1 {stride=[1, 1], padding=[(1, 2), (0, 2)], dilation=[1, 2], groups=1} : f64[3, 3, 16, 3]
+        output "dw" = %2"#;
+    let graph = parse(text).unwrap();
+    let mut turned = graph.clone();
+    assert!(layout::run(&mut turned) && verify(&turned).is_ok());
+    assert!(!layout::run(&mut turned), "once is enough");
+    let numbers = |count: usize| (0..count).map(|i| ((i * 37 + 11) % 17) as f64 - 8.0).collect::<Vec<_>>();
+    let value = |shape: &[usize]| {
+        Value::<f64>::from_f64(DType::F64, shape, &numbers(shape.iter().product())).unwrap()
+    };
+    let inputs: Values<f64> =
+        [("x".into(), value(&[2, 7, 6, 16])), ("dy".into(), value(&[2, 8, 4, 3]))].into_iter().collect();
+    let of = |graph: &Graph| {
+        let outcome = evaluate_with(graph, &inputs, &Values::new(), &Symbols::new()).unwrap();
+        outcome.outputs["dw"].to_f64()
+    };
+    assert_eq!(of(&graph), of(&turned));
+}
+
 #[test]
 fn a_product_with_zero_stays() {
     let text = r#"%0 = input "x" : f32[]

@@ -105,8 +105,8 @@ const WORDS: &[Word] = &[
         "items",
         "load",
         "load MODEL from \"FILE\" { \"NAME\" -> PATH }",
-        "Starts from weights of a safetensors file. Rules map the file's names to paths of the model; `{i}` stands for the same text on both \
-         sides, `transposed` swaps the two axes of a matrix.\n\n\
+        "Starts from weights of a safetensors file, or of one that Keras wrote. Rules map the file's names to paths of the model; `{i}` stands for the same text on both \
+         sides, `transposed` brings the axes of PyTorch's layers into our order.\n\n\
          Example: `load Cnn from \"old.safetensors\" { \"head.{part}\" -> dense.{part} }`",
     ),
     (

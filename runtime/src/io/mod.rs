@@ -1,25 +1,44 @@
-//! Files in and out: `.npy` and `.png` for single tensors, safetensors for weights, event files for TensorBoard.
+//! Files in and out: `.npy` and `.png` for single tensors, safetensors for weights (and HDF5 for those that Keras wrote), event
+//! files for TensorBoard.
 //!
 //! Files are written whole or not at all: to a temporary file in the same folder, flushed to the disk, then renamed. What a
 //! header claims is checked against the file's size before anything is allocated.
 
 pub mod events;
 pub(crate) mod failpoint;
+pub mod hdf5;
 pub mod image;
+mod keras;
 pub mod npy;
 pub mod png;
+pub mod stored;
 pub mod weights;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process;
+
+use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::file("read", path))
+}
+
+/// Maps a file that is only read, to be looked at here and there.
+pub fn map(path: &Path) -> Result<Mmap> {
+    let mapped = File::open(path).and_then(|file| {
+        if file.metadata()?.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        // SAFETY: the map is private and never written to. Who cuts or changes the file while weights are taken from it breaks
+        // its own reading; nobody does so with a file of weights, and what is changed here is replaced as a whole, by renaming.
+        unsafe { Mmap::map(&file) }
+    });
+    mapped.map_err(Error::file("read", path))
 }
 
 /// Replaces a file's content at once: whoever reads sees the old or the new bytes, also after a crash.

@@ -107,7 +107,8 @@ fn to_file(dtype: DType) -> &'static str {
     }
 }
 
-fn from_file(dtype: Dtype) -> Option<DType> {
+/// A type of the format's, where there is the same here.
+pub(super) fn from_file(dtype: Dtype) -> Option<DType> {
     Some(match dtype {
         Dtype::F32 => DType::F32,
         Dtype::F64 => DType::F64,

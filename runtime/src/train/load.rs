@@ -1,17 +1,18 @@
 //! `load` items: first values of a model's weights from a file that names and lays them out in its own way.
 //!
-//! A weight is looked for under the name that the first fitting rule gives, else under its own path, with or without the part that
+//! A weight is looked for under the names that the fitting rules give, else under its own path, with or without the part that
 //! the item names: `load Bert.encoder from …` finds `Bert.encoder.block.0.weight` as `block.0.weight` too.
 //!
 //! All that the item names must be in the file; the file may hold more, such as the head of the task that a model was trained for.
+//! Floats of another width are converted; any other difference of type or shape is an error, and so is what is no number.
 
 use std::path::Path;
 
 use super::weights::{Misfits, saved};
 use crate::error::Result;
 use crate::execute::Session;
-use crate::io::weights;
-use crate::program::{Load, LoadRule, Variable};
+use crate::io::stored::Stored;
+use crate::program::{DType, Load, LoadRule, Variable};
 use crate::tensor::Tensor;
 
 /// Carries out all `load` items of a program; their files are relative to `base`.
@@ -22,54 +23,75 @@ pub fn load_items(session: &mut Session, base: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A path seen from a part of a model that it is in.
+fn inside<'a>(target: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(target)?.strip_prefix('.')
+}
+
 fn load_item(session: &mut Session, load: &Load, path: &Path) -> Result<()> {
-    let file = weights::read(path)?;
+    let file = Stored::open(path)?;
     let program = session.program();
     let mut misfits = Misfits::default();
     let (mut used, mut found) = (Vec::new(), Vec::new());
     for index in saved(program) {
         let variable = &program.variables[index];
-        let Some(inner) = variable.path.strip_prefix(&load.target).and_then(|rest| rest.strip_prefix('.'))
-        else {
+        let Some(inner) = inside(&load.target, &variable.path) else { continue };
+        let names = sources(load, variable, inner);
+        let Some((name, transposed)) = names.iter().find(|(name, _)| file.get(name).is_some()) else {
+            misfits.missing(names.first().map_or(inner, |(name, _)| name), file.names());
             continue;
         };
-        let (names, transposed) = sources(load, variable, inner);
-        let Some((name, tensor)) = names.iter().find_map(|name| file.tensors.get_key_value(name)) else {
-            let rest = file.tensors.keys().map(String::as_str);
-            misfits.missing(names.first().map_or(inner, String::as_str), rest);
-            continue;
+        used.push(name.clone());
+        let Some(entry) = file.get(name) else { continue };
+        // Before a value is read: a file that lies about a shape costs nothing.
+        let order = if *transposed { order(entry.shape.len()) } else { None };
+        let shape = match &order {
+            Some(order) => order.iter().map(|&axis| entry.shape[axis]).collect(),
+            None => entry.shape.clone(),
         };
-        used.push(name.as_str());
-        let tensor = if transposed { transpose(tensor) } else { Some(tensor.clone()) };
-        match tensor {
-            Some(tensor) if (tensor.dtype, &tensor.shape) == (variable.dtype, &variable.shape) => {
-                found.push((index, tensor));
-            }
-            Some(tensor) => misfits.different(variable, &tensor),
-            None => misfits.different(variable, &file.tensors[name]),
+        let converts = entry.dtype.is_some_and(|dtype| converts(dtype, variable.dtype));
+        if !converts || shape != variable.shape || (*transposed && order.is_none()) {
+            misfits.different(variable, entry);
+            continue;
         }
+        found.push((index, name.clone(), order));
     }
     // What the file holds beside them matters only where something is missing: there is its other name.
     if misfits.any_missing() {
-        misfits.unexpected(file.tensors.keys().filter(|name| !used.contains(&name.as_str())));
+        misfits.unexpected(file.names().filter(|&name| !used.iter().any(|used| used == name)));
     }
     misfits.check(path, &load.target)?;
-    for (index, tensor) in found {
+    // All of it before any of it: a file that turns out to be damaged leaves the model as it was.
+    let (mut values, mut no_numbers) = (Vec::new(), Misfits::default());
+    for (index, name, order) in found {
+        let variable = &session.program().variables[index];
+        let mut tensor = file.read(&name)?;
+        if let Some(order) = order {
+            tensor = permuted(&tensor, &order);
+        }
+        let tensor = converted(tensor, variable.dtype);
+        let count = nans(&tensor);
+        if count > 0 {
+            no_numbers.spoilt(&name, count, tensor.shape.iter().product());
+        }
+        values.push((index, tensor));
+    }
+    no_numbers.check(path, &load.target)?;
+    for (index, tensor) in values {
         session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
     }
     Ok(())
 }
 
-/// The names that a variable may have in the file, and whether it lies transposed there.
-fn sources(load: &Load, variable: &Variable, inner: &str) -> (Vec<String>, bool) {
+/// The names that a variable may have in the file, and whether it lies transposed there. Several rules may fit: the first whose
+/// name the file has is meant.
+fn sources(load: &Load, variable: &Variable, inner: &str) -> Vec<(String, bool)> {
     let by_rule = |rule: &LoadRule| {
         let captured = captures(&rule.to, inner).or_else(|| captures(&rule.to, &variable.path))?;
-        Some((vec![filled(&rule.from, &captured)], rule.transposed))
+        Some((filled(&rule.from, &captured), rule.transposed))
     };
-    load.rules
-        .iter()
-        .find_map(by_rule)
-        .unwrap_or_else(|| (vec![inner.to_owned(), variable.path.clone()], false))
+    let names: Vec<_> = load.rules.iter().filter_map(by_rule).collect();
+    if names.is_empty() { vec![(inner.to_owned(), false), (variable.path.clone(), false)] } else { names }
 }
 
 /// What the braces of a pattern stand for in a path; `None` when it does not fit. A capture is one step of a path, or part of one.
@@ -94,18 +116,67 @@ fn filled(pattern: &str, captured: &[(String, &str)]) -> String {
         .fold(pattern.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
-/// A matrix with its axes swapped; `None` for other ranks.
-fn transpose(tensor: &Tensor) -> Option<Tensor> {
-    let [rows, columns] = tensor.shape[..] else { return None };
+/// Where the axes of a transposed weight come from: a matrix has them swapped, and a convolution's `[out, in, kernel …]`, as PyTorch
+/// keeps it, becomes `[kernel …, in, out]`. `None` for what has no two axes.
+fn order(rank: usize) -> Option<Vec<usize>> {
+    (rank >= 2).then(|| (2..rank).chain([1, 0]).collect())
+}
+
+/// A tensor with its axes in another order.
+fn permuted(tensor: &Tensor, order: &[usize]) -> Tensor {
     let size = tensor.dtype.size();
+    let mut strides = vec![size; tensor.shape.len()];
+    for axis in (1..strides.len()).rev() {
+        strides[axis - 1] = strides[axis] * tensor.shape[axis];
+    }
+    let shape: Vec<usize> = order.iter().map(|&axis| tensor.shape[axis]).collect();
     let mut data = Vec::with_capacity(tensor.data.len());
-    for column in 0..columns {
-        for row in 0..rows {
-            let at = (row * columns + column) * size;
-            data.extend_from_slice(&tensor.data[at..at + size]);
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    while data.len() < tensor.data.len() {
+        data.extend_from_slice(&tensor.data[at..at + size]);
+        // The next element in the new order: the last axis first, with a carry.
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            at += strides[order[axis]];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            at -= shape[axis] * strides[order[axis]];
+            index[axis] = 0;
         }
     }
-    Some(Tensor { dtype: tensor.dtype, shape: vec![columns, rows], data })
+    Tensor { dtype: tensor.dtype, shape, data }
+}
+
+/// Whether values of one type may become those of another.
+fn converts(from: DType, to: DType) -> bool {
+    from == to || (is_float(from) && matches!(to, DType::F32 | DType::F64))
+}
+
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+}
+
+/// The nearest values of another float type.
+fn converted(tensor: Tensor, dtype: DType) -> Tensor {
+    if tensor.dtype == dtype {
+        return tensor;
+    }
+    let values = tensor.view().to_f64();
+    let data = match dtype {
+        DType::F32 => values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    };
+    Tensor { dtype, shape: tensor.shape, data }
+}
+
+/// How many values are no numbers. A model that holds one answers nothing else.
+fn nans(tensor: &Tensor) -> usize {
+    if !is_float(tensor.dtype) {
+        return 0;
+    }
+    tensor.view().to_f64().iter().filter(|value| value.is_nan()).count()
 }
 
 #[cfg(test)]
@@ -122,9 +193,23 @@ mod tests {
     }
 
     #[test]
-    fn a_transposed_matrix_swaps_its_axes() {
+    fn a_transposed_weight_has_its_axes_in_our_order() {
         let tensor = Tensor::from_i32(&[2, 3], &[1, 2, 3, 4, 5, 6]);
-        assert_eq!(transpose(&tensor), Some(Tensor::from_i32(&[3, 2], &[1, 4, 2, 5, 3, 6])));
-        assert_eq!(transpose(&Tensor::from_i32(&[2], &[1, 2])), None);
+        let swapped = permuted(&tensor, &order(2).unwrap());
+        assert_eq!(swapped, Tensor::from_i32(&[3, 2], &[1, 4, 2, 5, 3, 6]));
+        assert_eq!(order(1), None);
+        // Two filters of one channel and two rows of one column.
+        let filters = permuted(&Tensor::from_i32(&[2, 1, 2, 1], &[1, 2, 3, 4]), &order(4).unwrap());
+        assert_eq!(filters, Tensor::from_i32(&[2, 1, 1, 2], &[1, 3, 2, 4]));
+        let none = permuted(&Tensor::from_i32(&[0, 3], &[]), &order(2).unwrap());
+        assert_eq!(none.shape, [3, 0]);
+    }
+
+    #[test]
+    fn floats_of_another_width_are_converted() {
+        let wide =
+            Tensor { dtype: DType::F64, shape: vec![2], data: [0.1f64, -2.0].map(f64::to_le_bytes).concat() };
+        assert_eq!(converted(wide, DType::F32), Tensor::from_f32(&[2], &[0.1, -2.0]));
+        assert!(!converts(DType::I32, DType::F32));
     }
 }

@@ -39,6 +39,7 @@ use crate::program::{Every, Program, Training};
 pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
 pub use fit::fit;
+pub use load::load_items;
 pub use numerics::FailedStep;
 pub use point::Point;
 pub use state::{Record, State};
@@ -244,20 +245,20 @@ pub fn train(
     trainer.train(options, observer)
 }
 
-/// Evaluates saved weights on one part of the data; none when it was interrupted. Unless the options give a seed, rows are
+/// Evaluates saved weights, or those that the spec's `load` items name, on one part of the data; none when it was interrupted. Unless the options give a seed, rows are
 /// held out by the seed that the weights were trained with, so that no row of training gets into another part.
 pub fn evaluate(
     program: Arc<Program>,
     training: usize,
-    weights: &Path,
+    weights: Option<&Path>,
     split: Split,
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Option<Figures>> {
-    let Provenance { seed, classes, vocabularies } = provenance(weights)?;
+    let Provenance { seed, classes, vocabularies } = weights.map(provenance).transpose()?.unwrap_or_default();
     let options = Options { seed: options.seed.or(seed), classes, vocabularies, ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
-    trainer.initialise(Some(weights))?;
+    trainer.initialise(weights)?;
     trainer.check_fits()?;
     trainer.check_indices(split)?;
     trainer.evaluate(split, observer)

@@ -253,7 +253,7 @@ fn the_best_weights_are_kept_and_tested() {
 
     let program = Arc::new(program);
     let loss = |file: &str, split| {
-        evaluate(Arc::clone(&program), 0, &out.join(file), split, &options, &mut Silent)
+        evaluate(Arc::clone(&program), 0, Some(&out.join(file)), split, &options, &mut Silent)
             .unwrap()
             .and_then(|figures| figures.number("loss"))
             .unwrap()
@@ -269,7 +269,8 @@ fn an_evaluation_holds_out_the_rows_that_its_weights_did_not_see() {
     let program = Arc::new(program(-1));
     let summary = train(Arc::clone(&program), 0, &trained, &mut Silent).unwrap();
     let evaluate = |options: &Options| {
-        evaluate(Arc::clone(&program), 0, &summary.saved[0], Split::Validation, options, &mut Silent).unwrap()
+        evaluate(Arc::clone(&program), 0, Some(&summary.saved[0]), Split::Validation, options, &mut Silent)
+            .unwrap()
     };
     // The sum of the held-out labels tells which rows they are.
     assert_eq!(evaluate(&options), summary.validation);

@@ -1,6 +1,7 @@
 //! Weights between a session and a file: all of them or an error that names each one that does not fit.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use crate::data::{CLASSES_KEY, Classes, VOCABULARY_KEY, Vocabularies};
@@ -8,7 +9,7 @@ use crate::error::{Error, Result, nearest};
 use crate::execute::Session;
 use crate::io;
 use crate::program::{Program, Variable, VariableKind};
-use crate::tensor::{Tensor, TensorView, byte_count};
+use crate::tensor::{TensorView, byte_count};
 
 /// How the names of tensors begin that a checkpoint holds beside the variables.
 pub const BESIDE: &str = "checkpoint/";
@@ -22,6 +23,7 @@ pub struct Misfits {
     missing: Vec<String>,
     unexpected: Vec<String>,
     different: Vec<String>,
+    spoilt: Vec<String>,
 }
 
 impl Misfits {
@@ -41,21 +43,29 @@ impl Misfits {
         self.unexpected.extend(names.into_iter().map(|name| name.to_string()));
     }
 
-    pub fn different(&mut self, variable: &Variable, tensor: &Tensor) {
+    /// A tensor, in words, that has another type or shape than the variable.
+    pub fn different(&mut self, variable: &Variable, tensor: impl Display) {
         self.different.push(format!(
-            "{} is {}{:?} in the file, but {}{:?} in the spec",
+            "{} is {tensor} in the file, but {}{:?} in the spec",
             variable.path,
-            tensor.dtype.name(),
-            tensor.shape,
             variable.dtype.name(),
             variable.shape
         ));
     }
 
+    /// A tensor some of whose values are NaN.
+    pub fn spoilt(&mut self, name: &str, count: usize, of: usize) {
+        self.spoilt.push(format!("{name} ({count} of {of})"));
+    }
+
     /// An error that names them all, if there are any.
     pub fn check(self, file: &Path, model: &str) -> Result<()> {
-        let kinds =
-            [("missing", self.missing), ("unexpected", self.unexpected), ("different", self.different)];
+        let kinds = [
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+            ("different", self.different),
+            ("no numbers (NaN)", self.spoilt),
+        ];
         let problems: Vec<String> = kinds
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
@@ -103,7 +113,7 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
         match file.tensors.get(&variable.path) {
             None => misfits.missing(&variable.path, unexpected.iter().copied()),
             Some(tensor) if (tensor.dtype, &tensor.shape) != (variable.dtype, &variable.shape) => {
-                misfits.different(variable, tensor);
+                misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape));
             }
             Some(tensor) => found.push((index, tensor)),
         }

@@ -304,9 +304,9 @@ pub struct Eval {
     pub spec: SpecArgs,
     #[command(flatten)]
     pub run: RunArgs,
-    /// The trained weights, a .safetensors file
+    /// The trained weights, a .safetensors file [default: those that the spec loads]
     #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
+    pub weights: Option<PathBuf>,
     /// The train block whose loss and metrics are measured, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
@@ -332,15 +332,19 @@ pub struct Compare {
 pub struct Predict {
     #[command(flatten)]
     pub spec: SpecArgs,
-    /// The trained weights, a .safetensors file
+    /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
     #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
-    /// An input by name: a .npy array, a .png or .jpg picture for an image, or numbers (x=1.5,2)
+    pub weights: Option<PathBuf>,
+    /// An input by name: a .npy array, a .png or .jpg picture for an image, numbers (x=1.5,2), or rows of noise (z=normal(16),
+    /// z=uniform(16))
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub inputs: Vec<(String, String)>,
-    /// Write the (first) result here instead of printing it
-    #[arg(long, value_name = "FILE.npy")]
+    /// Write the (first) result here instead of printing it: as an array, or images as a picture
+    #[arg(long, value_name = "FILE.npy|FILE.png")]
     pub output: Option<PathBuf>,
+    /// The seed of all that is random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
     #[command(flatten)]
     pub item: ItemArgs,
 }

@@ -1,11 +1,13 @@
-//! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` or `.jpg` picture, or numbers.
-//! Where the prediction takes texts, it is a text, a `.txt` file with a text a line, or a `.jsonl` file with one in each object.
+//! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` or `.jpg` picture, numbers, or so
+//! many rows of noise. Where the prediction takes texts, it is a text, a `.txt` file with a text a line, or a `.jsonl` file with one in
+//! each object.
 
 use crate::compile;
 use crate::failure::Failure;
 use std::path::Path;
 use weft_runtime::data;
 use weft_runtime::io::{image, npy};
+use weft_runtime::kernels::random;
 use weft_runtime::program::{DType, DimExpr, Entry, Input, InputSource, Program};
 use weft_runtime::tensor::Tensor;
 use weft_runtime::text;
@@ -19,15 +21,20 @@ pub struct Texts<'a> {
     pub base: &'a Path,
 }
 
-/// Reads a value for each of the entry's inputs, in its order.
-pub fn read(entry: &Entry, given: &[(String, String)], texts: &Texts<'_>) -> Result<Vec<Tensor>, Failure> {
+/// Reads a value for each of the entry's inputs, in its order. What is drawn depends on the seed alone.
+pub fn read(
+    entry: &Entry,
+    given: &[(String, String)],
+    texts: &Texts<'_>,
+    seed: u64,
+) -> Result<Vec<Tensor>, Failure> {
     let taken: Vec<&str> = text::given::texts(entry);
     let made =
         |input: &Input| matches!(input.source, InputSource::Tokens { .. } | InputSource::Lengths { .. });
     let known: Vec<&str> = entry
         .inputs
         .iter()
-        .filter(|input| !made(input))
+        .filter(|input| !made(input) && input.source != InputSource::Random)
         .map(|i| i.name.as_str())
         .chain(taken.iter().copied())
         .collect();
@@ -57,11 +64,15 @@ pub fn read(entry: &Entry, given: &[(String, String)], texts: &Texts<'_>) -> Res
         .inputs
         .iter()
         .map(|input| match given.iter().find(|(name, _)| *name == input.name) {
+            _ if input.source == InputSource::Random => Ok(Tensor::from_i64(&[2], &[seed as i64, 0])),
             _ if made(input) => match tensors.iter().find(|(name, _)| *name == input.name) {
                 Some((_, tensor)) => Ok(tensor.clone()),
                 None => Err(Failure::input(format!("nothing gives the tokens `{}`", input.name))),
             },
-            Some((_, file)) => read_one(entry, input, file),
+            Some((_, value)) => match noise(entry, input, value, seed) {
+                Some(drawn) => drawn,
+                None => read_one(entry, input, value),
+            },
             None => Err(Failure::usage(format!("the input `{}` is missing", input.name))
                 .help(format!("give it with --input {}=FILE, or numbers: --input {0}=1.5,2", input.name))),
         })
@@ -135,6 +146,40 @@ fn read_one(entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure
     let takes =
         format!("{}: `{}` takes {}, but the file holds", file.display(), input.name, input.dtype.name());
     adapt(input, tensor, &takes)
+}
+
+/// `normal(16)` or `uniform(16)`: so many rows of random numbers, the same for the same seed and input. None if the value is
+/// something else.
+fn noise(entry: &Entry, input: &Input, given: &str, seed: u64) -> Option<Result<Tensor, Failure>> {
+    let (kind, rows) = given.trim().strip_suffix(')')?.split_once('(')?;
+    let draw = match kind {
+        "normal" => random::normal,
+        "uniform" => random::uniform,
+        _ => return None,
+    };
+    let wrong = |message: String| Some(Err(Failure::usage(message)));
+    let Ok(rows) = rows.trim().parse::<u32>() else {
+        return wrong(format!("{given}: the number of rows is no whole number"));
+    };
+    let constant = |dim: &weft_runtime::program::DimIndex| match entry.dims.get(dim.0 as usize) {
+        Some(DimExpr::Constant(extent)) => usize::try_from(*extent).ok(),
+        _ => None,
+    };
+    let rest: Option<Vec<usize>> = input.shape.iter().skip(1).map(constant).collect();
+    let (Some(rest), DType::F32, false) = (rest, input.dtype, input.shape.is_empty()) else {
+        return wrong(format!(
+            "{given}: noise is for rows of f32 whose other extents are constant, which `{}` is not",
+            input.name
+        ));
+    };
+    let shape = [&[rows as usize], rest.as_slice()].concat();
+    let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent));
+    let Some(count) = count.filter(|&count| count < 1 << 32) else {
+        return wrong(format!("{given}: that is too much noise"));
+    };
+    let key = random::key(&format!("input.{}", input.name));
+    let values: Vec<f32> = (0..count as u64).map(|index| draw(index, [seed as i64, 0], key)).collect();
+    Some(Ok(Tensor::from_f32(&shape, &values)))
 }
 
 /// Adds a batch axis where one is missing, and converts between element types where nothing is lost; `takes` begins the message when

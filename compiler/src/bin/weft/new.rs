@@ -16,6 +16,7 @@ pub const STARTERS: &[(&str, &str)] = &[
     ("cnn", include_str!("../../../../specs/new/cnn.weft")),
     ("mlp", include_str!("../../../../specs/new/mlp.weft")),
     ("autoencoder", include_str!("../../../../specs/new/autoencoder.weft")),
+    ("gan", include_str!("../../../../specs/new/gan.weft")),
 ];
 
 /// Where the starters look for the digits.

@@ -3,6 +3,7 @@
 use crate::args::Predict;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
+use crate::picture::Picture;
 use crate::{inputs, output, spec};
 use serde_json::{Map, Value, json};
 use weft_runtime::execute::Session;
@@ -19,12 +20,15 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
     let entry = &chosen(&program.predictions, args.item.predict.as_deref())?.entry;
     let mut session = Session::new(program.clone(), compile::threads(args.item.threads))
         .map_err(compile::runtime_failure)?;
-    weft_runtime::train::load_weights(&mut session, &args.weights).map_err(compile::runtime_failure)?;
     let index = session.entry(entry).map_err(compile::runtime_failure)?;
+    compile::weights(&mut session, index, args.weights.as_deref(), &spec)?;
     let entry = &program.entries[index];
-    let kept = weft_runtime::train::provenance(&args.weights).map_err(compile::runtime_failure)?;
+    let kept = match &args.weights {
+        Some(weights) => weft_runtime::train::provenance(weights).map_err(compile::runtime_failure)?,
+        None => weft_runtime::train::Provenance::default(),
+    };
     let texts = inputs::Texts { program: &program, kept: &kept.vocabularies, base: &spec.folder };
-    let inputs = inputs::read(entry, &args.inputs, &texts)?;
+    let inputs = inputs::read(entry, &args.inputs, &texts, args.seed)?;
     let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
     let outputs = session.run(index, &views).map_err(compile::runtime_failure)?;
     let results: Vec<(String, Tensor)> =
@@ -33,8 +37,12 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
         let Some((_, first)) = results.first() else {
             return Err(Failure::input("the predict item has no result"));
         };
-        npy::write(path, first.view()).map_err(compile::runtime_failure)?;
-        return Ok(());
+        let picture = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+        return if picture {
+            sheet(first)?.save(path)
+        } else {
+            npy::write(path, first.view()).map_err(compile::runtime_failure)
+        };
     }
     if args.spec.json {
         let object: Map<String, Value> = results.iter().map(|(n, t)| (n.clone(), nested(t))).collect();
@@ -57,6 +65,38 @@ pub fn chosen<'a>(predictions: &'a [Prediction], name: Option<&str>) -> Result<&
         (None, _) => Err(Failure::usage(format!("the spec has several predict items: {}", names()))
             .help("choose one with --predict NAME")),
     }
+}
+
+/// Images side by side, as wide as high: bytes as they are, floats from 0 to 1.
+fn sheet(result: &Tensor) -> Result<Picture, Failure> {
+    let wrong = || {
+        Failure::input(
+            "the (first) result is no images: a picture is made of u8 or f32 `[n, height, width, 1 or 3]`",
+        )
+        .help("--output FILE.npy takes any result")
+    };
+    let (rows, height, width, channels) = match *result.shape.as_slice() {
+        [rows, height, width, channels @ (1 | 3)] => (rows, height, width, channels),
+        [height, width, channels @ (1 | 3)] => (1, height, width, channels),
+        _ => return Err(wrong()),
+    };
+    let high = match result.dtype {
+        DType::U8 => 255.0,
+        DType::F32 => 1.0,
+        _ => return Err(wrong()),
+    };
+    if rows * height * width == 0 {
+        return Err(Failure::input("the (first) result holds no image"));
+    }
+    let values = result.view().to_f64();
+    let images = values.chunks(height * width * channels);
+    let pictures: Vec<Picture> =
+        images.map(|image| Picture::of_values(height, width, channels, image, 0.0, high)).collect();
+    // A single image keeps its size, so that it can be given to a model again.
+    Ok(match pictures.as_slice() {
+        [single] => single.clone(),
+        many => Picture::grid(many, (rows as f64).sqrt().ceil() as usize),
+    })
 }
 
 /// Numbers as nested JSON lists.

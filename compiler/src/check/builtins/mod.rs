@@ -7,6 +7,7 @@ mod linear;
 mod lists;
 mod pointwise;
 mod reduce;
+mod steps;
 mod text;
 mod views;
 
@@ -90,6 +91,7 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static [Builtin])> {
         ("reduce", reduce::TABLE),
         ("linear", linear::TABLE),
         ("views", views::TABLE),
+        ("steps", steps::TABLE),
         ("compile", lists::TABLE),
         ("text", text::TABLE),
     ];

@@ -21,6 +21,13 @@ pub struct Trained {
     blocked: BTreeSet<String>,
 }
 
+impl Trained {
+    /// A weight that stays as it is on purpose.
+    pub(crate) fn excuse(&mut self, path: &str) {
+        self.excused.insert(path.to_owned());
+    }
+}
+
 impl Checker<'_> {
     /// Notes what a loss moves. `weights` and their `gradients` are those that an optimizer gets.
     pub(crate) fn note_moved(&mut self, loss: NodeId, weights: &[(String, NodeId)], gradients: &[NodeId]) {

@@ -53,6 +53,18 @@ const SPECS: &[(&str, &str)] = &[
     ("mnist_mlp", include_str!("../../../../specs/mnist_mlp.weft")),
     ("autoencoder", include_str!("../../../../specs/autoencoder.weft")),
     ("cifar_cnn", include_str!("../../../../specs/cifar_cnn.weft")),
+    ("gpt", include_str!("../../../../specs/gpt.weft")),
+    ("t5_small", include_str!("../../../../specs/t5_small.weft")),
+    ("bert", include_str!("../../../../specs/bert.weft")),
+    ("vit", include_str!("../../../../specs/vit.weft")),
+    ("cifar_keras", include_str!("../../../../specs/cifar_keras.weft")),
+    ("dcgan", include_str!("../../../../specs/dcgan.weft")),
+    ("denoising", include_str!("../../../../specs/denoising.weft")),
+    ("gan_mnist", include_str!("../../../../specs/gan_mnist.weft")),
+    ("mobilenet", include_str!("../../../../specs/mobilenet.weft")),
+    ("resnet50", include_str!("../../../../specs/resnet50.weft")),
+    ("unet", include_str!("../../../../specs/unet.weft")),
+    ("vae", include_str!("../../../../specs/vae.weft")),
 ];
 
 #[test]

@@ -43,7 +43,7 @@ pub fn run(args: &Inspect) -> Result<(), Failure> {
         let entry = &program.entries[index];
         let kept = weft_runtime::train::provenance(&args.weights).map_err(compile::runtime_failure)?;
         let texts = inputs::Texts { program: &program, kept: &kept.vocabularies, base: &spec.folder };
-        let given = inputs::read(entry, &args.inputs, &texts)?;
+        let given = inputs::read(entry, &args.inputs, &texts, 0)?;
         let names = entry.inputs.iter().map(|i| i.name.clone());
         let inputs: Vec<Named> = names.zip(given).collect();
         let question = Question { class: args.class, baseline: args.baseline, steps: args.steps as usize };
