@@ -1,6 +1,6 @@
 //! The IMDB reviews as Maas et al. (2011) published them: `{train,test}/{pos,neg}/ID_RATING.txt`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::column::{Class, Column, Table};
 use super::{Files, documents, paths};
@@ -53,7 +53,7 @@ fn part(folder: &Path) -> Result<Table> {
 }
 
 /// Number and rating in a file's name.
-fn name(file: &PathBuf) -> Option<(u64, i32)> {
+fn name(file: &Path) -> Option<(u64, i32)> {
     let (id, rating) = file.file_stem()?.to_str()?.split_once('_')?;
     Some((id.parse().ok()?, rating.parse().ok()?))
 }

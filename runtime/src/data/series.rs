@@ -196,9 +196,7 @@ impl Head {
 /// Can such a source give these fields: one series of floats, and a class or a number?
 pub fn fits(fields: &[Field]) -> bool {
     let read = || fields.iter().filter(|field| field.is_read());
-    let others = read().filter(|field| !is_series(field));
+    let mut others = read().filter(|field| !is_series(field));
     let single = |field: &Field| field.shape.is_empty() && field.ragged.is_none() && field.cell != Cell::Text;
-    read().filter(|field| is_series(field)).count() == 1
-        && read().count() <= 2
-        && others.into_iter().all(single)
+    read().filter(|field| is_series(field)).count() == 1 && read().count() <= 2 && others.all(single)
 }

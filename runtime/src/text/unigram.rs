@@ -71,8 +71,11 @@ pub fn learn(counts: Counts, size: usize) -> Vec<(String, f64)> {
     chosen(pieces, room)
 }
 
+/// Letters that stand in a row, and how often.
+type Run = (Vec<char>, u64);
+
 /// The letters that are kept, most frequent first, and the words as runs of such letters, in order.
-fn prepared(counts: Counts, room: usize) -> (Vec<(char, u64)>, Vec<(Vec<char>, u64)>) {
+fn prepared(counts: Counts, room: usize) -> (Vec<(char, u64)>, Vec<Run>) {
     let mut letters: HashMap<char, u64> = HashMap::new();
     for (word, count) in &counts {
         word.chars().for_each(|letter| *letters.entry(letter).or_default() += count);
@@ -96,13 +99,13 @@ fn prepared(counts: Counts, room: usize) -> (Vec<(char, u64)>, Vec<(Vec<char>, u
             }
         }
     }
-    let mut words: Vec<(Vec<char>, u64)> = runs.into_iter().collect();
+    let mut words: Vec<Run> = runs.into_iter().collect();
     words.sort_unstable();
     (letters, words)
 }
 
 /// Letters, and the substrings whose length times count is largest. Longer ones are only looked for where shorter ones stand twice.
-fn first_pieces(letters: &[(char, u64)], words: &[(Vec<char>, u64)], most: usize) -> Pieces {
+fn first_pieces(letters: &[(char, u64)], words: &[Run], most: usize) -> Pieces {
     let mut found: Vec<(u64, String)> = Vec::new();
     let mut shorter: HashMap<&[char], u64> = HashMap::new();
     for length in 2..=LONGEST_PIECE {
