@@ -50,6 +50,8 @@ pub enum Error {
     /// Rows that cannot be what the spec says of them.
     #[error("data set `{set}`: {message}")]
     Data { set: String, message: String },
+    #[error("tokenizer `{name}`: {message}")]
+    Tokenizer { name: String, message: String },
     /// Files that must be there; the message says which ones to put where.
     #[error("{0}")]
     MissingData(String),

@@ -9,4 +9,5 @@ pub mod memory;
 pub mod pool;
 pub mod program;
 pub mod tensor;
+pub mod text;
 pub mod train;

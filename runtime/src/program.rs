@@ -90,6 +90,8 @@ pub struct Program {
     pub data: Vec<DataSet>,
     pub trainings: Vec<Training>,
     pub predictions: Vec<Prediction>,
+    /// Those that predictions read from files of their own; others belong to data sets.
+    pub vocabularies: Vec<Vocabulary>,
     /// Carried out in order when a training starts, before weights that the user names.
     pub loads: Vec<Load>,
     /// Source files by [`Place::file`], for profiles and errors: (name, text).
@@ -195,6 +197,10 @@ pub enum InputSource {
     Collected,
     /// `f32[]`: what the training's [`ReduceRate`] has multiplied rates by so far; 1 at the start.
     RateFactor,
+    /// `i32[n, t]`: the tokens of the texts that the caller gives, by the name of the texts.
+    Tokens { text: String, encoding: Encoding },
+    /// `i32[n]`: how many tokens each text has, by the name of the input that holds them.
+    Lengths { tokens: String },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -534,6 +540,8 @@ pub struct DataSet {
     pub splits: Splits,
     /// What is computed from the training part before the first step.
     pub fit: Option<Fit>,
+    /// What the texts of its rows are cut into.
+    pub vocabularies: Vec<Vocabulary>,
 }
 
 /// How the rows of a data set become parts. What the source itself has a part for is left whole.
@@ -545,6 +553,8 @@ pub struct Splits {
     pub stratify: Option<String>,
     /// A column of the source that says of each row whether it is of `train`, `validation` or `test`.
     pub column: Option<String>,
+    /// A field of which each value stands once in all parts; of several rows, one of the test part is left, or else the first.
+    pub distinct: Option<String>,
 }
 
 impl Splits {
@@ -595,7 +605,7 @@ pub enum DataSource {
     /// A folder with a folder of pictures for each class.
     Images { folder: String, height: usize, width: usize, channels: usize, skip_unreadable: bool },
     /// Lines of cells.
-    Csv { file: String, separator: u8, header: bool },
+    Csv { file: String, separator: u8, header: bool, quotes: bool },
     /// A JSON object a line.
     JsonLines { file: String },
     /// Columns in groups of rows.
@@ -606,6 +616,25 @@ pub enum DataSource {
     Npz { file: String },
     /// Windows of bytes, one beginning every `stride` bytes.
     Text { file: String, window: usize, stride: usize },
+    /// The texts of files, each cut into rows.
+    Documents { file: String, rows: Rows },
+    /// Fields with their files of lines, in a folder; lines of one number are of one row.
+    Lines { folder: String, files: Vec<(String, String)> },
+    /// Reviews in the folders of the IMDB data set.
+    Imdb { folder: String },
+    /// Time series in the format of the archives of sktime and aeon.
+    Series { file: String },
+}
+
+/// What of a file of text is a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rows {
+    /// A line with its end.
+    Line,
+    /// Lines up to an empty one, with it.
+    Paragraph,
+    /// All of it.
+    File,
 }
 
 impl DataSource {
@@ -615,18 +644,29 @@ impl DataSource {
             DataSource::Idx { folder }
             | DataSource::Cifar10 { folder }
             | DataSource::Images { folder, .. }
-            | DataSource::Arrays { folder, .. } => folder,
+            | DataSource::Arrays { folder, .. }
+            | DataSource::Lines { folder, .. }
+            | DataSource::Imdb { folder } => folder,
             DataSource::Csv { file, .. }
             | DataSource::JsonLines { file }
             | DataSource::Parquet { file }
             | DataSource::Npz { file }
-            | DataSource::Text { file, .. } => file,
+            | DataSource::Text { file, .. }
+            | DataSource::Documents { file, .. }
+            | DataSource::Series { file } => file,
         }
     }
 
     /// Does it read a file, rather than a folder of files with names of their own?
     pub fn is_file(&self) -> bool {
-        self.has_columns() || matches!(self, DataSource::Npz { .. } | DataSource::Text { .. })
+        self.has_columns()
+            || matches!(
+                self,
+                DataSource::Npz { .. }
+                    | DataSource::Text { .. }
+                    | DataSource::Documents { .. }
+                    | DataSource::Series { .. }
+            )
     }
 
     /// Are its rows made of columns with names?
@@ -646,13 +686,34 @@ pub struct Field {
     pub optional: bool,
     /// The name that the source has for it. `*` stands for any letters: then each number is a column of its own.
     pub from: String,
+    /// Rows differ in length: there is one more axis, in front of `shape`, whose extent in a batch is that of its longest row. In
+    /// every entry that reads the field, it is this symbol.
+    pub ragged: Option<String>,
 }
 
 impl Field {
     /// A field that is in the source as it is in the row.
     pub fn new(name: impl Into<String>, dtype: DType, shape: impl Into<Vec<usize>>) -> Field {
         let name = name.into();
-        Field { from: name.clone(), name, dtype, shape: shape.into(), cell: Cell::Numbers, optional: false }
+        Field {
+            from: name.clone(),
+            name,
+            dtype,
+            shape: shape.into(),
+            cell: Cell::Numbers,
+            optional: false,
+            ragged: None,
+        }
+    }
+
+    /// Is it read from the source, rather than made of another field?
+    pub fn is_read(&self) -> bool {
+        !matches!(self.cell, Cell::Tokens { .. } | Cell::Length { .. })
+    }
+
+    /// What the field is called that says how long each row of a field is.
+    pub fn length_of(name: &str) -> String {
+        format!("{name}.length")
     }
 }
 
@@ -662,8 +723,82 @@ pub enum Cell {
     Numbers,
     /// One of some values, which becomes its place among them. Without names, those of the training rows, sorted.
     Class(Vec<String>),
-    /// Text, as its bytes, cut or filled up with zeros.
+    /// Text, as its bytes; cut or filled up with zeros where rows don't differ in length.
     Text,
+    /// The tokens of a field of texts.
+    Tokens {
+        text: String,
+        encoding: Encoding,
+    },
+    /// How long each row of another field is.
+    Length {
+        of: String,
+    },
+}
+
+/// How texts become tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encoding {
+    /// A [`Vocabulary`], by its name.
+    pub vocabulary: String,
+    /// The most tokens of a row; of a longer text, one end goes.
+    pub max_length: Option<usize>,
+    pub keep_end: bool,
+    /// Every row is filled up to `max_length`, rather than to the longest row of its batch.
+    pub fixed: bool,
+    /// The tokens that the tokenizer itself puts around a text are added.
+    pub special: bool,
+    /// Tokens that stand before and after each text.
+    pub begin: Option<String>,
+    pub end: Option<String>,
+    /// The texts stand one after another, and rows are windows of so many tokens, one beginning every so many.
+    pub window: Option<(usize, usize)>,
+}
+
+/// What texts are cut into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vocabulary {
+    /// `reviews.words`; also what weights files call it.
+    pub name: String,
+    pub source: VocabularySource,
+    /// At most so many tokens.
+    pub size: usize,
+}
+
+/// Where a vocabulary comes from: a file, relative to the spec, or the texts of fields of the training part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VocabularySource {
+    /// A `tokenizer.json`.
+    File(String),
+    /// The most frequent words.
+    WordLevel {
+        texts: Vec<String>,
+        lowercase: bool,
+    },
+    /// The most frequent letters.
+    Characters {
+        texts: Vec<String>,
+    },
+    /// Byte pair encoding of UTF-8.
+    Bpe {
+        texts: Vec<String>,
+    },
+    Unigram {
+        texts: Vec<String>,
+    },
+}
+
+impl VocabularySource {
+    /// The fields that it is trained on.
+    pub fn texts(&self) -> &[String] {
+        match self {
+            VocabularySource::File(_) => &[],
+            VocabularySource::WordLevel { texts, .. }
+            | VocabularySource::Characters { texts }
+            | VocabularySource::Bpe { texts }
+            | VocabularySource::Unigram { texts } => texts,
+        }
+    }
 }
 
 /// A `train` block.
@@ -693,6 +828,8 @@ pub struct Training {
     pub epochs: usize,
     pub seed: u64,
     pub shuffle: bool,
+    /// Batches are of rows of similar length.
+    pub bucket: bool,
     pub figures: Vec<Figure>,
     pub keep_best: Option<Watch>,
     pub stop_after: Option<(usize, Watch)>,

@@ -28,5 +28,6 @@ mod pretrained;
 mod rows;
 mod runs;
 mod snapshot;
+mod text;
 mod train;
 mod usage;

@@ -301,7 +301,10 @@ fn batch(
             InputSource::Epoch => &scalars["epoch"],
             InputSource::TotalSteps => &scalars["total"],
             InputSource::RateFactor => &scalars["rate_factor"],
-            InputSource::Caller | InputSource::Collected => panic!("nobody gives `{name}`"),
+            InputSource::Caller
+            | InputSource::Collected
+            | InputSource::Tokens { .. }
+            | InputSource::Lengths { .. } => panic!("nobody gives `{name}`"),
         };
         inputs.insert(name.clone(), tensor.clone());
     }

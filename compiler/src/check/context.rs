@@ -7,7 +7,7 @@ use crate::graph::dim::Atom;
 use crate::graph::{Builder, DType, Dim, Entry, Graph, NodeId, Op, Symbol, TensorType};
 use std::collections::{BTreeMap, HashMap};
 use weft_grammar::Span;
-use weft_runtime::program::InputSource;
+use weft_runtime::program::{Encoding, InputSource};
 
 /// Everything about the entry under construction.
 #[derive(Debug)]
@@ -29,6 +29,12 @@ pub struct Context {
     pub symbols: BTreeMap<Symbol, (String, Span)>,
     /// What the user's text made so far.
     pub trail: Trail,
+    /// How long each row of an input is that is as long as the longest row of a batch.
+    pub lengths: HashMap<NodeId, NodeId>,
+    /// The vocabulary of inputs that are tokens, and how many tokens it has.
+    pub vocabulary_sizes: HashMap<NodeId, (String, usize)>,
+    /// Inputs that are tokens, with the text that each is made of and how.
+    pub encodings: Vec<(String, String, Encoding)>,
     /// How often each random stream was drawn from, so that no two draws of one entry are the same.
     streams: HashMap<String, u32>,
     /// The scans whose bodies are under elaboration, from the outermost.
@@ -60,6 +66,9 @@ impl Context {
             multiples: BTreeMap::new(),
             symbols: BTreeMap::new(),
             trail: Trail::default(),
+            lengths: HashMap::new(),
+            vocabulary_sizes: HashMap::new(),
+            encodings: Vec::new(),
             streams: HashMap::new(),
             turns: Vec::new(),
             places: Vec::new(),

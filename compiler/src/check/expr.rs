@@ -138,6 +138,11 @@ impl Checker<'_> {
                     Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint_if(hint)))
                 }
             },
+            Value::Tensor(tensor) if field.text == "length" => self.length_of(*tensor, field),
+            Value::Vocabulary(vocabulary) => {
+                let known = super::text::Known { name: vocabulary.name.clone(), size: vocabulary.size };
+                self.vocabulary_field(&known, field)
+            }
             Value::Function(function) if function.instance.is_some() => self.weight_of(function, field),
             other => {
                 let message = format!("{} has no fields", other.kind());

@@ -91,6 +91,7 @@ mod scope;
 mod settings;
 mod shape;
 mod std;
+mod text;
 mod trail;
 mod train;
 pub mod typed;
@@ -114,6 +115,7 @@ use context::Context;
 use names::Home;
 use value::{Tensor, Value};
 use weft_grammar::Span;
+use weft_runtime::program::{Field, Vocabulary};
 
 /// What the command line changes.
 #[derive(Clone, Debug, Default)]
@@ -255,6 +257,11 @@ pub(crate) struct Checker<'a> {
     rows: BTreeMap<String, data::Row>,
     /// The fit values of each data set that has some.
     fits: BTreeMap<String, Vec<data::FitValue>>,
+    /// The vocabularies that data sets fit, by `reviews.words`.
+    vocabularies: BTreeMap<String, Rc<Vocabulary>>,
+    /// Those of the `data` item under construction, and the fields that are made of its texts.
+    row_vocabularies: Option<Vec<Vocabulary>>,
+    made_fields: Vec<Field>,
     /// Some item could not be elaborated; its errors were reported.
     incomplete: bool,
     /// Names of the user's text that were evaluated: the rest is looked at by [`resolve`] alone.
@@ -299,6 +306,9 @@ impl<'a> Checker<'a> {
             typed: TypedSpec::default(),
             rows: BTreeMap::new(),
             fits: BTreeMap::new(),
+            vocabularies: BTreeMap::new(),
+            row_vocabularies: None,
+            made_fields: Vec::new(),
             incomplete: false,
             touched: HashSet::new(),
             doubts: Vec::new(),

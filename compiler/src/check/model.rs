@@ -7,10 +7,10 @@ use super::scope::Scope;
 use super::value::{Argument, Item, Value};
 use super::{Checker, Reported, Result};
 use crate::diagnostics::Code;
-use crate::graph::Entry;
+use crate::graph::{Dim, Entry};
 use std::rc::Rc;
 use weft_grammar::Span;
-use weft_grammar::ast::{self, CallableKind, ExprKind};
+use weft_grammar::ast::{self, CallableKind, DimSpec, Expr, ExprKind, TypeKind};
 use weft_runtime::program::{InputSource, Prediction};
 
 impl Checker<'_> {
@@ -101,12 +101,44 @@ impl Checker<'_> {
             let message = format!("the input `{}` needs a type, such as `f32[n, 8]`", param.name.text);
             return self.fail(Code::WrongKind, param.span, message);
         };
+        if let TypeKind::Tensor { dtype, dims: Some(dims) } = &ty.kind
+            && dtype.text == "text"
+        {
+            return self.own_texts(param, dims, ty.span, scope);
+        }
         let ty = self.symbolic_type(&param.name.text, ty, scope)?;
         self.place(param.span);
         let node = self.context.input(&param.name.text, ty, InputSource::Caller);
         let node = self.built(node, param.span)?;
         self.originate(node, format!("`{}`", param.name.text), param.span, None);
         Ok(Argument { name: Some(param.name.clone()), value: self.tensor(node), span: param.span })
+    }
+
+    /// `text: text[n]`: texts, as many as the batch has rows.
+    fn own_texts(
+        &mut self,
+        param: &ast::Param,
+        dims: &[DimSpec],
+        span: Span,
+        scope: &Scope,
+    ) -> Result<Argument> {
+        let name = &param.name.text;
+        let [DimSpec::Expr(Expr { kind: ExprKind::Name(batch), span: at })] = dims else {
+            let message = format!("`{name}` is a number of texts, known only when it runs");
+            return self.fail_hint(Code::WrongKind, span, message, format!("write `{name}: text[n]`"));
+        };
+        let dim = match self.dim_name(batch, *at, scope)? {
+            Some((dim, _)) => dim,
+            None => {
+                let dim = Dim::symbol(batch.as_str());
+                let what = format!("the number of texts in `{name}`, known only when it runs");
+                self.context.symbols.entry(batch.as_str().into()).or_insert((what, *at));
+                scope.bind(batch, Value::Dim(dim.clone()), *at);
+                dim
+            }
+        };
+        let value = self.texts_input(param, dim);
+        Ok(Argument { name: Some(param.name.clone()), value, span: param.span })
     }
 
     /// Makes a value the entry's outputs: a record by its names, a tuple numbered, else one.

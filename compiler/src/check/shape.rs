@@ -135,7 +135,7 @@ impl Checker<'_> {
     }
 
     /// What a bare name means as a dim, and the place that bound it: a local int or dim, else a setting; `None` when it is free to bind.
-    fn dim_name(&mut self, name: &str, span: Span, scope: &Scope) -> Result<Option<(Dim, Span)>> {
+    pub(crate) fn dim_name(&mut self, name: &str, span: Span, scope: &Scope) -> Result<Option<(Dim, Span)>> {
         if let Some((value, at)) = scope.find(name) {
             return Ok(match value {
                 Value::Error => return Err(Reported),
@@ -737,7 +737,7 @@ impl Checker<'_> {
             return self.fail(
                 Code::WrongKind,
                 ty.span,
-                "an input needs a tensor type, such as `f32[n, 28, 28, 1]`",
+                "an input needs a tensor type, such as `f32[n, 28, 28, 1]`, or texts: `text[n]`",
             );
         };
         for (axis, spec) in dims.iter().flatten().enumerate() {

@@ -51,6 +51,7 @@ library!(
     "sgd",
     "shapes",
     "softmax",
+    "text",
     "transformer",
 );
 

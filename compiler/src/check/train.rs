@@ -26,6 +26,7 @@ struct Keys {
     epochs: usize,
     seed: u64,
     shuffle: bool,
+    bucket: bool,
     accumulate: usize,
 }
 
@@ -93,7 +94,7 @@ impl Checker<'_> {
     fn training(&mut self, home: usize, train: &ast::Train, name: String) -> Result<()> {
         let scope = Scope::of_file(home);
         let at = train_word(train);
-        let mut keys = Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, accumulate: 1 };
+        let mut keys = Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, bucket: false, accumulate: 1 };
         let mut seen: Vec<&ast::Name> = Vec::new();
         let (mut lets, mut measure, mut minimize) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut frozen, mut watches) = (Vec::new(), Vec::new(), Vec::new());
@@ -223,6 +224,7 @@ impl Checker<'_> {
             epochs: plan.keys.epochs,
             seed: plan.keys.seed,
             shuffle: plan.keys.shuffle,
+            bucket: plan.keys.bucket,
             figures,
             keep_best: keep_best.transpose()?,
             stop_after: stop_after.transpose()?,
@@ -366,6 +368,10 @@ impl Checker<'_> {
             "accumulate" => {
                 next.accumulate = positive.unwrap_or(1);
                 (positive.is_some(), "an int, 1 or more")
+            }
+            "bucket" => {
+                next.bucket = matches!(given, Value::Bool(true));
+                (matches!(given, Value::Bool(_)), "a bool")
             }
             _ => {
                 next.shuffle = matches!(given, Value::Bool(true));

@@ -2,11 +2,13 @@
 
 use super::builtins::Builtin;
 use super::scope::Scope;
+use super::text::Texts;
 use crate::graph::{Dim, NodeId};
 use std::fmt::Write as _;
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast;
+use weft_runtime::program::Vocabulary;
 
 /// What an expression of a spec is.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub enum Value {
     Record(Rc<Vec<(Rc<str>, Value)>>),
     Map(Rc<Vec<(Value, Value)>>),
     Tensor(Tensor),
+    /// Texts, which are no tensor before `tokenize`.
+    Texts(Rc<Texts>),
+    /// What texts are cut into; without a name until `fit` gives it one.
+    Vocabulary(Rc<Vocabulary>),
     Function(Rc<Function>),
     /// An error was reported for it: whoever reads it stays silent.
     Error,
@@ -199,6 +205,9 @@ impl Value {
             Value::Record(_) => "a record",
             Value::Map(_) => "a map",
             Value::Tensor(_) => "a tensor",
+            Value::Texts(texts) if texts.batch.is_some() => "texts",
+            Value::Texts(_) => "a row's text",
+            Value::Vocabulary(_) => "a vocabulary",
             Value::Function(f) => f.what(),
             Value::Error => "an error",
             Value::Elsewhere(_) => "a tensor of another computation",
@@ -279,6 +288,8 @@ impl Value {
                 format!("map {{ {entries} }}")
             }
             Value::Tensor(_) => "tensor".into(),
+            Value::Texts(texts) => texts.name.clone(),
+            Value::Vocabulary(vocabulary) => vocabulary.name.clone(),
             Value::Function(f) => f.show(),
             Value::Error => "error".into(),
             Value::Elsewhere(name) => name.to_string(),

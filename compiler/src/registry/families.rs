@@ -103,6 +103,12 @@ pub const FAMILIES: &[Family] = &[
         &["shapes", "reductions", "missing", "geometry"],
     ),
     family(
+        "text",
+        "Text",
+        "From the texts of a row, or of a prediction, to tokens: `tokens = tokenize(text, words)`.",
+        &["text"],
+    ),
+    family(
         "helpers",
         "Compile-time helpers",
         "What the library itself computes with sizes; the compiler evaluates them.",

@@ -239,6 +239,14 @@ const WORDS: &[Word] = &[
     ),
     (
         "train",
+        "bucket",
+        "bucket = false",
+        "Whether a batch is made of rows of similar length, so that little of it is filled up. Each epoch still takes every row once, in an order \
+         that follows from the seed.\n\n\
+         Example: `bucket = true`",
+    ),
+    (
+        "train",
         "accumulate",
         "accumulate = 1",
         "Moves the weights once every so many batches, by the gradient of all their rows together: a batch as many times as large, in the \
@@ -350,18 +358,20 @@ const WORDS: &[Word] = &[
     (
         "data",
         "split",
-        "split validation = ROWS, test = ROWS, stratify = FIELD, column = NAME",
+        "split validation = ROWS, test = ROWS, stratify = FIELD, distinct = FIELD, column = NAME",
         "Which rows are held out, drawn by the seed: a share (`0.1`), a number of rows (`5000`), or another file (`\"test.csv\"`). \
-         `stratify` holds out each value of a field in the same share; `column` takes the parts from a column of the source. A part that \
+         `stratify` holds out each value of a field in the same share; with `distinct`, a row whose field stands in another row as well is \
+         left out, so that nothing that is held out was trained on; `column` takes the parts from a column of the source. A part that \
          the source has files for is left alone.\n\n\
          Example: `data digits = mnist() { split validation = 0.1, test = 500, stratify = label }`",
     ),
     (
         "data",
         "->",
-        "SOURCE -> { FIELD: TYPE, FIELD: class, FIELD: text[N] from \"COLUMN\" }",
+        "SOURCE -> { FIELD: TYPE, FIELD: class, FIELD: text, FIELD: text[N] from \"COLUMN\" }",
         "What a row of a file is. Numbers have a type and a shape; a `class` is one of some values, and becomes its place among those that the \
-         training rows have, or among the names given: `class(\"no\", \"yes\")`. `text[N]` is the first N bytes. With `?` a value may be missing: \
+         training rows have, or among the names given: `class(\"no\", \"yes\")`. A `text` is for `tokenize`; `text[N]` is the first N bytes. Where the first axis has a name, `f32[t, 6]`, rows \
+         differ in length: a batch is filled up to its longest, and `FIELD.length` says how long each is. With `?` a value may be missing: \
          a float is NaN then, a class -1, and so is a class that training has not seen.\n\n\
          Example: `data flowers = csv(\"iris.csv\") -> { width: f32? from \"petal width\", species: class } { split test = 0.2 }`",
     ),
@@ -377,7 +387,8 @@ const WORDS: &[Word] = &[
         "fit",
         "fit NAME = EXPRESSION",
         "A tensor that is computed once, from all rows of the training part, and saved with the weights. The expression sees what stands before \
-         it with the rows as the first axis, `n`. The body goes on with it as `NAME`, the rest of the spec as `DATA.NAME`.\n\n\
+         it with the rows as the first axis, `n`. The body goes on with it as `NAME`, the rest of the spec as `DATA.NAME`. A vocabulary is \
+         fitted likewise: `fit words = word_level(text, size = 20000)`.\n\n\
          Example: `data digits = mnist() { image = f32(image) / 255  fit centre = mean(image)  image = image - centre }`",
     ),
     (

@@ -1,5 +1,9 @@
 //! Batches: rows gathered to contiguous buffers, one batch ahead of their use.
 //!
+//! Rows that differ in length are filled up to the longest of their batch. With buckets, batches are of rows of similar length, so that
+//! little is filled up: an epoch's rows are drawn as ever, sorted by length within stretches of some batches, and the batches
+//! are drawn again. A batch that is not full stays the last one.
+//!
 //! A thread of its own fills one buffer while the other is used; the two go round and round, so an epoch allocates nothing.
 //! What is in a batch is a function of the part, the order and the batch's number: reading ahead changes no bit.
 
@@ -8,6 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use super::Part;
+use super::column::Table;
 use super::shuffle::{self, Windows};
 use crate::error::{Error, Result};
 
@@ -17,11 +22,40 @@ pub struct Order {
     pub batch: usize,
     /// Seed and number of the epoch; none leaves the rows as they are.
     pub shuffle: Option<(u64, u64)>,
+    /// Whether batches are of rows of similar length.
+    pub bucket: bool,
 }
 
+/// Rows of so many batches are sorted by their lengths together: enough to find rows alike, few enough to leave chance its part.
+const STRETCH: usize = 50;
+
 impl Order {
-    /// The rows of a part, in the order in which the epoch takes them.
+    /// Rows as they lie.
+    pub fn plain(batch: usize) -> Order {
+        Order { batch, shuffle: None, bucket: false }
+    }
+
+    /// The rows of a part in this order.
     pub fn rows(&self, part: &Part) -> Vec<u32> {
+        let rows = self.drawn(part);
+        if self.bucket { self.bucketed(part, rows) } else { rows }
+    }
+
+    /// The rows in an order whose batches are of similar length.
+    fn bucketed(&self, part: &Part, mut rows: Vec<u32>) -> Vec<u32> {
+        let batch = self.batch.max(1);
+        let full = rows.len() / batch * batch;
+        for stretch in rows[..full].chunks_mut(batch * STRETCH) {
+            stretch.sort_by_key(|row| part.table.length(*row));
+        }
+        let Some((seed, epoch)) = self.shuffle else { return rows };
+        let drawn = shuffle::order(full / batch, epoch, seed ^ shuffle::BUCKETS);
+        let batches = drawn.iter().filter_map(|&place| rows.chunks(batch).nth(place as usize));
+        let last = rows.get(full..).unwrap_or_default();
+        batches.chain([last]).flatten().copied().collect()
+    }
+
+    fn drawn(&self, part: &Part) -> Vec<u32> {
         let Some((seed, epoch)) = self.shuffle else { return part.rows.to_vec() };
         let order = match self.windows(part) {
             Some(windows) => windows.order(),
@@ -45,20 +79,48 @@ impl Order {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub rows: usize,
+    /// Their numbers in the table.
+    pub numbers: Vec<u32>,
     pub columns: Vec<Vec<u8>>,
+    /// Of columns whose rows differ in length: the extent of that axis here.
+    pub extents: Vec<Option<usize>>,
 }
 
 impl Batch {
     pub fn gather(&mut self, part: &Part, rows: &[u32]) -> Result<()> {
         self.rows = rows.len();
+        self.numbers.clear();
+        self.numbers.extend_from_slice(rows);
         self.columns.resize_with(part.table.columns.len(), Vec::new);
-        for (out, column) in self.columns.iter_mut().zip(&part.table.columns) {
+        self.extents.resize(part.table.columns.len(), None);
+        let columns = self.columns.iter_mut().zip(&mut self.extents);
+        for ((out, extent), column) in columns.zip(&part.table.columns) {
             out.clear();
+            let Some(ragged) = &column.ragged else {
+                for &row in rows {
+                    column.read(row as usize, out)?;
+                }
+                continue;
+            };
+            let Some(pad) = &ragged.pad else { continue };
+            let longest = ragged.extent(rows);
+            *extent = Some(longest);
+            let width = longest * column.row_bytes();
             for &row in rows {
+                let filled = out.len() + width;
                 column.read(row as usize, out)?;
+                out.truncate(filled);
+                out.extend(pad.iter().copied().cycle().take(filled - out.len()));
             }
         }
         Ok(())
+    }
+
+    /// The shape of a column of the table in this batch.
+    pub fn shape(&self, table: &Table, column: usize) -> Vec<usize> {
+        let step = table.columns.get(column).map_or(&[][..], |column| &column.shape);
+        let extent = self.extents.get(column).copied().flatten();
+        std::iter::once(self.rows).chain(extent).chain(step.iter().copied()).collect()
     }
 }
 
@@ -188,7 +250,7 @@ mod tests {
     fn reading_ahead_gives_the_rows_of_the_order() {
         let part = part(103);
         for shuffle in [None, Some((7, 0)), Some((7, 1))] {
-            let order = Order { batch: 10, shuffle };
+            let order = Order { shuffle, ..Order::plain(10) };
             let expected: Vec<Batch> = order
                 .rows(&part)
                 .chunks(10)
@@ -207,7 +269,7 @@ mod tests {
     #[test]
     fn a_row_stays_together_and_every_row_comes_once() {
         let part = part(50);
-        let batches = all(&part, Order { batch: 8, shuffle: Some((1, 4)) });
+        let batches = all(&part, Order { shuffle: Some((1, 4)), ..Order::plain(8) });
         let mut seen = Vec::new();
         for batch in &batches {
             for (wide, label) in batch.columns[0].chunks(3).zip(batch.columns[1].as_chunks::<4>().0) {
@@ -225,11 +287,11 @@ mod tests {
     fn an_epoch_may_be_left_at_any_point() {
         let part = part(100);
         for taken in 0..5 {
-            let mut batches = Batches::start(&part, Order { batch: 10, shuffle: None }).unwrap();
+            let mut batches = Batches::start(&part, Order::plain(10)).unwrap();
             for _ in 0..taken {
                 assert!(batches.next_batch().unwrap().is_some());
             }
         }
-        assert!(all(&part.of([]), Order { batch: 3, shuffle: Some((0, 0)) }).is_empty());
+        assert!(all(&part.of([]), Order { shuffle: Some((0, 0)), ..Order::plain(3) }).is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::Known;
 use super::{Memory, Parts, load, place};
 use crate::error::{Class, Error};
 use crate::io::testing::Folder;
@@ -63,7 +64,12 @@ fn sources() -> Vec<(&'static str, DataSource, Vec<Field>, Vec<u8>)> {
     let text = vec![Field::new("text", DType::U8, [4])];
     let file = "rows".to_owned();
     vec![
-        ("csv", DataSource::Csv { file: file.clone(), separator: b',', header: true }, fields(), csv.into()),
+        (
+            "csv",
+            DataSource::Csv { file: file.clone(), separator: b',', header: true, quotes: true },
+            fields(),
+            csv.into(),
+        ),
         ("jsonl", DataSource::JsonLines { file: file.clone() }, fields(), json.into()),
         ("npz", DataSource::Npz { file: file.clone() }, fields(), npz(&arrays)),
         ("text", DataSource::Text { file, window: 4, stride: 2 }, text, "Grüße an Ümit und Zoë".into()),
@@ -71,8 +77,16 @@ fn sources() -> Vec<(&'static str, DataSource, Vec<Field>, Vec<u8>)> {
 }
 
 fn read(folder: &Folder, source: DataSource, fields: Vec<Field>) -> Result<Parts, Error> {
-    let set = DataSet { name: "d".into(), source, fields, splits: Splits::default(), fit: None };
-    let parts = load(&set, &place(&set, folder.path(), None), 1, &[], &Memory::new(Some(64)))?;
+    let set = DataSet {
+        name: "d".into(),
+        source,
+        fields,
+        splits: Splits::default(),
+        fit: None,
+        vocabularies: vec![],
+    };
+    let known = Known { classes: &[], vocabularies: &[], base: folder.path() };
+    let parts = load(&set, &place(&set, folder.path(), None), 1, &known, &Memory::new(Some(64)))?;
     // All rows can be read, too.
     let mut row = Vec::new();
     for column in &parts.train.table.columns {

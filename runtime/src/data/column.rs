@@ -23,10 +23,39 @@ pub struct Column {
     pub shape: Vec<usize>,
     pub values: Values,
     pub places: Places,
+    /// How long rows are, if they differ; `shape` is then that of one step, and `places` mean nothing.
+    pub ragged: Option<Ragged>,
     /// The values that a class column's numbers stand for.
     pub classes: Option<Arc<[Class]>>,
     /// The number that stands for each number in `values`, once the classes have their order.
     pub numbers: Option<Arc<[i32]>>,
+}
+
+/// Rows of different lengths, back to back.
+#[derive(Clone, Debug)]
+pub struct Ragged {
+    /// How many steps there are up to the end of each row.
+    pub ends: Arc<[u64]>,
+    /// The bytes of one element that rows are filled up with in a batch. None of texts: they are for tokenizers and for people, and no
+    /// batch holds them.
+    pub pad: Option<Arc<[u8]>>,
+    /// Rows of a batch are filled up to so many steps, rather than to the longest of them.
+    pub fixed: Option<usize>,
+}
+
+impl Ragged {
+    /// The steps of a row.
+    pub fn steps(&self, row: usize) -> Option<std::ops::Range<usize>> {
+        let end = |row: usize| self.ends.get(row).and_then(|end| usize::try_from(*end).ok());
+        let start = if row == 0 { 0 } else { end(row - 1)? };
+        Some(start..end(row)?.max(start))
+    }
+
+    /// The extent of the axis in a batch of these rows. No axis is empty.
+    pub fn extent(&self, rows: &[u32]) -> usize {
+        let longest = rows.iter().filter_map(|row| self.steps(*row as usize)).map(|steps| steps.len()).max();
+        self.fixed.or(longest).unwrap_or(0).max(1)
+    }
 }
 
 /// One of the values of a class column.
@@ -103,12 +132,73 @@ impl Column {
             shape,
             values: values.into(),
             places: Places::even(0, bytes),
+            ragged: None,
             classes: None,
             numbers: None,
         }
     }
 
-    /// Bytes of one row.
+    /// Texts, by where each ends.
+    pub fn texts(name: impl Into<String>, bytes: Vec<u8>, ends: Vec<u64>) -> Column {
+        let ragged = Ragged { ends: ends.into(), pad: None, fixed: None };
+        Column { ragged: Some(ragged), ..Column::new(name, DType::U8, [], bytes) }
+    }
+
+    /// Rows that differ in length, by how many steps there are up to the end of each.
+    pub fn ragged(
+        name: impl Into<String>,
+        dtype: DType,
+        step: impl Into<Vec<usize>>,
+        values: impl Into<Values>,
+        ends: Vec<u64>,
+    ) -> Column {
+        let ragged = Ragged { ends: ends.into(), pad: Some(vec![0; dtype.size()].into()), fixed: None };
+        Column { ragged: Some(ragged), ..Column::new(name, dtype, step, values) }
+    }
+
+    /// Does it hold texts?
+    pub fn is_text(&self) -> bool {
+        self.ragged.as_ref().is_some_and(|ragged| ragged.pad.is_none())
+    }
+
+    /// The text of a row of a column of texts.
+    pub fn text(&self, row: usize) -> Result<&str> {
+        let bytes = self.place(row).and_then(|place| self.memory()?.get(place));
+        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        text.ok_or_else(|| Error::Unsound(format!("`{}` has no text in row {row}", self.name)))
+    }
+
+    /// How long each row is: a column of one number a row.
+    pub fn lengths(&self, name: String) -> Option<Column> {
+        let ragged = self.ragged.as_ref()?;
+        let steps = (0..ragged.ends.len()).filter_map(|row| ragged.steps(row));
+        let lengths: Vec<u8> = steps.flat_map(|steps| (steps.len() as i32).to_le_bytes()).collect();
+        Some(Column::new(name, DType::I32, [], lengths))
+    }
+
+    /// Where in its bytes a row lies.
+    fn place(&self, row: usize) -> Option<std::ops::Range<usize>> {
+        let width = self.row_bytes();
+        let (start, bytes) = match &self.ragged {
+            Some(ragged) => {
+                let steps = ragged.steps(row)?;
+                (steps.start.checked_mul(width)?, steps.len().checked_mul(width)?)
+            }
+            None => (usize::try_from(self.places.of(row)?).ok()?, width),
+        };
+        Some(start..start.checked_add(bytes)?)
+    }
+
+    /// Its bytes, where they are in memory or mapped.
+    fn memory(&self) -> Option<&[u8]> {
+        match &self.values {
+            Values::Owned(bytes) => Some(bytes),
+            Values::Mapped(map) => Some(map),
+            Values::File(_) | Values::Pictures(_) => None,
+        }
+    }
+
+    /// Bytes of one row, or of one step of it where rows differ in length.
     pub fn row_bytes(&self) -> usize {
         self.dtype.size() * self.shape.iter().product::<usize>()
     }
@@ -128,19 +218,16 @@ impl Column {
     }
 
     fn read_raw(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
-        let width = self.row_bytes();
         let missing = || Error::Unsound(format!("`{}` has no row {row}", self.name));
-        let bytes: &[u8] = match &self.values {
+        match &self.values {
             Values::Pictures(pictures) => return pictures.read(row, out),
             Values::File(disk) => {
-                return disk.read(self.places.of(row).ok_or_else(missing)?, width, out);
+                return disk.read(self.places.of(row).ok_or_else(missing)?, self.row_bytes(), out);
             }
-            Values::Owned(bytes) => bytes,
-            Values::Mapped(map) => map,
-        };
-        let start = self.places.of(row).and_then(|start| usize::try_from(start).ok());
-        let row = start.and_then(|start| bytes.get(start..start.checked_add(width)?)).ok_or_else(missing)?;
-        out.extend_from_slice(row);
+            Values::Owned(_) | Values::Mapped(_) => {}
+        }
+        let bytes = self.place(row).and_then(|place| self.memory()?.get(place)).ok_or_else(missing)?;
+        out.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -220,6 +307,13 @@ impl Table {
             }
             before = Some(&column.values);
         }
+    }
+
+    /// How long a row is, in steps of all fields whose rows differ in length.
+    pub fn length(&self, row: u32) -> usize {
+        let ragged =
+            self.columns.iter().filter_map(|column| column.ragged.as_ref()).filter(|r| r.pad.is_some());
+        ragged.filter_map(|ragged| ragged.steps(row as usize)).map(|steps| steps.len()).sum()
     }
 
     pub fn column(&self, name: &str) -> Option<&Column> {

@@ -22,6 +22,8 @@ const LONGEST_ROW: usize = 64 << 20;
 pub struct Form {
     pub separator: u8,
     pub header: bool,
+    /// A cell may stand in quotation marks.
+    pub quotes: bool,
 }
 
 /// Reads the rows of one file.
@@ -59,6 +61,7 @@ fn records(
     let since = Rc::new(Cell::new(0));
     let mut reader = ReaderBuilder::new()
         .delimiter(form.separator)
+        .quoting(form.quotes)
         .has_headers(false)
         .flexible(true)
         .buffer_capacity(1 << 16)

@@ -16,8 +16,11 @@ mod classes;
 mod column;
 mod csv;
 mod disk;
+mod distinct;
+mod documents;
 mod idx;
 mod images;
+mod imdb;
 #[cfg(test)]
 pub(crate) use idx::testing as idx_testing;
 mod jsonl;
@@ -27,23 +30,29 @@ mod paths;
 mod pictures;
 mod resize;
 mod rows;
+mod series;
 pub mod shuffle;
 mod split;
 mod store;
 mod text;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::program::{Cell, DType, DataSet, DataSource, Field, Held};
+use crate::text::Tokenizer;
 
 pub use batch::{Batch, Batches, Order};
 use cache::Entry;
 pub use cache::cache_folder;
 pub use classes::{CLASSES_KEY, Classes, key as classes_key};
-pub use column::{Class, Column, Table, Values};
+pub use column::{Class, Column, Ragged, Table, Values};
+pub use documents::read as read_text;
 pub use memory::Memory;
+pub use series::fits as fits_series;
+pub use tokens::{VOCABULARY_KEY, vocabulary_key};
 
 use rows::Rows;
 use store::Store;
@@ -110,6 +119,8 @@ pub struct Parts {
     pub test: Part,
     /// The names of the classes of each class field.
     pub classes: Classes,
+    /// What texts were cut into, in the order in which the data set names them.
+    pub vocabularies: Vec<Tokenizer>,
     /// What the user should know about the reading.
     pub notes: Vec<String>,
 }
@@ -121,6 +132,15 @@ impl Parts {
             Split::Validation => &self.validation,
             Split::Test => &self.test,
         }
+    }
+
+    /// How long the longest row of a field is, whose rows differ in length.
+    pub fn longest(&self, field: &str) -> Option<usize> {
+        let extent = |split| {
+            let part = self.get(split);
+            Some(part.table.column(field)?.ragged.as_ref()?.extent(&part.rows))
+        };
+        Split::ALL.into_iter().filter_map(extent).max()
     }
 
     fn get_mut(&mut self, split: Split) -> &mut Part {
@@ -161,17 +181,24 @@ pub fn place(set: &DataSet, base: &Path, given: Option<&Path>) -> Place {
     }
 }
 
-/// Reads a data set. The seed decides which rows are held out where the files have no such part; `known` are the classes
-/// that an earlier training found, by [`classes_key`]. Rows that don't fit into `memory` go into files.
-pub fn load(
-    set: &DataSet,
-    place: &Place,
-    seed: u64,
-    known: &[(String, Vec<String>)],
-    memory: &Memory,
-) -> Result<Parts> {
+/// Vocabularies by their names, each a `tokenizer.json`.
+pub type Vocabularies = Vec<(String, String)>;
+
+/// What an earlier training found in its data, so that it isn't found anew in other data.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// By [`classes_key`].
+    pub classes: &'a [(String, Vec<String>)],
+    pub vocabularies: &'a [(String, String)],
+    /// The spec's folder, which the files of tokenizers are relative to.
+    pub base: &'a Path,
+}
+
+/// Reads a data set. The seed decides which rows are held out where the files have no such part. Rows that don't fit into `memory` go
+/// into files; those that differ in length are in memory.
+pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>, memory: &Memory) -> Result<Parts> {
     let mut notes = Vec::new();
-    let files = match &set.source {
+    let mut files = match &set.source {
         DataSource::Idx { .. } => {
             idx::load(&set.name, &place.path, set.splits.test != Held::Nothing, memory)?
         }
@@ -187,13 +214,27 @@ pub fn load(
         | DataSource::JsonLines { .. }
         | DataSource::Parquet { .. }
         | DataSource::Npz { .. }
-        | DataSource::Text { .. } => rows_of_files(set, place, memory)?,
+        | DataSource::Text { .. }
+        | DataSource::Documents { .. }
+        | DataSource::Series { .. } => rows_of_files(set, place, memory)?,
+        DataSource::Lines { files, .. } => {
+            Files { train: documents::lines(&set.name, &place.path, files)?, validation: None, test: None }
+        }
+        DataSource::Imdb { .. } => imdb::load(&set.name, &place.path)?,
     };
     for table in [Some(&files.train), files.validation.as_ref(), files.test.as_ref()].into_iter().flatten() {
         check_fields(set, &place.path, table)?;
     }
+    let by_column = set.splits.column.is_some();
+    if let Some(field) = set.splits.distinct.as_ref().filter(|_| !by_column) {
+        distinct::of_files(&set.name, &mut files, field, &mut notes)?;
+    }
     let mut parts = split::split(set, files, seed)?;
-    classes::number(set, &mut parts, known)?;
+    if let Some(field) = set.splits.distinct.as_ref().filter(|_| by_column) {
+        distinct::of_parts(&set.name, &mut parts, field, &mut notes)?;
+    }
+    classes::number(set, &mut parts, known.classes)?;
+    tokens::tokenize(set, &mut parts, known)?;
     parts.notes = notes;
     Ok(parts)
 }
@@ -220,31 +261,36 @@ fn table(set: &DataSet, path: &Path, memory: &Memory) -> Result<Table> {
         DataSource::Text { window, stride, .. } => {
             return text::read(&set.name, path, *window, *stride, memory);
         }
+        DataSource::Documents { rows, .. } => return documents::load(&set.name, path, *rows),
+        DataSource::Series { .. } => &[".ts"],
         DataSource::Csv { .. } => &[".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt"],
         DataSource::JsonLines { .. } => {
             &[".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz"]
         }
         _ => &[".parquet"],
     };
-    let mut fields = set.fields.clone();
+    let mut fields: Vec<Field> = set.fields.iter().filter(|field| field.is_read()).cloned().collect();
     if let Some(column) = &set.splits.column {
         let cell = Cell::Class(Vec::new());
         let part = Field::new(split::PART_COLUMN, DType::I32, []);
         fields.push(Field { cell, from: column.clone(), ..part });
     }
     let files = paths::files(&set.name, path, endings)?;
-    let entry = Entry::of(cache_folder(), &format!("{:?} {fields:?}", set.source), &files);
+    // Rows that differ in length stay in memory, so there would be nothing whole in the cache.
+    let whole = fields.iter().all(|field| field.ragged.is_none());
+    let entry = Entry::of(cache_folder(), &format!("{:?} {fields:?}", set.source), &files).filter(|_| whole);
     if let Some(table) = Rows::kept(&fields, entry.as_ref()) {
         return Ok(table);
     }
     let mut rows = Rows::new(&fields, Store::new(memory, entry));
     for file in files {
         match &set.source {
-            DataSource::Csv { separator, header, .. } => {
-                let form = csv::Form { separator: *separator, header: *header };
+            DataSource::Csv { separator, header, quotes, .. } => {
+                let form = csv::Form { separator: *separator, header: *header, quotes: *quotes };
                 csv::read(&file, form, &fields, &mut rows)?;
             }
             DataSource::JsonLines { .. } => jsonl::read(&file, &fields, &mut rows)?,
+            DataSource::Series { .. } => series::read(&file, &fields, &mut rows)?,
             DataSource::Parquet { .. } => parquet::read(&file, &fields, &mut rows)?,
             other => return Err(Error::Unsound(format!("{} has no rows in files", other.path()))),
         }
@@ -257,7 +303,7 @@ fn table(set: &DataSet, path: &Path, memory: &Memory) -> Result<Table> {
 
 /// Checks that the rows are what the spec was compiled for.
 fn check_fields(set: &DataSet, folder: &Path, table: &Table) -> Result<()> {
-    for field in &set.fields {
+    for field in set.fields.iter().filter(|field| field.is_read()) {
         let Some(column) = table.columns.iter().find(|column| column.name == field.name) else {
             return Err(Error::Unknown {
                 what: "field of the data",
@@ -294,6 +340,10 @@ fn missing(set: &str, folder: &Path, missing: &[String]) -> Error {
 }
 
 #[cfg(test)]
+#[path = "tests.rs"]
+mod texts;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::program::Splits;
@@ -306,6 +356,7 @@ mod tests {
             fields: vec![Field::new("x", DType::U8, [2])],
             splits: Splits::default(),
             fit: None,
+            vocabularies: Vec::new(),
         };
         let table =
             Table { rows: 1, columns: vec![Column::new("x", DType::U8, [1], vec![0])], left_out: Vec::new() };

@@ -1,4 +1,5 @@
-//! Rows on their way into columns: readers hand over one cell after another, whatever their format. The fields of a row lie side by side.
+//! Rows on their way into columns: readers hand over one cell after another, whatever their format. The fields of a row lie side by side,
+//! but for those whose rows differ in length: these stay in memory, each for itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +31,11 @@ pub struct Rows<'a> {
 #[derive(Debug, Default)]
 struct Making {
     bytes: Vec<u8>,
+    /// Bytes of a row, or of one step of it where rows differ in length.
     width: usize,
+    /// The rows so far, and how many steps there are up to the end of each, where they differ in length.
+    kept: Vec<u8>,
+    ends: Vec<u64>,
     numbers: HashMap<String, i32>,
     classes: Vec<Class>,
 }
@@ -45,8 +50,7 @@ struct About {
 
 impl<'a> Rows<'a> {
     pub fn new(fields: &'a [Field], store: Store<'a>) -> Rows<'a> {
-        let columns =
-            fields.iter().map(|field| Making { width: width(field), ..Making::default() }).collect();
+        let columns = fields.iter().map(|field| Making { width: step(field), ..Making::default() }).collect();
         Rows { fields, columns, store, rows: 0 }
     }
 
@@ -76,13 +80,17 @@ impl<'a> Rows<'a> {
                 }
                 column.class(cell, place)
             }
+            Cell::Text if field.ragged.is_some() => {
+                column.bytes.extend_from_slice(cell.as_bytes());
+                Ok(())
+            }
             Cell::Text => {
                 let kept = &cell.as_bytes()[..cell.len().min(column.width)];
                 column.bytes.extend_from_slice(kept);
                 column.bytes.resize(column.width, 0);
                 Ok(())
             }
-            Cell::Numbers if field.shape.is_empty() => {
+            Cell::Numbers if field.shape.is_empty() && field.ragged.is_none() => {
                 let cell = cell.trim();
                 if cells::is_missing(cell) {
                     return self.missing(index);
@@ -97,6 +105,7 @@ impl<'a> Rows<'a> {
                 }
                 Ok(())
             }
+            Cell::Tokens { .. } | Cell::Length { .. } => Err("it is made of another field".into()),
         }
     }
 
@@ -112,7 +121,7 @@ impl<'a> Rows<'a> {
     /// One number of a field, or a class that is written as a number.
     pub fn number(&mut self, index: usize, number: Number) -> Result<(), String> {
         let (field, column) = (&self.fields[index], &mut self.columns[index]);
-        if column.bytes.len() >= column.width {
+        if field.ragged.is_none() && column.bytes.len() >= column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push(number, field.dtype, &mut column.bytes)
@@ -128,6 +137,7 @@ impl<'a> Rows<'a> {
         let (field, column) = (&self.fields[index], &mut self.columns[index]);
         match field.cell {
             _ if !field.optional => Err(empty(field)),
+            _ if field.ragged.is_some() => Ok(()),
             Cell::Class(_) => {
                 column.bytes.extend((-1i32).to_le_bytes());
                 Ok(())
@@ -142,6 +152,7 @@ impl<'a> Rows<'a> {
                 }
                 Ok(())
             }
+            Cell::Tokens { .. } | Cell::Length { .. } => Err("it is made of another field".into()),
         }
     }
 
@@ -151,7 +162,7 @@ impl<'a> Rows<'a> {
         if !field.optional {
             return Err(empty(field));
         }
-        if column.bytes.len() >= column.width {
+        if field.ragged.is_none() && column.bytes.len() >= column.width {
             return Err(format!("more than {}", numbers(column.width / field.dtype.size())));
         }
         cells::push_missing(field.dtype, &mut column.bytes);
@@ -165,13 +176,27 @@ impl<'a> Rows<'a> {
         }
         for (index, (column, field)) in self.columns.iter().zip(self.fields).enumerate() {
             let got = column.bytes.len();
+            if field.ragged.is_some() {
+                if !got.is_multiple_of(column.width.max(1)) {
+                    let size = field.dtype.size();
+                    let message =
+                        format!("{}, which are no steps of {}", numbers(got / size), column.width / size);
+                    return Err(wrong(index, message));
+                }
+                continue;
+            }
             if got != column.width {
                 let size = field.dtype.size();
                 let message = format!("{} where the row has {}", numbers(got / size), column.width / size);
                 return Err(wrong(index, message));
             }
         }
-        for column in &mut self.columns {
+        for (column, field) in self.columns.iter_mut().zip(self.fields) {
+            if field.ragged.is_some() {
+                column.kept.append(&mut column.bytes);
+                column.ends.push((column.kept.len() / column.width.max(1)) as u64);
+                continue;
+            }
             self.store.append(&column.bytes)?;
             column.bytes.clear();
         }
@@ -180,10 +205,27 @@ impl<'a> Rows<'a> {
     }
 
     pub fn finish(self) -> Result<Table> {
-        let classes = self.columns.into_iter().map(|column| column.classes).collect();
+        let (mut classes, mut apart) = (Vec::new(), Vec::new());
+        for (column, field) in self.columns.into_iter().zip(self.fields) {
+            classes.push(column.classes);
+            apart.push(match (&field.ragged, &field.cell) {
+                (None, _) => None,
+                (Some(_), Cell::Text) => Some(Column::texts(&field.name, column.kept, column.ends)),
+                (Some(_), _) => {
+                    let shape = field.shape.as_slice();
+                    Some(Column::ragged(&field.name, field.dtype, shape, column.kept, column.ends))
+                }
+            });
+        }
         let about = About { rows: self.rows, classes };
         let values = self.store.finish(&about)?;
-        Ok(table(self.fields, about.rows, about.classes, values))
+        let mut table = table(self.fields, about.rows, about.classes, values);
+        for (column, apart) in table.columns.iter_mut().zip(apart) {
+            if let Some(apart) = apart {
+                *column = apart;
+            }
+        }
+        Ok(table)
     }
 }
 
@@ -203,8 +245,13 @@ fn table(fields: &[Field], rows: usize, classes: Vec<Vec<Class>>, values: Values
     Table { rows, columns: columns.collect(), left_out: Vec::new() }
 }
 
-/// Bytes of a field.
+/// Bytes of a field beside the others of its row; none of one whose rows differ in length.
 pub fn width(field: &Field) -> usize {
+    if field.ragged.is_some() { 0 } else { step(field) }
+}
+
+/// Bytes of a field, or of one step of it.
+fn step(field: &Field) -> usize {
     field.dtype.size() * field.shape.iter().product::<usize>()
 }
 
@@ -237,6 +284,7 @@ fn numbers(count: usize) -> String {
 fn empty(field: &Field) -> String {
     let ty = match (&field.cell, field.dtype) {
         (Cell::Class(_), _) => "class?",
+        (Cell::Text, _) if field.ragged.is_some() => "text?",
         (Cell::Text, _) => "text[…]?",
         (_, DType::F64) => "f64?",
         _ => "f32?",

@@ -8,6 +8,8 @@
 pub const HOLD_OUT: u64 = u64::MAX;
 /// The stream that picks the one batch of a training that sees no other.
 pub const ONE_BATCH: u64 = u64::MAX - 1;
+/// What the seed is changed by where batches are drawn, rather than rows.
+pub const BUCKETS: u64 = 0x7765_6674_6275_636b;
 
 /// The numbers `0..count`, shuffled (Fisher–Yates).
 pub fn order(count: usize, stream: u64, seed: u64) -> Vec<u32> {

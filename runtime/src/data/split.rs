@@ -60,6 +60,7 @@ pub fn split(set: &DataSet, files: Files, seed: u64) -> Result<Parts> {
         test: test.map_or_else(|| held(of_validation..held_out), Part::whole),
         train: held(held_out..count),
         classes: Vec::new(),
+        vocabularies: Vec::new(),
         notes: Vec::new(),
     })
 }
@@ -110,6 +111,7 @@ fn by_column(set: &DataSet, column: &str, mut table: Table) -> Result<Parts> {
         validation: part(validation),
         test: part(test),
         classes: Vec::new(),
+        vocabularies: Vec::new(),
         notes: Vec::new(),
     })
 }
@@ -184,6 +186,7 @@ mod tests {
             fields: vec![Field::new("x", DType::U8, [1])],
             splits: Splits { validation, test, ..Splits::default() },
             fit: None,
+            vocabularies: Vec::new(),
         }
     }
 

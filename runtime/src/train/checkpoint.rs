@@ -46,9 +46,9 @@ pub struct Run {
     pub rows: [usize; 3],
     /// See [`Fingerprint`].
     pub data: String,
-    /// The names of the classes of the data, as weights files say them.
-    #[serde(default)]
-    pub classes: BTreeMap<String, String>,
+    /// What was found in the data, as weights files say it.
+    #[serde(default, alias = "classes")]
+    pub found: BTreeMap<String, String>,
     /// What the command line said, for the one who wants to go on by saying less; the runtime does not look into it.
     pub arguments: String,
 }
@@ -67,7 +67,7 @@ impl Run {
             ("seed".to_string(), self.seed.to_string()),
         ]);
         metadata.extend(point.within().map(|batch| ("batch".to_string(), batch.to_string())));
-        metadata.extend(self.classes.clone());
+        metadata.extend(self.found.clone());
         for (split, figures) in [Split::Train, Split::Validation].into_iter().zip(known) {
             for (name, value) in figures.iter().flat_map(|figures| &figures.0) {
                 metadata.insert(format!("{}.{name}", split.name()), value.to_string());

@@ -20,7 +20,7 @@ pub fn fit(session: &mut Session, data: usize, part: &Part, seed: u64) -> Result
     session.zero(VariableKind::Accumulator);
     for pass in &fit.passes {
         let entry = session.entry(&pass.entry)?;
-        let mut chunks = Batches::start(part, Order { batch: pass.rows, shuffle: None })?;
+        let mut chunks = Batches::start(part, Order::plain(pass.rows))?;
         while let Some(chunk) = chunks.next_batch()? {
             run(session, entry, part, chunk, seed)?;
         }
@@ -54,7 +54,7 @@ fn run(session: &mut Session, entry: usize, part: &Part, rows: &Batch, seed: u64
         });
     }
     let shape = |place: &Option<usize>| match place {
-        Some(place) => [&[rows.rows], part.table.columns[*place].shape.as_slice()].concat(),
+        Some(place) => rows.shape(&part.table, *place),
         None => vec![2],
     };
     let shapes: Vec<Vec<usize>> = places.iter().map(shape).collect();

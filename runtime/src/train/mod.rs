@@ -44,7 +44,7 @@ pub use numerics::FailedStep;
 pub use point::Point;
 pub use state::{Record, State};
 pub use trainer::{Trainer, read_data};
-pub use weights::{load_weights, save_weights};
+pub use weights::{Provenance, load_weights, provenance, save_weights};
 pub use wiring::Moment;
 
 /// The entry that fills the variables.
@@ -76,6 +76,8 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// The names of classes by [`crate::data::classes_key`], as an earlier training found them.
     pub classes: data::Classes,
+    /// Vocabularies by their names, as an earlier training found them.
+    pub vocabularies: data::Vocabularies,
     /// The folder of a run to go on with instead of starting one.
     pub resume: Option<PathBuf>,
     /// Whether an unfinished run in the folder may be lost; else it is moved aside.
@@ -253,8 +255,8 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Option<Figures>> {
-    let (trained_with, classes) = weights.map(weights::provenance).transpose()?.unwrap_or_default();
-    let options = Options { seed: options.seed.or(trained_with), classes, ..options.clone() };
+    let Provenance { seed, classes, vocabularies } = weights.map(provenance).transpose()?.unwrap_or_default();
+    let options = Options { seed: options.seed.or(seed), classes, vocabularies, ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(weights)?;
     trainer.check_fits()?;

@@ -155,7 +155,7 @@ impl Trainer {
             rows: Split::ALL.map(|split| self.parts.get(split).len()),
             text: options.text.clone(),
             arguments: options.arguments.clone(),
-            classes: self.classes(),
+            found: self.found_in_data(),
             ..Run::new(&self.program, &self.training().name)
         }
     }

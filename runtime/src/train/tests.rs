@@ -88,6 +88,7 @@ fn program(change: i64) -> Program {
             fields: vec![Field::new("image", DType::U8, [2, 2, 1]), Field::new("label", DType::I32, [])],
             splits: Splits { validation: Held::Share(0.25), ..Splits::default() },
             fit: None,
+            vocabularies: Vec::new(),
         }],
         trainings: vec![Training {
             name: "train".into(),
@@ -104,6 +105,7 @@ fn program(change: i64) -> Program {
             epochs: 4,
             seed: 1,
             shuffle: true,
+            bucket: false,
             figures: vec![
                 Figure { name: "loss".into(), shape: vec![], higher_is_better: false },
                 Figure { name: "labels".into(), shape: vec![], higher_is_better: true },

@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, Batch, Batches, Memory, Order, Part, Parts, Split, shuffle};
+use crate::data::{
+    self, Batch, Batches, Known, Memory, Order, Part, Parts, Split, VOCABULARY_KEY, Vocabularies, shuffle,
+};
 use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::pool::Pool;
 use crate::program::{DType, DataSet, Program, Training, VariableKind, Watch};
 use crate::tensor::TensorView;
+use crate::text::Tokenizer;
 
+use super::checkpoint::peek;
 use super::collect::Collections;
 use super::figures::{Figures, Reading, Watched};
 use super::fit;
 use super::load::load_items;
 use super::numerics::Watcher;
 use super::state::State;
-use super::weights::{self, load_weights};
+use super::weights::{self, load_weights, provenance};
 use super::wiring::{Moment, Wiring};
 use super::{INIT, Observer, Options};
 
@@ -71,8 +75,25 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
         name: training.data.to_string(),
         candidates: names(),
     })?;
+    let vocabularies = vocabularies(options)?;
+    let known = Known { classes: &options.classes, vocabularies: &vocabularies, base: &options.base };
     let memory = Memory::new(options.data_memory);
-    data::load(set, &place(set, options), options.seed.unwrap_or(training.seed), &options.classes, &memory)
+    data::load(set, &place(set, options), options.seed.unwrap_or(training.seed), &known, &memory)
+}
+
+/// The vocabularies that texts were cut by so far: those of the weights that a training starts from, or of the run that it goes on with.
+fn vocabularies(options: &Options) -> Result<Vocabularies> {
+    if !options.vocabularies.is_empty() {
+        return Ok(options.vocabularies.clone());
+    }
+    if let Some(weights) = &options.weights {
+        return Ok(provenance(weights)?.vocabularies);
+    }
+    let Some(folder) = &options.resume else { return Ok(Vocabularies::new()) };
+    // What is wrong with a run is told when it is read.
+    let found = peek(folder).ok().flatten().map(|(run, _)| run.found).unwrap_or_default();
+    let named = |(key, json): (String, String)| Some((key.strip_prefix(VOCABULARY_KEY)?.to_string(), json));
+    Ok(found.into_iter().filter_map(named).collect())
 }
 
 /// Where a data set is.
@@ -126,11 +147,19 @@ impl Trainer {
             return wrong(format!("`{}` does not give one value for each figure", training.report));
         }
         let largest = Split::ALL.map(|split| parts.get(split).len()).into_iter().max().unwrap_or(0);
+        let set = program.data.get(training.data);
+        let longest = |symbol: &str| {
+            let ragged = set?.fields.iter().filter(|field| field.ragged.as_deref() == Some(symbol));
+            ragged.filter_map(|field| parts.longest(&field.name)).max()
+        };
         for wiring in steps.iter().chain(&updates).chain(&gradient_entries).chain([&evaluation]) {
             let entry = &program.entries[wiring.entry];
-            // The symbols of these entries are all bound by the batch: a row's own dims are constant.
-            let bounds: Vec<(&str, usize)> =
-                entry.symbols.iter().map(|symbol| (symbol.as_str(), batch.min(largest))).collect();
+            // A symbol is the number of a batch's rows, or the length of the longest.
+            let bounds: Vec<(&str, usize)> = entry
+                .symbols
+                .iter()
+                .map(|symbol| (symbol.as_str(), longest(symbol).unwrap_or(batch.min(largest))))
+                .collect();
             session.reserve(wiring.entry, &bounds)?;
         }
         // In the report the batch is an epoch.
@@ -183,14 +212,17 @@ impl Trainer {
         &self.parts
     }
 
-    /// The names of the data's classes, as weights files say them.
-    pub(super) fn classes(&self) -> BTreeMap<String, String> {
+    /// What the data's training part decided that is no number, as weights files say it: the names of classes, and vocabularies.
+    pub(super) fn found_in_data(&self) -> BTreeMap<String, String> {
         let name = &self.program.data[self.training().data].name;
         let classes = self.parts.classes.iter();
         let named = |(field, names): &(String, Vec<String>)| {
             (data::classes_key(name, field), serde_json::json!(names).to_string())
         };
-        classes.map(named).collect()
+        let vocabularies = self.parts.vocabularies.iter();
+        let kept =
+            |tokenizer: &Tokenizer| (data::vocabulary_key(tokenizer.name()), tokenizer.json().to_string());
+        classes.map(named).chain(vocabularies.map(kept)).collect()
     }
 
     pub fn batch_size(&self) -> usize {
@@ -249,7 +281,7 @@ impl Trainer {
         self.session.zero(VariableKind::Accumulator);
         self.collections.clear();
         let rows = part.len() as f64;
-        let order = Order { batch: self.batch, shuffle: None };
+        let order = Order::plain(self.batch);
         let mut source = Batches::start(part, order)?;
         let mut number = 0;
         while let Some(batch) = source.next_batch()? {
@@ -275,7 +307,9 @@ impl Trainer {
     }
 
     pub(super) fn order(&self, epoch: usize) -> Order {
-        Order { batch: self.batch, shuffle: self.training().shuffle.then_some((self.seed, epoch as u64)) }
+        let training = self.training();
+        let shuffle = training.shuffle.then_some((self.seed, epoch as u64));
+        Order { batch: self.batch, shuffle, bucket: training.bucket }
     }
 
     /// Where the training stands after so many batches.

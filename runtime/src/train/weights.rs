@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
-use crate::data::{CLASSES_KEY, Classes};
+use crate::data::{CLASSES_KEY, Classes, VOCABULARY_KEY, Vocabularies};
 use crate::error::{Error, Result, nearest};
 use crate::execute::Session;
 use crate::io;
@@ -126,15 +126,28 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The seed of the training that made a file, when it says so, and the classes that the training found in its data.
-pub fn provenance(path: &Path) -> Result<(Option<u64>, Classes)> {
-    let metadata = io::weights::read(path)?.metadata;
-    let seed = metadata.get("seed").and_then(|seed| seed.parse().ok());
-    let classes = metadata.into_iter().filter_map(|(key, names)| {
-        let names = if key.starts_with(CLASSES_KEY) { serde_json::from_str(&names).ok() } else { None };
-        Some((key, names?))
-    });
-    Ok((seed, classes.collect()))
+/// What a weights file says of the training that made it.
+#[derive(Debug, Default)]
+pub struct Provenance {
+    pub seed: Option<u64>,
+    /// What the training found in its data.
+    pub classes: Classes,
+    pub vocabularies: Vocabularies,
+}
+
+/// Reads where weights come from, as far as the file says it.
+pub fn provenance(path: &Path) -> Result<Provenance> {
+    let mut found = Provenance::default();
+    for (key, value) in io::weights::read_metadata(path)? {
+        if key == "seed" {
+            found.seed = value.parse().ok();
+        } else if key.starts_with(CLASSES_KEY) {
+            found.classes.extend(serde_json::from_str(&value).ok().map(|names| (key, names)));
+        } else if let Some(name) = key.strip_prefix(VOCABULARY_KEY) {
+            found.vocabularies.push((name.to_string(), value));
+        }
+    }
+    Ok(found)
 }
 
 /// Exchanges the values of pairs of variables of one type and shape.

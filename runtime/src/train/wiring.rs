@@ -36,11 +36,13 @@ pub struct Wiring {
 
 #[derive(Debug)]
 enum Wire {
-    /// A column of the batch; its shape has the batch's rows in front.
+    /// A column of the batch.
     Column {
         index: usize,
         dtype: DType,
+        /// The shape of a row, or of one step of it.
         row: Vec<usize>,
+        ragged: bool,
     },
     Random,
     Step,
@@ -69,7 +71,7 @@ impl Wiring {
         let wrong =
             |input: &str, message: &str| Error::Unsound(format!("input `{input}` of `{name}` {message}"));
         let wire = |input: &crate::program::Input| match &input.source {
-            InputSource::Caller => {
+            InputSource::Caller | InputSource::Tokens { .. } | InputSource::Lengths { .. } => {
                 Err(wrong(&input.name, "must be given by a caller, but a training has none"))
             }
             InputSource::Field { data: other, .. } if *other != data => {
@@ -80,7 +82,8 @@ impl Wiring {
                 let index =
                     index.ok_or_else(|| wrong(&input.name, "reads a field that the data does not have"))?;
                 let column = &table.columns[index];
-                Ok(Wire::Column { index, dtype: column.dtype, row: column.shape.clone() })
+                let ragged = column.ragged.is_some();
+                Ok(Wire::Column { index, dtype: column.dtype, row: column.shape.clone(), ragged })
             }
             InputSource::Random => Ok(Wire::Random),
             InputSource::Step => Ok(Wire::Step),
@@ -158,7 +161,11 @@ impl Wiring {
             .wires
             .iter()
             .map(|wire| match wire {
-                Wire::Column { row, .. } => [&[rows], row.as_slice()].concat(),
+                Wire::Column { index, row, ragged, .. } => {
+                    let extent = batch.and_then(|batch| batch.extents.get(*index).copied().flatten());
+                    let extent = ragged.then(|| extent.unwrap_or(1));
+                    std::iter::once(rows).chain(extent).chain(row.iter().copied()).collect()
+                }
                 Wire::Random => vec![2],
                 Wire::Collected(index) => collections.shape(*index),
                 _ => Vec::new(),

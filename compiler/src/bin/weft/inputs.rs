@@ -1,31 +1,74 @@
 //! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` or `.jpg` picture, numbers, or so
-//! many rows of noise.
+//! many rows of noise. Where the prediction takes texts, it is a text, a `.txt` file with a text a line, or a `.jsonl` file with one in
+//! each object.
 
 use crate::compile;
 use crate::failure::Failure;
 use std::path::Path;
+use weft_runtime::data;
 use weft_runtime::io::{image, npy};
 use weft_runtime::kernels::random;
-use weft_runtime::program::{DType, DimExpr, Entry, Input, InputSource};
+use weft_runtime::program::{DType, DimExpr, Entry, Input, InputSource, Program};
 use weft_runtime::tensor::Tensor;
+use weft_runtime::text;
+
+/// Where the tokenizers are of a prediction that takes texts.
+pub struct Texts<'a> {
+    pub program: &'a Program,
+    /// The vocabularies that the weights hold.
+    pub kept: &'a [(String, String)],
+    /// The spec's folder.
+    pub base: &'a Path,
+}
 
 /// Reads a value for each of the entry's inputs, in its order. What is drawn depends on the seed alone.
-pub fn read(entry: &Entry, given: &[(String, String)], seed: u64) -> Result<Vec<Tensor>, Failure> {
-    let own = || entry.inputs.iter().filter(|input| input.source != InputSource::Random);
-    let names = || own().map(|i| format!("`{}`", i.name)).collect::<Vec<_>>().join(", ");
+pub fn read(
+    entry: &Entry,
+    given: &[(String, String)],
+    texts: &Texts<'_>,
+    seed: u64,
+) -> Result<Vec<Tensor>, Failure> {
+    let taken: Vec<&str> = text::given::texts(entry);
+    let made =
+        |input: &Input| matches!(input.source, InputSource::Tokens { .. } | InputSource::Lengths { .. });
+    let known: Vec<&str> = entry
+        .inputs
+        .iter()
+        .filter(|input| !made(input) && input.source != InputSource::Random)
+        .map(|i| i.name.as_str())
+        .chain(taken.iter().copied())
+        .collect();
+    let names = || known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     for (place, (name, _)) in given.iter().enumerate() {
-        if !own().any(|i| i.name == *name) {
+        if !known.contains(&name.as_str()) {
             return Err(Failure::usage(format!("there is no input `{name}`; the inputs are {}", names())));
         }
         if given[..place].iter().any(|(other, _)| other == name) {
             return Err(Failure::usage(format!("the input `{name}` is given twice")));
         }
     }
+    let mut all: Vec<(&str, Vec<String>)> = Vec::new();
+    for name in taken {
+        let Some((_, value)) = given.iter().find(|(given, _)| given == name) else {
+            return Err(Failure::usage(format!("the input `{name}` is missing")).help(format!(
+                "give it with --input {name}=\"a text\", or a file of texts: --input {name}=FILE.txt"
+            )));
+        };
+        all.push((name, texts_of(name, value)?));
+    }
+    let all: Vec<(&str, Vec<&str>)> =
+        all.iter().map(|(name, texts)| (*name, texts.iter().map(String::as_str).collect())).collect();
+    let reader = text::given::Reader::new(texts.program, entry, texts.kept, texts.base);
+    let tensors = reader.and_then(|reader| reader.tensors(&all)).map_err(compile::runtime_failure)?;
     entry
         .inputs
         .iter()
         .map(|input| match given.iter().find(|(name, _)| *name == input.name) {
             _ if input.source == InputSource::Random => Ok(Tensor::from_i64(&[2], &[seed as i64, 0])),
+            _ if made(input) => match tensors.iter().find(|(name, _)| *name == input.name) {
+                Some((_, tensor)) => Ok(tensor.clone()),
+                None => Err(Failure::input(format!("nothing gives the tokens `{}`", input.name))),
+            },
             Some((_, value)) => match noise(entry, input, value, seed) {
                 Some(drawn) => drawn,
                 None => read_one(entry, input, value),
@@ -34,6 +77,38 @@ pub fn read(entry: &Entry, given: &[(String, String)], seed: u64) -> Result<Vec<
                 .help(format!("give it with --input {}=FILE, or numbers: --input {0}=1.5,2", input.name))),
         })
         .collect()
+}
+
+/// The texts that a value stands for.
+fn texts_of(name: &str, value: &str) -> Result<Vec<String>, Failure> {
+    let file = Path::new(value);
+    let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if !["txt", "jsonl"].contains(&extension.as_str()) {
+        return Ok(vec![value.to_owned()]);
+    }
+    let content = data::read_text(file).map_err(compile::runtime_failure)?;
+    let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let texts: Vec<String> = lines
+        .map(|(number, line)| match extension.as_str() {
+            "txt" => Ok(line.to_owned()),
+            _ => json_text(name, line).ok_or_else(|| {
+                Failure::input(format!(
+                    "{value}: line {}: this is neither a text nor an object with `{name}`",
+                    number + 1
+                ))
+            }),
+        })
+        .collect::<Result<_, _>>()?;
+    if texts.is_empty() { Err(Failure::input(format!("{value}: there is no text"))) } else { Ok(texts) }
+}
+
+/// `"a text"` or `{ "text": "a text" }`.
+fn json_text(name: &str, line: &str) -> Option<String> {
+    match serde_json::from_str(line).ok()? {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Object(object) => object.get(name)?.as_str().map(str::to_owned),
+        _ => None,
+    }
 }
 
 fn read_one(entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure> {

@@ -23,7 +23,12 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
     let index = session.entry(entry).map_err(compile::runtime_failure)?;
     compile::weights(&mut session, index, args.weights.as_deref(), &spec)?;
     let entry = &program.entries[index];
-    let inputs = inputs::read(entry, &args.inputs, args.seed)?;
+    let kept = match &args.weights {
+        Some(weights) => weft_runtime::train::provenance(weights).map_err(compile::runtime_failure)?,
+        None => weft_runtime::train::Provenance::default(),
+    };
+    let texts = inputs::Texts { program: &program, kept: &kept.vocabularies, base: &spec.folder };
+    let inputs = inputs::read(entry, &args.inputs, &texts, args.seed)?;
     let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
     let outputs = session.run(index, &views).map_err(compile::runtime_failure)?;
     let results: Vec<(String, Tensor)> =

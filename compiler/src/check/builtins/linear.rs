@@ -65,6 +65,7 @@ pub const TABLE: &[Builtin] = &[
             let (table, ty) = call.typed(c, "table")?;
             let indices = index_tensor(c, call)?;
             let axis = call.axis(c, "axis", 0, ty.rank())?;
+            c.check_vocabulary(indices.node, &ty.shape[axis], call.span)?;
             let node = c.emit(Op::Gather { axis }, &[table.node, indices.node], None, call.span)?;
             Ok(c.tensor(node))
         },

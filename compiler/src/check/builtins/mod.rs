@@ -8,6 +8,7 @@ mod lists;
 mod pointwise;
 mod reduce;
 mod steps;
+mod text;
 mod views;
 
 use super::value::{Argument, FunctionKind, Value};
@@ -92,6 +93,7 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static [Builtin])> {
         ("views", views::TABLE),
         ("steps", steps::TABLE),
         ("compile", lists::TABLE),
+        ("text", text::TABLE),
     ];
     pointwise::TABLES.iter().copied().chain(others)
 }

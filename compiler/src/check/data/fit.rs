@@ -18,13 +18,16 @@ use crate::passes::dce;
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DataClause, Expr, ExprKind};
-use weft_runtime::program::{Field, Fit, InputSource, Pass, VariableKind};
+use weft_runtime::program::{Field, Fit, InputSource, Pass, VariableKind, Vocabulary};
 
 /// The rows of the training part, as a dim.
 const ROWS: &str = "n";
 
 /// The state that counts them.
 const COUNT: &str = "rows";
+
+/// What makes vocabularies.
+const VOCABULARIES: [&str; 5] = ["word_level", "bpe", "unigram", "characters", "tokenizer"];
 
 /// So many rows are planned for; an entry takes any number.
 const PLANNED_ROWS: i64 = 1 << 16;
@@ -109,6 +112,9 @@ impl Checker<'_> {
                 Diagnostic::error(Code::Duplicate, name.span, message).related(first, "this one");
             return Err(self.report(diagnostic.hint("give this fit another name")));
         }
+        if let Some(vocabulary) = self.vocabulary(value, row)? {
+            return self.fitted_vocabulary(&fits.data.text, name, &vocabulary);
+        }
         let words = self.words(value.span);
         let seen: Vec<(Rc<str>, Value, Span)> = row
             .names()
@@ -142,6 +148,19 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// The vocabulary that a fit is, if it is one: what texts are cut into is found by the runtime, in no graph.
+    fn vocabulary(&mut self, value: &Expr, row: &Scope) -> Result<Option<Rc<Vocabulary>>> {
+        let ExprKind::Call { callee, .. } = &value.kind else { return Ok(None) };
+        let ExprKind::Name(callee) = &callee.kind else { return Ok(None) };
+        if !VOCABULARIES.contains(&callee.as_str()) || row.find(callee).is_some() {
+            return Ok(None);
+        }
+        match self.expr(value, row)? {
+            Value::Vocabulary(vocabulary) => Ok(Some(vocabulary)),
+            _ => Ok(None),
+        }
+    }
+
     /// A row's graph with all rows in front, in the entry of the fits; what is the same for all rows stays as it is.
     fn all_rows(
         &mut self,
@@ -171,6 +190,12 @@ impl Checker<'_> {
 
     /// A field of the source, of all rows.
     fn all_of(&mut self, data: &ast::Name, field: &Field, span: Span) -> Result<NodeId> {
+        if field.ragged.is_some() {
+            let message =
+                format!("the rows of `{}` differ in length, so all of them are no tensor", field.name);
+            let hint = "a fit can see their lengths, and fields whose rows are alike";
+            return self.fail_hint(Code::BadFit, span, message, hint);
+        }
         let mut ty = field_type(field);
         ty.shape.insert(0, Dim::symbol(ROWS));
         // The item's own place: it is entered when it is whole.
@@ -257,7 +282,8 @@ impl Checker<'_> {
     fn count_rows(&mut self, data: &ast::Name, path: &str, raw: &[Field], span: Span) -> Result<String> {
         self.place(span);
         let bytes = |field: &&Field| field.shape.iter().product::<usize>() * field.dtype.size();
-        let Some(field) = raw.iter().min_by_key(bytes) else { return Err(Reported) };
+        let alike = raw.iter().filter(|field| field.ragged.is_none());
+        let Some(field) = alike.min_by_key(bytes) else { return Err(Reported) };
         self.all_of(data, field, span)?;
         let ty = TensorType::scalar(DType::I64);
         let count = self.emit(Op::DimValue(Dim::symbol(ROWS)), &[], Some(ty.clone()), span)?;
@@ -293,6 +319,9 @@ impl Checker<'_> {
 
     /// Reads a fit value in the entry under construction. An item with mistakes has told them.
     fn fit_value(&mut self, data: &str, name: &str, span: Span) -> Result {
+        if let Some(vocabulary) = self.vocabularies.get(&format!("{data}.{name}")) {
+            return Ok(Value::Vocabulary(vocabulary.clone()));
+        }
         let ty = match name {
             COUNT => self.fits.contains_key(data).then(|| TensorType::scalar(DType::I64)),
             _ => self

@@ -17,10 +17,11 @@ pub use source::{SourceDocumentation, source_expressions, source_fields, sources
 pub use split::names_column;
 
 use self::fit::Fits;
-use self::row::{Body, Fields, field_type};
+use self::row::{Body, Fields, field_type, is_text};
 use crate::check::layer::Frame;
 use crate::check::names::ItemRef;
 use crate::check::scope::Scope;
+use crate::check::text::{Texts, length_field};
 use crate::check::typed;
 use crate::check::value::Value;
 use crate::check::{Checker, Reported, Result};
@@ -28,7 +29,10 @@ use crate::diagnostics::Code;
 use crate::graph::TensorType;
 use std::rc::Rc;
 use weft_grammar::ast::{self, DataClause, StatementKind};
-use weft_runtime::program::{DataSet, InputSource, Splits};
+use weft_runtime::program::{Cell, DataSet, Field, InputSource, Splits};
+
+/// Rows of a file that differ in length are planned to be so long; an entry takes any length.
+const PLANNED_STEPS: i64 = 256;
 
 /// What an item says beside its body.
 struct Declared {
@@ -62,29 +66,30 @@ impl Checker<'_> {
 
     fn data_item(&mut self, home: usize, data: &Rc<ast::Data>) -> Result<()> {
         let mut fits = Fits::new(self, &data.name);
-        let mut declared = None;
-        let plain = self.in_row(data, false, |checker| {
-            let mut known = checker.declared(home, data)?;
-            let fields = checker.row_body(home, data, &mut known.set, &mut fits)?;
-            declared = Some(known);
-            Ok(fields)
-        });
-        let (Some(Declared { mut set, text }), Ok(plain)) = (declared, plain) else { return Err(Reported) };
-        self.no_chance(&plain)?;
-        let augmented = match data.clauses.iter().any(|c| matches!(c, DataClause::Augment(_))) {
-            true => {
-                Some(self.in_row(data, true, |checker| checker.row_body(home, data, &mut set, &mut fits))?)
-            }
-            false => None,
-        };
+        self.row_vocabularies = Some(Vec::new());
+        self.made_fields.clear();
+        let checked = self.data_row(home, data, &mut fits);
+        let vocabularies = self.row_vocabularies.take().unwrap_or_default();
+        let (Declared { mut set, text }, plain, augmented) = checked?;
+        set.vocabularies = vocabularies;
+        self.windows(data, &mut set)?;
         set.fit = self.end_fits(fits, &set.fields, data.source.span)?;
         let shown = |ty: &TensorType| ty.to_string();
-        let fits = self.fits.get(&data.name.text).into_iter().flatten();
+        let raw = set.fields.iter().filter(|field| !matches!(field.cell, Cell::Length { .. }));
+        let raw = raw.map(|field| {
+            (field.name.clone(), if is_text(field) { "text".to_owned() } else { shown(&field_type(field)) })
+        });
+        let fits =
+            self.fits.get(&data.name.text).into_iter().flatten().map(|f| (f.name.clone(), f.ty.to_string()));
+        let own = format!("{}.", data.name.text);
+        let words = set.vocabularies.iter().filter_map(|v| {
+            Some((v.name.strip_prefix(&own)?.to_owned(), format!("a vocabulary of {} tokens", v.size)))
+        });
         self.typed.data.push(typed::DataSet {
             name: data.name.text.clone(),
             source: text,
-            raw: set.fields.iter().map(|f| (f.name.clone(), shown(&field_type(f)))).collect(),
-            fit: fits.map(|f| (f.name.clone(), f.ty.to_string())).collect(),
+            raw: raw.collect(),
+            fit: fits.chain(words).collect(),
             row: plain.types().map(|(name, ty)| (name.to_owned(), shown(ty))).collect(),
         });
         let index = self.module.data.len();
@@ -92,6 +97,43 @@ impl Checker<'_> {
         self.module.data.push(set);
         self.rows.insert(data.name.text.clone(), row);
         Ok(())
+    }
+
+    /// The row of an item, as evaluations see it and, where that differs, as the steps of a training do.
+    fn data_row(
+        &mut self,
+        home: usize,
+        data: &Rc<ast::Data>,
+        fits: &mut Fits,
+    ) -> Result<(Declared, Body, Option<Body>)> {
+        let mut declared = None;
+        let plain = self.in_row(data, false, |checker| {
+            let mut known = checker.declared(home, data)?;
+            let fields = checker.row_body(home, data, &mut known.set, fits)?;
+            declared = Some(known);
+            Ok(fields)
+        });
+        let (Some(Declared { mut set, text }), Ok(plain)) = (declared, plain) else { return Err(Reported) };
+        self.no_chance(&plain)?;
+        let augmented = match data.clauses.iter().any(|c| matches!(c, DataClause::Augment(_))) {
+            true => Some(self.in_row(data, true, |checker| checker.row_body(home, data, &mut set, fits))?),
+            false => None,
+        };
+        Ok((Declared { set, text }, plain, augmented))
+    }
+
+    /// Where rows are windows of the texts of all rows, no other field goes with a window.
+    fn windows(&mut self, data: &ast::Data, set: &mut DataSet) -> Result<()> {
+        let windowed =
+            |field: &Field| matches!(&field.cell, Cell::Tokens { encoding, .. } if encoding.window.is_some());
+        let Some(window) = set.fields.iter().find(|field| windowed(field)) else { return Ok(()) };
+        let other = set.fields.iter().find(|field| !is_text(field) && field.name != window.name);
+        let Some(other) = other else { return Ok(()) };
+        let message = format!("a row is a window of the texts of all rows, so it has no `{}`", other.name);
+        let columns = data.row.iter().flat_map(|row| &row.columns);
+        let at = columns.into_iter().find(|column| column.name.text == other.name);
+        let hint = "leave the other fields out, or let each text be a row with `max_length`";
+        self.fail_hint(Code::BadRow, at.map_or(data.source.span, |column| column.span), message, hint)
     }
 
     /// Elaborates something about one row into a graph of its own.
@@ -113,8 +155,14 @@ impl Checker<'_> {
     /// The source with the fields that it gives.
     fn declared(&mut self, home: usize, data: &ast::Data) -> Result<Declared> {
         let source::Checked { source, fields, text } = self.source(data, &Scope::of_file(home))?;
-        let set =
-            DataSet { name: data.name.text.clone(), source, fields, splits: Splits::default(), fit: None };
+        let set = DataSet {
+            name: data.name.text.clone(),
+            source,
+            fields,
+            splits: Splits::default(),
+            fit: None,
+            vocabularies: Vec::new(),
+        };
         Ok(Declared { set, text })
     }
 
@@ -128,17 +176,31 @@ impl Checker<'_> {
     ) -> Result<Fields> {
         let row = Scope::of_file(home).inner();
         let mut fields: Vec<Rc<str>> = Vec::new();
-        for field in &set.fields {
+        for field in set.fields.iter().filter(|field| field.is_read()) {
             self.place(data.source.span);
-            let node = self.context.input(&field.name, field_type(field), InputSource::Caller);
-            let node = self.built(node, data.source.span)?;
-            let tensor = self.tensor(node);
             let columns = data.row.iter().flat_map(|row| &row.columns);
             let declared = columns.into_iter().find(|column| column.name.text == field.name);
             let place = declared.map_or(data.source.span, |column| column.name.span);
+            fields.push(Rc::from(field.name.as_str()));
+            if is_text(field) {
+                let texts = Texts { name: field.name.clone(), batch: None };
+                row.bind(&field.name, Value::Texts(Rc::new(texts)), place);
+                continue;
+            }
+            if let Some(symbol) = &field.ragged {
+                self.ragged_axis(symbol, PLANNED_STEPS, place);
+            }
+            let node = self.context.input(&field.name, field_type(field), InputSource::Caller);
+            let node = self.built(node, data.source.span)?;
+            let tensor = self.tensor(node);
+            if field.ragged.is_some() {
+                let length = length_field(&field.name);
+                let lengths = self.context.input(&length.name, field_type(&length), InputSource::Caller);
+                let lengths = self.built(lengths, data.source.span)?;
+                self.context.lengths.insert(node, lengths);
+            }
             self.originate(node, format!("`{}` of `{}`", field.name, data.name.text), place, None);
             row.bind(&field.name, tensor, place);
-            fields.push(Rc::from(field.name.as_str()));
         }
         let training = self.context.training;
         let mut augmented = None;
@@ -162,6 +224,12 @@ impl Checker<'_> {
                 DataClause::Batch(_) => Ok(()),
             };
             failed |= result.is_err();
+        }
+        let made = std::mem::take(&mut self.made_fields);
+        for field in made {
+            if set.fields.iter().all(|known| known.name != field.name) {
+                set.fields.push(field);
+            }
         }
         if failed { Err(Reported) } else { self.row_fields(fields, &row) }
     }

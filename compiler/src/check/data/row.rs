@@ -12,7 +12,7 @@ use crate::graph::{DType, Dim, Graph, Leaves, NodeId, TensorType, vectorize};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast;
-use weft_runtime::program::{Field, InputSource};
+use weft_runtime::program::{Cell, Encoding, Field, InputSource};
 
 /// A checked `data` item.
 #[derive(Debug)]
@@ -83,6 +83,8 @@ impl Checker<'_> {
             let tensor = match value {
                 Value::Tensor(t) => t,
                 Value::Int(_) | Value::Float(_) => self.as_tensor(&value, DType::F32, at)?,
+                // It is there for what is made of it, and for people.
+                Value::Texts(_) => continue,
                 other => {
                     return self.fail(
                         Code::BadRow,
@@ -91,14 +93,6 @@ impl Checker<'_> {
                     );
                 }
             };
-            let ty = self.tensor_type(tensor);
-            if ty.shape.iter().any(|d| d.as_constant().is_none()) {
-                return self.fail(
-                    Code::BadRow,
-                    at,
-                    format!("the field `{field}` must have a constant shape, not {ty}"),
-                );
-            }
             made.push(Made { name: field, node: tensor.node, span: at });
         }
         Ok(made)
@@ -120,13 +114,14 @@ impl Checker<'_> {
         self.place(span);
         let body = row.augmented.as_ref().filter(|_| self.context.training).unwrap_or(&row.plain);
         let mut leaves = Leaves::default();
-        for field in &row.raw {
+        for field in row.raw.iter().filter(|field| !is_text(field)) {
             let mut ty = field_type(field);
             ty.shape.insert(0, batch.clone());
             let source = InputSource::Field { data: row.index, field: field.name.clone() };
             let node = self.context.input(&format!("{data}.{}", field.name), ty, source);
             leaves.inputs.insert(field.name.clone(), self.built(node, span)?);
         }
+        self.know_tokens(row, &leaves, span);
         self.variables_of(&body.graph, &mut leaves, span)?;
         match vectorize(&mut self.context.builder, &body.graph, batch, &leaves) {
             Ok(nodes) => {
@@ -143,6 +138,26 @@ impl Checker<'_> {
             Err(error) => {
                 let message = format!("this cannot be done for a batch of rows: {}", error.message);
                 self.fail(Code::BadRow, error.span, message)
+            }
+        }
+    }
+
+    /// What is known of inputs that are tokens, or whose rows differ in length.
+    fn know_tokens(&mut self, row: &Row, leaves: &Leaves, span: Span) {
+        for field in &row.raw {
+            let Some(node) = leaves.inputs.get(&field.name).copied() else { continue };
+            if let Some(lengths) = leaves.inputs.get(&Field::length_of(&field.name)) {
+                self.context.lengths.insert(node, *lengths);
+            }
+            if let Some(symbol) = &field.ragged {
+                let what = "the length of the longest row of a batch, known only when it runs".to_owned();
+                self.context.symbols.entry(symbol.as_str().into()).or_insert((what, span));
+            }
+            if let Cell::Tokens { encoding, .. } = &field.cell {
+                let vocabularies = self.module.data.get(row.index).map(|set| &set.vocabularies);
+                let known = vocabularies.into_iter().flatten().find(|v| v.name == encoding.vocabulary);
+                let size = known.map(|vocabulary| (vocabulary.name.clone(), vocabulary.size));
+                self.context.vocabulary_sizes.extend(size.map(|size| (node, size)));
             }
         }
     }
@@ -206,6 +221,19 @@ impl Checker<'_> {
     }
 }
 
+/// The type of a field of one row. An axis that is as long as the longest row of a batch is a symbol.
 pub(super) fn field_type(field: &Field) -> TensorType {
-    TensorType::new(field.dtype, field.shape.iter().map(|s| Dim::from(*s)).collect::<Vec<_>>())
+    let axis = field.ragged.as_ref().map(|symbol| match &field.cell {
+        Cell::Tokens { encoding: Encoding { fixed: true, max_length: Some(most), .. }, .. } => {
+            Dim::from(*most)
+        }
+        _ => Dim::symbol(symbol.as_str()),
+    });
+    let shape = axis.into_iter().chain(field.shape.iter().map(|extent| Dim::from(*extent)));
+    TensorType::new(field.dtype, shape.collect::<Vec<_>>())
+}
+
+/// Is it text of any length, which is no tensor?
+pub(super) fn is_text(field: &Field) -> bool {
+    field.cell == Cell::Text && field.ragged.is_some()
 }

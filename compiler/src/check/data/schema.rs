@@ -1,6 +1,8 @@
 //! `-> { width: f32?, species: class, note: text[256] }`: what a row of a source is, said by the spec.
 
+use crate::check::metric::BATCH;
 use crate::check::scope::Scope;
+use crate::check::text::text_field;
 use crate::check::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::DType;
@@ -68,7 +70,32 @@ impl Checker<'_> {
                 }
                 (DType::I32, Vec::new(), Cell::Class(seen))
             }
-            ColumnKind::Type(ty) => self.cell_type(&name, ty, scope)?,
+            ColumnKind::Type(ty) if says_text(ty) => {
+                return Ok(Field { optional: column.optional, from, ..text_field(&name) });
+            }
+            ColumnKind::Type(ty) => {
+                if let Some((symbol, rest)) = self.free_axis(ty, scope)? {
+                    let ty = Type { kind: rest, span: ty.span };
+                    let (dtype, shape, cell) = self.cell_type(&name, &ty, scope)?;
+                    if column.optional && !matches!(dtype, DType::F32 | DType::F64) {
+                        let message = format!(
+                            "steps of `{name}` may be missing, but {} has no value that says so",
+                            dtype.name()
+                        );
+                        return self.fail(Code::BadRow, column.span, message);
+                    }
+                    return Ok(Field {
+                        name,
+                        dtype,
+                        shape,
+                        cell,
+                        optional: column.optional,
+                        from,
+                        ragged: Some(symbol),
+                    });
+                }
+                self.cell_type(&name, ty, scope)?
+            }
         };
         let has_nothing = cell == Cell::Numbers && !matches!(dtype, DType::F32 | DType::F64);
         if column.optional && has_nothing {
@@ -76,7 +103,29 @@ impl Checker<'_> {
             let hint = format!("`{name}: f32?` is NaN where it is missing, `{name}: class?` is -1");
             return self.fail_hint(Code::BadRow, column.span, message, hint);
         }
-        Ok(Field { name, dtype, shape, cell, optional: column.optional, from })
+        Ok(Field { name, dtype, shape, cell, optional: column.optional, from, ragged: None })
+    }
+
+    /// `f32[t, 6]`, where `t` is the name of nothing else: rows differ in length, and so is called the axis. With it, the type of a step.
+    fn free_axis(&mut self, ty: &Type, scope: &Scope) -> Result<Option<(String, TypeKind)>> {
+        let TypeKind::Tensor { dtype, dims: Some(dims) } = &ty.kind else { return Ok(None) };
+        let Some((DimSpec::Expr(first), rest)) = dims.split_first() else { return Ok(None) };
+        let ExprKind::Name(name) = &first.kind else { return Ok(None) };
+        if scope.find(name).is_some() || self.entry(0, name).is_some() || dtype.text == "text" {
+            return Ok(None);
+        }
+        if name == BATCH {
+            let hint = "give the axis of a row another name, such as `t`";
+            return self.fail_hint(
+                Code::BadRow,
+                first.span,
+                "`batch` is the number of rows of a batch",
+                hint,
+            );
+        }
+        // A step of one number is a number.
+        let rest = if rest.is_empty() { None } else { Some(rest.to_vec()) };
+        Ok(Some((name.clone(), TypeKind::Tensor { dtype: dtype.clone(), dims: rest })))
     }
 
     fn cell_type(&mut self, name: &str, ty: &Type, scope: &Scope) -> Result<(DType, Vec<usize>, Cell)> {
@@ -92,7 +141,7 @@ impl Checker<'_> {
         if word == "text" {
             let [length] = shape[..] else {
                 let message = format!("`{name}` is text of how many bytes?");
-                let hint = format!("`{name}: text[256]` keeps 256 bytes of each, and fills up with zeros");
+                let hint = format!("`{name}: text` is a text of any length, `text[256]` its first 256 bytes");
                 return self.fail_hint(Code::BadRow, ty.span, message, hint);
             };
             return Ok((DType::U8, vec![length], Cell::Text));
@@ -139,9 +188,17 @@ impl Checker<'_> {
             _ => {
                 let message =
                     format!("the shape of `{name}` is made of whole numbers above 0: rows are all alike");
-                let hint = "a setting is one too; the batch's axis is added by the training";
+                let hint = "a setting is one too; only the first axis may have a name, `f32[t, 6]`, where rows differ in length";
                 self.fail_hint(Code::BadRow, span, message, hint)
             }
         }
+    }
+}
+
+/// `note: text`, of any length.
+fn says_text(ty: &Type) -> bool {
+    match &ty.kind {
+        TypeKind::Kind(word) | TypeKind::Tensor { dtype: word, dims: None } => word.text == "text",
+        _ => false,
     }
 }

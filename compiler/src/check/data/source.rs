@@ -1,14 +1,16 @@
 //! Sources: where the rows of a data set come from, what each takes, and the fields that its rows have of themselves.
 
+use super::row::is_text;
 use super::schema::Schema;
 use crate::check::scope::Scope;
+use crate::check::text::{length_field, text_field};
 use crate::check::value::Value;
 use crate::check::{Checker, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
 use crate::graph::{DType, Dim, TensorType};
 use weft_grammar::Span;
 use weft_grammar::ast::{self, ExprKind};
-use weft_runtime::program::{Cell, DataSource, Field};
+use weft_runtime::program::{Cell, DataSource, Field, Rows};
 
 /// A source that the runtime can read.
 pub(super) struct Source {
@@ -94,6 +96,11 @@ fn pictures(height: usize, width: usize, channels: usize) -> [Field; 2] {
     [Field::new("image", DType::U8, [height, width, channels]), Field::new("label", DType::I32, [])]
 }
 
+const LINES_OF_CELLS: &[SourceOption] = &[
+    SourceOption { name: "header", kind: OptionKind::Truth, default: Some("true") },
+    SourceOption { name: "quotes", kind: OptionKind::Truth, default: Some("true") },
+];
+
 const SOURCES: &[Source] = &[
     Source {
         name: "mnist",
@@ -150,26 +157,28 @@ const SOURCES: &[Source] = &[
     },
     Source {
         name: "csv",
-        doc: "A file of lines of cells between commas, whose first line names the columns; `header = false` says that it doesn't, then the fields are the columns in order. `\"data/*.csv\"` reads several files one after another. What a row is stands after `->`; columns that it doesn't name are not read.\n\nExample: `data flowers = csv(\"iris.csv\") -> { petal_width: f32, species: class } { split validation = 0.2, stratify = species }`",
+        doc: "A file of lines of cells between commas, whose first line names the columns; `header = false` says that it doesn't, then the fields are the columns in order. `\"data/*.csv\"` reads several files one after another. A cell may stand in quotation marks, unless `quotes = false`. What a row is stands after `->`; columns that it doesn't name are not read.\n\nExample: `data flowers = csv(\"iris.csv\") -> { petal_width: f32, species: class } { split validation = 0.2, stratify = species }`",
         place: ("file", None),
-        options: &[SourceOption { name: "header", kind: OptionKind::Truth, default: Some("true") }],
+        options: LINES_OF_CELLS,
         row: RowOf::Spec,
         make: |given| DataSource::Csv {
             file: given.place.clone(),
             separator: b',',
             header: given.truth("header"),
+            quotes: given.truth("quotes"),
         },
     },
     Source {
         name: "tsv",
         doc: "As `csv`, with tabs between the cells.\n\nExample: `data words = tsv(\"words.tsv\") -> { length: i32, kind: class? }`",
         place: ("file", None),
-        options: &[SourceOption { name: "header", kind: OptionKind::Truth, default: Some("true") }],
+        options: LINES_OF_CELLS,
         row: RowOf::Spec,
         make: |given| DataSource::Csv {
             file: given.place.clone(),
             separator: b'\t',
             header: given.truth("header"),
+            quotes: given.truth("quotes"),
         },
     },
     Source {
@@ -206,23 +215,69 @@ const SOURCES: &[Source] = &[
     },
     Source {
         name: "text",
-        doc: "Text as rows of so many bytes of UTF-8, one beginning every `stride` bytes, which is the window's length unless it is given; the rows of several files (`\"books/*.txt\"`, or a folder) come one after another, and the end of a file that fills no window is left out.\n\nExample: `data book = text(\"book.txt\", window = 128) { split validation = 0.1 }`",
+        doc: "Plain text. A row is a text: a line with its end, or with `rows = paragraph` or `rows = file` all up to an empty line, or a whole file; together they are the text. With `window`, rows are so many bytes of UTF-8, one beginning every `stride` bytes, which is the window's length unless it is given, and the end of a file that fills no window is left out. The rows of several files (`\"books/*.txt\"`, or a folder) come one after another.\n\nExample: `data book = text(\"book.txt\", window = 128) { split validation = 0.1 }`",
         place: ("file", None),
         options: &[
-            SourceOption { name: "window", kind: OptionKind::Count(1, MANY), default: None },
+            SourceOption { name: "window", kind: OptionKind::Count(0, MANY), default: Some("0") },
             SourceOption { name: "stride", kind: OptionKind::Count(0, MANY), default: Some("0") },
+            SourceOption {
+                name: "rows",
+                kind: OptionKind::Word(&["line", "paragraph", "file"]),
+                default: Some("line"),
+            },
         ],
-        row: RowOf::Arguments("text: u8[window]", |given| {
-            vec![Field::new("text", DType::U8, [given.count("window")])]
+        row: RowOf::Arguments("text: text, or text: u8[window]", |given| match given.count("window") {
+            0 => vec![text_field("text")],
+            window => vec![Field::new("text", DType::U8, [window])],
         }),
-        make: |given| DataSource::Text {
-            file: given.place.clone(),
-            window: given.count("window"),
-            stride: match given.count("stride") {
-                0 => given.count("window"),
-                stride => stride,
+        make: |given| match (given.count("window"), given.count("stride")) {
+            (0, _) => DataSource::Documents {
+                file: given.place.clone(),
+                rows: match given.word("rows") {
+                    "paragraph" => Rows::Paragraph,
+                    "file" => Rows::File,
+                    _ => Rows::Line,
+                },
+            },
+            (window, stride) => DataSource::Text {
+                file: given.place.clone(),
+                window,
+                stride: if stride == 0 { window } else { stride },
             },
         },
+    },
+    Source {
+        name: "lines",
+        doc: "Files of text whose lines of one number belong together, as translations do; each file has the name of a field.\n\nExample: `data verses = lines(english = \"kjv.txt\", spanish = \"sparv.txt\") { fit pieces = bpe([english, spanish], size = 8000)  source = tokenize(english, pieces)  target = tokenize(spanish, pieces) }`",
+        place: ("folder", Some("")),
+        options: &[],
+        row: RowOf::Arguments("FIELD: text", |given| {
+            given.files.iter().map(|(name, _)| text_field(name)).collect()
+        }),
+        make: |given| DataSource::Lines { folder: given.place.clone(), files: given.files.clone() },
+    },
+    Source {
+        name: "imdb",
+        doc: "Reviews of films with their sentiment, 0 for negative and 1 for positive, and the rating that they come from (Maas et al. 2011), in the folders of the data set itself: `train/pos/0_9.txt`. It has a training and a test part.\n\nExample: `data reviews = imdb(\"aclImdb\") { fit words = word_level(text, size = 20000)  tokens = tokenize(text, words, max_length = 400) }`",
+        place: ("folder", Some("data/aclImdb")),
+        options: &[],
+        row: RowOf::Source(|_| {
+            let label = Field::new("label", DType::I32, []);
+            vec![
+                text_field("text"),
+                Field { cell: Cell::Class(Vec::new()), ..label },
+                Field::new("rating", DType::I32, []),
+            ]
+        }),
+        make: |given| DataSource::Imdb { folder: given.place.clone() },
+    },
+    Source {
+        name: "ts",
+        doc: "Time series in the `.ts` format of the archives of sktime and aeon. A row has a series, `f32[t, channels]` or, where all are as long, `f32[steps, channels]`, and beside it the case's class or its target, `f32`. Where steps are missing (`?`), the type has a `?` and they are NaN.\n\nExample: `data motions = ts(\"Motions_TRAIN.ts\") -> { series: f32[t, 6], label: class } { split test = \"Motions_TEST.ts\" }`",
+        place: ("file", None),
+        options: &[],
+        row: RowOf::Spec,
+        make: |given| DataSource::Series { file: given.place.clone() },
     },
 ];
 
@@ -275,7 +330,7 @@ impl Source {
 
     /// Is each of its arguments a field's file?
     fn takes_files(&self) -> bool {
-        self.name == "npy"
+        matches!(self.name, "npy" | "lines")
     }
 
     /// How it is called.
@@ -334,6 +389,18 @@ impl Checker<'_> {
                 return self.fail_hint(Code::BadRow, expr.span, message, hint);
             }
         };
+        let lengths: Vec<Field> = fields
+            .iter()
+            .filter(|f| f.ragged.is_some() && !is_text(f))
+            .map(|f| length_field(&f.name))
+            .collect();
+        let fields: Vec<Field> = fields.into_iter().chain(lengths).collect();
+        if source.name == "ts" && !weft_runtime::data::fits_series(&fields) {
+            let at = data.row.as_ref().map_or(expr.span, |row| row.span);
+            let message = "a case of `ts` is one series, and perhaps a class or a number";
+            let hint = "write `-> { series: f32[t, 6], label: class }`";
+            return self.fail_hint(Code::BadRow, at, message, hint);
+        }
         let text = written(source, &given);
         Ok(Checked { source: (source.make)(&given), fields, text })
     }
@@ -404,8 +471,12 @@ impl Checker<'_> {
             );
         };
         if source.takes_files() && files.is_empty() {
-            let hint = "write `npy(image = \"x.npy\", label = \"y.npy\")`";
-            return self.fail_hint(Code::MissingArgument, span, "`npy` needs a file for each field", hint);
+            let hint = match source.name {
+                "lines" => "write `lines(english = \"en.txt\", spanish = \"es.txt\")`",
+                _ => "write `npy(image = \"x.npy\", label = \"y.npy\")`",
+            };
+            let message = format!("`{}` needs a file for each field", source.name);
+            return self.fail_hint(Code::MissingArgument, span, message, hint);
         }
         Ok(Given { place, options, files })
     }
@@ -521,6 +592,8 @@ fn written(source: &Source, given: &Given) -> String {
     let mut text = format!("{}({:?}", source.name, given.place);
     for option in source.options {
         let value = match given.find(option.name) {
+            // None was given, and there is none.
+            Some(Setting::Count(0)) => continue,
             Some(Setting::Count(count)) => count.to_string(),
             Some(Setting::Size(height, width)) => format!("({height}, {width})"),
             Some(Setting::Truth(truth)) => truth.to_string(),
@@ -549,10 +622,13 @@ pub fn source_fields(data: &ast::Data) -> Option<Vec<String>> {
     if let Some(row) = &data.row {
         return Some(row.columns.iter().map(|column| column.name.text.clone()).collect());
     }
-    let (RowOf::Source(row) | RowOf::Arguments(_, row)) = named(called(&data.source).0)?.row else {
+    let (callee, arguments) = called(&data.source);
+    let (RowOf::Source(row) | RowOf::Arguments(_, row)) = named(callee)?.row else {
         return None;
     };
-    let none = Given { place: String::new(), options: Vec::new(), files: Vec::new() };
+    let names = arguments.iter().filter_map(|argument| argument.name.as_ref());
+    let files = names.map(|name| (name.text.clone(), String::new())).collect();
+    let none = Given { place: String::new(), options: Vec::new(), files };
     Some(row(&none).into_iter().map(|field| field.name).collect())
 }
 

@@ -9,11 +9,14 @@ use weft_grammar::ast::{self, ExprKind};
 use weft_runtime::program::{Cell, DataSource, Field, Held, Splits};
 
 /// What can be said of a split.
-const KEYS: [&str; 4] = ["validation", "test", "stratify", "column"];
+const KEYS: [&str; 5] = ["validation", "test", "stratify", "column", "distinct"];
 
 /// Does an argument of `split` name a column or a field, rather than a value?
 pub fn names_column(argument: &ast::Argument) -> bool {
-    argument.name.as_ref().is_some_and(|name| ["stratify", "column"].contains(&name.text.as_str()))
+    argument
+        .name
+        .as_ref()
+        .is_some_and(|name| ["stratify", "column", "distinct"].contains(&name.text.as_str()))
 }
 
 impl Checker<'_> {
@@ -31,6 +34,7 @@ impl Checker<'_> {
                 "validation" => splits.validation = self.held(name, &argument.value, scope, source)?,
                 "test" => splits.test = self.held(name, &argument.value, scope, source)?,
                 "stratify" => splits.stratify = Some(self.stratified(&argument.value, fields)?),
+                "distinct" => splits.distinct = Some(self.distinct(&argument.value, fields)?),
                 "column" => splits.column = Some(self.part_column(&argument.value, source)?),
                 other => {
                     let hint = did_you_mean(other, KEYS).unwrap_or_else(|| {
@@ -113,6 +117,19 @@ impl Checker<'_> {
         let hint = did_you_mean(&text, names.iter().copied());
         let hint = hint.or_else(|| (!names.is_empty()).then(|| format!("it can be {}", names.join(", "))));
         Err(self.report(Diagnostic::error(Code::BadSplit, value.span, message).hint_if(hint)))
+    }
+
+    /// A field of the source of which each value is to stand once.
+    fn distinct(&mut self, value: &ast::Expr, fields: &[Field]) -> Result<String> {
+        let text = self.sources.text(value.span).to_owned();
+        let names: Vec<&str> = fields.iter().filter(|f| f.is_read()).map(|f| f.name.as_str()).collect();
+        if matches!(value.kind, ExprKind::Name(_)) && names.contains(&text.as_str()) {
+            return Ok(text);
+        }
+        let hint = did_you_mean(&text, names.iter().copied())
+            .unwrap_or_else(|| format!("it can be {}", names.join(", ")));
+        let message = format!("a row of this source has no `{text}`");
+        self.fail_hint(Code::BadSplit, value.span, message, hint)
     }
 
     fn part_column(&mut self, value: &ast::Expr, source: &DataSource) -> Result<String> {

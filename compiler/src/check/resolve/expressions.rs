@@ -78,7 +78,8 @@ impl Walk<'_, '_> {
     pub(super) fn kinds(&mut self, ty: &Type) {
         match &ty.kind {
             TypeKind::Tensor { dtype, dims } => {
-                let any = ["float", "int", "any"].contains(&dtype.text.as_str());
+                // A prediction may be given texts.
+                let any = ["float", "int", "any", "text"].contains(&dtype.text.as_str());
                 match dims {
                     _ if any || DType::from_name(&dtype.text).is_some() => {}
                     Some(_) => drop(self.checker.dtype(&dtype.text, dtype.span)),

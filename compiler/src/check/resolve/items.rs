@@ -171,7 +171,7 @@ impl Walk<'_, '_> {
         for column in data.row.iter().flat_map(|row| &row.columns) {
             if let ColumnKind::Type(ty) = &column.kind {
                 // What can be read from a cell is for the row type to say.
-                self.dims(ty);
+                self.column_dims(ty);
             }
         }
         match data::source_fields(data) {
@@ -207,6 +207,18 @@ impl Walk<'_, '_> {
                 }
             }
         }
+    }
+
+    /// The names in the shape of a column, but for the axis in which rows differ in length: that one is named here.
+    fn column_dims(&mut self, ty: &Type) {
+        let mut ty = ty.clone();
+        if let TypeKind::Tensor { dims: Some(dims), .. } = &mut ty.kind
+            && let Some(DimSpec::Expr(Expr { kind: ExprKind::Name(name), .. })) = dims.first()
+            && self.checker.entry(self.home, name).is_none()
+        {
+            dims.remove(0);
+        }
+        self.dims(&ty);
     }
 
     // ---- trainings

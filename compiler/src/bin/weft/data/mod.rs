@@ -1,6 +1,7 @@
 //! `weft data`: what a spec's data sets hold, raw and as the model sees them, before anything is trained on them.
 
 mod figures;
+mod lengths;
 mod pictures;
 mod rows;
 
@@ -55,6 +56,9 @@ pub fn run(args: &Data) -> Result<(), Failure> {
                 "batch": reader.batch, "raw": pairs(&set.raw), "row": pairs(&set.row),
                 "fit": fits.iter().map(|(name, value)| json!({ "name": name, "value": value.view().to_f64() })).collect::<Vec<_>>(),
                 "fields": SPLITS.iter().zip(&all).map(|(split, fields)| json!({ "part": split.name(), "fields": fields.iter().map(FieldFigures::json).collect::<Vec<_>>() })).collect::<Vec<_>>(),
+                "lengths": reader.row_lengths().iter().map(|(field, parts)| json!({ "field": field, "parts": SPLITS.iter().zip(parts).map(|(split, lengths)| json!({ "part": split.name(), "counts": lengths::counts(lengths) })).collect::<Vec<_>>() })).collect::<Vec<_>>(),
+                "vocabularies": reader.vocabularies().iter().map(|(name, size, _)| json!({ "name": name, "tokens": size })).collect::<Vec<_>>(),
+                "notes": reader.notes(),
                 "classes": classes.iter().map(|(field, values)| json!({ "field": field, "names": values.keys().map(|v| reader.class_name(field, *v)).collect::<Vec<_>>(), "counts": values.iter().map(|(v, n)| json!([v, n])).collect::<Vec<_>>() })).collect::<Vec<_>>(),
                 "picture": picture.as_ref().map(|(_, path)| path),
             }));
@@ -116,6 +120,12 @@ fn print(
     for (name, value) in fits {
         output::line(&format!("  fit {name} = {}", figures::short(&value.view().to_f64())));
     }
+    for (name, size, tokens) in reader.vocabularies() {
+        output::line(&format!("  {name}: {} tokens: {} …", count(size), tokens.join(" ")));
+    }
+    for (field, lengths) in reader.row_lengths() {
+        lengths::histogram(&field, &lengths).iter().for_each(|line| output::line(line));
+    }
     for (field, counts) in figures::classes(all) {
         let most = counts.values().map(|n| n[0]).max().unwrap_or(0).max(1);
         let word = |value: i64| reader.class_name(&field, value);
@@ -136,12 +146,13 @@ fn print(
             ));
         }
     }
+    for note in reader.notes() {
+        output::line(&format!("  note: {note}"));
+    }
     for (place, row) in seen.iter().take(PRINTED).enumerate() {
-        let cells: Vec<String> = row
-            .plain
-            .iter()
-            .map(|(name, t)| format!("{name} {}", figures::short(&t.view().to_f64())))
-            .collect();
+        let texts = row.texts.iter().map(|(name, text)| format!("{name} {}", lengths::beginning(text)));
+        let numbers = |(name, t): &(String, Tensor)| format!("{name} {}", figures::short(&t.view().to_f64()));
+        let cells: Vec<String> = texts.chain(row.plain.iter().map(numbers)).collect();
         output::line(&format!("  row {}: {}", place + 1, cells.join("  ")));
     }
 }

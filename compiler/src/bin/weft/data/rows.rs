@@ -4,10 +4,11 @@ use super::figures::FieldFigures;
 use crate::compile;
 use crate::failure::Failure;
 use std::sync::Arc;
-use weft_runtime::data::{Batch, Batches, Order, Parts, Split};
+use weft_runtime::data::{Batch, Batches, Column, Order, Parts, Split};
 use weft_runtime::execute::Session;
-use weft_runtime::program::{InputSource, Program, Training};
+use weft_runtime::program::{Cell, DimExpr, Field, InputSource, Output, Program, Training};
 use weft_runtime::tensor::{Tensor, TensorView};
+use weft_runtime::text::Tokenizer;
 use weft_runtime::train::{self, Options};
 
 /// Rows that are run at once where no training says how many.
@@ -19,6 +20,8 @@ pub type Fields = Vec<(String, Tensor)>;
 /// One row.
 pub struct Seen {
     pub plain: Fields,
+    /// Its texts, by the names of their fields.
+    pub texts: Vec<(String, String)>,
     /// Where a training sees it otherwise.
     pub trained: Option<Fields>,
 }
@@ -81,7 +84,7 @@ impl Reader {
         if part.is_empty() {
             return Ok(figures);
         }
-        let order = Order { batch: BATCH, shuffle: None };
+        let order = Order::plain(BATCH);
         let mut source = Batches::start(&part, order).map_err(compile::runtime_failure)?;
         let mut done = 0;
         while done < most
@@ -89,7 +92,9 @@ impl Reader {
         {
             done += batch.rows;
             let name = self.entry("");
-            for (name, values) in self.run(&name, batch)? {
+            let lengths = self.lengths(&name, batch);
+            for ((name, values), lengths) in self.run(&name, batch)?.into_iter().zip(lengths) {
+                let values = lengths.map_or(values.clone(), |lengths| whole_steps(&values, &lengths));
                 match figures.iter_mut().find(|f| f.name == name) {
                     Some(known) => known.take(&values),
                     None => {
@@ -105,7 +110,7 @@ impl Reader {
 
     /// The first rows of the first batch of a training, in its order.
     pub fn first(&mut self, count: usize) -> Result<Vec<Seen>, Failure> {
-        let order = Order { batch: count.max(1), shuffle: Some((self.seed, 1)) };
+        let order = Order { shuffle: Some((self.seed, 1)), ..Order::plain(count.max(1)) };
         let part = self.parts.train.clone();
         let mut source = Batches::start(&part, order).map_err(compile::runtime_failure)?;
         let batch = source.next_batch().map_err(compile::runtime_failure)?.cloned();
@@ -120,8 +125,73 @@ impl Reader {
         let row = |fields: &Fields, at: usize| -> Fields {
             fields.iter().map(|(name, t)| (name.clone(), crate::inspect::row(t, at))).collect()
         };
-        let seen = |at| Seen { plain: row(&plain, at), trained: trained.as_ref().map(|t| row(t, at)) };
+        let lengths = self.lengths(&self.entry(""), &batch);
+        let plain = |at: usize| {
+            let cut = |(field, lengths): ((String, Tensor), &Option<Vec<usize>>)| match lengths {
+                Some(lengths) => (field.0, cut(&field.1, lengths.get(at).copied().unwrap_or(0))),
+                None => field,
+            };
+            row(&plain, at).into_iter().zip(&lengths).map(cut).collect()
+        };
+        let rows = order.rows(&part);
+        let text = |column: &Column, at: usize| {
+            let text = column.text(rows.get(at).map_or(0, |row| *row as usize)).unwrap_or_default();
+            (column.name.clone(), text.to_owned())
+        };
+        let texts = part.table.columns.iter().filter(|column| column.is_text());
+        let texts: Vec<&Column> = texts.collect();
+        let seen = |at| Seen {
+            plain: plain(at),
+            texts: texts.iter().map(|column| text(column, at)).collect(),
+            trained: trained.as_ref().map(|t| row(t, at)),
+        };
         Ok((0..batch.rows).map(seen).collect())
+    }
+
+    /// For each output of an entry whose rows differ in length: how long each row of a batch is.
+    fn lengths(&self, entry: &str, batch: &Batch) -> Vec<Option<Vec<usize>>> {
+        let Some(entry) = self.program.entries.iter().find(|known| known.name == entry) else {
+            return Vec::new();
+        };
+        let set = &self.program.data[self.set];
+        let of = |output: &Output| {
+            let axis = output.shape.get(1).and_then(|dim| entry.dims.get(dim.0 as usize));
+            let Some(DimExpr::Symbol(symbol)) = axis else { return None };
+            let symbol = entry.symbols.get(*symbol as usize)?;
+            let field = set.fields.iter().find(|field| field.ragged.as_ref() == Some(symbol))?;
+            let name = Field::length_of(&field.name);
+            let place = self.parts.train.table.columns.iter().position(|column| column.name == name)?;
+            let lengths = batch.columns.get(place)?.as_chunks().0;
+            Some(lengths.iter().map(|length| i32::from_le_bytes(*length) as usize).collect())
+        };
+        entry.outputs.iter().map(of).collect()
+    }
+
+    /// How long the rows of each field are whose rows differ in length, part by part.
+    pub fn row_lengths(&self) -> Vec<(String, [Vec<usize>; 3])> {
+        let set = &self.program.data[self.set];
+        let fields = set.fields.iter().filter(|field| matches!(field.cell, Cell::Length { .. }));
+        let of = |field: &Field| {
+            let lengths = Split::ALL.map(|split| {
+                let part = self.parts.get(split);
+                let column = part.table.column(&field.name);
+                let length = |row: &u32| column?.integer(*row as usize).ok().map(|n| n as usize);
+                part.rows.iter().filter_map(length).collect()
+            });
+            (field.name.trim_end_matches(".length").to_owned(), lengths)
+        };
+        fields.map(of).collect()
+    }
+
+    /// What texts are cut into: each vocabulary's name, how many tokens it has, and some of them.
+    pub fn vocabularies(&self) -> Vec<(String, usize, Vec<String>)> {
+        let shown = |tokenizer: &Tokenizer| (4..16).filter_map(|id| tokenizer.token_of(id)).collect();
+        let all = self.parts.vocabularies.iter();
+        all.map(|tokenizer| (tokenizer.name().to_owned(), tokenizer.size(), shown(tokenizer))).collect()
+    }
+
+    pub fn notes(&self) -> &[String] {
+        &self.parts.notes
     }
 
     fn entry(&self, suffix: &str) -> String {
@@ -140,7 +210,7 @@ impl Reader {
                 InputSource::Field { field, .. } => {
                     let place = column(field)
                         .ok_or_else(|| Failure::input(format!("the data has no field `{field}`")))?;
-                    let shape = [&[batch.rows][..], &table.columns[place].shape].concat();
+                    let shape = batch.shape(table, place);
                     Tensor { dtype: input.dtype, shape, data: batch.columns[place].clone() }
                 }
                 _ => state.clone(),
@@ -150,4 +220,26 @@ impl Reader {
         let outputs = self.session.run(index, &views).map_err(compile::runtime_failure)?;
         Ok(outputs.iter().map(|(name, view)| (name.to_owned(), view.to_owned())).collect())
     }
+}
+
+/// The first steps of a row.
+fn cut(row: &Tensor, steps: usize) -> Tensor {
+    let Some((extent, step)) = row.shape.split_first() else { return row.clone() };
+    let steps = steps.min(*extent);
+    let width = row.data.len() / (*extent).max(1);
+    let shape = std::iter::once(steps).chain(step.iter().copied()).collect();
+    Tensor { dtype: row.dtype, shape, data: row.data[..steps * width].to_vec() }
+}
+
+/// The steps of a batch's rows without what fills them up, one after another.
+fn whole_steps(batch: &Tensor, lengths: &[usize]) -> Tensor {
+    let rows: Vec<Tensor> = lengths
+        .iter()
+        .enumerate()
+        .map(|(at, length)| cut(&crate::inspect::row(batch, at), *length))
+        .collect();
+    let steps = rows.iter().map(|row| row.shape.first().copied().unwrap_or(0)).sum();
+    let step = batch.shape.get(2..).unwrap_or_default();
+    let shape = [&[1, steps], step].concat();
+    Tensor { dtype: batch.dtype, shape, data: rows.into_iter().flat_map(|row| row.data).collect() }
 }

@@ -41,7 +41,9 @@ pub fn run(args: &Inspect) -> Result<(), Failure> {
     if !args.inputs.is_empty() {
         let index = looker.session.entry(FORWARD).map_err(compile::runtime_failure)?;
         let entry = &program.entries[index];
-        let given = inputs::read(entry, &args.inputs, 0)?;
+        let kept = weft_runtime::train::provenance(&args.weights).map_err(compile::runtime_failure)?;
+        let texts = inputs::Texts { program: &program, kept: &kept.vocabularies, base: &spec.folder };
+        let given = inputs::read(entry, &args.inputs, &texts, 0)?;
         let names = entry.inputs.iter().map(|i| i.name.clone());
         let inputs: Vec<Named> = names.zip(given).collect();
         let question = Question { class: args.class, baseline: args.baseline, steps: args.steps as usize };

@@ -8,13 +8,15 @@
 use super::codes::Codes;
 use super::items::{Item, Items};
 use std::path::Path;
-use weft_runtime::data::{Batch, Batches, Order, Part, Parts, Split};
+use weft_runtime::data::{Batch, Batches, Column, Order, Part, Parts, Split};
 use weft_runtime::error::Error;
 use weft_runtime::program::DType;
 use weft_runtime::tensor::{Tensor, TensorView};
 
 /// At most so many rows are asked about, the first ones of the part.
 const MAX_ROWS: usize = 10_000;
+/// Letters that are shown of a text.
+const LETTERS: usize = 280;
 /// Pictures of which as many are kept.
 const PICTURES: usize = 12;
 const BATCH: usize = 64;
@@ -93,7 +95,7 @@ impl Answers {
         let known =
             (self.classes.is_some(), self.values.is_some(), self.drawn.is_some(), self.codes.is_some());
         let (mut candidates, mut rows) = (Vec::new(), 0);
-        let mut batches = Batches::start(part, Order { batch: BATCH, shuffle: None })?;
+        let mut batches = Batches::start(part, Order::plain(BATCH))?;
         while rows < MAX_ROWS
             && let Some(batch) = batches.next_batch()?
         {
@@ -214,7 +216,7 @@ impl Asked<'_> {
 
     fn column(&self, at: usize) -> Vec<f64> {
         let column = &self.part.table.columns[at];
-        let shape = [&[self.batch.rows], column.shape.as_slice()].concat();
+        let shape = self.batch.shape(&self.part.table, at);
         TensorView { dtype: column.dtype, shape: &shape, data: &self.batch.columns[at] }.to_f64()
     }
 
@@ -223,9 +225,7 @@ impl Asked<'_> {
         let columns = &self.part.table.columns;
         let fits = |at: &usize| {
             let column = &columns[*at];
-            column.shape.iter().product::<usize>() == 1
-                && column.dtype.is_float() != whole
-                && !self.item.takes(*at)
+            is_number(column) && column.dtype.is_float() != whole && !self.item.takes(*at)
         };
         let free: Vec<usize> = (0..columns.len()).filter(fits).collect();
         let named = free.iter().copied().find(|at| columns[*at].name == name);
@@ -252,16 +252,34 @@ impl Asked<'_> {
             return Some(Shown::Picture(picture));
         }
         let columns = self.part.table.columns.iter().enumerate();
-        let cell = |(at, column): (usize, &weft_runtime::data::Column)| {
+        let cell = |(at, column): (usize, &Column)| {
             let value = self.column(at).get(row).copied()?;
             let class =
                 usize::try_from(value as i64).ok().and_then(|class| self.classes(at).get(class).cloned());
             Some((column.name.clone(), class.unwrap_or_else(|| (value as f32).to_string())))
         };
-        let cells: Vec<_> =
-            columns.filter(|(_, c)| c.shape.iter().product::<usize>() == 1).filter_map(cell).collect();
+        let text = |column: &Column| {
+            let text = column.text(self.batch.numbers.get(row).map_or(0, |row| *row as usize)).ok()?;
+            Some((column.name.clone(), beginning(text)))
+        };
+        let texts = self.part.table.columns.iter().filter(|column| column.is_text()).filter_map(text);
+        let cells: Vec<_> = texts.chain(columns.filter(|(_, c)| is_number(c)).filter_map(cell)).collect();
         (!cells.is_empty()).then_some(Shown::Cells(cells))
     }
+}
+
+/// Is it one number a row that a reader knows, rather than the length of another field?
+fn is_number(column: &Column) -> bool {
+    let length = column.name.ends_with(".length");
+    column.ragged.is_none() && !length && column.shape.iter().product::<usize>() == 1
+}
+
+/// The beginning of a text, whole words of it.
+fn beginning(text: &str) -> String {
+    let Some((end, _)) = text.char_indices().nth(LETTERS) else { return text.to_owned() };
+    let shown = text.get(..end).unwrap_or_default();
+    let words = shown.rfind(char::is_whitespace).and_then(|end| shown.get(..end)).unwrap_or(shown);
+    format!("{words}…")
 }
 
 /// How sure a model is: its result that is a number of each row.

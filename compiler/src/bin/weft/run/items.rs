@@ -4,9 +4,9 @@
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::spec::Spec;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use weft_runtime::data::{Batch, Table};
+use weft_runtime::data::{Batch, Parts, Table};
 use weft_runtime::error::{Error, Result};
 use weft_runtime::execute::Session;
 use weft_runtime::kernels::random;
@@ -14,6 +14,7 @@ use weft_runtime::program::{
     DType, DimExpr, DimIndex, Entry, Input, InputSource, Output, Program, VariableKind,
 };
 use weft_runtime::tensor::{Tensor, TensorView};
+use weft_runtime::text;
 use weft_runtime::train::load_weights;
 
 /// Where an input comes from.
@@ -27,6 +28,8 @@ enum Feed {
     Noise(Vec<usize>),
     /// The state of random numbers.
     State,
+    /// Tokens of the data's texts, or how many each text has.
+    Texts,
 }
 
 /// An item that can be asked.
@@ -42,7 +45,7 @@ pub struct Item {
 impl Item {
     /// Is it asked about rows of the data?
     pub fn of_rows(&self) -> bool {
-        self.feeds.iter().any(|feed| matches!(feed, Feed::Column(_) | Feed::Field(_)))
+        self.feeds.iter().any(|feed| matches!(feed, Feed::Column(_) | Feed::Field(_) | Feed::Texts))
     }
 
     /// Does it know all that it is asked about, without any noise?
@@ -63,12 +66,16 @@ pub struct Items {
     pub items: Vec<Item>,
     /// The entry that gives rows as models see them, with the columns that it reads.
     rows: Option<(usize, Vec<Option<usize>>)>,
+    /// The vocabularies that the data's texts were cut by, and the spec's folder.
+    kept: Vec<(String, String)>,
+    base: PathBuf,
     seed: i64,
 }
 
 impl Items {
     /// The items of a spec whose inputs are known, for the data set of a training.
-    pub fn new(spec: &Spec, data: &str, table: &Table, seed: u64, threads: usize) -> Result<Items> {
+    pub fn new(spec: &Spec, data: &str, parts: &Parts, seed: u64, threads: usize) -> Result<Items> {
+        let table: &Table = &parts.train.table;
         let program = compile::program(spec, Wanted::Answers, u16::try_from(threads).ok());
         // What can be trained can be compiled.
         let program = program.map_err(|failure: Failure| Error::Unsound(failure.message))?;
@@ -91,7 +98,9 @@ impl Items {
             })
         };
         let items = program.predictions.iter().filter_map(item).collect();
-        Ok(Items { program, session, items, rows, seed: seed as i64 })
+        let kept = parts.vocabularies.iter().map(|t| (t.name().to_owned(), t.json().to_owned())).collect();
+        let base = spec.folder.clone();
+        Ok(Items { program, session, items, rows, kept, base, seed: seed as i64 })
     }
 
     /// Takes the weights of a file.
@@ -124,7 +133,12 @@ impl Items {
             true => self.fields(batch, table)?,
             false => Vec::new(),
         };
+        let made = match item.feeds.contains(&Feed::Texts) {
+            true => self.texts(item, batch, table)?,
+            false => Vec::new(),
+        };
         let state = Tensor::from_i64(&[2], &[self.seed, 0]);
+        let inputs = &self.program.entries[item.entry].inputs;
         let given: Vec<Tensor> = item
             .feeds
             .iter()
@@ -134,9 +148,27 @@ impl Items {
                 Feed::Field(at) => fields.get(*at).cloned().unwrap_or_else(|| state.clone()),
                 Feed::Noise(extents) => noise(batch.rows, extents, self.seed, place),
                 Feed::State => state.clone(),
+                Feed::Texts => {
+                    let name = inputs.get(place).map(|input| &input.name);
+                    let tensor = made.iter().find(|(made, _)| Some(made) == name);
+                    tensor.map_or_else(|| state.clone(), |(_, tensor)| tensor.clone())
+                }
             })
             .collect();
         self.run(item.entry, &given)
+    }
+
+    /// The inputs of an item that are made of the texts of a batch's rows.
+    fn texts(&self, item: &Item, batch: &Batch, table: &Table) -> Result<Vec<(String, Tensor)>> {
+        let entry = &self.program.entries[item.entry];
+        let reader = text::given::Reader::new(&self.program, entry, &self.kept, &self.base)?;
+        let mut texts: Vec<(&str, Vec<&str>)> = Vec::new();
+        for column in table.columns.iter().filter(|column| column.is_text()) {
+            let rows: Result<Vec<&str>> =
+                batch.numbers.iter().map(|row| column.text(*row as usize)).collect();
+            texts.push((&column.name, rows?));
+        }
+        reader.tensors(&texts)
     }
 
     /// The fields of a batch after the body of the `data` item.
@@ -174,10 +206,19 @@ fn feed(entry: &Entry, input: &Input, table: &Table, fields: Option<&Entry>) -> 
     if input.source == InputSource::Random {
         return Some(Feed::State);
     }
+    match &input.source {
+        InputSource::Tokens { text, .. } => {
+            return table.column(text).filter(|column| column.is_text()).map(|_| Feed::Texts);
+        }
+        // Of tokens that are known, or the item is not asked.
+        InputSource::Lengths { .. } => return Some(Feed::Texts),
+        _ => {}
+    }
     let named = table.columns.iter().position(|column| {
         column.name == input.name
             && column.dtype == input.dtype
-            && column.shape.len() + 1 == input.shape.len()
+            && !column.is_text()
+            && column.shape.len() + 1 + usize::from(column.ragged.is_some()) == input.shape.len()
     });
     if let Some(column) = named {
         return Some(Feed::Column(column));
@@ -200,7 +241,7 @@ fn feed(entry: &Entry, input: &Input, table: &Table, fields: Option<&Entry>) -> 
 
 fn column(batch: &Batch, table: &Table, at: usize) -> Tensor {
     let column = &table.columns[at];
-    let shape = [&[batch.rows], column.shape.as_slice()].concat();
+    let shape = batch.shape(table, at);
     Tensor { dtype: column.dtype, shape, data: batch.columns[at].clone() }
 }
 

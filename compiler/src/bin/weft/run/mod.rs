@@ -101,7 +101,7 @@ impl<'s> Record<'s> {
     }
 
     fn items(&self, parts: &Parts, threads: usize) -> Result<Items> {
-        Items::new(self.spec, &self.about.data.name, &parts.train.table, self.about.seed, threads)
+        Items::new(self.spec, &self.about.data.name, parts, self.about.seed, threads)
     }
 
     /// The training is over: with this outcome, or with this error.

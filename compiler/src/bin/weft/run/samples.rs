@@ -6,7 +6,7 @@ use super::items::{Item, Items};
 use crate::picture::{self, Colour};
 use crate::spec::Spec;
 use std::path::{Path, PathBuf};
-use weft_runtime::data::{Batch, Parts, Split};
+use weft_runtime::data::{Batch, Column, Parts, Split};
 use weft_runtime::error::{Error, Result};
 use weft_runtime::execute::Session;
 use weft_runtime::io;
@@ -69,7 +69,8 @@ impl Samples {
         batch.gather(part, &rows)?;
         let given = {
             let columns = &part.table.columns;
-            let shown = columns.iter().position(|c| shape_of_picture(&c.shape).is_some());
+            let picture = |c: &Column| c.ragged.is_none() && shape_of_picture(&c.shape).is_some();
+            let shown = columns.iter().position(picture);
             shown.map(|at| {
                 let shape = [&[batch.rows], columns[at].shape.as_slice()].concat();
                 pictures(&Tensor { dtype: columns[at].dtype, shape, data: batch.columns[at].clone() })
@@ -101,7 +102,7 @@ impl Samples {
         parts: &Parts,
     ) -> Result<Vec<(String, Vec<u8>)>> {
         self.items.copy(training);
-        let noise = Batch { rows: COUNT, columns: Vec::new() };
+        let noise = Batch { rows: COUNT, ..Batch::default() };
         let mut made = Vec::new();
         for maker in &mut self.makers {
             let batch = if maker.item.of_rows() { &self.batch } else { &noise };

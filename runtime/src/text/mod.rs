@@ -1,0 +1,113 @@
+//! Text and tokens: tokenizers, how they are trained, and how texts become rows of tokens.
+//!
+//! A [`Tokenizer`] *is* a `tokenizer.json` in the form of Hugging Face's `tokenizers`, whether it came from a file or was trained here: the
+//! text is kept beside the weights, so that whoever has the weights cuts texts into the same tokens. The trainers (`words.rs`,
+//! `bpe.rs`, `unigram.rs`) are pure functions of how often each word stands in the training texts and give the same bytes on
+//! every run; the crate `tokenizers` behind the feature `text` does the rest.
+
+mod bpe;
+mod encode;
+pub mod given;
+mod json;
+#[cfg(feature = "text")]
+mod model;
+#[cfg(not(feature = "text"))]
+#[path = "absent.rs"]
+mod model;
+pub mod overlap;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod train;
+mod unigram;
+mod words;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use model::Model;
+
+pub use encode::Encoder;
+pub use stream::Stream;
+pub use train::train;
+
+/// What trained vocabularies begin with: the tokens that fill rows up, that stand for what is unknown, and that begin and end a text.
+pub const SPECIAL: [&str; 4] = ["<pad>", "<unk>", "<s>", "</s>"];
+/// The names that other tokenizers give to the token that fills rows up.
+const PADDING: [&str; 4] = ["<pad>", "[PAD]", "<|padding|>", "<PAD>"];
+
+/// A tokenizer.
+#[derive(Clone)]
+pub struct Tokenizer {
+    name: Arc<str>,
+    json: Arc<str>,
+    model: Arc<Model>,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokenizer({}, {} tokens)", self.name, self.size())
+    }
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`; `name` is what errors call it.
+    pub fn from_json(name: &str, json: &str) -> Result<Tokenizer> {
+        let model =
+            Model::from_json(json).map_err(|message| Error::Tokenizer { name: name.to_string(), message })?;
+        Ok(Tokenizer { name: name.into(), json: json.into(), model: Arc::new(model) })
+    }
+
+    /// What errors and weights files call it.
+    pub fn named(self, name: &str) -> Tokenizer {
+        Tokenizer { name: name.into(), ..self }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The `tokenizer.json` itself.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// All token ids are below.
+    pub fn size(&self) -> usize {
+        self.model.size()
+    }
+
+    /// The tokens of a text; `special` adds those that the tokenizer puts around every text (`[CLS]`, `</s>`).
+    pub fn encode(&self, text: &str, special: bool) -> Result<Vec<i32>> {
+        self.model.encode(text, special).map_err(|message| self.wrong(message))
+    }
+
+    /// The text of tokens; `special` keeps tokens such as `</s>`. Ids that are no token are passed over.
+    pub fn decode(&self, ids: &[i32], special: bool) -> Result<String> {
+        let known: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
+        self.model.decode(&known, special).map_err(|message| self.wrong(message))
+    }
+
+    pub fn id_of(&self, token: &str) -> Option<i32> {
+        self.model.id_of(token).and_then(|id| i32::try_from(id).ok())
+    }
+
+    pub fn token_of(&self, id: i32) -> Option<String> {
+        self.model.token_of(u32::try_from(id).ok()?)
+    }
+
+    /// The token that fills up rows: the one that the tokenizer names, else 0.
+    pub fn pad(&self) -> i32 {
+        let named = self.model.pad().and_then(|id| i32::try_from(id).ok());
+        named.or_else(|| PADDING.iter().find_map(|token| self.id_of(token))).unwrap_or(0)
+    }
+
+    /// Text that grows token by token.
+    pub fn stream(&self) -> Stream<'_> {
+        Stream::new(self)
+    }
+
+    fn wrong(&self, message: String) -> Error {
+        Error::Tokenizer { name: self.name.to_string(), message }
+    }
+}
