@@ -37,13 +37,25 @@ pub fn parse(cell: &str, dtype: DType) -> Result<Number, String> {
     {
         return Ok(Number::Int(value));
     }
-    cell.parse().map(Number::Float).map_err(|_| wrong())
+    match cell.parse::<f64>() {
+        Ok(value) if value.is_infinite() && cell.bytes().any(|byte| byte.is_ascii_digit()) => {
+            Err(format!("`{}` is too large for {}", shown(cell), dtype.name()))
+        }
+        Ok(value) => Ok(Number::Float(value)),
+        Err(_) => Err(wrong()),
+    }
 }
 
 /// Appends a number in a type; the error says why that cannot be. A fraction never becomes a whole number, and nothing wraps.
 pub fn push(number: Number, dtype: DType, out: &mut Vec<u8>) -> Result<(), String> {
     match (dtype, number) {
-        (DType::F32, number) => out.extend((float(number) as f32).to_le_bytes()),
+        (DType::F32, number) => {
+            let value = float(number);
+            if value.is_finite() && (value as f32).is_infinite() {
+                return Err(format!("{value:e} is too large for f32"));
+            }
+            out.extend((value as f32).to_le_bytes());
+        }
         (DType::F64, number) => out.extend(float(number).to_le_bytes()),
         (DType::Bool, Number::Bool(value)) => out.push(u8::from(value)),
         (DType::Bool, number) => match float(number) {
@@ -125,12 +137,15 @@ mod tests {
         assert_eq!(read("7", DType::I64).unwrap(), 7i64.to_le_bytes());
         assert_eq!(read("9223372036854775807", DType::I64).unwrap(), i64::MAX.to_le_bytes());
         assert_eq!(read("3.0", DType::I32).unwrap(), 3i32.to_le_bytes());
+        assert_eq!(read("inf", DType::F32).unwrap(), f32::INFINITY.to_le_bytes());
         assert_eq!(read("Yes", DType::Bool).unwrap(), [1]);
         for (cell, dtype, message) in [
             ("3.5", DType::I32, "3.5 is no whole number"),
             ("256", DType::U8, "256 does not fit into u8"),
             ("-129", DType::I8, "-129 does not fit into i8"),
             ("1e30", DType::I64, "1000000000000000000000000000000 is no whole number"),
+            ("1e400", DType::F64, "`1e400` is too large for f64"),
+            ("-1e40", DType::F32, "-1e40 is too large for f32"),
             ("maybe", DType::Bool, "`maybe` is no true or false"),
             ("1,5", DType::F32, "`1,5` is no number"),
             ("a\0b", DType::I32, "`a\\0b` is no whole number"),

@@ -141,8 +141,8 @@ fn by_name(path: &Path, names: &[String], fields: &[Field]) -> Result<Vec<Cells>
     if lacking.is_empty() {
         return Ok(columns);
     }
-    let what = if lacking.len() == 1 { "column" } else { "columns" };
-    let message = format!("there is no {what} {}; the header names {}", lacking.join(", "), some(names));
+    let what = if lacking.len() == 1 { "there is no column" } else { "there are no columns" };
+    let message = format!("{what} {}; the header names {}", lacking.join(", "), some(names));
     Err(Error::damaged(path, message))
 }
 
