@@ -126,7 +126,8 @@ impl Body<'_> {
 
     /// Calls of one function in one phase, each by its argument and its result, where the argument has no other use in a call.
     fn alike_calls(&self, phase: &Phase) -> Vec<Vec<(ValueId, ValueId)>> {
-        let mut groups: Vec<((usize, MathFunction), Vec<(ValueId, ValueId)>)> = Vec::new();
+        type Calls = Vec<(ValueId, ValueId)>;
+        let mut groups: Vec<((usize, MathFunction), Calls)> = Vec::new();
         let calls: Vec<ValueId> = self.varying_calls().collect();
         let takes = |call: &ValueId, id: ValueId| self.stage.value(*call).op.operands().contains(&id);
         for result in &calls {

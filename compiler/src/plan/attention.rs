@@ -95,7 +95,7 @@ impl Build<'_> {
         let ty = |place: usize| &graph.node(node.inputs[place]).ty;
         let flops = |part: &Part| Attention { part: *part, ..*op }.flops(ty(0), ty(1), ty(2));
         let flops = all.iter().map(flops).fold(Dim::constant(0), |a, b| a + b);
-        self.runtime_kernel(node, Kernel::Attention(kernel), ins, outs, space, flops);
+        self.runtime_kernel(node, Kernel::Attention(Box::new(kernel)), ins, outs, space, flops);
         Ok(())
     }
 }

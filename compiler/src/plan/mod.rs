@@ -257,7 +257,7 @@ pub enum Kernel {
         groups: Dim,
         splits: Dim,
     },
-    Attention(Attention<Dim>),
+    Attention(Box<Attention<Dim>>),
     Pack {
         taps: Stride,
         k: Stride,

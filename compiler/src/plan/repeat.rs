@@ -20,14 +20,16 @@ use super::{Access, Buffer, BufferId, Built, Draft, Kernel, PlanError, Stop, Sto
 use crate::graph::{Dim, Graph, Node, NodeId, Op, Scan};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// New carries, and the carries.
+type Updates = Vec<(BufferId, BufferId)>;
+
 /// Drafts that are done once for each step.
 #[derive(Clone, Debug)]
 pub struct Repeat {
     pub trip: Dim,
     pub reversed: bool,
     pub drafts: Vec<Draft>,
-    /// New carries, and the carries.
-    pub updates: Vec<(BufferId, BufferId)>,
+    pub updates: Updates,
     /// What the drafts call parts of buffers outside: each part, and what it is a part of.
     rows: BTreeMap<BufferId, BufferId>,
 }
@@ -211,7 +213,7 @@ impl Build<'_> {
         body: &Graph,
         selection: &Selection,
         sites: &Sites,
-    ) -> Result<(Vec<Draft>, Vec<(BufferId, BufferId)>), Stop> {
+    ) -> Result<(Vec<Draft>, Updates), Stop> {
         let outer = std::mem::take(&mut self.built);
         let (drafts, others) = (outer.drafts, Built { drafts: Vec::new(), ..outer });
         let mut inner = Build::new(body, selection, others, self.level + 1);
