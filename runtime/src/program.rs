@@ -6,8 +6,13 @@
 //!
 //! **Index spaces.** Every kernel is a function of a half-open range of its own one-dimensional index space (the flattened
 //! leading dims of what it writes), so that ranges may run in any order, on any thread, and give the same bits.
-//! A segment is a list of launches that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
+//! A segment is a list of steps that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
 //! no barrier between them; there is a barrier between segments. How a segment is cut depends on dims alone, never on threads.
+//!
+//! **Loops.** A step is a launch, or a loop around steps. Each task runs all turns of a loop by itself, so that a recurrent
+//! layer has no barrier inside and its carries stay in the memory of one thread. What a launch sees of a buffer may move on by
+//! a number of elements with each step of the loops around it ([`BufferSlice::advance`]): so it reads the elements of a
+//! sequence where they lie, and writes its results where they belong.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -238,7 +243,7 @@ pub enum Storage {
     Local,
 }
 
-/// Launches that run chunk by chunk with no barrier between them.
+/// Steps that run chunk by chunk with no barrier between them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segment {
     /// Extent of the common leading dim along which the segment is cut.
@@ -246,7 +251,39 @@ pub struct Segment {
     /// At least so many units a task; tasks = clamp(units / grain, 1, [`MAX_TASKS`]). Task `t` of `T` owns the units
     /// `units * t / T .. units * (t + 1) / T`.
     pub grain: DimIndex,
-    pub launches: Vec<Launch>,
+    pub steps: Vec<Step>,
+}
+
+/// What a task does, in order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Step {
+    Launch(Launch),
+    Loop(Loop),
+}
+
+/// Steps that are done again and again, for the numbers from 0 to `trip - 1`, or down from there to 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Loop {
+    pub trip: DimIndex,
+    pub reversed: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Segment {
+    /// All launches, those in loops once, in the order in which they first run.
+    pub fn launches(&self) -> Vec<&Launch> {
+        fn collect<'a>(steps: &'a [Step], list: &mut Vec<&'a Launch>) {
+            for step in steps {
+                match step {
+                    Step::Launch(launch) => list.push(launch),
+                    Step::Loop(inner) => collect(&inner.steps, list),
+                }
+            }
+        }
+        let mut list = Vec::new();
+        collect(&self.steps, &mut list);
+        list
+    }
 }
 
 /// No segment is cut into more tasks than this.
@@ -261,17 +298,20 @@ pub struct Launch {
     /// Path of the graph node that this kernel computes (the last one, when several are fused), for profiles and errors.
     pub path: String,
     pub place: Place,
-    /// Algorithmic FLOPs and the bytes that must move, of the whole launch.
+    /// Algorithmic FLOPs and the bytes that must move, of the whole launch; in a loop, of all its turns.
     pub flops: DimIndex,
     pub bytes: DimIndex,
 }
 
 /// A buffer from an element offset on.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BufferSlice {
     pub buffer: BufferIndex,
     /// In elements.
     pub offset: Option<DimIndex>,
+    /// For each loop around the launch, from the outermost in: so many elements further for each number of the loop. Loops that
+    /// are not listed move nothing.
+    pub advance: Vec<DimIndex>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -285,6 +325,8 @@ pub enum Kernel {
     Convolution(Convolution),
     /// Packs the B of a contraction into panels.
     Pack(Pack),
+    /// Softmax attention, or its gradients.
+    Attention(Attention),
     /// Buffers: x, out. Inclusive or exclusive cumulative sum over the middle of `outer × axis × inner`; index space: outer.
     CumulativeSum {
         axis: DimIndex,
@@ -359,7 +401,8 @@ pub struct Contraction {
 pub enum Partition {
     /// Rows: batch × m. (A contraction only; a segment may cut it along the batch.)
     Rows,
-    /// Output tiles: splits × batch × ceil(m / [`TILE_ROWS`]) × ceil(n / [`PANEL`]).
+    /// Output tiles: splits × batch × ceil(m / [`TILE_ROWS`]) × ceil(n / [`PANEL`]). (Which tiles of a contraction follow one another is its
+    /// own affair.)
     Tiles,
 }
 
@@ -377,6 +420,67 @@ pub struct Pack {
     /// Strides in `a`.
     pub k: Stride,
     pub n: Stride,
+}
+
+/// Softmax attention whose scores are never in memory as a whole, f32. Each head of the keys serves `heads / groups` neighbouring heads of
+/// the queries. A query that sees no key has the result 0.
+///
+/// Buffers of the forward form: q `[n, queries, heads, width]`, k `[n, keys, groups, width]`, v `[n, keys, groups, depth]`, then `bias`
+/// `[n, heads, queries, keys]` (f32, added to the scaled scores) and `mask` of the same shape (bool, false where a query doesn't look)
+/// where their strides are given; the result `[n, queries, heads, depth]` and the logarithms of the rows' sums `[n, heads, queries]`, both
+/// contiguous. Index space: n × heads.
+///
+/// Buffers of the backward form: the same up to the logarithms, all of them read; the result's adjoint; then the adjoints of q, k and v, and
+/// of `bias` where `bias_gradient` is set, contiguous. Index space: n × groups.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attention<D = DimIndex> {
+    pub backward: bool,
+    pub n: D,
+    pub queries: D,
+    pub keys: D,
+    pub heads: D,
+    pub groups: D,
+    pub width: D,
+    pub depth: D,
+    /// The bits of the f32 that the products are scaled by.
+    pub scale: u32,
+    /// A query sees the keys up to its own place.
+    pub causal: bool,
+    /// Strides of n, step and head; those of the last axis are 1.
+    pub q: [D; 3],
+    pub k: [D; 3],
+    pub v: [D; 3],
+    /// Of the result's adjoint, in the backward form.
+    pub gradient: [D; 3],
+    /// Strides of n, head, query and key.
+    pub bias: Option<[D; 4]>,
+    pub mask: Option<[D; 4]>,
+    pub bias_gradient: bool,
+}
+
+impl<D> Attention<D> {
+    /// The same with each dim mapped.
+    pub fn map<E>(&self, mut dim: impl FnMut(&D) -> E) -> Attention<E> {
+        Attention {
+            backward: self.backward,
+            n: dim(&self.n),
+            queries: dim(&self.queries),
+            keys: dim(&self.keys),
+            heads: dim(&self.heads),
+            groups: dim(&self.groups),
+            width: dim(&self.width),
+            depth: dim(&self.depth),
+            scale: self.scale,
+            causal: self.causal,
+            q: self.q.each_ref().map(&mut dim),
+            k: self.k.each_ref().map(&mut dim),
+            v: self.v.each_ref().map(&mut dim),
+            gradient: self.gradient.each_ref().map(&mut dim),
+            bias: self.bias.as_ref().map(|strides| strides.each_ref().map(&mut dim)),
+            mask: self.mask.as_ref().map(|strides| strides.each_ref().map(&mut dim)),
+            bias_gradient: self.bias_gradient,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -464,12 +568,22 @@ pub enum Held {
 /// The fit values of a data set: states, so that they are saved with the weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fit {
-    /// The entry that computes them. Its inputs are fields of all rows of the training part.
+    /// What is run over the rows of the training part before the entry, one after another.
+    pub passes: Vec<Pass>,
+    /// The entry that computes them. Without passes, its inputs are fields of all rows of the training part.
     pub entry: String,
     /// Path of the `i64[]` variable that says from how many rows they were computed; 0: not yet.
     pub rows: String,
     /// Paths of the variables.
     pub values: Vec<String>,
+}
+
+/// An entry whose inputs are fields of some rows at a time, in order, and which adds up what it finds in accumulators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    pub entry: String,
+    /// Rows at a time.
+    pub rows: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

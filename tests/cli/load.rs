@@ -92,7 +92,7 @@ fn without_weights_the_spec_must_load_all() {
     let folder = folder("load_nothing");
     let path = folder.join("nothing.weft");
     std::fs::write(&path, NET).expect("it can be written");
-    asked(text(&path), &folder).fails(1, &["no `load` for `Net.stem.weight`", "--weights"]);
+    asked(text(&path), &folder).fails(2, &["there are no weights to predict with", "--weights"]);
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod new;
 mod overfit;
 mod paging;
 mod predict;
+mod pretrained;
+mod rows;
 mod runs;
 mod snapshot;
 mod train;

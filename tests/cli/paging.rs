@@ -198,10 +198,10 @@ fn memory_is_bounded_however_large_the_file_is() {
     const COLUMNS: usize = 60;
     let home = folder("paging_bounded");
     let spec = format!(
-        "data d = csv(\"rows.csv\") -> {{ x: f32[{COLUMNS}] from \"c*\", y: f32[1] }}
+        "data d = csv(\"rows.csv\") -> {{ x: f32[{COLUMNS}] from \"c*\", y: f32[1] }} {{ fit scale = std(x, axis = 0)  fit low = min(x) }}
          model Net(x: f32[n, {COLUMNS}]) -> f32[n, 1] {{ x |> dense(1) }}
          train {{ on d as {{ x, y }} batch = 2000 epochs = 1
-             minimize mean((Net(x) - y) ** 2, axis = -1) using adam() }}"
+             minimize mean((Net((x - d.low) / (d.scale + 1)) - y) ** 2, axis = -1) using adam() }}"
     );
     let spec = write(&home, "rows.weft", spec);
     let rows = |count: usize| {

@@ -13,7 +13,7 @@ import torch
 
 import recorder
 
-FAMILIES = ["layers", "functions", "losses", "sequences", "optimizers", "metrics", "initialisers", "weights", "models"]
+FAMILIES = ["layers", "functions", "losses", "sequences", "optimizers", "metrics", "initialisers", "weights", "models", "pretrained"]
 
 torch.manual_seed(0)
 torch.set_num_threads(1)

@@ -169,7 +169,57 @@ def batch_norm():
     train("models/batch_norm_cnn", forward, cross_entropy, sgd, lambda i: 0.1, shapes, states, text=BATCH_NORM)
 
 
+def gpt():
+    """The language model of `specs/gpt.weft`, small, on windows of bytes."""
+    layers, width, heads, context, vocab = 2, 16, 2, 12, 32
+    text = np.random.default_rng(7).integers(0, vocab, (3, 4, context + 1)).astype(np.uint8)
+    block = {"attend.query.weight": (width, width), "attend.key.weight": (width, width), "attend.value.weight": (width, width),
+             "attend.out.weight": (width, width), "attention_norm.scale": (width,), "feed_norm.scale": (width,),
+             "feed.wide.weight": (width, 4 * width), "feed.out.weight": (4 * width, width)}
+    shapes = {"Gpt.symbols.table": (vocab, width), "Gpt.positions.table": (context, width), "Gpt.last_norm.scale": (width,)}
+    shapes |= {f"Gpt.block.{i}.{name}": shape for i in range(layers) for name, shape in block.items()}
+    weights = weights_of(shapes)
+    for path in weights:
+        if path.endswith("scale"):
+            weights[path] = 1 + weights[path]
+
+    def run(rows, w, s, dtype):
+        still = lambda path: path.endswith(("_norm.scale", ".table"))
+        groups = [{"params": [t for path, t in w.items() if still(path)], "weight_decay": 0.0},
+                  {"params": [t for path, t in w.items() if not still(path)], "weight_decay": 0.1}]
+        step = torch.optim.AdamW(groups, 1e-3)
+        losses, first = [], {}
+        norm = lambda x, scale: F.layer_norm(x, (width,), scale)
+        parts = lambda x: x.unflatten(-1, (heads, width // heads)).transpose(1, 2)
+        for i in range(STEPS):
+            window = torch.from_numpy(rows[i % len(rows)]["text"]).long()
+            x = w["Gpt.symbols.table"][window[:, :-1]] + w["Gpt.positions.table"]
+            for b in range(layers):
+                of = lambda name: w[f"Gpt.block.{b}.{name}"]
+                seen = norm(x, of("attention_norm.scale"))
+                q, k, v = (parts(seen @ of(f"attend.{name}.weight")) for name in ["query", "key", "value"])
+                found = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+                x = x + found @ of("attend.out.weight")
+                x = x + F.gelu(norm(x, of("feed_norm.scale")) @ of("feed.wide.weight")) @ of("feed.out.weight")
+            logits = norm(x, w["Gpt.last_norm.scale"]) @ w["Gpt.symbols.table"].T
+            value = F.cross_entropy(logits.flatten(0, 1), window[:, 1:].flatten())
+            step.zero_grad()
+            value.backward()
+            losses.append(value.item())
+            if i == 0:
+                first = {path: t.grad.clone() for path, t in w.items()}
+            torch.nn.utils.clip_grad_norm_(list(w.values()), 1.0)
+            for group in step.param_groups:
+                group["lr"] = 1e-3 * (i + 1) / 100
+            step.step()
+        return losses, first, w | s
+
+    trained("models/gpt", run, [{"text": rows} for rows in text], weights, spec="specs/gpt.weft",
+            settings={"layers": layers, "width": width, "heads": heads, "context": context, "vocab": vocab})
+
+
 def record():
+    gpt()
     cnn()
     mlp()
     autoencoder()

@@ -1,7 +1,9 @@
 """Layers over time: attention, positions, recurrence."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from transformers.models.t5.modeling_t5 import T5Attention
 
 from layers import simple
 from recorder import CASES, array, integers, model
@@ -32,6 +34,168 @@ def attention():
     simple("attention", "attention(heads = 2, causal = true)", array((2, 4, 6), 5), shapes, whole, family="sequences")
 
 
+    # A bias on the scores, a scale of one's own, and a query that may look nowhere: it finds 0.
+    bias = array((2, 3, 5), 9)
+    model("sequences/attend_bias", f"model Case({qs}, {ks}, {vs}, bias: f32[2, 3, 5]) {{ attend(q, k, v, bias = bias, scale = 0.7) }}",
+          lambda i, w, s: attend(i, w, s, attn_mask=i["bias"], scale=0.7), {"q": q, "k": k, "v": v, "bias": bias})
+    blind = mask.copy()
+    blind[1] = False
+
+    def somewhere(i, w, s):
+        q, k, v = heads_first(i["q"], i["k"], i["v"])
+        scores = (q @ k.transpose(-1, -2) * 4 ** -0.5).masked_fill(~i["mask"], -1e30)
+        return (scores.softmax(-1).masked_fill(~i["mask"], 0) @ v).transpose(1, 2)
+
+    model("sequences/attend_blind", f"model Case({qs}, {ks}, {vs}, mask: bool[n, 1, 1, 5]) {{ attend(q, k, v, mask) }}",
+          somewhere, {"q": q, "k": k, "v": v, "mask": blind})
+    both = np.ones((2, 1, 5, 5), bool)
+    both[0, 0, :, 3:], both[1, 0, 2, 1] = False, False
+    model("sequences/attend_causal_masked",
+          f"model Case(q: f32[n, 5, 2, 4], {ks}, {vs}, mask: bool[n, 1, 5, 5]) {{ attend(q, k, v, mask, causal = true) }}",
+          lambda i, w, s: attend(i, w, s, attn_mask=i["mask"] & torch.ones(5, 5, dtype=bool).tril()), same | {"mask": both})
+    # Four heads of queries share two of keys and values.
+    many = {"q": array((2, 5, 4, 4), 1), "k": k, "v": v}
+    model("sequences/attend_grouped", f"model Case(q: f32[n, 5, 4, 4], {ks}, {vs}) {{ attend(q, k, v, causal = true) }}",
+          lambda i, w, s: attend(i, w, s, is_causal=True, enable_gqa=True), many)
+    # More than one block of queries, and a length that fits no vector.
+    long = {name: array((1, 53, 2, 4), seed) for name, seed in [("q", 1), ("k", 2), ("v", 3)]}
+    types = ", ".join(f"{name}: f32[n, t, 2, 4]" for name in long)
+    model("sequences/attend_long", f"model Case({types}) {{ attend(q, k, v, causal = true) }}",
+          lambda i, w, s: attend(i, w, s, is_causal=True), long)
+
+    def other(i, w, s):
+        x, y = i["x"], i["y"]
+        part = lambda x, name, heads: (x @ w[f"Case.attention.{name}.weight"]).unflatten(-1, (heads, 5)).transpose(1, 2)
+        found = F.scaled_dot_product_attention(part(x, "query", 4), part(y, "key", 2), part(y, "value", 2), attn_mask=i["mask"], enable_gqa=True)
+        return found.transpose(1, 2).flatten(2) @ w["Case.attention.out.weight"]
+
+    shapes = {"query": (6, 20), "key": (7, 10), "value": (7, 10), "out": (20, 6)}
+    weights = {f"Case.attention.{name}.weight": array(shape, 60 + i) for i, (name, shape) in enumerate(shapes.items())}
+    cross = {"x": array((2, 4, 6), 5), "y": array((2, 5, 7), 6), "mask": mask}
+    model("sequences/cross_attention",
+          "model Case(x: f32[n, 4, 6], y: f32[n, 5, 7], mask: bool[n, 1, 1, 5]) {\n"
+          "    attention(heads = 4, kv_heads = 2, width = 5, bias = false)(x, y, mask)\n}", other, cross, weights)
+
+    def turned(x, *weights):
+        (wq, bq, wk, bk, wv, bv, wo, bo) = weights
+        parts = [(x @ w + b).unflatten(-1, (2, 4)) for w, b in [(wq, bq), (wk, bk), (wv, bv)]]
+        parts = [turn(parts[0]), turn(parts[1]), parts[2]]
+        return F.scaled_dot_product_attention(*heads_first(*parts), is_causal=True).transpose(1, 2).flatten(2) @ wo + bo
+
+    shapes = {f"attention.{part}.{w}": s for part in ["query", "key", "value", "out"] for w, s in [("weight", (8, 8)), ("bias", (8,))]}
+    simple("attention_rotary", "attention(heads = 2, causal = true, turn = rotary)", array((2, 4, 8), 5), shapes, turned, family="sequences")
+
+
+def turn(x, base=10000.0):
+    """Rotary embedding of `[n, t, heads, d]`."""
+    steps, half = x.shape[1], x.shape[-1] // 2
+    frequency = base ** (torch.arange(half, dtype=x.dtype) * (-1 / half))
+    angle = (torch.arange(steps, dtype=x.dtype)[:, None] * frequency)[:, None]
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+
+
+def relative():
+    """T5's own buckets, and its bias in attention."""
+    for causal in [False, True]:
+        bucket = lambda i, w, s: T5Attention._relative_position_bucket(
+            torch.arange(150)[None, :] - torch.arange(150)[:, None], bidirectional=not causal).int() + i["x"]
+        model(f"sequences/distance_buckets{'_causal' if causal else ''}",
+              f"model Case(x: i32[]) {{ distance_buckets(150, 150, causal = {str(causal).lower()}) + x }}", bucket, {"x": np.int32(0)})
+
+    def attention(i, w, s):
+        x = i["x"]
+        parts = [(x @ w[f"Case.attention.{p}.weight"]).unflatten(-1, (2, 3)).transpose(1, 2) for p in ["query", "key", "value"]]
+        distance = torch.arange(20)[None, :] - torch.arange(20)[:, None]
+        buckets = T5Attention._relative_position_bucket(distance, bidirectional=False, num_buckets=8, max_distance=12)
+        bias = w["Case.near.table"][buckets].permute(2, 0, 1).masked_fill(distance > 0, float("-inf"))
+        return F.scaled_dot_product_attention(*parts, attn_mask=bias, scale=1.0).transpose(1, 2).flatten(2) @ w["Case.attention.out.weight"]
+
+    weights = {f"Case.attention.{part}.weight": array((6, 6), 70 + i) for i, part in enumerate(["query", "key", "value", "out"])}
+    model("sequences/attention_relative",
+          "model Case(x: f32[n, 20, 6]) {\n    let near = relative_bias(2, buckets = 8, furthest = 12, causal = true)\n"
+          "    attention(heads = 2, causal = true, bias = false, scale = 1.0, relative = near)(x)\n}",
+          attention, {"x": array((2, 20, 6), 5)}, weights | {"Case.near.table": array((8, 2), 75)})
+
+
+def blocks():
+    """The blocks of transformers as PyTorch has them."""
+
+    def given(w, prefix, kind, norms):
+        """PyTorch's names for the weights of a block."""
+        found = {}
+        for ours, theirs in [("attend", "self_attn"), ("cross", "multihead_attn")]:
+            if f"{prefix}.{ours}.query.weight" not in w:
+                continue
+            for part in ["weight", "bias"]:
+                rows = [w[f"{prefix}.{ours}.{name}.{part}"] for name in ["query", "key", "value"]]
+                found[f"{theirs}.in_proj_{part}"] = torch.cat([r.T if r.dim() == 2 else r for r in rows])
+                found[f"{theirs}.out_proj.{part}"] = w[f"{prefix}.{ours}.out.{part}"].T if part == "weight" else w[f"{prefix}.{ours}.out.{part}"]
+        for ours, theirs in [("wide", "linear1"), ("out", "linear2")]:
+            found[f"{theirs}.weight"] = w[f"{prefix}.feed.{ours}.weight"].T
+            found[f"{theirs}.bias"] = w[f"{prefix}.feed.{ours}.bias"]
+        for place, norm in enumerate(norms):
+            found[f"norm{place + 1}.weight"], found[f"norm{place + 1}.bias"] = w[f"{prefix}.{norm}.scale"], w[f"{prefix}.{norm}.bias"]
+        return found
+
+    def weights(prefix, attentions, norms):
+        shapes = {}
+        for name in attentions:
+            for part in ["query", "key", "value", "out"]:
+                shapes |= {f"{prefix}.{name}.{part}.weight": (6, 6), f"{prefix}.{name}.{part}.bias": (6,)}
+        shapes |= {f"{prefix}.feed.wide.weight": (6, 9), f"{prefix}.feed.wide.bias": (9,)}
+        shapes |= {f"{prefix}.feed.out.weight": (9, 6), f"{prefix}.feed.out.bias": (6,)}
+        for norm in norms:
+            shapes |= {f"{prefix}.{norm}.scale": (6,), f"{prefix}.{norm}.bias": (6,)}
+        return {path: array(shape, 80 + i) for i, (path, shape) in enumerate(shapes.items())}
+
+    x, y = array((2, 4, 6), 5), array((2, 5, 6), 6)
+    there = np.arange(4)[None] < np.array([4, 2])[:, None]
+    for first in [True, False]:
+        norms = ["attention_norm", "feed_norm"]
+
+        def encoder(i, w, s):
+            layer = torch.nn.TransformerEncoderLayer(6, 2, 9, 0.0, "gelu", batch_first=True, norm_first=first).to(i["x"].dtype)
+            out = torch.func.functional_call(layer, given(w, "Case.transformer_block", "encoder", norms), (i["x"],),
+                                             {"src_key_padding_mask": ~i["there"]})
+            return out * i["there"][..., None]
+
+        model(f"sequences/encoder_block{'' if first else '_post_norm'}",
+              "model Case(x: f32[n, t, 6], there: bool[n, t]) {\n    let seen = reshape(there, [n, 1, 1, t])\n"
+              f"    let y = transformer_block(attention(heads = 2), feed_forward(hidden = 9), norm_first = {str(first).lower()})(x, mask = seen)\n"
+              "    where(expand(there, -1), y, 0)\n}", encoder, {"x": x, "there": there},
+              weights("Case.transformer_block", ["attend"], norms))
+
+        def decoder(i, w, s):
+            layer = torch.nn.TransformerDecoderLayer(6, 2, 9, 0.0, "relu", batch_first=True, norm_first=first).to(i["x"].dtype)
+            past = torch.ones(4, 4, dtype=bool).triu(1)
+            return torch.func.functional_call(layer, given(w, "Case.decoder_block", "decoder", norms), (i["x"], i["y"]), {"tgt_mask": past})
+
+        norms = ["attention_norm", "cross_norm", "feed_norm"]
+        text = ("model Case(x: f32[n, 4, 6], y: f32[n, 5, 6]) {\n    let feed = feed_forward(hidden = 9, activation = relu)\n"
+                f"    decoder_block(attention(2, causal = true), attention(2), feed_forward(9, activation = relu), norm_first = {str(first).lower()})(x, y)\n}}")
+        model(f"sequences/decoder_block{'' if first else '_post_norm'}", text.replace("    let feed = feed_forward(hidden = 9, activation = relu)\n", ""),
+              decoder, {"x": x, "y": y}, weights("Case.decoder_block", ["attend", "cross"], norms))
+
+    def gated(i, w, s):
+        x = i["x"]
+        weight = lambda name: w[f"Case.feed_forward.{name}.weight"]
+        return (F.gelu(x @ weight("wide"), approximate="tanh") * (x @ weight("gate"))) @ weight("out")
+
+    shapes = {"wide": (6, 9), "gate": (6, 9), "out": (9, 6)}
+    model("sequences/feed_forward_gated",
+          "model Case(x: f32[n, 4, 6]) {\n    x |> feed_forward(9, activation = gelu(approximate = true), gated = true, bias = false)\n}",
+          gated, {"x": x}, {f"Case.feed_forward.{name}.weight": array(shape, 90 + i) for i, (name, shape) in enumerate(shapes.items())})
+
+    model("sequences/mask", "model Case(x: f32[n, 4], length: i32[n]) { where(reshape(mask(length, 4), [n, 4]), x, 0) }",
+          lambda i, w, s: i["x"] * (torch.arange(4) < i["length"][:, None]), {"x": array((3, 4), 96), "length": np.array([4, 0, 2], np.int32)})
+    # One table for what comes in and what goes out.
+    tied = lambda i, w, s: w["Case.symbols.table"][i["x"].long()] @ w["Case.symbols.table"].T
+    model("sequences/tied_embedding",
+          "model Case(x: i32[n, 4]) {\n    let symbols = embedding(7, 3)\n    symbols(x) @ transpose(symbols.table)\n}",
+          tied, {"x": integers((2, 4), 4, 7)}, {"Case.symbols.table": array((7, 3), 95)})
+
+
 def positions():
     x = array((2, 5, 2, 6), 6)
 
@@ -49,6 +213,7 @@ def positions():
         angle = torch.arange(5, dtype=x.dtype)[:, None] * 10000.0 ** (torch.arange(4, dtype=x.dtype) * (-2 / 8))
         return x + torch.cat([angle.sin(), angle.cos()], -1)
 
+    simple("positions", "positions(8)", array((2, 5, 6), 7), {"positions.table": (8, 6)}, lambda x, table: x + table[:5], family="sequences")
     model("sequences/sinusoids", "model Case(x: f32[n, 5, 8]) { x + sinusoids(5, 8) }", sinusoids, {"x": array((2, 5, 8), 7)})
 
 
@@ -90,6 +255,8 @@ def recurrent():
 
 def record():
     attention()
+    relative()
+    blocks()
     positions()
     first = len(CASES)
     recurrent()

@@ -290,6 +290,17 @@ fn cifar_cnn_agrees() {
 }
 
 #[test]
+fn gpt_agrees() {
+    spec_agrees("specs/gpt.weft", &[("layers", "2"), ("width", "12"), ("heads", "2"), ("context", "10")]);
+}
+
+#[test]
+fn t5_agrees() {
+    let small = [("layers", "1"), ("width", "12"), ("heads", "2"), ("head_width", "5"), ("hidden", "16")];
+    spec_agrees("specs/t5_small.weft", &[&small[..], &[("vocab", "20"), ("length", "9")]].concat());
+}
+
+#[test]
 fn gan_mnist_agrees() {
     spec_agrees("specs/gan_mnist.weft", &[("latent", "5"), ("width", "4")]);
 }

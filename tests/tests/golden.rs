@@ -103,7 +103,7 @@ fn with_gradients(mut module: Module, tensors: &Tensors) -> Result<Module, Strin
     let cotangent = builder.input("cotangent.output", ty.clone()).map_err(|e| e.message)?;
     inputs.push(("cotangent.output".into(), ty, InputSource::Caller));
     let wrt: Vec<NodeId> = wanted.iter().map(|(_, id)| *id).collect();
-    let gradients = grad::gradient(&mut builder, y, Some(cotangent), &wrt).map_err(|e| e.to_string())?;
+    let gradients = grad::last_gradient(&mut builder, y, Some(cotangent), &wrt).map_err(|e| e.to_string())?;
     for ((path, _), gradient) in wanted.into_iter().zip(gradients) {
         builder.graph.outputs.push((path, gradient));
     }

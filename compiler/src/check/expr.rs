@@ -140,6 +140,7 @@ impl Checker<'_> {
                     Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint_if(hint)))
                 }
             },
+            Value::Function(function) if function.instance.is_some() => self.weight_of(function, field),
             other => {
                 let message = format!("{} has no fields", other.kind());
                 let hint = match other.is_tensor() {

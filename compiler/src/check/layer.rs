@@ -5,10 +5,10 @@
 
 use super::scope::Scope;
 use super::typed;
-use super::value::{Argument, Function, FunctionKind, Instance, Value};
+use super::value::{Argument, Function, FunctionKind, Given, Instance, Value};
 use super::weight::{Attributes, WeightMap};
 use super::{Checker, Declared, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, habits};
 use crate::graph::{DType, NodeId, TensorType, Variable};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -175,6 +175,12 @@ impl Checker<'_> {
                 let kind = f.kind.clone();
                 Ok(Value::Function(Rc::new(Function { kind, instance: None })))
             }
+            // The bare name of a layer: with its defaults.
+            Value::Function(f) if f.is_factory() => {
+                let FunctionKind::Item { item, .. } = &f.kind else { return Err(Reported) };
+                let given = Given::Configuration(Rc::new(self.configure(item, Vec::new(), span)?));
+                Ok(Value::function(FunctionKind::Item { item: item.clone(), given }))
+            }
             Value::List(v) => {
                 let mut fresh = Vec::new();
                 for v in v.iter() {
@@ -234,6 +240,35 @@ impl Checker<'_> {
         let tensor = self.tensor(node);
         scope.bind(&name.text, tensor, name.span);
         Ok(())
+    }
+
+    /// `tokens.table`: a weight of a layer with a name, as it stands. It exists from the layer's first use on.
+    pub(crate) fn weight_of(&mut self, function: &Function, field: &ast::Name) -> Result {
+        let Some(instance) = &function.instance else { return Err(Reported) };
+        let prefix = format!("{}.", instance.path);
+        if let Some(declared) = self.by_path.get(&format!("{prefix}{}", field.text)) {
+            let declared = self.variables.get(*declared).map(|d| d.variable.clone());
+            let variable = declared.ok_or(Reported)?;
+            self.place(field.span);
+            let node = self.context.read(&variable.path, &variable.ty);
+            let node = self.built(node, field.span)?;
+            return Ok(self.tensor(node));
+        }
+        let paths = self.variables.iter().filter(|d| d.variable.kind == VariableKind::Weight);
+        let own =
+            paths.filter_map(|d| d.variable.path.strip_prefix(&prefix).filter(|name| !name.contains('.')));
+        let own: Vec<String> = own.map(str::to_owned).collect();
+        let first =
+            || format!("`{}` has its weights from its first use on: apply it before", function.name());
+        let hint = match (habits::member(&field.text), own.is_empty()) {
+            (Some(habit), _) => habit.to_owned(),
+            (None, true) => first(),
+            (None, false) => did_you_mean(&field.text, own.iter().map(String::as_str))
+                .unwrap_or_else(|| format!("it has: {}", own.join(", "))),
+        };
+        let kind = Value::Function(Rc::new(function.clone())).kind();
+        let message = format!("{kind} has no weight `{}`", field.text);
+        Err(self.report(Diagnostic::error(Code::UnknownField, field.span, message).hint(hint)))
     }
 
     /// `state name: type = value`
@@ -322,7 +357,7 @@ impl Checker<'_> {
             }
             let names: Vec<String> =
                 self.frames.last().map(|f| f.states.keys().cloned().collect()).unwrap_or_default();
-            let hint = crate::diagnostics::did_you_mean(&target.text, names.iter().map(String::as_str));
+            let hint = did_you_mean(&target.text, names.iter().map(String::as_str));
             let message = format!("`{}` is no state of this body", target.text);
             return Err(self.report(Diagnostic::error(Code::BadUpdate, target.span, message).hint_if(hint)));
         };

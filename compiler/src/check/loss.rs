@@ -217,16 +217,18 @@ impl Checker<'_> {
         Ok(weights)
     }
 
-    /// The gradient of `y`, weighted by `seed` where there is one.
+    /// The gradient of `y`, weighted by `seed` where there is one. `last`: no gradient of it will be taken.
     pub(crate) fn gradients(
         &mut self,
         y: NodeId,
         seed: Option<NodeId>,
         wrt: &[NodeId],
+        last: bool,
         span: Span,
     ) -> Result<Vec<NodeId>> {
         self.place(span);
-        match crate::grad::gradient(&mut self.context.builder, y, seed, wrt) {
+        let take = if last { crate::grad::last_gradient } else { crate::grad::gradient };
+        match take(&mut self.context.builder, y, seed, wrt) {
             Ok(nodes) => Ok(nodes),
             Err(error) => {
                 let mut diagnostic = Diagnostic::error(Code::NoGradient, error.span, error.message);

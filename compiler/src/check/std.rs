@@ -51,6 +51,7 @@ library!(
     "sgd",
     "shapes",
     "softmax",
+    "transformer",
 );
 
 /// The files of the library: (name, text).

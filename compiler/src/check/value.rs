@@ -340,6 +340,16 @@ impl Function {
         }
     }
 
+    /// Is it the bare name of a layer that takes configuration? Each use of it makes a layer.
+    pub fn is_factory(&self) -> bool {
+        match &self.kind {
+            FunctionKind::Item { item, given: Given::Nothing } => {
+                item.callable.kind == ast::CallableKind::Layer && !item.callable.params.is_empty()
+            }
+            _ => false,
+        }
+    }
+
     /// `dense(64, bias = false)`
     pub fn show(&self) -> String {
         let mut text = self.name().to_owned();

@@ -83,7 +83,7 @@ impl Compilation {
             let mut segments = Vec::new();
             for segment in &plan.segments {
                 let mut launches = Vec::new();
-                for launch in &segment.launches {
+                for launch in segment.launches() {
                     launches.push(Job::of(plan, launch).map(|job| {
                         *known.entry(job).or_insert_with_key(|job| {
                             jobs.push(job.clone());
@@ -111,7 +111,7 @@ impl Compilation {
     fn error(&self, job: usize, message: &str) -> PlanError {
         for (plan, segments) in self.plans.iter().zip(&self.functions) {
             for (segment, launches) in plan.segments.iter().zip(segments) {
-                for (launch, function) in segment.launches.iter().zip(launches) {
+                for (launch, function) in segment.launches().into_iter().zip(launches) {
                     if *function == Some(job as u32) {
                         let (path, span) = (launch.path.clone(), launch.span);
                         return PlanError { message: message.into(), path, span };
@@ -148,7 +148,7 @@ impl Job {
             }
         }
         let root = |mut buffer: BufferId| {
-            while let Storage::Alias(of) = plan.buffers[buffer.index()].storage {
+            while let Storage::Alias(of) | Storage::Row { of, .. } = plan.buffers[buffer.index()].storage {
                 buffer = of;
             }
             buffer

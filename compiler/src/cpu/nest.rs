@@ -159,7 +159,7 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    fn for_each(
+    pub fn for_each(
         &mut self,
         hi: ir::Value,
         body: &mut dyn FnMut(&mut Self, ir::Value) -> Result<()>,
@@ -178,6 +178,16 @@ impl Lower<'_, '_> {
             // The range itself is walked in vectors.
             self.iv = vec![None; first.extents().len()];
             return self.along(first, begin, end, None);
+        }
+        if let ([stage], 1) = (nest.stages.as_slice(), nest.space)
+            && stage.vector == Some(1)
+            && stage.kept.len() == 2
+        {
+            let mut body = Body::new(stage, stage.vector);
+            if let Some(extent) = body.rows_in_strips(self) {
+                self.iv = vec![None; stage.extents().len()];
+                return self.rows_in_strips(stage, &mut body, begin, end, extent);
+            }
         }
         let extents = first.kept[..nest.space].to_vec();
         // Where the range begins, from the innermost loop out; then the variables count on.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use weft_grammar::Span;
 use weft_runtime::program::{
     Buffer, BufferIndex, BufferSlice, Code, Contraction, Convolution, DimExpr, DimIndex, Entry, Guard, Input,
-    Kernel, Launch, Output, Pack, Place, Program, Segment, Storage, Stride, Variable,
+    Kernel, Launch, Loop, Output, Pack, Place, Program, Segment, Step, Storage, Stride, Variable,
 };
 
 pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) -> Program {
@@ -160,9 +160,19 @@ pub fn locate(program: &mut Program, sources: Vec<(String, String)>) {
     };
     for entry in &mut program.entries {
         entry.guards.iter_mut().for_each(|guard| line(&mut guard.place));
-        entry.segments.iter_mut().flat_map(|s| &mut s.launches).for_each(|launch| line(&mut launch.place));
+        entry.segments.iter_mut().for_each(|s| each_launch(&mut s.steps, &mut |l| line(&mut l.place)));
     }
     program.sources = sources;
+}
+
+/// Visits all launches of some steps.
+fn each_launch(steps: &mut [Step], visit: &mut dyn FnMut(&mut Launch)) {
+    for step in steps {
+        match step {
+            Step::Launch(launch) => visit(launch),
+            Step::Loop(inner) => each_launch(&mut inner.steps, visit),
+        }
+    }
 }
 
 /// Bytes of text only: lines come with the sources, by [`locate`].
@@ -173,11 +183,12 @@ fn place(span: Span) -> Place {
 fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
     let mut dims =
         Dims { symbols: plan.symbols.clone(), list: Vec::new(), known: HashMap::new(), dims: HashMap::new() };
-    // Buffers that no kernel uses are left out.
+    // Buffers that no kernel uses are left out, and so are parts of others, which launches name by the whole.
+    let there = |b: &plan::Buffer| !matches!(b.storage, plan::Storage::Unused | plan::Storage::Row { .. });
     let mut places: Vec<Option<BufferIndex>> = vec![None; plan.buffers.len()];
     let mut count = 0;
     for (at, buffer) in plan.buffers.iter().enumerate() {
-        if buffer.storage != plan::Storage::Unused {
+        if there(buffer) {
             places[at] = Some(BufferIndex(count));
             count += 1;
         }
@@ -186,7 +197,7 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
     let buffers = plan
         .buffers
         .iter()
-        .filter(|b| b.storage != plan::Storage::Unused)
+        .filter(|b| there(b))
         .map(|b| Buffer {
             dtype: b.dtype,
             elements: dims.dim(&b.elements),
@@ -198,7 +209,7 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
                 plan::Storage::Constant(bytes) => Storage::Constant(bytes.clone()),
                 plan::Storage::Alias(of) => Storage::Alias(index(*of)),
                 plan::Storage::Local => Storage::Local,
-                plan::Storage::Unused => Storage::Arena { first: 0, last: 0 },
+                plan::Storage::Unused | plan::Storage::Row { .. } => Storage::Arena { first: 0, last: 0 },
             },
         })
         .collect();
@@ -232,32 +243,13 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
             buffer: index(*buffer),
         })
         .collect();
-    let mut total = Dim::constant(0);
     let mut segments = Vec::new();
     for (segment, functions) in plan.segments.iter().zip(functions) {
-        let mut launches = Vec::new();
-        for (launch, function) in segment.launches.iter().zip(functions) {
-            total = total + launch.flops.clone();
-            let buffers = launch
-                .buffers
-                .iter()
-                .map(|(buffer, offset)| BufferSlice {
-                    buffer: index(*buffer),
-                    offset: (!offset.is(0)).then(|| dims.dim(offset)),
-                })
-                .collect();
-            launches.push(Launch {
-                kernel: kernel(&mut dims, plan, launch, *function),
-                per_unit: dims.dim(&launch.per_unit),
-                buffers,
-                path: launch.path.to_string(),
-                place: place(launch.span),
-                flops: dims.dim(&launch.flops),
-                bytes: dims.dim(&launch.bytes),
-            });
-        }
-        segments.push(Segment { units: dims.dim(&segment.units), grain: dims.dim(&segment.grain), launches });
+        let steps = steps(&mut dims, plan, &segment.steps, &mut functions.iter().copied(), &index);
+        segments.push(Segment { units: dims.dim(&segment.units), grain: dims.dim(&segment.grain), steps });
     }
+    let launches = plan.segments.iter().flat_map(plan::Segment::launches);
+    let total = launches.fold(Dim::constant(0), |sum, launch| sum + launch.flops.clone());
     let flops = Some(dims.dim(&total));
     Entry {
         name: plan.name.clone(),
@@ -270,6 +262,48 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
         segments,
         flops,
     }
+}
+
+/// Some steps; `functions` gives those of their launches, in order.
+fn steps(
+    dims: &mut Dims,
+    plan: &Plan,
+    list: &[plan::Step],
+    functions: &mut dyn Iterator<Item = Option<u32>>,
+    index: &dyn Fn(BufferId) -> BufferIndex,
+) -> Vec<Step> {
+    let mut made = Vec::with_capacity(list.len());
+    for step in list {
+        made.push(match step {
+            plan::Step::Launch(launch) => {
+                let buffers = launch.buffers.iter().map(|(buffer, offset)| {
+                    let (whole, start, moves) = plan.resolve(*buffer);
+                    let offset = offset.clone() + start;
+                    BufferSlice {
+                        buffer: index(whole),
+                        offset: (!offset.is(0)).then(|| dims.dim(&offset)),
+                        advance: dims.shape(&moves),
+                    }
+                });
+                let buffers = buffers.collect();
+                Step::Launch(Launch {
+                    kernel: kernel(dims, plan, launch, functions.next().flatten()),
+                    per_unit: dims.dim(&launch.per_unit),
+                    buffers,
+                    path: launch.path.to_string(),
+                    place: place(launch.span),
+                    flops: dims.dim(&launch.flops),
+                    bytes: dims.dim(&launch.bytes),
+                })
+            }
+            plan::Step::Loop(inner) => Step::Loop(Loop {
+                trip: dims.dim(&inner.trip),
+                reversed: inner.reversed,
+                steps: steps(dims, plan, &inner.steps, functions, index),
+            }),
+        });
+    }
+    made
 }
 
 fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<u32>) -> Kernel {
@@ -316,6 +350,7 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
             groups: dims.dim(groups),
             splits: dims.dim(splits),
         }),
+        plan::Kernel::Attention(attention) => Kernel::Attention(attention.map(|dim| dims.dim(dim))),
         plan::Kernel::Pack { taps, k, n } => {
             Kernel::Pack(Pack { taps: dims.stride(taps), k: dims.stride(k), n: dims.stride(n) })
         }

@@ -3,12 +3,14 @@
 //! A stage with calls along its vector axis runs in strips of [`STRIP`] elements and, within a strip, in phases: a loop makes
 //! the arguments of the calls of one level (and what later levels need from this one) and leaves them in memory; then the calls
 //! run over the whole strip; then the next level reads the results. The last phase stores or reduces. A strip and all its
-//! arguments fit the first-level cache.
+//! arguments fit the first-level cache. Where rows are short, a strip is made of several of them, and calls of one function in
+//! one phase are one call: their arguments lie end to end.
 
 use super::nest::{LANES, Lower, Result, vector_type};
 use super::value::{Body, Held, Width, function_of};
+use crate::graph::Dim;
 use crate::graph::op::Distribution;
-use crate::plan::nest::{Stage, ValueId, ValueOp};
+use crate::plan::nest::{Stage, Value, ValueId, ValueOp};
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types};
 use smallvec::SmallVec;
 use weft_runtime::kernels::math::MathFunction;
@@ -43,6 +45,21 @@ impl Body<'_> {
         self.vectorises()
             && self.varying_calls().next().is_some()
             && (self.stage.reduced.is_empty() || self.axis.is_some_and(|a| a >= self.stage.kept.len()))
+    }
+
+    /// The length of the rows of which several make a strip: short ones, all whole vectors, with no call but those that go along
+    /// them from beginning to end.
+    pub fn rows_in_strips(&self, lower: &Lower<'_, '_>) -> Option<i64> {
+        let extent = self.axis.and_then(|axis| self.stage.kept.get(axis)).and_then(Dim::as_constant)?;
+        let fits = extent >= LANES && extent % LANES == 0 && 2 * extent <= STRIP;
+        let along = |(at, value): (usize, &Value)| {
+            let varies = self.varies(ValueId(at as u32));
+            let call = function_of(&value.op, value.dtype).is_some();
+            !matches!(value.op, ValueOp::Random { .. })
+                && (!call || varies && value.op.operands().iter().all(|operand| self.varies(*operand)))
+        };
+        let whole = self.stage.reduced.is_empty() && self.calls_in_strips(lower);
+        (fits && whole && self.stage.values.iter().enumerate().all(along)).then_some(extent)
     }
 
     /// A value of an earlier phase.
@@ -106,6 +123,31 @@ impl Body<'_> {
             .collect();
         Phase { level, places, called, current: 0, at: lower.nowhere }
     }
+
+    /// Calls of one function in one phase, each by its argument and its result, where the argument has no other use in a call.
+    fn alike_calls(&self, phase: &Phase) -> Vec<Vec<(ValueId, ValueId)>> {
+        type Calls = Vec<(ValueId, ValueId)>;
+        let mut groups: Vec<((usize, MathFunction), Calls)> = Vec::new();
+        let calls: Vec<ValueId> = self.varying_calls().collect();
+        let takes = |call: &ValueId, id: ValueId| self.stage.value(*call).op.operands().contains(&id);
+        for result in &calls {
+            let value = self.stage.value(*result);
+            let operands = value.op.operands();
+            let (Some(function), [argument]) = (function_of(&value.op, value.dtype), operands.as_slice())
+            else {
+                continue;
+            };
+            if phase.called[argument.index()] || calls.iter().filter(|c| takes(c, *argument)).count() > 1 {
+                continue;
+            }
+            let key = (phase.level[result.index()], function);
+            match groups.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, list)) => list.push((*argument, *result)),
+                None => groups.push((key, vec![(*argument, *result)])),
+            }
+        }
+        groups.into_iter().map(|(_, list)| list).filter(|list| list.len() > 1).collect()
+    }
 }
 
 impl Lower<'_, '_> {
@@ -117,10 +159,19 @@ impl Lower<'_, '_> {
         lo: ir::Value,
         hi: ir::Value,
     ) -> Result<()> {
-        self.strips(stage, body, lo, hi, &mut |lower, body, width, _| {
-            let _ = width;
-            lower.stores(body, false)
-        })
+        self.strips(stage, body, lo, hi, None, &mut |lower, body, _, _| lower.stores(body, false))
+    }
+
+    /// The rows `lo..hi` of variable 0, each `extent` elements along the axis, so many in a strip as there is room for.
+    pub fn rows_in_strips(
+        &mut self,
+        stage: &Stage,
+        body: &mut Body<'_>,
+        lo: ir::Value,
+        hi: ir::Value,
+        extent: i64,
+    ) -> Result<()> {
+        self.strips(stage, body, lo, hi, Some(extent), &mut |lower, body, _, _| lower.stores(body, false))
     }
 
     /// A reduced vector axis with calls.
@@ -132,7 +183,7 @@ impl Lower<'_, '_> {
         hi: ir::Value,
     ) -> Result<()> {
         let zero = self.int(0);
-        self.strips(stage, body, zero, hi, &mut |lower, body, width, at| {
+        self.strips(stage, body, zero, hi, None, &mut |lower, body, width, at| {
             lower.stores(body, true)?;
             match width {
                 // Strips start at multiples of 16, so the four vectors are the lanes in order.
@@ -157,25 +208,40 @@ impl Lower<'_, '_> {
         })
     }
 
+    /// `lo..hi` of the axis, or of rows of so many elements.
     fn strips(
         &mut self,
         stage: &Stage,
         body: &mut Body<'_>,
         lo: ir::Value,
         hi: ir::Value,
+        rows: Option<i64>,
         last: &mut dyn FnMut(&mut Self, &mut Body<'_>, Width, ir::Value) -> Result<()>,
     ) -> Result<()> {
         let axis = body.axis.ok_or("no vector axis")?;
         let phase = body.plan_strips(self);
         let levels = phase.level.iter().copied().max().unwrap_or(0);
+        let groups = if rows.is_some() { body.alike_calls(&phase) } else { Vec::new() };
+        let room = |lower: &mut Self, calls: usize| lower.scratch(4 * STRIP as u32 * calls as u32);
+        let blocks: Vec<[ir::Value; 2]> =
+            groups.iter().map(|group| [room(self, group.len()), room(self, group.len())]).collect();
         let start = self.b.declare_var(types::I64);
         self.b.def_var(start, lo);
-        self.steps(start, hi, STRIP, 1, &mut |lower, first| {
+        let step = rows.map_or(STRIP, |extent| STRIP / extent);
+        self.steps(start, hi, step, 1, &mut |lower, first| {
             let left = lower.b.ins().isub(hi, first);
-            let most = lower.int(STRIP);
-            let count = lower.b.ins().smin(left, most);
+            let most = lower.int(step);
+            let steps = lower.b.ins().smin(left, most);
+            let count = rows.map_or(steps, |extent| lower.b.ins().imul_imm_s(steps, extent));
+            let mut phase = phase.clone();
+            for (group, [arguments, results]) in groups.iter().zip(&blocks) {
+                for (place, (argument, result)) in group.iter().enumerate() {
+                    let bytes = lower.b.ins().imul_imm_s(count, 4 * place as i64);
+                    phase.places[argument.index()] = Some(lower.b.ins().iadd(*arguments, bytes));
+                    phase.places[result.index()] = Some(lower.b.ins().iadd(*results, bytes));
+                }
+            }
             for level in 0..=levels {
-                let zero = lower.int(0);
                 let mut calls = Vec::new();
                 let mut written = Vec::new();
                 for (at, value) in stage.values.iter().enumerate() {
@@ -187,9 +253,8 @@ impl Lower<'_, '_> {
                     }
                 }
                 if !written.is_empty() || level == levels {
-                    lower.widths(zero, count, None, true, level != levels, &mut |lower, width, at| {
-                        let position = lower.b.ins().iadd(first, at);
-                        lower.iv[axis] = Some(position);
+                    // At a place of the strip, whose loop variables are set.
+                    let mut point = |lower: &mut Self, width: Width, at: ir::Value, position: ir::Value| {
                         body.begin(width);
                         body.strip = Some(Phase { current: level, at, ..phase.clone() });
                         for id in &written {
@@ -198,9 +263,45 @@ impl Lower<'_, '_> {
                             }
                         }
                         if level == levels { last(lower, body, width, position) } else { Ok(()) }
-                    })?;
+                    };
+                    let zero = lower.int(0);
+                    match rows {
+                        None => lower.widths(
+                            zero,
+                            count,
+                            None,
+                            true,
+                            level != levels,
+                            &mut |lower, width, at| {
+                                let position = lower.b.ins().iadd(first, at);
+                                lower.iv[axis] = Some(position);
+                                point(lower, width, at, position)
+                            },
+                        )?,
+                        Some(extent) => lower.for_each(steps, &mut |lower, row| {
+                            let (zero, end) = (lower.int(0), lower.int(extent));
+                            let begin = lower.b.ins().imul_imm_s(row, extent);
+                            lower.iv[0] = Some(lower.b.ins().iadd(first, row));
+                            lower.widths(
+                                zero,
+                                end,
+                                Some(extent),
+                                true,
+                                true,
+                                &mut |lower, width, position| {
+                                    lower.iv[axis] = Some(position);
+                                    let at = lower.b.ins().iadd(begin, position);
+                                    point(lower, width, at, position)
+                                },
+                            )
+                        })?,
+                    }
                 }
                 for (id, value) in calls {
+                    let group = groups.iter().find(|group| group.iter().any(|(_, result)| *result == id));
+                    if group.is_some_and(|group| group[0].1 != id) {
+                        continue;
+                    }
                     let to = phase.places[id.index()].ok_or("a call has no strip")?;
                     if let ValueOp::Random { buffer, distribution, key, index } = &value.op {
                         lower.iv[axis] = Some(first);
@@ -217,7 +318,9 @@ impl Lower<'_, '_> {
                             None => lower.spread(body, operand, count, axis, first)?,
                         });
                     }
-                    lower.call(function, to, &arguments, count);
+                    let times = group.map_or(1, |group| group.len() as i64);
+                    let all = lower.b.ins().imul_imm_s(count, times);
+                    lower.call(function, to, &arguments, all);
                 }
             }
             body.strip = None;

@@ -44,7 +44,7 @@ codes! {
     BadUse = "E0106", "a used file cannot be had",
         "`use` names a file that cannot be read, that uses itself in a circle, or that lacks the item asked for.";
     UnknownField = "E0107", "unknown field",
-        "A record, a data row or a scan's result has no field of this name.";
+        "A record, a data row or a scan's result has no field of this name, or a layer no weight.";
     BadSetting = "E0108", "a setting cannot have this value",
         "`--set NAME=VALUE` names no setting, or a value of another kind than the setting's default.";
     LaterEdition = "E0110", "not in this edition yet",

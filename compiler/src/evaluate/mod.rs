@@ -12,6 +12,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+mod attention;
 mod conv;
 mod elementwise;
 mod indexing;
@@ -262,6 +263,7 @@ impl Machine {
             (Op::Contract { batch, sum }, [Value::Float(a), Value::Float(b)]) => {
                 conv::contract(batch, sum, a, b, &shape)
             }
+            (Op::Attention(op), args) => attention::run(op, args, &shape),
             (Op::Conv(conv), [Value::Float(x), Value::Float(w)]) => {
                 let frame = conv::Frame::new(self, conv, x.shape(), w.shape(), &shape)?;
                 let mut y = ndarray::ArrayD::zeros(shape);

@@ -12,6 +12,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+mod attention;
 mod rules;
 mod tape;
 #[cfg(test)]
@@ -55,7 +56,21 @@ pub fn gradient(
     wrt: &[NodeId],
 ) -> Result<Vec<NodeId>, GradientError> {
     let (span, path) = (builder.span, builder.path.clone());
-    let result = sweep(builder, y, seed, wrt);
+    let result = sweep(builder, y, seed, wrt, false);
+    (builder.span, builder.path) = (span, path);
+    result
+}
+
+/// The same for a gradient that is not differentiated again, as those are that move weights: what has a derivative as a whole, but not a
+/// second one, is taken as a whole. That is attention, whose scores are then not kept.
+pub fn last_gradient(
+    builder: &mut Builder,
+    y: NodeId,
+    seed: Option<NodeId>,
+    wrt: &[NodeId],
+) -> Result<Vec<NodeId>, GradientError> {
+    let (span, path) = (builder.span, builder.path.clone());
+    let result = sweep(builder, y, seed, wrt, true);
     (builder.span, builder.path) = (span, path);
     result
 }
@@ -65,6 +80,7 @@ fn sweep(
     y: NodeId,
     seed: Option<NodeId>,
     wrt: &[NodeId],
+    last: bool,
 ) -> Result<Vec<NodeId>, GradientError> {
     for &id in wrt.iter().chain([&y]) {
         let node = builder.graph.node(id);
@@ -73,6 +89,7 @@ fn sweep(
         }
     }
     let depends = dependents(&builder.graph, y, wrt);
+    let uses = if last { crate::graph::attention::uses(&builder.graph) } else { Vec::new() };
     let mut pending: Vec<Vec<Contribution>> = vec![Vec::new(); y.index() + 1];
     let mut adjoints: Vec<Option<NodeId>> = vec![None; y.index() + 1];
 
@@ -109,6 +126,11 @@ fn sweep(
             continue;
         }
         let inputs = node.inputs.clone();
+        if last && let Some(found) = attention::find(&tape.builder.graph, id, &uses, wrt) {
+            let made = attention::pull_back(&mut tape, &found, id, g, &depends).map_err(&error)?;
+            made.into_iter().for_each(|(input, g)| pending[input.index()].push(Contribution::Whole(g)));
+            continue;
+        }
         for (at, &input) in inputs.iter().enumerate() {
             if depends[input.index()]
                 && let Some(contribution) = rules::pull_back(&mut tape, id, g, at).map_err(&error)?

@@ -50,6 +50,11 @@ pub(super) fn pull_back(t: &mut Tape<'_>, y: NodeId, g: NodeId, at: usize) -> Pu
         }
 
         Op::Contract { batch, sum } => whole(contract(t, batch, sum, &node, g, at)),
+        // It stands in gradients alone, of which none is taken (see `last_gradient`).
+        Op::Attention(_) => {
+            let message = "attention as one operation has no second derivative".into();
+            Err(TypeError { message, input: None, axis: None })
+        }
         // The three convolutions are one trilinear form in x, w and y: each is the adjoint of the others.
         Op::Conv(conv) => whole(match at {
             0 => t.push(Op::ConvData(conv.clone()), &[g, other(1)], Some(x_type)),

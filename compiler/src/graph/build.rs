@@ -139,6 +139,7 @@ pub fn infer(op: &Op, inputs: &[&TensorType], given: Option<&TensorType>) -> Res
             count(2)?;
             contract(batch, sum, inputs[0], inputs[1])?
         }
+        Op::Attention(attention) => attention.infer(inputs)?,
         Op::Conv(conv) => {
             count(2)?;
             conv_output(conv, inputs[0], inputs[1])?

@@ -71,6 +71,7 @@ pub fn flops(graph: &Graph, id: NodeId) -> Dim {
             let depth = sum.iter().filter_map(|(axis, _)| ty(0).shape.get(*axis));
             depth.fold(node.ty.elements() * Dim::constant(2), |a, b| a * b.clone())
         }
+        Op::Attention(attention) => attention.flops(ty(0), ty(1), ty(2)),
         Op::Conv(_) => taps(&node.ty, ty(1)),
         Op::ConvData(_) => taps(ty(0), ty(1)),
         Op::ConvWeights(_) => taps(ty(1), &node.ty),

@@ -14,7 +14,8 @@
 //!
 //! The only node with a graph inside is a loop, [`Scan`].
 //!
-//! Around it: [`build`] makes graphs, [`text`] prints them and reads them back, [`vectorize()`] batches a graph of one row, [`cost`]
+//! Around it: [`build`] makes graphs, [`attention`] finds attention in them, [`text`] prints them and reads them back, [`vectorize()`]
+//! batches a graph of one row, [`chunked()`] takes all rows a chunk at a time, [`cost`]
 //! counts operations and bytes, [`export`] draws, [`diff`] compares two, [`random`] makes graphs for tests. [`crate::grad`] differentiates,
 //! [`crate::passes`] optimises, [`crate::evaluate`] runs.
 
@@ -23,7 +24,9 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+pub mod attention;
 pub mod build;
+mod chunks;
 pub mod cost;
 pub mod diff;
 pub mod dim;
@@ -42,6 +45,7 @@ use weft_grammar::Span;
 pub use weft_runtime::program::DType;
 
 pub use build::{Builder, TypeError};
+pub use chunks::{Chunked, chunked};
 pub use dim::{Dim, Symbol};
 pub use op::Op;
 pub use scan::Scan;

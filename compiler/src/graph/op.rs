@@ -3,6 +3,7 @@
 //! There are few, and each says one thing. Everything a spec's author sees (softmax, norms, losses, optimizers, LSTM) is written
 //! in them in the standard library. Nothing broadcasts implicitly: `Broadcast` is a node (a view, free of cost).
 
+use super::attention::Attention;
 use super::dim::Dim;
 use super::scan::Scan;
 use std::sync::Arc;
@@ -74,6 +75,10 @@ pub enum Op {
     ConvData(Conv),
     /// x, dy → dw: the adjoint of `Conv` in w; the node's type gives w's shape.
     ConvWeights(Conv),
+
+    /// Softmax attention between two contractions as one operation. Only [`crate::grad`] and [`crate::passes`] make it, out of the form that
+    /// a spec spells out.
+    Attention(Attention),
 
     // ---- indexing
     /// table, indices (i32): replaces `axis` of the table by the axes of the indices.

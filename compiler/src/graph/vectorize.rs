@@ -233,6 +233,7 @@ impl Rows<'_> {
                 return self.b.push(Op::Concat { axis: axis + 1 }, &ids, given);
             }
             Op::Contract { batch, sum } => return self.contract(batch, sum, args),
+            Op::Attention(_) => return refuse("attention is made after rows become batches"),
             Op::Conv(_) | Op::ConvData(_) => return self.convolve(node, args),
             Op::ConvWeights(_) => return refuse("weights of a convolution cannot differ from row to row"),
             Op::Gather { axis } => return self.gather(*axis, args, node),

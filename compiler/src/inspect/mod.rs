@@ -206,7 +206,7 @@ fn gradient_entry(
     let mut wrt = leaves.iter().map(|(_, id)| at(*id)).collect::<Result<Vec<_>, _>>()?;
     let activation = cam.map(at).transpose()?;
     wrt.extend(activation);
-    let gradients = grad::gradient(&mut builder, y, None, &wrt).map_err(InspectError::Gradient)?;
+    let gradients = grad::last_gradient(&mut builder, y, None, &wrt).map_err(InspectError::Gradient)?;
     for ((leaf, _), gradient) in leaves.iter().zip(&gradients) {
         builder.graph.outputs.push((leaf.gradient(), *gradient));
     }

@@ -12,6 +12,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, clippy::todo)
 )]
 
+pub mod attention;
 pub mod cse;
 pub mod dce;
 pub mod fold;
@@ -32,6 +33,7 @@ pub type Pass = fn(&mut Graph) -> bool;
 
 /// In the order in which a round runs them.
 pub const PASSES: &[(&str, Pass)] = &[
+    ("attention", attention::run),
     ("views", views::run),
     ("simplify", simplify::run),
     ("reductions", reductions::run),

@@ -3,11 +3,12 @@
 use super::affine::{self, Affine};
 use super::nest::{How, Nest, Reduce, Stage, Store, ValueOp, Values};
 use super::select::Selection;
-use super::values::{Reader, identity};
-use super::{Access, Buffer, BufferId, Built, Draft, Kernel, PlanError, Stop, Storage};
+use super::values::{Place, Reader, identity};
+use super::{Access, Buffer, BufferId, Built, Draft, Kernel, PlanError, Stop, Storage, Work};
 use crate::graph::op::{Op, Reduction};
 use crate::graph::text::names;
 use crate::graph::{DType, Dim, Entry, Graph, Node, NodeId, Variable};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reductions over more rows than this are done in blocks, then over the blocks.
 const LONG: i64 = 4096;
@@ -20,56 +21,43 @@ pub struct Build<'a> {
     pub selection: &'a Selection,
     /// What the graph's text calls each node; buffers are called after them.
     names: Vec<String>,
-    /// The buffer of each materialised node.
-    pub places: Vec<Option<BufferId>>,
+    /// Where each materialised node is.
+    pub places: Vec<Option<Place>>,
+    /// Buffers that wait for the value of a node.
+    pub targets: BTreeMap<NodeId, BufferId>,
+    /// The results of each scan that somebody reads, by number.
+    pub results: BTreeMap<NodeId, Vec<Option<BufferId>>>,
+    /// How many loops stand around the graph.
+    pub level: usize,
+    /// Buffers that are the same for all steps of the innermost of them.
+    pub invariant: BTreeSet<BufferId>,
     pub built: Built,
 }
 
 pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Result<Built, Stop> {
     let graph = &entry.graph;
-    let mut build = Build {
-        graph,
-        selection,
-        names: names(graph),
-        places: vec![None; graph.nodes.len()],
-        built: Built {
-            buffers: Vec::new(),
-            drafts: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            updates: Vec::new(),
-            owned: Vec::new(),
-            sizes: graph.bounds.clone(),
-        },
-    };
+    let built = Built { sizes: graph.bounds.clone(), ..Built::default() };
+    let mut build = Build::new(graph, selection, built, 0);
     build.inputs(entry)?;
     let mut variable_places = vec![None; variables.len()];
     for id in graph.ids().filter(|id| selection.live[id.index()] && selection.materialised[id.index()]) {
         let node = graph.node(id);
-        match &node.op {
+        let place = match &node.op {
             Op::Input(name) => {
                 let place = build.built.inputs.iter().find(|i| i.0 == *name).map(|i| i.4);
-                build.places[id.index()] =
-                    Some(place.ok_or_else(|| PlanError::at(node, format!("there is no input `{name}`")))?);
+                place.ok_or_else(|| PlanError::at(node, format!("there is no input `{name}`")))?
             }
             Op::Variable(path) => {
                 let place = variable(variables, path)
                     .ok_or_else(|| PlanError::at(node, format!("there is no variable `{path}`")))?;
-                build.places[id.index()] = Some(build.variable(variables, place, &mut variable_places));
-            }
-            Op::Table(values) => {
-                let bytes = bytes_of(values, node.ty.dtype)
-                    .ok_or_else(|| PlanError::at(node, "has no constant form for this type"))?;
-                build.places[id.index()] =
-                    Some(build.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Constant(bytes)));
+                build.variable(variables, place, &mut variable_places)
             }
             _ => {
-                let storage = Storage::Unused;
-                let place = build.buffer(id, node.ty.dtype, node.ty.elements(), storage);
-                build.kernel(id, place)?;
-                build.places[id.index()] = Some(place);
+                build.node(id)?;
+                continue;
             }
-        }
+        };
+        build.places[id.index()] = Some(Place::of(place));
     }
     for (name, id) in &graph.outputs {
         let node = graph.node(*id);
@@ -120,6 +108,50 @@ fn bytes_of(values: &[f64], dtype: DType) -> Option<Vec<u8>> {
 }
 
 impl<'a> Build<'a> {
+    pub fn new(graph: &'a Graph, selection: &'a Selection, built: Built, level: usize) -> Build<'a> {
+        Build {
+            graph,
+            selection,
+            names: names(graph),
+            places: vec![None; graph.nodes.len()],
+            targets: BTreeMap::new(),
+            results: BTreeMap::new(),
+            level,
+            invariant: BTreeSet::new(),
+            built,
+        }
+    }
+
+    /// Gives a node that is no leaf its place, and the kernels that fill it.
+    pub fn node(&mut self, id: NodeId) -> Result<(), Stop> {
+        let node = self.graph.node(id);
+        let place = match &node.op {
+            Op::Table(values) => {
+                let bytes = bytes_of(values, node.ty.dtype)
+                    .ok_or_else(|| PlanError::at(node, "has no constant form for this type"))?;
+                self.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Constant(bytes))
+            }
+            // Another part of the same attention has computed it.
+            Op::Attention(_) if self.places[id.index()].is_some() => return Ok(()),
+            Op::Scan(scan) => return self.scan(id, scan),
+            Op::ScanResult { index } => {
+                let results = node.inputs.first().and_then(|scan| self.results.get(scan));
+                let place = results.and_then(|list| list.get(*index).copied().flatten());
+                place.ok_or_else(|| PlanError::at(node, "is no result of a scan"))?
+            }
+            _ => {
+                let place = match self.targets.get(&id) {
+                    Some(target) => *target,
+                    None => self.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Unused),
+                };
+                self.kernel(id, place)?;
+                place
+            }
+        };
+        self.places[id.index()] = Some(Place::of(place));
+        Ok(())
+    }
+
     fn inputs(&mut self, entry: &Entry) -> Result<(), Stop> {
         for (name, ty, source) in &entry.inputs {
             let place = BufferId(self.built.buffers.len() as u32);
@@ -135,7 +167,7 @@ impl<'a> Build<'a> {
     }
 
     fn place(&self, id: NodeId) -> Result<BufferId, Stop> {
-        self.places[id.index()].ok_or(Stop::Need(id))
+        self.places[id.index()].as_ref().map(|place| place.buffer).ok_or(Stop::Need(id))
     }
 
     fn variable(&mut self, variables: &[Variable], at: usize, places: &mut [Option<BufferId>]) -> BufferId {
@@ -156,14 +188,13 @@ impl<'a> Build<'a> {
 
     /// A new buffer, named for a node.
     pub fn buffer(&mut self, id: NodeId, dtype: DType, elements: Dim, storage: Storage) -> BufferId {
-        let place = BufferId(self.built.buffers.len() as u32);
-        self.built.buffers.push(Buffer {
-            name: format!("%{}", self.names[id.index()]),
-            dtype,
-            elements,
-            storage,
-        });
-        place
+        let name = format!("%{}", self.names[id.index()]);
+        self.new_buffer(Buffer { name, dtype, elements, storage })
+    }
+
+    pub fn new_buffer(&mut self, buffer: Buffer) -> BufferId {
+        self.built.buffers.push(buffer);
+        BufferId(self.built.buffers.len() as u32 - 1)
     }
 
     pub fn reader(&self, extents: Vec<Dim>) -> Reader<'_> {
@@ -197,6 +228,7 @@ impl<'a> Build<'a> {
                     self.contract(id, out, batch, sum)
                 }
             }
+            Op::Attention(attention) => self.attention(id, out, attention),
             Op::Conv(conv) | Op::ConvData(conv) | Op::ConvWeights(conv) => self.convolution(id, out, conv),
             Op::ScatterAdd { axis } => {
                 let shape = &node.ty.shape;
@@ -601,7 +633,7 @@ impl<'a> Build<'a> {
             buffers.push((buffer, Dim::constant(0)));
         }
         self.built.drafts.push(Draft {
-            kernel,
+            work: Work::Kernel(kernel),
             buffers,
             accesses,
             loops: vec![space.clone()],
@@ -628,7 +660,7 @@ impl<'a> Build<'a> {
             ins.iter().map(|(b, _)| access(*b, false)).chain(outs.iter().map(|b| access(*b, true))).collect();
         let buffers = ins.into_iter().chain(outs.into_iter().map(|b| (b, Dim::constant(0)))).collect();
         self.built.drafts.push(Draft {
-            kernel,
+            work: Work::Kernel(kernel),
             buffers,
             accesses,
             loops: vec![space.clone()],
@@ -644,7 +676,7 @@ impl Draft {
     /// A loop nest for a node; its accesses follow when its loops are final.
     pub fn nest(node: &Node, nest: Nest) -> Draft {
         Draft {
-            kernel: Kernel::Nest(nest),
+            work: Work::Kernel(Kernel::Nest(nest)),
             buffers: Vec::new(),
             accesses: Vec::new(),
             loops: Vec::new(),

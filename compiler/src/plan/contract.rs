@@ -8,13 +8,17 @@ use super::affine::{Affine, is_nonnegative};
 use super::build::{Build, fold_leading, product};
 use super::nest::{Stage, Store, ValueOp, Values};
 use super::values::identity;
-use super::{Access, BufferId, Draft, Kernel, Stop, Storage, Stride};
+use super::{Access, BufferId, Draft, Kernel, Stop, Storage, Stride, Work};
 use crate::graph::op::{Op, Reduction};
 use crate::graph::{DType, Dim, Graph, Node, NodeId};
 use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 
+/// So many times as many rows as columns are cut by rows.
+const TALL: i64 = 8;
 /// As many tasks as keep a few cores busy.
 const TILES_WANTED: i64 = 16;
+/// So many rows pay for packing B, whose rows may lie in few sets of the first cache where they are long.
+const ROWS_PACKED: i64 = 512;
 
 /// Whether a contraction is better off as a loop nest.
 pub fn is_nest(graph: &Graph, node: &Node) -> bool {
@@ -29,10 +33,10 @@ pub fn is_nest(graph: &Graph, node: &Node) -> bool {
 
 /// An operand in memory: the stride of each of its axes.
 #[derive(Clone, Debug)]
-struct Operand {
-    buffer: BufferId,
-    offset: Dim,
-    strides: Vec<Dim>,
+pub(super) struct Operand {
+    pub buffer: BufferId,
+    pub offset: Dim,
+    pub strides: Vec<Dim>,
 }
 
 impl Build<'_> {
@@ -87,7 +91,12 @@ impl Build<'_> {
         if k.len() > 2 || m.len() > 2 {
             a_place = self.arrange(id, &mut batches, &mut m, &mut k, a_place, true);
         }
-        if batches.is_empty() && n.len() == 1 && k.len() == 1 && !unit(&n) {
+        // What many rows read is packed, and once before a loop what all its steps read.
+        let rows: Vec<Dim> = m.iter().map(|s| s.extent.clone()).collect();
+        let long = n.first().is_some_and(|n| self.built.estimate(&n.extent) > PANEL as i64);
+        let again = self.invariant.contains(&b_place.0)
+            || long && self.built.estimate(&product(&rows)) >= ROWS_PACKED;
+        if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place);
             packed = true;
         } else if !unit(&n) || k.len() > 2 {
@@ -128,8 +137,11 @@ impl Build<'_> {
         let depth = extents(&k);
         let leading = batch.iter().chain(&m).next().map(|s| s.extent.clone());
         let flops = Dim::constant(2) * rows.clone() * n.extent.clone() * depth.clone();
-        let by_rows =
-            leading.is_some_and(|e| e.as_constant().is_none()) || self.built.estimate(&rows) >= 1024;
+        // Each task of rows reads all of B: too often where B is about as large as A, as in the gradient of a layer's weights.
+        let (height, width) = (self.built.estimate(&rows), self.built.estimate(&n.extent));
+        let tall = height >= 1024 && height >= TALL * width;
+        // In a loop it is the loop that is cut into tasks.
+        let by_rows = leading.is_some_and(|e| e.as_constant().is_none()) || tall || self.level > 0;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
             let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {
@@ -169,7 +181,7 @@ impl Build<'_> {
             let kernel =
                 Kernel::Contraction { batch, m, k, n, packed, partition: Partition::Rows, splits: 1 };
             self.built.drafts.push(Draft {
-                kernel,
+                work: Work::Kernel(kernel),
                 buffers: vec![a, b, (out, Dim::constant(0))],
                 accesses,
                 loops,
@@ -217,7 +229,7 @@ impl Build<'_> {
     }
 
     /// Where an operand lies, with a stride for each of its axes.
-    fn operand(&self, id: NodeId) -> Result<Operand, Stop> {
+    pub(super) fn operand(&self, id: NodeId) -> Result<Operand, Stop> {
         let shape = &self.graph.node(id).ty.shape;
         let (buffer, at) = self.reader(shape.clone()).locate(id, &identity(shape, 0))?;
         let strides: Vec<Dim> = (0..shape.len()).map(|axis| at.coefficient(axis)).collect();

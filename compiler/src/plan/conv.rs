@@ -3,7 +3,7 @@
 use super::affine::Affine;
 use super::build::{Build, product};
 use super::contract::splits;
-use super::{Access, BufferId, Draft, Kernel, PlanError, Stop, Storage, Stride};
+use super::{Access, BufferId, Draft, Kernel, PlanError, Stop, Storage, Stride, Work};
 use crate::graph::op::{Conv, Op};
 use crate::graph::{DType, Dim, NodeId};
 use weft_runtime::program::{ConvolutionKind, PANEL, TILE_ROWS};
@@ -119,7 +119,7 @@ impl Build<'_> {
             ),
         ];
         self.built.drafts.push(Draft {
-            kernel,
+            work: Work::Kernel(kernel),
             buffers: vec![left, right, (out, Dim::constant(0))],
             accesses,
             space: n * rows.clone(),

@@ -2,11 +2,11 @@
 //!
 //! How two nests become one stage is told in [`super::merge`]. Nests that read the same and have the same loops merge too (the
 //! maximum of a pooling window and its place). A store that nobody else reads vanishes. Merges never make a cycle: no other
-//! kernel may stand between the two.
+//! kernel may stand between the two. The kernels in a loop merge with one another, never across its border.
 
 use super::merge::{alike, join_reader, side_by_side};
 use super::nest::{Nest, Stage};
-use super::{BufferId, Built, Draft, Kernel};
+use super::{BufferId, Built, Draft, Kernel, Storage, Work};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A merged stage has at most so many values: more would not fit registers.
@@ -15,6 +15,7 @@ const LARGEST: usize = 160;
 const BUFFERS: usize = 24;
 
 pub fn fuse(built: &mut Built) {
+    super::repeat::inside_each(built, &mut fuse);
     let mut web = Web::new(built);
     let mut at = 0;
     // In order; a merged kernel is looked at again, for it may merge with the next one.
@@ -27,15 +28,16 @@ pub fn fuse(built: &mut Built) {
         match merged {
             Some((other, late, stage)) => {
                 let (path, span) = (built.drafts[late].path.clone(), built.drafts[late].span);
-                built.drafts[at].kernel = Kernel::Nest(Nest { space: 0, stages: vec![stage] });
+                let nest = |stages| Work::Kernel(Kernel::Nest(Nest { space: 0, stages }));
+                built.drafts[at].work = nest(vec![stage]);
                 (built.drafts[at].path, built.drafts[at].span) = (path, span);
-                built.drafts[other].kernel = Kernel::Nest(Nest { space: 0, stages: Vec::new() });
+                built.drafts[other].work = nest(Vec::new());
                 web = Web::new(built);
             }
             None => at += 1,
         }
     }
-    built.drafts.retain(|d| !matches!(&d.kernel, Kernel::Nest(nest) if nest.stages.is_empty()));
+    built.drafts.retain(|d| d.as_nest().is_none_or(|nest| !nest.stages.is_empty()));
 }
 
 /// Who reads and writes what.
@@ -58,21 +60,25 @@ impl Web {
             writers: BTreeMap::new(),
             kept: built.outputs.iter().map(|o| o.3).chain(built.updates.iter().map(|u| u.0)).collect(),
         };
+        // What a step of a loop leaves in a stack is read behind the loop.
+        let rows = (0..built.buffers.len() as u32).map(BufferId);
+        let is_row = |b: &BufferId| matches!(built.buffers[b.index()].storage, Storage::Row { .. });
+        web.kept.extend(rows.filter(is_row));
         for (at, draft) in built.drafts.iter().enumerate() {
             let (mut reads, mut writes) = (BTreeSet::new(), BTreeSet::new());
-            match &draft.kernel {
-                Kernel::Nest(nest) => {
+            match draft.as_nest() {
+                Some(nest) => {
                     for stage in &nest.stages {
                         reads.extend(stage.reads().map(|(b, _)| b));
                         writes.extend(stage.stores.iter().map(|s| s.buffer));
                     }
                 }
-                _ => {
-                    for access in &draft.accesses {
-                        if access.write {
-                            writes.insert(access.buffer)
+                None => {
+                    for (buffer, write) in super::repeat::touched(draft) {
+                        if write {
+                            writes.insert(buffer)
                         } else {
-                            reads.insert(access.buffer)
+                            reads.insert(buffer)
                         };
                     }
                 }
@@ -137,7 +143,7 @@ impl Web {
 
 /// The stage of a nest that may merge.
 fn single(draft: &Draft) -> Option<&Stage> {
-    let Kernel::Nest(nest) = &draft.kernel else { return None };
+    let nest = draft.as_nest()?;
     match nest.stages.as_slice() {
         [stage] if stage.stores.iter().all(|s| !s.accumulate) => Some(stage),
         _ => None,

@@ -2,7 +2,7 @@
 
 use super::nest::{Nest, Stage, ValueOp};
 use super::schedule::{Order, root};
-use super::{BufferId, Built, Draft, Kernel, Plan, Segment, Storage};
+use super::{BufferId, Built, Draft, Kernel, Plan, Segment, Storage, Work};
 use crate::graph::{Dim, Entry, Variable};
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ fn copy(elements: Dim, dtype: crate::graph::DType, from: BufferId, to: BufferId,
     };
     let writer = built.drafts.iter().find(|d| d.accesses.iter().any(|a| a.write && a.buffer == from));
     Draft {
-        kernel: Kernel::Nest(Nest { space: 0, stages: vec![stage] }),
+        work: Work::Kernel(Kernel::Nest(Nest { space: 0, stages: vec![stage] })),
         buffers: Vec::new(),
         accesses: Vec::new(),
         loops: Vec::new(),
@@ -70,7 +70,7 @@ fn copy(elements: Dim, dtype: crate::graph::DType, from: BufferId, to: BufferId,
 
 /// Whether a nest reads `from` only where, and only as, it writes `to`: each element before it is overwritten.
 fn pointwise(draft: &Draft, from: BufferId, to: BufferId) -> bool {
-    let Kernel::Nest(nest) = &draft.kernel else { return false };
+    let Some(nest) = draft.as_nest() else { return false };
     let [stage] = nest.stages.as_slice() else { return false };
     let Some(store) = stage.stores.iter().find(|s| s.buffer == to) else { return false };
     let extents = stage.extents();
@@ -91,7 +91,7 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         *life = (life.0.min(segment), life.1.max(segment));
     };
     for (at, segment) in segments.iter().enumerate() {
-        for (buffer, _) in segment.launches.iter().flat_map(|l| &l.buffers) {
+        for (buffer, _) in segment.launches().into_iter().flat_map(|l| &l.buffers) {
             touch(root(&built, *buffer), at);
         }
     }
@@ -105,7 +105,7 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         built.inputs.iter().map(|i| i.4).chain(built.outputs.iter().map(|o| root(&built, o.3))).collect();
     let mut unowned = BTreeSet::new();
     for (segment, owned) in segments.iter().zip(&built.owned) {
-        for (buffer, _) in segment.launches.iter().flat_map(|l| &l.buffers) {
+        for (buffer, _) in segment.launches().into_iter().flat_map(|l| &l.buffers) {
             if !owned.contains(buffer) {
                 unowned.insert(root(&built, *buffer));
             }
@@ -150,9 +150,14 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
 /// Lets a nest that is the last reader of a buffer write its result over it, element by element: less memory, and lines that are
 /// in cache already.
 fn reuse(built: &mut Built, segments: &[Segment]) {
-    let launches: Vec<&super::Launch> = segments.iter().flat_map(|s| &s.launches).collect();
-    let segment_of: Vec<usize> =
-        segments.iter().enumerate().flat_map(|(at, s)| vec![at; s.launches.len()]).collect();
+    let (mut launches, mut segment_of, mut loops) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, segment) in segments.iter().enumerate() {
+        for (launch, around) in segment.launches_in_loops() {
+            launches.push(launch);
+            segment_of.push(at);
+            loops.push(around);
+        }
+    }
     let uses = |buffer: BufferId| -> Vec<usize> {
         (0..launches.len()).filter(|l| launches[*l].buffers.iter().any(|(b, _)| *b == buffer)).collect()
     };
@@ -187,7 +192,15 @@ fn reuse(built: &mut Built, segments: &[Segment]) {
                 let here = segment_of[at];
                 let apart = all.first().is_some_and(|f| segment_of[*f] == here)
                     || all.iter().all(|l| *l == at || segment_of[*l] != here);
+                // In a loop the next turn reads again what no kernel of the same loop has written.
+                let done = loops[at].is_empty()
+                    || !matches!(source.storage, Storage::Row { .. })
+                        && all
+                            .iter()
+                            .chain(&uses(store.buffer))
+                            .all(|l| segment_of[*l] == here && loops[*l] == loops[at]);
                 ours(built, base)
+                    && done
                     && built.outputs.iter().all(|o| root(built, o.3) != base)
                     && last
                     && apart

@@ -39,8 +39,9 @@ pub fn side_by_side(a: &Stage, b: &Stage) -> Option<Stage> {
     if !alike(a, b) || a.reductions.is_empty() != b.reductions.is_empty() {
         return None;
     }
-    // Calls of one would make strips of the other's loops for nothing.
-    if has_calls(a) != has_calls(b) {
+    // Calls of one would make strips of the other's loops for nothing, unless all that the other does is to copy.
+    let copies = |stage: &Stage| stage.reduced.is_empty() && stage.values.len() == 1;
+    if has_calls(a) != has_calls(b) && !copies(a) && !copies(b) {
         return None;
     }
     Some(join(a, b, &|v| Affine::variable(v), &|_| None, false))

@@ -6,7 +6,7 @@
 //! 1. [`select`] decides which nodes are *materialised* (have a buffer); the others are expressions or index maps inside
 //!    their users.
 //! 2. [`build`] makes one kernel per materialised node: a loop nest ([`values`] turns nodes into scalar values at an index), or a
-//!    runtime kernel ([`contract`], [`conv`]).
+//!    runtime kernel ([`contract`], [`conv`], [`attention`]). A loop of the graph becomes one kernel with kernels inside ([`repeat`]).
 //! 3. [`fuse`] merges loop nests ([`merge`] says how two become one): a producer with consumers that read it point by point, siblings that read the same, maps that
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
@@ -15,6 +15,7 @@
 //!    uses in the memory of its threads.
 
 pub mod affine;
+mod attention;
 mod build;
 pub use build::neutral;
 mod contract;
@@ -24,6 +25,7 @@ mod memory;
 mod merge;
 pub mod nest;
 mod normal;
+mod repeat;
 mod schedule;
 mod select;
 pub mod text;
@@ -35,7 +37,7 @@ use nest::Nest;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use weft_grammar::Span;
-use weft_runtime::program::{ConvolutionKind, InputSource, Partition};
+use weft_runtime::program::{Attention, ConvolutionKind, InputSource, Partition};
 
 /// What cannot be planned, and where it stands in the spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +117,14 @@ pub enum Storage {
     Constant(Vec<u8>),
     /// The storage of another buffer.
     Alias(BufferId),
+    /// What one step of a loop sees of another buffer, which may be such a part itself: from `offset` on, and `advance` elements
+    /// further with each number of the loop. `level` loops stand around that loop.
+    Row {
+        of: BufferId,
+        offset: Dim,
+        level: usize,
+        advance: Dim,
+    },
     /// Only the units of one task at a time, in memory of its thread.
     Local,
     /// No kernel uses it any more.
@@ -126,7 +136,77 @@ pub enum Storage {
 pub struct Segment {
     pub units: Dim,
     pub grain: Dim,
-    pub launches: Vec<Launch>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Launch(Box<Launch>),
+    Loop(Loop),
+}
+
+/// Steps that each task repeats by itself.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    pub trip: Dim,
+    pub reversed: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Segment {
+    /// All launches, those in loops once, in the order in which they first run.
+    pub fn launches(&self) -> Vec<&Launch> {
+        self.launches_in_loops().into_iter().map(|(launch, _)| launch).collect()
+    }
+
+    /// The same, each with the loops around it, numbered within the segment from the outermost in.
+    fn launches_in_loops(&self) -> Vec<(&Launch, Vec<usize>)> {
+        fn collect<'a>(
+            steps: &'a [Step],
+            around: &mut Vec<usize>,
+            loops: &mut usize,
+            list: &mut Vec<(&'a Launch, Vec<usize>)>,
+        ) {
+            for step in steps {
+                match step {
+                    Step::Launch(launch) => list.push((launch, around.clone())),
+                    Step::Loop(inner) => {
+                        around.push(*loops);
+                        *loops += 1;
+                        collect(&inner.steps, around, loops, list);
+                        around.pop();
+                    }
+                }
+            }
+        }
+        let mut list = Vec::new();
+        collect(&self.steps, &mut Vec::new(), &mut 0, &mut list);
+        list
+    }
+}
+
+impl Plan {
+    /// Where a buffer begins: the buffer with storage of its own that it is a part of, the offset there, and by how much it moves
+    /// with each of the loops around it.
+    pub fn resolve(&self, buffer: BufferId) -> (BufferId, Dim, Vec<Dim>) {
+        resolve(&self.buffers, buffer)
+    }
+}
+
+/// See [`Plan::resolve`].
+fn resolve(buffers: &[Buffer], mut buffer: BufferId) -> (BufferId, Dim, Vec<Dim>) {
+    let (mut start, mut moves) = (Dim::constant(0), Vec::new());
+    while let Storage::Row { of, offset, level, advance } = &buffers[buffer.index()].storage {
+        start = start + offset.clone();
+        if !advance.is(0) {
+            if moves.len() <= *level {
+                moves.resize(level + 1, Dim::constant(0));
+            }
+            moves[*level] = moves[*level].clone() + advance.clone();
+        }
+        buffer = *of;
+    }
+    (buffer, start, moves)
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +257,7 @@ pub enum Kernel {
         groups: Dim,
         splits: Dim,
     },
+    Attention(Box<Attention<Dim>>),
     Pack {
         taps: Stride,
         k: Stride,
@@ -207,12 +288,21 @@ pub enum Kernel {
     },
 }
 
+/// What a draft does: a kernel, or a loop around drafts.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all drafts are kernels")]
+enum Work {
+    Kernel(Kernel),
+    Loop(repeat::Repeat),
+}
+
 /// A kernel before it has a place in the schedule.
 #[derive(Clone, Debug)]
 struct Draft {
-    kernel: Kernel,
+    work: Work,
     buffers: Vec<(BufferId, Dim)>,
-    /// How the kernel touches memory, for fusion and scheduling. For nests this follows from the stages.
+    /// How the kernel touches memory, for fusion and scheduling. For nests this follows from the stages, for loops from what is
+    /// inside.
     accesses: Vec<Access>,
     /// Extents of the loops that `accesses` speak of; the leading ones make the index space.
     loops: Vec<Dim>,
@@ -221,6 +311,23 @@ struct Draft {
     path: Arc<str>,
     span: Span,
     flops: Dim,
+}
+
+impl Draft {
+    fn as_nest(&self) -> Option<&Nest> {
+        match &self.work {
+            Work::Kernel(Kernel::Nest(nest)) => Some(nest),
+            _ => None,
+        }
+    }
+
+    /// The kernels: itself, or all those inside.
+    fn kernels(&self) -> Vec<&Draft> {
+        match &self.work {
+            Work::Kernel(_) => vec![self],
+            Work::Loop(repeat) => repeat.drafts.iter().flat_map(Draft::kernels).collect(),
+        }
+    }
 }
 
 /// A buffer read or written by a kernel.
@@ -258,7 +365,7 @@ pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
 }
 
 /// What [`build`] makes and the later steps refine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Built {
     buffers: Vec<Buffer>,
     drafts: Vec<Draft>,

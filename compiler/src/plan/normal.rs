@@ -3,12 +3,12 @@
 
 use super::affine::Affine;
 use super::nest::{How, Nest, Stage, ValueId, ValueOp, Values};
-use super::{Access, BufferId, Draft, Kernel};
+use super::{Access, BufferId, Draft, Kernel, Work};
 use crate::graph::Dim;
 
 /// Brings a nest into its final shape and says how it touches memory.
 pub fn finish(draft: &mut Draft) {
-    let Kernel::Nest(nest) = &mut draft.kernel else { return };
+    let Work::Kernel(Kernel::Nest(nest)) = &mut draft.work else { return };
     normalise(nest);
     let Some(first) = nest.stages.first() else { return };
     draft.loops = first.kept[..nest.space].to_vec();

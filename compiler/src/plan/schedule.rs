@@ -2,14 +2,16 @@
 //!
 //! Kernels are listed as soon as what they read is there. A kernel joins the open segment when its index space is cut along the
 //! segment's units and each unit touches only its own share of what the segment's other kernels write; so the units may run in any
-//! order, and nothing waits. Kernels too small to be worth a second thread gather in segments of one unit.
+//! order, and nothing waits. Kernels too small to be worth a second thread gather in segments of one unit. A loop joins as a
+//! whole, if all its kernels could: each task then runs all turns of it for its own units.
 //!
 //! How many units make a task follows from dims alone: few enough that a task's data stays in cache, enough that dense
 //! layers see a few rows and that a task is worth starting.
 
 use super::affine::Affine;
-use super::{Access, BufferId, Built, Draft, Kernel, Launch, Segment, Storage};
+use super::{Access, BufferId, Built, Draft, Kernel, Launch, Loop, Segment, Step, Storage, Work, repeat};
 use crate::graph::{Dim, Symbol};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use weft_runtime::program::Partition;
 
@@ -72,20 +74,33 @@ impl Order {
 struct Open {
     units: Dim,
     members: Vec<usize>,
-    /// By storage: whether it is written, and whether all accesses so far stay within their units.
-    touched: BTreeMap<BufferId, (bool, bool)>,
+    /// By storage.
+    touched: BTreeMap<BufferId, Touch>,
     least: i64,
     most: i64,
 }
 
+/// What the kernels of a segment do to some storage.
+#[derive(Debug)]
+struct Touch {
+    written: bool,
+    /// All accesses so far stay within their units' shares of the frame.
+    within: bool,
+    frame: Frame,
+}
+
+/// What the units have shares of: all of a storage, or of each row that a loop comes by, the part of so many elements that begins
+/// at an offset and moves with the loops.
+#[derive(Debug, PartialEq)]
+enum Frame {
+    Whole,
+    Rows(Dim, Dim, Vec<Dim>),
+}
+
 pub fn schedule(built: &mut Built) -> Vec<Segment> {
-    for draft in &mut built.drafts {
-        super::normal::finish(draft);
-    }
-    let mut order = Order::new(&built.drafts);
-    super::memory::place_updates(built, &mut order);
     let batches: Vec<Symbol> =
         built.inputs.iter().filter_map(|i| i.2.first()?.as_symbol().cloned()).collect();
+    let order = settle(built, &batches);
 
     let count = built.drafts.len();
     let mut done = vec![false; count];
@@ -111,14 +126,55 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
                 }
             }
         }
-        let owned = open.owned();
+        let owned = open.owned(built);
         segments.push(open.close(built));
         built.owned.push(owned);
     }
     segments
 }
 
+/// Brings all drafts into their final shape, those in loops in their order, and says which must run before which.
+fn settle(built: &mut Built, batches: &[Symbol]) -> Order {
+    for at in 0..built.drafts.len() {
+        repeat::inside(built, at, &mut |built| {
+            let order = settle(built, batches);
+            repeat::sort(built, &order);
+        });
+        let units = match &built.drafts[at].work {
+            Work::Loop(_) => cut(built, &built.drafts[at], batches),
+            Work::Kernel(_) => None,
+        };
+        super::normal::finish(&mut built.drafts[at]);
+        repeat::finish(&mut built.drafts[at], units);
+    }
+    let mut order = Order::new(&built.drafts);
+    super::memory::place_updates(built, &mut order);
+    order
+}
+
+/// A dim along which all kernels of a loop can be cut, so that each task runs all its turns without the others.
+fn cut(built: &Built, draft: &Draft, batches: &[Symbol]) -> Option<Dim> {
+    let kernels = draft.kernels();
+    let leading = kernels.iter().filter_map(|kernel| kernel.loops.first().cloned());
+    let mut candidates: Vec<Dim> = batches.iter().map(|b| Dim::symbol(b.clone())).chain(leading).collect();
+    candidates.retain(|dim| !dim.is(1));
+    candidates.dedup();
+    candidates.into_iter().find(|units| {
+        let mut open = Open::over(units.clone());
+        let cuttable = |kernel: &&Draft| open.steps(built, kernel).is_some();
+        if !kernels.iter().all(cuttable) {
+            return false;
+        }
+        kernels.iter().for_each(|kernel| open.touch(built, kernel));
+        open.touched.values().all(|touch| !touch.written || touch.within)
+    })
+}
+
 impl Open {
+    fn over(units: Dim) -> Open {
+        Open { units, members: Vec::new(), touched: BTreeMap::new(), least: 1, most: i64::MAX }
+    }
+
     fn new(built: &Built, first: usize, batches: &[Symbol]) -> Open {
         let draft = &built.drafts[first];
         let units = match draft.loops.first() {
@@ -126,7 +182,7 @@ impl Open {
             Some(_) if small(built, draft) && !by_batch(draft, batches) => Dim::constant(1),
             Some(extent) => units_of(built, draft, extent, batches),
         };
-        Open { units, members: Vec::new(), touched: BTreeMap::new(), least: 1, most: i64::MAX }
+        Open::over(units)
     }
 
     /// Steps of the kernel's outermost loop in one unit, if the kernel can be cut so.
@@ -143,22 +199,28 @@ impl Open {
 
     fn admits(&self, built: &Built, at: usize) -> bool {
         let draft = &built.drafts[at];
-        let Some(steps) = self.steps(built, draft) else { return false };
+        if self.steps(built, draft).is_none() {
+            return false;
+        }
         let (least, most) = self.wishes(built, draft);
         if self.least.max(least) > self.most.min(most).saturating_mul(2) {
             return false;
         }
-        draft.accesses.iter().all(|access| {
-            let Some((written, within)) = self.touched.get(&root(built, access.buffer)) else { return true };
-            if !written && !access.write {
-                return true;
-            }
-            self.units.is(1) || *within && self.owns(built, draft, access, &steps)
+        draft.kernels().into_iter().all(|kernel| {
+            let Some(steps) = self.steps(built, kernel) else { return false };
+            kernel.accesses.iter().all(|access| {
+                let Some(touch) = self.touched.get(&root(built, access.buffer)) else { return true };
+                if !touch.written && !access.write {
+                    return true;
+                }
+                let same = || touch.within && touch.frame == frame(built, access.buffer);
+                self.units.is(1) || same() && self.owns(built, access, &steps)
+            })
         })
     }
 
     /// Whether unit `u` touches only its own share of the buffer.
-    fn owns(&self, built: &Built, _draft: &Draft, access: &Access, steps: &Dim) -> bool {
+    fn owns(&self, built: &Built, access: &Access, steps: &Dim) -> bool {
         let Some(at) = &access.at else { return false };
         let Some(share) = built.buffers[access.buffer.index()].elements.exact_div(&self.units) else {
             return false;
@@ -174,45 +236,64 @@ impl Open {
     /// The least units that a task of this kernel should have, and the most.
     fn wishes(&self, built: &Built, draft: &Draft) -> (i64, i64) {
         let units = built.estimate(&self.units).max(1);
+        let again = matches!(draft.work, Work::Loop(_));
         let mut least = 1;
-        if let Kernel::Contraction { batch, m, k, n, partition: Partition::Rows, .. } = &draft.kernel {
-            let rows: i64 =
-                batch.iter().chain(m).map(|s| built.estimate(&s.extent).max(1)).product::<i64>().max(1);
-            let weights: i64 =
-                k.iter().map(|s| built.estimate(&s.extent)).product::<i64>() * built.estimate(&n.extent) * 4;
-            // Small weights stay in cache from one task to the next.
-            if weights > CACHE / 8 && batch.is_empty() {
-                least = (ROWS * units / rows).max(1);
+        for kernel in draft.kernels() {
+            if let Work::Kernel(Kernel::Contraction { batch, m, k, n, partition: Partition::Rows, .. }) =
+                &kernel.work
+            {
+                let rows: i64 =
+                    batch.iter().chain(m).map(|s| built.estimate(&s.extent).max(1)).product::<i64>().max(1);
+                let weights: i64 = k.iter().map(|s| built.estimate(&s.extent)).product::<i64>()
+                    * built.estimate(&n.extent)
+                    * 4;
+                // Small weights stay in cache from one task to the next; in a loop, all are read again at each turn.
+                if (again || weights > CACHE / 8) && batch.is_empty() {
+                    least = least.max(ROWS * units / rows);
+                }
             }
         }
-        (least, (CACHE / share_bytes(built, [draft], units).max(1)).max(1))
+        (least, (CACHE / share_bytes(built, draft.kernels(), units).max(1)).max(1))
     }
 
     fn add(&mut self, built: &Built, at: usize) {
         let draft = &built.drafts[at];
-        let steps = self.steps(built, draft);
         let (least, most) = self.wishes(built, draft);
         self.least = self.least.max(least);
         self.most = self.most.min(most);
-        for access in &draft.accesses {
-            let own = steps.as_ref().is_some_and(|steps| self.owns(built, draft, access, steps));
-            let entry = self.touched.entry(root(built, access.buffer)).or_insert((false, true));
-            entry.0 |= access.write;
-            entry.1 &= own;
-        }
+        draft.kernels().into_iter().for_each(|kernel| self.touch(built, kernel));
         self.members.push(at);
     }
 
-    /// The storage that could be cut up among the units.
-    fn owned(&self) -> BTreeSet<BufferId> {
+    /// Notes what one kernel does to storage.
+    fn touch(&mut self, built: &Built, kernel: &Draft) {
+        let steps = self.steps(built, kernel);
+        for access in &kernel.accesses {
+            let own = steps.as_ref().is_some_and(|steps| self.owns(built, access, steps));
+            let frame = frame(built, access.buffer);
+            match self.touched.entry(root(built, access.buffer)) {
+                Entry::Occupied(entry) => {
+                    let touch = entry.into_mut();
+                    touch.written |= access.write;
+                    touch.within &= own && touch.frame == frame;
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert(Touch { written: access.write, within: own, frame });
+                }
+            }
+        }
+    }
+
+    /// The buffers that could be cut up among the units.
+    fn owned(&self, built: &Built) -> BTreeSet<BufferId> {
         if self.units.is(1) {
             return BTreeSet::new();
         }
-        self.touched
-            .iter()
-            .filter(|(_, (written, own))| *written && *own)
-            .map(|(buffer, _)| *buffer)
-            .collect()
+        let own = |buffer: &BufferId| {
+            let touch = self.touched.get(&root(built, *buffer));
+            touch.is_some_and(|touch| touch.written && touch.within && touch.frame == Frame::Whole)
+        };
+        (0..built.buffers.len() as u32).map(BufferId).filter(own).collect()
     }
 
     fn close(self, built: &Built) -> Segment {
@@ -221,11 +302,14 @@ impl Open {
             self.members.iter().map(|at| self.work(built, &built.drafts[*at])).fold(0, i64::saturating_add);
         // A task worth starting, within what fits the cache; never so few tasks that cores idle.
         let worth = (2 * SMALL).saturating_mul(units).checked_div(work.max(1)).unwrap_or(units).max(1);
-        let bytes = share_bytes(built, self.members.iter().map(|at| &built.drafts[*at]), units);
+        let kernels = self.members.iter().flat_map(|at| built.drafts[*at].kernels());
+        let bytes = share_bytes(built, kernels, units);
         let fitting = (CACHE / bytes.max(1)).max(1).min((units / 16).max(1));
         let grain = fitting.max(worth).max(self.least);
-        let launches = self.members.iter().map(|at| launch(built, &built.drafts[*at], &self.units)).collect();
-        Segment { units: self.units, grain: Dim::constant(grain), launches }
+        let once = Dim::constant(1);
+        let steps =
+            self.members.iter().map(|at| step(built, &built.drafts[*at], &self.units, &once)).collect();
+        Segment { units: self.units, grain: Dim::constant(grain), steps }
     }
 
     fn work(&self, built: &Built, draft: &Draft) -> i64 {
@@ -274,7 +358,7 @@ fn units_of(built: &Built, draft: &Draft, extent: &Dim, batches: &[Symbol]) -> D
         }
     }
     // Elements of weights: a number of equal parts that other weights may share.
-    if let (Some(total), Kernel::Nest(_)) = (extent.as_constant(), &draft.kernel) {
+    if let (Some(total), Some(_)) = (extent.as_constant(), draft.as_nest()) {
         for parts in [64, 32, 16, 8] {
             if total % parts == 0 && built.estimate(&draft.space) >= parts * 16 {
                 return Dim::constant(parts);
@@ -284,15 +368,33 @@ fn units_of(built: &Built, draft: &Draft, extent: &Dim, batches: &[Symbol]) -> D
     extent.clone()
 }
 
+/// What a buffer's units have shares of.
+fn frame(built: &Built, buffer: BufferId) -> Frame {
+    let (_, offset, moves) = super::resolve(&built.buffers, buffer);
+    if offset.is(0) && moves.is_empty() {
+        return Frame::Whole;
+    }
+    Frame::Rows(built.buffers[buffer.index()].elements.clone(), offset, moves)
+}
+
 /// The buffer whose storage this one uses.
 pub fn root(built: &Built, mut buffer: BufferId) -> BufferId {
-    while let Storage::Alias(of) = built.buffers[buffer.index()].storage {
+    while let Storage::Alias(of) | Storage::Row { of, .. } = built.buffers[buffer.index()].storage {
         buffer = of;
     }
     buffer
 }
 
-fn launch(built: &Built, draft: &Draft, units: &Dim) -> Launch {
+/// A draft as a step of a segment, which runs so many times.
+fn step(built: &Built, draft: &Draft, units: &Dim, times: &Dim) -> Step {
+    let kernel = match &draft.work {
+        Work::Kernel(kernel) => kernel.clone(),
+        Work::Loop(repeat) => {
+            let times = times.clone() * repeat.trip.clone();
+            let steps = repeat.drafts.iter().map(|inner| step(built, inner, units, &times)).collect();
+            return Step::Loop(Loop { trip: repeat.trip.clone(), reversed: repeat.reversed, steps });
+        }
+    };
     let mut buffers: Vec<BufferId> = draft.accesses.iter().map(|a| a.buffer).collect();
     buffers.sort();
     buffers.dedup();
@@ -307,13 +409,13 @@ fn launch(built: &Built, draft: &Draft, units: &Dim) -> Launch {
         }
         _ => draft.space.clone(),
     };
-    Launch {
-        kernel: draft.kernel.clone(),
+    Step::Launch(Box::new(Launch {
+        kernel,
         buffers: draft.buffers.clone(),
         per_unit,
         path: draft.path.clone(),
         span: draft.span,
-        flops: draft.flops.clone(),
-        bytes,
-    }
+        flops: draft.flops.clone() * times.clone(),
+        bytes: bytes * times.clone(),
+    }))
 }

@@ -89,7 +89,13 @@ fn direct_operands(graph: &Graph, node: &Node) -> Vec<usize> {
         Op::Contract { .. } if !super::contract::is_nest(graph, node) => vec![0, 1],
         Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) => vec![0, 1],
         Op::Gather { .. } | Op::ScatterAdd { .. } => vec![0, 1],
+        Op::Attention(_) => (0..node.inputs.len()).collect(),
         Op::CumulativeSum { .. } | Op::Sort { .. } | Op::Random { .. } => vec![0],
+        // The first carries are written where the carries are.
+        Op::Scan(scan) => {
+            let carries = scan.elements..scan.elements + scan.carries;
+            (0..node.inputs.len()).filter(|place| !carries.contains(place)).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! The plan as text: buffers, then segments with their kernels as pseudo code. Deterministic, no machine facts.
 
 use super::nest::{How, Nest, Stage, ValueId, ValueOp};
-use super::{BufferId, Kernel, Launch, Plan, Storage, Stride};
+use super::{BufferId, Kernel, Launch, Plan, Step, Storage, Stride};
 use crate::graph::{DType, Dim};
 use std::fmt::Write;
 
@@ -28,6 +28,13 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             Storage::Variable(_) => "variable".to_string(),
             Storage::Constant(bytes) => format!("constant of {} bytes", bytes.len()),
             Storage::Alias(of) => format!("over {}", buffer_name(plan, *of)),
+            Storage::Row { of, offset, level, advance } => {
+                let mut at = super::affine::Affine::constant(offset.clone());
+                if !advance.is(0) {
+                    at = at.plus(&super::affine::Affine::variable(0).scale(advance));
+                }
+                format!("{}[{}]", buffer_name(plan, *of), at.to_string().replace("i0", &format!("t{level}")))
+            }
             Storage::Local => "local".to_string(),
             Storage::Unused => continue,
         };
@@ -42,9 +49,26 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     for (at, segment) in plan.segments.iter().enumerate() {
         writeln!(out, "\nsegment {at}: units {}, at least {} a task", segment.units, segment.grain)?;
-        for launch in &segment.launches {
-            write_launch(plan, launch, out)?;
+        write_steps(plan, &segment.steps, 0, out)?;
+    }
+    Ok(())
+}
+
+/// The steps of a segment, inside of so many loops.
+fn write_steps(plan: &Plan, steps: &[Step], level: usize, out: &mut String) -> std::fmt::Result {
+    for step in steps {
+        let mut text = String::new();
+        match step {
+            Step::Launch(launch) => write_launch(plan, launch, &mut text)?,
+            Step::Loop(inner) => {
+                let order = if inner.reversed { ", last first" } else { "" };
+                writeln!(text, "  loop t{level} < {}{order}", inner.trip)?;
+                write_steps(plan, &inner.steps, level + 1, &mut text)?;
+            }
         }
+        // What is in a loop stands further in.
+        let margin = if level > 0 { "  " } else { "" };
+        text.lines().try_for_each(|line| writeln!(out, "{margin}{line}"))?;
     }
     Ok(())
 }
@@ -123,6 +147,21 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
                 join(output),
                 join(kernel),
                 join(padding)
+            )
+        }
+        Kernel::Attention(a) => {
+            let form = if a.backward { "attention backward" } else { "attention" };
+            let marks = [(a.causal, " causal"), (a.bias.is_some(), " bias"), (a.mask.is_some(), " mask")];
+            let marks: String = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+            let heads = if a.heads == a.groups {
+                format!("{}", a.heads)
+            } else {
+                format!("{}/{}", a.heads, a.groups)
+            };
+            writeln!(
+                out,
+                "  {form} {} x {heads} heads, {} queries of {} keys, width {} depth {}{marks}: {buffers}{path}",
+                a.n, a.queries, a.keys, a.width, a.depth
             )
         }
         Kernel::Pack { taps, k, n } => {

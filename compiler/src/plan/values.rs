@@ -11,13 +11,42 @@ use crate::graph::op::{Binary, Op};
 use crate::graph::{DType, Dim, Graph, NodeId};
 use std::collections::HashMap;
 
+/// Where the elements of a node are: in a buffer, row-major unless strides are given.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub buffer: BufferId,
+    pub strides: Option<Vec<Dim>>,
+}
+
+impl Place {
+    /// A buffer that is the node and nothing else.
+    pub fn of(buffer: BufferId) -> Place {
+        Place { buffer, strides: None }
+    }
+
+    /// Where the element at an index lies in the buffer.
+    pub fn at(&self, index: &[Affine], shape: &[Dim]) -> Affine {
+        match &self.strides {
+            None => affine::flatten(index, shape),
+            Some(strides) => {
+                index.iter().zip(strides).fold(Affine::constant(0i64), |sum, (i, s)| sum.plus(&i.scale(s)))
+            }
+        }
+    }
+
+    /// The buffer, if the elements lie in it one after another.
+    fn row_major(&self) -> Option<BufferId> {
+        self.strides.is_none().then_some(self.buffer)
+    }
+}
+
 /// Builds the values of one stage.
 #[derive(Debug)]
 pub struct Reader<'a> {
     pub graph: &'a Graph,
     pub selection: &'a Selection,
-    /// The buffers of materialised nodes.
-    pub buffers: &'a [Option<BufferId>],
+    /// The places of materialised nodes.
+    pub places: &'a [Option<Place>],
     /// Extents of the stage's loops.
     pub extents: Vec<Dim>,
     pub values: Values,
@@ -30,19 +59,19 @@ impl<'a> Reader<'a> {
     pub fn new(
         graph: &'a Graph,
         selection: &'a Selection,
-        buffers: &'a [Option<BufferId>],
+        places: &'a [Option<Place>],
         extents: Vec<Dim>,
     ) -> Reader<'a> {
         let (values, known) = (Values::default(), HashMap::new());
-        Reader { graph, selection, buffers, extents, values, guard: None, known }
+        Reader { graph, selection, places, extents, values, guard: None, known }
     }
 
     /// The element of `id` at `index`, from memory where it is there.
     pub fn read(&mut self, id: NodeId, index: &[Affine]) -> Result<ValueId, Stop> {
         let node = self.graph.node(id);
-        match self.buffers[id.index()] {
-            Some(buffer) => {
-                let at = affine::flatten(index, &node.ty.shape);
+        match &self.places[id.index()] {
+            Some(place) => {
+                let (buffer, at) = (place.buffer, place.at(index, &node.ty.shape));
                 Ok(self.values.push(ValueOp::Load { buffer, at, when: self.guard }, node.ty.dtype))
             }
             None if self.selection.materialised[id.index()] => Err(Stop::Need(id)),
@@ -166,7 +195,7 @@ impl<'a> Reader<'a> {
     /// The element of `id` at a row-major place that is no index into its axes: elementwise operations do not care.
     fn flat(&mut self, id: NodeId, at: &Affine) -> Result<ValueId, Stop> {
         let node = self.graph.node(id);
-        if let Some(buffer) = self.buffers[id.index()] {
+        if let Some(buffer) = self.places[id.index()].as_ref().and_then(Place::row_major) {
             let load = ValueOp::Load { buffer, at: at.clone(), when: self.guard };
             return Ok(self.values.push(load, node.ty.dtype));
         }
@@ -187,8 +216,8 @@ impl<'a> Reader<'a> {
 
     /// Where the element of `id` at `index` lies, looking through views; what is not there must be materialised.
     pub fn locate(&self, id: NodeId, index: &[Affine]) -> Result<(BufferId, Affine), Stop> {
-        if let Some(buffer) = self.buffers[id.index()] {
-            return Ok((buffer, affine::flatten(index, &self.graph.node(id).ty.shape)));
+        if let Some(place) = &self.places[id.index()] {
+            return Ok((place.buffer, place.at(index, &self.graph.node(id).ty.shape)));
         }
         if super::select::class(&self.graph.node(id).op) != super::select::Class::View {
             return Err(Stop::Need(id));
@@ -210,7 +239,7 @@ impl<'a> Reader<'a> {
         let shape = &self.graph.node(from).ty.shape;
         Ok(Through::Index(match &node.op {
             Op::Reshape => {
-                if let Some(buffer) = self.buffers[from.index()] {
+                if let Some(buffer) = self.places[from.index()].as_ref().and_then(Place::row_major) {
                     return Ok(Through::Flat(buffer, affine::flatten(index, &node.ty.shape)));
                 }
                 affine::reshape(index, &node.ty.shape, shape, &self.extents).ok_or(Stop::Need(from))?

@@ -141,6 +141,7 @@ fn candidates(name: &str) -> &'static [&'static str] {
         },
         "signal" => &["f32[n, 100, 8]"],
         "tokens" | "caption" | "word" => &["i32[n, 20]"],
+        "length" => &["i32[n]"],
         "logits" | "logit" | "p" | "scores" => CLASSES,
         "label" | "target" | "next" | "y" | "count" | "same" => TARGETS,
         "mask" => &["bool[n, 10]", "bool[n, 20]", "f32[n, 28, 28, 1]", "i32[n, 28, 28]"],

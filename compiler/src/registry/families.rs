@@ -44,6 +44,7 @@ pub const FAMILIES: &[Family] = &[
             "combine",
             "attention",
             "positions",
+            "transformer",
             "recurrent",
         ],
     ),
@@ -124,6 +125,12 @@ pub const FAMILIES: &[Family] = &[
         &[],
     ),
     family("views", "Primitives: shapes", "The same elements under another shape.", &[]),
+    family(
+        "steps",
+        "Primitives: steps of a sequence",
+        "What a model says about time, so that one text takes whole sequences and single steps.",
+        &[],
+    ),
     family("compile", "Primitives: compile time", "Functions of sizes, lists, layers and texts.", &[]),
     // ---- the language
     family("sources", "Data sources", "Where a `data` item reads its rows from.", &[]),

@@ -7,7 +7,9 @@ const MISSING: [&str; 11] = ["", "na", "n/a", "#n/a", "nan", "-nan", "null", "no
 
 /// Does a cell say that it has no number?
 pub fn is_missing(cell: &str) -> bool {
-    MISSING.iter().any(|word| word.eq_ignore_ascii_case(cell))
+    // Most cells are numbers, and no word here is longer than four letters.
+    let may_be = cell.len() <= 4 && !cell.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    may_be && MISSING.iter().any(|word| word.eq_ignore_ascii_case(cell))
 }
 
 /// A number as it stands in a file.

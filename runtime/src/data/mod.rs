@@ -7,6 +7,8 @@
 
 mod arrays;
 pub mod batch;
+#[cfg(test)]
+mod broken;
 mod cache;
 mod cells;
 mod cifar;

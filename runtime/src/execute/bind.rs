@@ -1,16 +1,15 @@
-//! Binding: an entry at given dims becomes a flat list of calls with all pointers and ranges resolved.
+//! Binding: an entry at given dims becomes a flat list of steps with all pointers and ranges resolved. [`super::run`] walks it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use crate::error::StrayIndex;
 use crate::kernels::index::Stray;
 use crate::kernels::{self, Bound};
 use crate::memory::{self, Request};
-use crate::pool::Pool;
-use crate::program::{Buffer, DimIndex, Entry, Kernel, MAX_TASKS, NestFunction, Storage};
+use crate::program::{
+    Buffer, BufferSlice, DimIndex, Entry, Kernel, Launch, MAX_TASKS, NestFunction, Step, Storage,
+};
 use crate::tensor::byte_count;
 
 use super::code::MappedCode;
@@ -49,7 +48,7 @@ impl Layout {
             widen(input.buffer.0 as usize, 0);
         }
         for (index, segment) in entry.segments.iter().enumerate() {
-            for slice in segment.launches.iter().flat_map(|launch| &launch.buffers) {
+            for slice in segment.launches().into_iter().flat_map(|launch| &launch.buffers) {
                 widen(slice.buffer.0 as usize, index as u32);
             }
         }
@@ -93,35 +92,65 @@ fn buffer_bytes(buffer: &Buffer, dims: &[i64]) -> Option<usize> {
 
 /// One call: a kernel with its pointers, and how much of its index space a unit is.
 #[derive(Debug)]
-struct Call {
-    kernel: BoundKernel,
-    per_unit: usize,
-    pointers: Range<usize>,
-    locals: Range<usize>,
+pub(super) struct Call {
+    pub kernel: BoundKernel,
+    pub per_unit: usize,
+    /// Places among the pointers of the section.
+    pub pointers: Range<usize>,
 }
 
-/// A pointer of a call that leads into the memory of the thread that runs it.
+/// A pointer that leads into the memory of the thread that runs a task.
 #[derive(Debug)]
-struct Local {
-    /// Which of the call's pointers.
-    place: usize,
+pub(super) struct Local {
+    /// Which of the section's pointers.
+    pub place: usize,
     /// Bytes from the start of that memory to the task's first unit, and from one unit to the next.
-    start: usize,
-    unit: usize,
+    pub start: usize,
+    pub unit: usize,
 }
 
 #[derive(Debug)]
-enum BoundKernel {
+pub(super) enum BoundKernel {
     Nest { function: NestFunction, dims: Range<usize> },
     Native(Box<Bound>),
 }
 
-/// A segment: its calls, and how it is cut.
+/// A step of a task; the steps inside of a loop follow it.
 #[derive(Debug)]
-struct Section {
-    units: usize,
-    tasks: usize,
-    calls: Range<usize>,
+pub(super) enum BoundStep {
+    Call(usize),
+    Loop(Turns),
+}
+
+/// A loop: how often, up to which step, and what moves from turn to turn.
+#[derive(Debug)]
+pub(super) struct Turns {
+    pub trip: usize,
+    pub end: usize,
+    pub moves: Range<usize>,
+    /// It stands in another loop, and begins anew each time.
+    pub again: bool,
+}
+
+/// A pointer that moves by so many bytes from one turn of a loop to the next.
+#[derive(Debug)]
+pub(super) struct Move {
+    /// Which of the section's pointers.
+    pub place: usize,
+    pub by: isize,
+}
+
+/// A segment: its steps, and how it is cut.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub units: usize,
+    pub tasks: usize,
+    pub calls: Range<usize>,
+    pub steps: Range<usize>,
+    pub pointers: Range<usize>,
+    pub locals: Range<usize>,
+    /// Each task has pointers of its own: some are local or move.
+    pub own: bool,
 }
 
 /// An input or output at these dims.
@@ -137,19 +166,22 @@ pub struct Port {
 pub struct BoundEntry {
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
-    sections: Vec<Section>,
-    calls: Vec<Call>,
-    pointers: Vec<*mut u8>,
-    locals: Vec<Local>,
-    /// Where in a thread's memory, behind the kernels' scratch, a call's pointers are put together, and where local buffers lie.
-    table_start: usize,
-    local_start: usize,
+    pub(super) sections: Vec<Section>,
+    pub(super) steps: Vec<BoundStep>,
+    pub(super) calls: Vec<Call>,
+    /// At the first turn of every loop.
+    pub(super) pointers: Vec<*mut u8>,
+    pub(super) locals: Vec<Local>,
+    pub(super) moves: Vec<Move>,
+    /// Where in a thread's memory, behind the kernels' scratch, a task's pointers are put together, and where local buffers lie.
+    pub(super) table_start: usize,
+    pub(super) local_start: usize,
     /// The functions that generated code may call.
-    table: *const *const (),
+    pub(super) table: *const *const (),
     /// Values that generated code takes, back to back.
-    values: Vec<i64>,
+    pub(super) values: Vec<i64>,
     /// One of each call, set by kernels that meet an index out of range.
-    strays: Vec<Stray>,
+    pub(super) strays: Vec<Stray>,
     pub scratch_bytes: usize,
     /// All dims, and those that are reported.
     pub dims: Vec<i64>,
@@ -161,18 +193,6 @@ unsafe impl Send for BoundEntry {}
 // SAFETY: as above.
 unsafe impl Sync for BoundEntry {}
 
-/// Scratch memory, one part for each thread.
-#[derive(Clone, Copy, Debug)]
-pub struct Scratch {
-    pub pointer: *mut u8,
-    pub stride: usize,
-}
-
-// SAFETY: thread t touches only the bytes `t * stride .. (t + 1) * stride`.
-unsafe impl Send for Scratch {}
-// SAFETY: as above.
-unsafe impl Sync for Scratch {}
-
 impl BoundEntry {
     /// Resolves an entry. `bases` holds each root's start and how many bytes are there.
     pub fn bind(
@@ -182,18 +202,15 @@ impl BoundEntry {
         bases: &[(*mut u8, usize)],
         code: &MappedCode,
     ) -> Result<BoundEntry, String> {
-        let at = |dim: DimIndex| dims[dim.0 as usize];
-        let size = |dim: DimIndex, what: &str| {
-            usize::try_from(at(dim)).map_err(|_| format!("{what} is {}, which is no size", at(dim)))
-        };
-        let base = |buffer: usize| bases[layout.roots[buffer]];
         let mut bound = BoundEntry {
             inputs: Vec::new(),
             outputs: Vec::new(),
             sections: Vec::with_capacity(entry.segments.len()),
+            steps: Vec::new(),
             calls: Vec::new(),
             pointers: Vec::new(),
             locals: Vec::new(),
+            moves: Vec::new(),
             table_start: 0,
             local_start: 0,
             table: kernels::math::table().as_ptr(),
@@ -202,97 +219,45 @@ impl BoundEntry {
             scratch_bytes: 0,
             dims: Vec::new(),
         };
-
+        let source = Source { entry, layout, dims: &dims, bases, code };
         for (index, buffer) in entry.buffers.iter().enumerate() {
-            if buffer_bytes(buffer, &dims).is_none_or(|bytes| bytes > base(index).1) {
+            if buffer_bytes(buffer, &dims).is_none_or(|bytes| bytes > source.base(index).1) {
                 return Err(format!("buffer {index} is larger than its storage"));
             }
         }
-        let port = |name: &str, shape: &[DimIndex], buffer: usize| {
-            let shape: Vec<usize> = shape.iter().map(|&dim| size(dim, name)).collect::<Result<_, _>>()?;
-            let bytes = byte_count(entry.buffers[buffer].dtype, &shape).unwrap_or(usize::MAX);
-            if bytes > base(buffer).1 {
-                return Err(format!("`{name}` is larger than its buffer"));
-            }
-            Ok(Port { shape, bytes, pointer: base(buffer).0 })
-        };
         for input in &entry.inputs {
-            bound.inputs.push(port(&input.name, &input.shape, input.buffer.0 as usize)?);
+            bound.inputs.push(source.port(&input.name, &input.shape, input.buffer.0 as usize)?);
         }
         for output in &entry.outputs {
-            bound.outputs.push(port(&output.name, &output.shape, output.buffer.0 as usize)?);
+            bound.outputs.push(source.port(&output.name, &output.shape, output.buffer.0 as usize)?);
         }
 
         let (mut longest_table, mut local_bytes) = (0, 0);
         for segment in &entry.segments {
-            let units = size(segment.units, "the extent of a segment")?;
-            let grain = size(segment.grain, "the grain of a segment")?.max(1);
+            let units = source.size(segment.units, "the extent of a segment")?;
+            let grain = source.size(segment.grain, "the grain of a segment")?.max(1);
             let tasks = (units / grain).clamp(1, MAX_TASKS);
-            let first_call = bound.calls.len();
-            let mut room =
-                LocalRoom { units, most: units.div_ceil(tasks), starts: BTreeMap::new(), bytes: 0 };
-            for launch in &segment.launches {
-                let per_unit = size(launch.per_unit, "the share of a unit")?;
-                if units.checked_mul(per_unit).is_none_or(|extent| i64::try_from(extent).is_err()) {
-                    return Err(format!("`{}` has too large an index space", launch.path));
-                }
-                let (first_pointer, first_local) = (bound.pointers.len(), bound.locals.len());
-                for slice in &launch.buffers {
-                    let buffer = slice.buffer.0 as usize;
-                    let offset = match slice.offset {
-                        Some(dim) => {
-                            size(dim, "an offset")?.saturating_mul(entry.buffers[buffer].dtype.size())
-                        }
-                        None => 0,
-                    };
-                    let (pointer, bytes) = base(buffer);
-                    if offset > bytes {
-                        return Err(format!("`{}` starts outside of buffer {buffer}", launch.path));
-                    }
-                    let root = layout.roots[buffer];
-                    if let Storage::Local = entry.buffers[root].storage {
-                        let (start, unit) = room.place(root, buffer_bytes(&entry.buffers[root], &dims))?;
-                        let place = bound.pointers.len() - first_pointer;
-                        bound.locals.push(Local { place, start: start + offset, unit });
-                    }
-                    bound.pointers.push(pointer.wrapping_add(offset));
-                }
-                longest_table = longest_table.max(bound.pointers.len() - first_pointer);
-                let kernel = match &launch.kernel {
-                    Kernel::Nest { function, dims: passed } => {
-                        let first = bound.values.len();
-                        bound.values.extend(passed.iter().map(|&dim| at(dim)));
-                        let function = code
-                            .function(*function)
-                            .ok_or_else(|| format!("function {function} is not there"))?;
-                        BoundKernel::Nest { function, dims: first..bound.values.len() }
-                    }
-                    kernel => {
-                        let native = Bound::bind(kernel, &dims)
-                            .map_err(|message| format!("`{}`: {message}", launch.path))?;
-                        // An index kernel does not know its outermost count; its extent is open.
-                        let extent = native.extent();
-                        if units * per_unit != extent && extent != usize::MAX {
-                            return Err(format!(
-                                "`{}` runs {} of an index space of {}",
-                                launch.path,
-                                units * per_unit,
-                                extent
-                            ));
-                        }
-                        bound.scratch_bytes = bound.scratch_bytes.max(native.scratch_bytes());
-                        BoundKernel::Native(Box::new(native))
-                    }
-                };
-                bound.calls.push(Call {
-                    kernel,
-                    per_unit,
-                    pointers: first_pointer..bound.pointers.len(),
-                    locals: first_local..bound.locals.len(),
-                });
-            }
-            local_bytes = room.bytes.max(local_bytes);
-            bound.sections.push(Section { units, tasks, calls: first_call..bound.calls.len() });
+            let (call, step) = (bound.calls.len(), bound.steps.len());
+            let (pointer, local) = (bound.pointers.len(), bound.locals.len());
+            let mut filling = Filling {
+                source: &source,
+                first_pointer: pointer,
+                room: LocalRoom { units, most: units.div_ceil(tasks), starts: BTreeMap::new(), bytes: 0 },
+                loops: Vec::new(),
+            };
+            filling.steps(&mut bound, &segment.steps)?;
+            local_bytes = filling.room.bytes.max(local_bytes);
+            longest_table = longest_table.max(bound.pointers.len() - pointer);
+            let loops = bound.steps[step..].iter().any(|step| matches!(step, BoundStep::Loop(_)));
+            bound.sections.push(Section {
+                units,
+                tasks,
+                calls: call..bound.calls.len(),
+                steps: step..bound.steps.len(),
+                pointers: pointer..bound.pointers.len(),
+                locals: local..bound.locals.len(),
+                own: loops || bound.locals.len() > local,
+            });
         }
         bound.table_start = memory::align(bound.scratch_bytes);
         bound.local_start = bound.table_start + memory::align(longest_table * size_of::<*mut u8>());
@@ -300,81 +265,6 @@ impl BoundEntry {
         bound.strays.resize_with(bound.calls.len(), Stray::default);
         bound.dims = dims;
         Ok(bound)
-    }
-
-    /// Runs all segments: the hot path. No allocation, no lock, no look-up.
-    pub fn run(&self, pool: &mut Pool, scratch: Scratch) {
-        for section in &self.sections {
-            pool.run(section.tasks, &|task, thread| {
-                let (begin, end) = section.share(task);
-                for call in section.calls.clone() {
-                    self.call(call, begin, end, scratch, thread);
-                }
-            });
-        }
-    }
-
-    /// Runs all segments and gives the nanoseconds of each call, in order. Calls of one segment run interleaved, so a
-    /// segment's time on the clock is divided among them by the time that they took on all threads.
-    pub fn run_profiled(&self, pool: &mut Pool, scratch: Scratch) -> Vec<u64> {
-        let clocks: Vec<AtomicU64> = self.calls.iter().map(|_| AtomicU64::new(0)).collect();
-        for section in &self.sections {
-            let start = Instant::now();
-            pool.run(section.tasks, &|task, thread| {
-                let (begin, end) = section.share(task);
-                for call in section.calls.clone() {
-                    let start = Instant::now();
-                    self.call(call, begin, end, scratch, thread);
-                    clocks[call].fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-                }
-            });
-            let elapsed = start.elapsed().as_nanos() as u64;
-            let clocks = &clocks[section.calls.clone()];
-            let busy: u64 = clocks.iter().map(|clock| clock.load(Ordering::Relaxed)).sum();
-            for clock in clocks {
-                let share = clock.load(Ordering::Relaxed) as f64 / busy.max(1) as f64;
-                clock.store((elapsed as f64 * share) as u64, Ordering::Relaxed);
-            }
-        }
-        clocks.into_iter().map(AtomicU64::into_inner).collect()
-    }
-
-    /// Runs one call for the units `begin..end`.
-    #[inline]
-    fn call(&self, index: usize, begin: usize, end: usize, scratch: Scratch, thread: usize) {
-        let call = &self.calls[index];
-        let own = scratch.pointer.wrapping_add(thread * scratch.stride);
-        let mut pointers = &self.pointers[call.pointers.clone()];
-        if !call.locals.is_empty() {
-            let table = own.wrapping_add(self.table_start).cast::<*mut u8>();
-            // SAFETY: the thread's own memory has room for the longest table; nothing else uses it during the call.
-            pointers = unsafe {
-                table.copy_from_nonoverlapping(pointers.as_ptr(), pointers.len());
-                for local in &self.locals[call.locals.clone()] {
-                    // Kernels count units from the segment's first one; those before the task's are not there, and not touched.
-                    let first = own.wrapping_add(self.local_start + local.start);
-                    *table.add(local.place) = first.wrapping_sub(begin * local.unit);
-                }
-                std::slice::from_raw_parts(table, pointers.len())
-            };
-        }
-        let (begin, end) = (begin * call.per_unit, end * call.per_unit);
-        if begin == end {
-            return;
-        }
-        match &call.kernel {
-            BoundKernel::Nest { function, dims } => {
-                let dims = self.values[dims.clone()].as_ptr();
-                // SAFETY: the compiler made this function for these buffers and dims; the code is mapped as long as the
-                // session lives, and no other thread runs this range.
-                unsafe { function(pointers.as_ptr(), dims, self.table, begin as i64, end as i64) }
-            }
-            BoundKernel::Native(kernel) => {
-                // SAFETY: the kernel was bound to these dims, its buffers hold what the program says they hold, the range
-                // lies in its index space and no other thread runs it; scratch is this thread's own and large enough.
-                unsafe { kernel.run(pointers, begin, end, own, &self.strays[index]) }
-            }
-        }
     }
 
     /// The first call that met an index out of range, and what it met; all of it is forgotten.
@@ -389,6 +279,163 @@ impl BoundEntry {
             found = found.or(Some((number, StrayIndex { index, place, count, rows })));
         }
         found
+    }
+}
+
+/// What an entry is bound from.
+#[derive(Debug)]
+struct Source<'a> {
+    entry: &'a Entry,
+    layout: &'a Layout,
+    dims: &'a [i64],
+    bases: &'a [(*mut u8, usize)],
+    code: &'a MappedCode,
+}
+
+impl Source<'_> {
+    fn at(&self, dim: DimIndex) -> i64 {
+        self.dims[dim.0 as usize]
+    }
+
+    fn size(&self, dim: DimIndex, what: &str) -> Result<usize, String> {
+        usize::try_from(self.at(dim)).map_err(|_| format!("{what} is {}, which is no size", self.at(dim)))
+    }
+
+    fn base(&self, buffer: usize) -> (*mut u8, usize) {
+        self.bases[self.layout.roots[buffer]]
+    }
+
+    fn port(&self, name: &str, shape: &[DimIndex], buffer: usize) -> Result<Port, String> {
+        let shape: Vec<usize> = shape.iter().map(|&dim| self.size(dim, name)).collect::<Result<_, _>>()?;
+        let bytes = byte_count(self.entry.buffers[buffer].dtype, &shape).unwrap_or(usize::MAX);
+        if bytes > self.base(buffer).1 {
+            return Err(format!("`{name}` is larger than its buffer"));
+        }
+        Ok(Port { shape, bytes, pointer: self.base(buffer).0 })
+    }
+}
+
+/// A section that is being filled.
+#[derive(Debug)]
+struct Filling<'a> {
+    source: &'a Source<'a>,
+    first_pointer: usize,
+    room: LocalRoom,
+    /// The loops around the step at hand, from the outermost in.
+    loops: Vec<OpenLoop>,
+}
+
+#[derive(Debug)]
+struct OpenLoop {
+    trip: usize,
+    reversed: bool,
+    moves: Vec<Move>,
+}
+
+impl Filling<'_> {
+    fn steps(&mut self, bound: &mut BoundEntry, steps: &[Step]) -> Result<(), String> {
+        for step in steps {
+            match step {
+                Step::Launch(launch) => self.launch(bound, launch)?,
+                Step::Loop(inner) => {
+                    let (place, again) = (bound.steps.len(), !self.loops.is_empty());
+                    let trip = self.source.size(inner.trip, "the number of a loop's turns")?;
+                    self.loops.push(OpenLoop { trip, reversed: inner.reversed, moves: Vec::new() });
+                    bound.steps.push(BoundStep::Loop(Turns { trip, end: 0, moves: 0..0, again }));
+                    self.steps(bound, &inner.steps)?;
+                    let moves = self.loops.pop().map(|open| open.moves).unwrap_or_default();
+                    let (first, end) = (bound.moves.len(), bound.steps.len());
+                    bound.moves.extend(moves);
+                    let moves = first..bound.moves.len();
+                    bound.steps[place] = BoundStep::Loop(Turns { trip, end, moves, again });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, bound: &mut BoundEntry, launch: &Launch) -> Result<(), String> {
+        let (source, units) = (self.source, self.room.units);
+        let per_unit = source.size(launch.per_unit, "the share of a unit")?;
+        if units.checked_mul(per_unit).is_none_or(|extent| i64::try_from(extent).is_err()) {
+            return Err(format!("`{}` has too large an index space", launch.path));
+        }
+        let first = bound.pointers.len() - self.first_pointer;
+        for slice in &launch.buffers {
+            let place = bound.pointers.len() - self.first_pointer;
+            let (pointer, local) = self.pointer(launch, slice, place)?;
+            bound.locals.extend(local);
+            bound.pointers.push(pointer);
+        }
+        let kernel = match &launch.kernel {
+            Kernel::Nest { function, dims: passed } => {
+                let first = bound.values.len();
+                bound.values.extend(passed.iter().map(|&dim| source.at(dim)));
+                let function = source
+                    .code
+                    .function(*function)
+                    .ok_or_else(|| format!("function {function} is not there"))?;
+                BoundKernel::Nest { function, dims: first..bound.values.len() }
+            }
+            kernel => {
+                let native = Bound::bind(kernel, source.dims)
+                    .map_err(|message| format!("`{}`: {message}", launch.path))?;
+                // An index kernel does not know its outermost count; its extent is open.
+                let extent = native.extent();
+                if units * per_unit != extent && extent != usize::MAX {
+                    return Err(format!(
+                        "`{}` runs {} of an index space of {}",
+                        launch.path,
+                        units * per_unit,
+                        extent
+                    ));
+                }
+                bound.scratch_bytes = bound.scratch_bytes.max(native.scratch_bytes());
+                BoundKernel::Native(Box::new(native))
+            }
+        };
+        bound.steps.push(BoundStep::Call(bound.calls.len()));
+        let pointers = first..bound.pointers.len() - self.first_pointer;
+        bound.calls.push(Call { kernel, per_unit, pointers });
+        Ok(())
+    }
+
+    /// Where a slice lies at the first turns of the loops around it, and its place in a thread's memory if it is there. Its start
+    /// must stay within the buffer at all turns.
+    fn pointer(
+        &mut self,
+        launch: &Launch,
+        slice: &BufferSlice,
+        place: usize,
+    ) -> Result<(*mut u8, Option<Local>), String> {
+        let source = self.source;
+        let buffer = slice.buffer.0 as usize;
+        let (pointer, bytes) = source.base(buffer);
+        let size = source.entry.buffers[buffer].dtype.size() as i64;
+        let outside = || format!("`{}` starts outside of buffer {buffer}", launch.path);
+        let in_bytes = |elements: i64| elements.checked_mul(size).ok_or_else(outside);
+        let offset = in_bytes(slice.offset.map_or(0, |dim| source.at(dim)))?;
+        let (mut start, mut lowest, mut highest) = (offset, offset, offset);
+        for (open, advance) in self.loops.iter_mut().zip(&slice.advance) {
+            let by = in_bytes(source.at(*advance))?;
+            let last = (open.trip as i64 - 1).max(0).checked_mul(by).ok_or_else(outside)?;
+            lowest = lowest.checked_add(last.min(0)).ok_or_else(outside)?;
+            highest = highest.checked_add(last.max(0)).ok_or_else(outside)?;
+            start += if open.reversed { last } else { 0 };
+            if by != 0 && open.trip > 1 {
+                open.moves.push(Move { place, by: if open.reversed { -by } else { by } as isize });
+            }
+        }
+        let runs = self.loops.iter().all(|open| open.trip > 0);
+        if runs && (lowest < 0 || usize::try_from(highest).is_ok_and(|highest| highest > bytes)) {
+            return Err(outside());
+        }
+        let root = source.layout.roots[buffer];
+        let Storage::Local = source.entry.buffers[root].storage else {
+            return Ok((pointer.wrapping_offset(start as isize), None));
+        };
+        let (first, unit) = self.room.place(root, buffer_bytes(&source.entry.buffers[root], source.dims))?;
+        Ok((pointer, Some(Local { place, start: first + start as usize, unit })))
     }
 }
 
@@ -415,13 +462,5 @@ impl LocalRoom {
         self.bytes = self.bytes.saturating_add(memory::align(unit.saturating_mul(self.most)));
         self.starts.insert(root, place);
         Ok(place)
-    }
-}
-
-impl Section {
-    /// The units of one task.
-    #[inline]
-    fn share(&self, task: usize) -> (usize, usize) {
-        (self.units * task / self.tasks, self.units * (task + 1) / self.tasks)
     }
 }

@@ -11,8 +11,11 @@
 mod bind;
 mod code;
 mod dims;
+mod run;
 mod sound;
 // Tests need generated code, and what they have is written for x86-64.
+#[cfg(all(test, target_arch = "x86_64"))]
+mod loop_tests;
 #[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) mod testing;
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -26,8 +29,9 @@ use crate::pool::{FlushDenormals, Pool};
 use crate::program::{Entry, Input, Launch, Program, Storage, VariableKind};
 use crate::tensor::{TensorView, byte_count};
 
-use bind::{BoundEntry, Layout, Scratch};
+use bind::{BoundEntry, Layout};
 use code::MappedCode;
+use run::Scratch;
 
 /// An entry keeps at most so many bindings; the oldest goes first.
 const MAX_BINDINGS: usize = 64;
@@ -264,7 +268,7 @@ impl Session {
             .entry
             .segments
             .iter()
-            .flat_map(|segment| &segment.launches)
+            .flat_map(|segment| segment.launches())
             .zip(times)
             .map(|(launch, nanoseconds)| LaunchTime {
                 launch,
@@ -310,7 +314,7 @@ impl Session {
         match bound.take_stray() {
             None => Ok(Outputs { entry: description, bound }),
             Some((call, stray)) => {
-                let launch = description.segments.iter().flat_map(|segment| &segment.launches).nth(call);
+                let launch = description.segments.iter().flat_map(|segment| segment.launches()).nth(call);
                 let (path, place) = launch.map(|l| (l.path.clone(), l.place)).unwrap_or_default();
                 let file = dims::source_name(&self.program, place.file);
                 Err(Error::IndexOutOfRange { path, file, line: place.line, stray, row: None })

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::program::{
-    Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program, Storage, Stride,
+    Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program, Step, Storage,
+    Stride,
 };
 use crate::tensor::byte_count;
 
@@ -72,9 +73,10 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
     dims.extend(entry.flops);
     for segment in &entry.segments {
         dims.extend([segment.units, segment.grain]);
-        for launch in &segment.launches {
+        check_loops(&segment.steps, 0, &mut dims)?;
+        for launch in segment.launches() {
             dims.extend([launch.per_unit, launch.flops, launch.bytes]);
-            dims.extend(launch.buffers.iter().filter_map(|slice| slice.offset));
+            dims.extend(launch.buffers.iter().flat_map(|slice| slice.offset.iter().chain(&slice.advance)));
             kernel_dims(&launch.kernel, &mut dims);
             if let Kernel::Nest { function, .. } = launch.kernel
                 && function as usize >= program.code.functions.len()
@@ -88,7 +90,7 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
     }
 
     let launched =
-        entry.segments.iter().flat_map(|s| &s.launches).flat_map(|l| &l.buffers).map(|slice| slice.buffer);
+        entry.segments.iter().flat_map(|s| s.launches()).flat_map(|l| &l.buffers).map(|slice| slice.buffer);
     let named = entry.inputs.iter().map(|i| i.buffer).chain(entry.outputs.iter().map(|o| o.buffer));
     if let Some(buffer) = launched.chain(named).find(|buffer| buffer.0 as usize >= entry.buffers.len()) {
         return Err(format!("buffer {} does not exist", buffer.0));
@@ -112,11 +114,13 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
     };
     let mut users: HashMap<usize, usize> = HashMap::new();
     for (index, segment) in entry.segments.iter().enumerate() {
-        for slice in segment.launches.iter().flat_map(|launch| &launch.buffers) {
-            if let Some(root) = local(slice.buffer.0 as usize)
-                && *users.entry(root).or_insert(index) != index
-            {
+        for slice in segment.launches().into_iter().flat_map(|launch| &launch.buffers) {
+            let Some(root) = local(slice.buffer.0 as usize) else { continue };
+            if *users.entry(root).or_insert(index) != index {
                 return Err(format!("buffer {root} is local to more than one segment"));
+            }
+            if !slice.advance.is_empty() {
+                return Err(format!("buffer {root} is local to a task but moves with a loop"));
             }
         }
     }
@@ -135,6 +139,27 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
             && data >= program.data.len()
         {
             return Err(format!("input `{}` reads data set {data}, which does not exist", input.name));
+        }
+    }
+    Ok(())
+}
+
+/// Loops are nested so deeply at most: each level is a call in what walks them.
+const DEEPEST: usize = 64;
+
+/// Checks the loops among some steps, and that no slice moves with a loop that is not there.
+fn check_loops(steps: &[Step], depth: usize, dims: &mut Vec<DimIndex>) -> Result<(), String> {
+    for step in steps {
+        match step {
+            Step::Launch(launch) if launch.buffers.iter().any(|slice| slice.advance.len() > depth) => {
+                return Err(format!("`{}` moves with a loop that it is not in", launch.path));
+            }
+            Step::Launch(_) => {}
+            Step::Loop(_) if depth == DEEPEST => return Err("loops are nested too deeply".into()),
+            Step::Loop(inner) => {
+                dims.push(inner.trip);
+                check_loops(&inner.steps, depth + 1, dims)?;
+            }
         }
     }
     Ok(())
@@ -182,6 +207,9 @@ fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
             dims.extend(input.iter().chain(output).chain(kernel).chain(padding));
         }
         Kernel::Pack(Pack { taps, k, n }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),
+        Kernel::Attention(attention) => {
+            attention.map(|dim| dims.push(*dim));
+        }
         Kernel::CumulativeSum { axis, inner, .. } => dims.extend([axis, inner]),
         Kernel::Gather { axis, count, inner, .. } | Kernel::ScatterAdd { axis, count, inner } => {
             dims.extend([axis, count, inner]);

@@ -165,7 +165,10 @@ impl Builder {
         Launch {
             kernel,
             per_unit,
-            buffers: buffers.iter().map(|&buffer| BufferSlice { buffer, offset: None }).collect(),
+            buffers: buffers
+                .iter()
+                .map(|&buffer| BufferSlice { buffer, offset: None, advance: Vec::new() })
+                .collect(),
             path: format!("{}.{}", self.0.name, self.0.segments.len()),
             place: Place { line: 7, ..Place::default() },
             flops: zero,
@@ -175,7 +178,8 @@ impl Builder {
 
     pub fn segment(&mut self, units: DimIndex, grain: i64, launches: Vec<Launch>) {
         let grain = self.constant(grain);
-        self.0.segments.push(Segment { units, grain, launches });
+        let steps = launches.into_iter().map(Step::Launch).collect();
+        self.0.segments.push(Segment { units, grain, steps });
     }
 
     /// A segment of a single nest that runs once.

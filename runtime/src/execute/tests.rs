@@ -15,7 +15,7 @@ fn program(entries: Vec<Entry>) -> Program {
     }
 }
 
-fn session(entry: Builder, threads: usize) -> Session {
+pub(super) fn session(entry: Builder, threads: usize) -> Session {
     Session::new(Arc::new(program(vec![entry.0])), threads).unwrap()
 }
 
@@ -298,13 +298,16 @@ fn damaged_programs_are_refused() {
     check(&|p| p.entries[0].buffers[0].storage = Storage::Alias(BufferIndex(0)), "leads nowhere");
     check(&|p| p.entries[0].buffers[1].storage = Storage::Variable(1), "variable 1");
     check(&|p| p.entries[0].buffers[1].elements = DimIndex(99), "dim 99");
-    check(&|p| p.entries[0].segments[0].launches[0].buffers[0].buffer = BufferIndex(9), "buffer 9");
+    let first = |p: &mut Program, change: &dyn Fn(&mut Launch)| {
+        if let Step::Launch(launch) = &mut p.entries[0].segments[0].steps[0] {
+            change(launch);
+        }
+    };
+    check(&|p| first(p, &|l| l.buffers[0].buffer = BufferIndex(9)), "buffer 9");
+    check(&|p| first(p, &|l| l.buffers[0].advance = vec![DimIndex(0)]), "moves with a loop");
     check(&|p| p.entries[0].inputs[0].buffer = BufferIndex(1), "no buffer of its own");
     check(&|p| p.variables[0].shape = vec![2, 2], "larger than its storage");
     check(&|p| p.variables.push(p.variables[0].clone()), "two variables");
     check(&|p| p.entries.push(p.entries[0].clone()), "two entries");
-    check(
-        &|p| p.entries[0].segments[0].launches[0].kernel = Kernel::Nest { function: 5, dims: vec![] },
-        "function 5",
-    );
+    check(&|p| first(p, &|l| l.kernel = Kernel::Nest { function: 5, dims: vec![] }), "function 5");
 }

@@ -44,6 +44,11 @@ fn jpeg(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
     if pixels.len() != width * height * found {
         return Err(wrong("it ends too early".into()));
     }
+    // The decoder fills up what is missing at the end; within a scan no other bytes look like its mark or that of the end.
+    let last = |mark: [u8; 2]| bytes.windows(2).rposition(|pair| pair == mark);
+    if last([0xff, 0xd9]) < last([0xff, 0xda]) {
+        return Err(wrong("it ends too early".into()));
+    }
     let orientation = decoder.exif().map_or(1, |exif| orientation(exif));
     let data = png::with_channels(pixels, found, channels);
     Ok((Tensor { dtype: DType::U8, shape: vec![height, width, channels], data }, orientation))

@@ -9,6 +9,8 @@ use crate::program::{Contraction, PANEL, Partition, TILE_ROWS};
 
 /// Rows whose offsets are worked out at a time.
 const ROWS: usize = 240;
+/// A step of so many elements from row to row of B.
+const FAR: isize = 1024;
 
 #[derive(Debug)]
 pub struct Bound {
@@ -19,7 +21,7 @@ pub struct Bound {
     rows: usize,
     columns: usize,
     b_panel: isize,
-    /// B's stride along n where that is not 1 and B is not packed.
+    /// B's stride along n where panels of B are packed as they are needed.
     b_column: Option<isize>,
     adjacent: bool,
     partition: Partition,
@@ -51,13 +53,16 @@ impl Bound {
         let m = resolve::collapse(m);
         let k_size = resolve::product(&k)?;
         let k = if kernel.packed { resolve::pack_k(k) } else { k };
+        // The rows of a wide B fall into few sets of a cache; a panel of them that many rows of A meet is laid side by side.
+        let wide = kernel.partition == Partition::Tiles && k.iter().any(|axis| axis.b >= FAR);
+        let packs = columns > 1 && !kernel.packed && (n.b != 1 || wide);
         Ok(Bound {
             level,
             batches: resolve::product(&batch)?,
             rows: resolve::product(&m)?,
             columns,
             b_panel: if kernel.packed { (k_size * PANEL) as isize } else { PANEL as isize },
-            b_column: (columns > 1 && !kernel.packed && n.b != 1).then_some(n.b),
+            b_column: packs.then_some(n.b),
             adjacent: m.last().is_some_and(|axis| axis.a == 1),
             partition: kernel.partition,
             runs: Runs::new(k, kernel.splits.max(1) as usize)?,
@@ -116,22 +121,27 @@ impl Bound {
                     }
                 }
                 Partition::Tiles => {
-                    let across = self.tile_columns();
-                    let each = self.tile_rows() * across;
+                    // Tiles follow one another along the shorter side, so that a range reads little of the longer operand.
+                    let (tall, wide) = (self.tile_rows(), self.tile_columns());
+                    let down_first = tall <= wide;
+                    let (each, line) = (tall * wide, if down_first { tall } else { wide });
                     let mut at = begin;
                     while at < end {
                         let (split, batch) = (at / each / self.batches, at / each % self.batches);
-                        let (down, left) = (at % each / across, at % across);
-                        // Whole rows of tiles make one rectangle, if the range starts a row; else the rest of this row.
-                        let left_of_range = (end - at).min(each - at % each);
-                        let (tall, wide) = match (left, left_of_range / across) {
-                            (0, tall @ 1..) => (tall, across),
-                            _ => (1, left_of_range.min(across - left)),
+                        let (first, along) = (at % each / line, at % line);
+                        let count = (end - at).min(line - along);
+                        let (rows, columns) = if down_first {
+                            (along..along + count, first..first + 1)
+                        } else {
+                            (first..first + 1, along..along + count)
                         };
-                        let rows = down * TILE_ROWS..((down + tall) * TILE_ROWS).min(self.rows);
-                        let columns = left * PANEL..((left + wide) * PANEL).min(self.columns);
+                        let cut = |range: std::ops::Range<usize>, size: usize, most: usize| {
+                            range.start * size..(range.end * size).min(most)
+                        };
+                        let rows = cut(rows, TILE_ROWS, self.rows);
+                        let columns = cut(columns, PANEL, self.columns);
                         self.rectangle(buffers, tables, panel, split, batch, rows, columns);
-                        at += tall * wide;
+                        at += count;
                     }
                 }
             }
@@ -160,8 +170,10 @@ impl Bound {
         let c = buffers[2].cast::<f32>().wrapping_offset(at.c);
         let c = c.wrapping_add(split * self.c_size + columns.start);
         let (a_rows, c_rows) = tables.split_at_mut(ROWS);
-        for start in rows.clone().step_by(ROWS) {
-            let count = ROWS.min(rows.end - start);
+        let blocks = rows.len().div_ceil(ROWS);
+        for block in 0..blocks {
+            let start = rows.start + rows.len() * block / blocks;
+            let count = rows.start + rows.len() * (block + 1) / blocks - start;
             layout.fill(start, &mut a_rows[..count], &mut c_rows[..count]);
             for (index, run) in self.runs.of(split).enumerate() {
                 let block = Block {

@@ -9,7 +9,7 @@
 //! | [`isa`] | the instruction set, chosen once |
 //! | `vector`, `tile`, `block` | a vector, a register tile, a block of tiles |
 //! | `resolve`, `runs` | dims and strides as numbers, how k is cut |
-//! | `contraction`, `convolution`, `pack`, [`index`], `sort` | the kernels |
+//! | `contraction`, `convolution`, `attention`, `pack`, [`index`], `sort` | the kernels |
 //! | [`math`], [`random`] | functions of strips of elements |
 //! | [`peak`] | what this machine can do at best |
 
@@ -18,6 +18,7 @@
     reason = "arrays that live in registers are clearer by index, several at a time"
 )]
 
+mod attention;
 mod block;
 mod contraction;
 mod convolution;
@@ -54,6 +55,7 @@ enum Form {
     Contraction(contraction::Bound),
     Convolution(convolution::Bound),
     Pack(pack::Bound),
+    Attention(attention::Bound),
     Index(index::Bound),
     Sort(sort::Bound),
 }
@@ -82,6 +84,11 @@ impl Bound {
             Kernel::Pack(kernel) => {
                 let bound = pack::Bound::bind(kernel, dims)?;
                 Bound { extent: bound.extent(), form: Form::Pack(bound), buffers: 2 }
+            }
+            Kernel::Attention(kernel) => {
+                let bound = attention::Bound::bind(kernel, dims, level)?;
+                let (extent, buffers) = (bound.extent(), bound.buffers());
+                Bound { extent, buffers, form: Form::Attention(bound) }
             }
             Kernel::CumulativeSum { .. } | Kernel::Gather { .. } | Kernel::ScatterAdd { .. } => {
                 let buffers = if matches!(kernel, Kernel::CumulativeSum { .. }) { 2 } else { 3 };
@@ -113,6 +120,7 @@ impl Bound {
             Form::Contraction(bound) => bound.scratch_bytes(),
             Form::Convolution(bound) => bound.scratch_bytes(),
             Form::Pack(_) => 0,
+            Form::Attention(bound) => bound.scratch_bytes(),
             Form::Index(_) => 0,
             Form::Sort(bound) => bound.scratch_bytes(),
         }
@@ -138,6 +146,7 @@ impl Bound {
                 Form::Contraction(bound) => bound.run(buffers, begin, end, scratch),
                 Form::Convolution(bound) => bound.run(buffers, begin..end, scratch),
                 Form::Pack(bound) => bound.run(buffers, begin, end),
+                Form::Attention(bound) => bound.run(buffers, begin, end, scratch),
                 Form::Index(bound) => bound.run(buffers, begin, end, stray),
                 Form::Sort(bound) => bound.run(buffers, begin, end, scratch),
             }

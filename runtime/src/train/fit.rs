@@ -1,13 +1,14 @@
 //! Fit values: what a data set computes from its training part, once, before the first step.
 //!
 //! They are states like those of layers, so weights files carry them, and what was fitted stays as it is: a training that starts from
-//! weights, an evaluation and a prediction all see the values of the rows that the first training saw. Computing them takes the fields
-//! that they read, of all rows, in memory at once; that memory is given back before the training begins.
+//! weights, an evaluation and a prediction all see the values of the rows that the first training saw. They are computed in passes over the
+//! rows, a chunk at a time, where their expressions allow it; else the fields that they read are in memory at once, of all rows. That memory
+//! is given back before the training begins.
 
-use crate::data::Part;
+use crate::data::{Batch, Batches, Order, Part};
 use crate::error::{Error, Result};
 use crate::execute::Session;
-use crate::program::{DType, Fit, Input, InputSource, Program, Storage};
+use crate::program::{DType, Fit, InputSource, Program, Storage, VariableKind};
 use crate::tensor::TensorView;
 
 /// Computes the fit values of a data set, unless the variables hold them already.
@@ -16,40 +17,57 @@ pub fn fit(session: &mut Session, data: usize, part: &Part, seed: u64) -> Result
     if fitted_rows(session, &fit)? > 0 {
         return Ok(());
     }
+    session.zero(VariableKind::Accumulator);
+    for pass in &fit.passes {
+        let entry = session.entry(&pass.entry)?;
+        let mut chunks = Batches::start(part, Order { batch: pass.rows, shuffle: None })?;
+        while let Some(chunk) = chunks.next_batch()? {
+            run(session, entry, part, chunk, seed)?;
+        }
+        session.release(entry)?;
+    }
     let entry = session.entry(&fit.entry)?;
-    let inputs = session.program().entries[entry].inputs.clone();
-    let mut state = seed.to_le_bytes().to_vec();
-    state.extend([0; 8]);
-    let values = inputs.iter().map(|input| column(input, part)).collect::<Result<Vec<_>>>()?;
-    let shapes: Vec<Vec<usize>> = values
-        .iter()
-        .map(|value| value.as_ref().map_or(vec![2], |(row, _)| [&[part.len()], row.as_slice()].concat()))
-        .collect();
-    let views: Vec<TensorView<'_>> = inputs
-        .iter()
-        .zip(&values)
-        .zip(&shapes)
-        .map(|((input, value), shape)| {
-            let data = value.as_ref().map_or(state.as_slice(), |(_, bytes)| bytes);
-            TensorView { dtype: input.dtype, shape, data }
-        })
-        .collect();
-    session.run(entry, &views)?;
-    session.release(entry)
+    let mut all = Batch::default();
+    if fit.passes.is_empty() {
+        all.gather(part, &part.rows)?;
+    }
+    run(session, entry, part, &all, seed)?;
+    session.release(entry)?;
+    session.zero(VariableKind::Accumulator);
+    Ok(())
 }
 
-/// A field of all rows of the part, with the shape of one row; none of the state of random numbers.
-fn column(input: &Input, part: &Part) -> Result<Option<(Vec<usize>, Vec<u8>)>> {
-    let field = match &input.source {
-        InputSource::Field { field, .. } => field,
-        InputSource::Random => return Ok(None),
-        _ => return Err(Error::Unsound(format!("a fit cannot read `{}`", input.name))),
+/// Runs an entry on some rows of the part.
+fn run(session: &mut Session, entry: usize, part: &Part, rows: &Batch, seed: u64) -> Result<()> {
+    let mut state = seed.to_le_bytes().to_vec();
+    state.extend([0; 8]);
+    let inputs = session.program().entries[entry].inputs.clone();
+    let mut places = Vec::with_capacity(inputs.len());
+    for input in &inputs {
+        places.push(match &input.source {
+            InputSource::Random => None,
+            InputSource::Field { field, .. } => {
+                let place = part.table.columns.iter().position(|column| column.name == *field);
+                Some(place.ok_or_else(|| Error::Unsound(format!("the data has no field `{field}`")))?)
+            }
+            _ => return Err(Error::Unsound(format!("a fit cannot read `{}`", input.name))),
+        });
+    }
+    let shape = |place: &Option<usize>| match place {
+        Some(place) => [&[rows.rows], part.table.columns[*place].shape.as_slice()].concat(),
+        None => vec![2],
     };
-    let column = part.table.columns.iter().find(|column| column.name == *field);
-    let column = column.ok_or_else(|| Error::Unsound(format!("the data has no field `{field}`")))?;
-    let mut bytes = Vec::with_capacity(part.len() * column.row_bytes());
-    part.rows.iter().try_for_each(|&row| column.read(row as usize, &mut bytes))?;
-    Ok(Some((column.shape.clone(), bytes)))
+    let shapes: Vec<Vec<usize>> = places.iter().map(shape).collect();
+    let views: Vec<TensorView<'_>> = inputs
+        .iter()
+        .zip(&places)
+        .zip(&shapes)
+        .map(|((input, place), shape)| {
+            let data = place.map_or(Some(&state), |place| rows.columns.get(place));
+            TensorView { dtype: input.dtype, shape, data: data.map_or(&[], Vec::as_slice) }
+        })
+        .collect();
+    session.run(entry, &views).map(|_| ())
 }
 
 /// Checks that every fit value which these entries read was computed: by now, the training's own are.

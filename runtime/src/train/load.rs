@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use super::weights::{Misfits, saved};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::execute::Session;
 use crate::io::stored::Stored;
 use crate::program::{DType, Load, LoadRule, Variable};
@@ -21,19 +21,6 @@ pub fn load_items(session: &mut Session, base: &Path) -> Result<()> {
         load_item(session, &load, &base.join(&load.file))?;
     }
     Ok(())
-}
-
-/// As [`load_items`], where they are all that the model gets its weights from: what no item covers is an error.
-pub fn load_all(session: &mut Session, base: &Path) -> Result<()> {
-    let program = session.program();
-    let covered = |path: &str| program.loads.iter().any(|load| inside(&load.target, path).is_some());
-    let paths: Vec<&str> = saved(program).map(|index| program.variables[index].path.as_str()).collect();
-    if let Some(path) = paths.into_iter().find(|path| !covered(path)) {
-        return Err(Error::MissingData(format!(
-            "nothing says which weights to use: the spec has no `load` for `{path}`, so give trained ones with --weights FILE"
-        )));
-    }
-    load_items(session, base)
 }
 
 /// A path seen from a part of a model that it is in.

@@ -39,7 +39,7 @@ use crate::program::{Every, Program, Training};
 pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
 pub use fit::fit;
-pub use load::load_all;
+pub use load::load_items;
 pub use numerics::FailedStep;
 pub use point::Point;
 pub use state::{Record, State};

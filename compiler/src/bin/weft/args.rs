@@ -332,7 +332,7 @@ pub struct Compare {
 pub struct Predict {
     #[command(flatten)]
     pub spec: SpecArgs,
-    /// The trained weights, a .safetensors file [default: those that the spec loads]
+    /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// An input by name: a .npy array, a .png or .jpg picture for an image, numbers (x=1.5,2), or rows of noise (z=normal(16),

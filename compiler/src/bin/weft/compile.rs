@@ -4,7 +4,7 @@ use crate::args::{self, RunArgs};
 use crate::download;
 use crate::failure::Failure;
 use crate::spec::Spec;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use weft_compiler::cpu::{self, Compilation, Target};
@@ -14,7 +14,7 @@ use weft_compiler::plan::PlanError;
 use weft_runtime::error::{Class, Error};
 use weft_runtime::execute::Session;
 use weft_runtime::pool::Pool;
-use weft_runtime::program::Program;
+use weft_runtime::program::{Program, Storage};
 use weft_runtime::train::Options;
 
 /// How much of a data set is held in memory where the command line doesn't say it.
@@ -145,6 +145,31 @@ pub fn fresh_weights(session: &mut Session, seed: u64) -> Result<(), Error> {
         .collect();
     let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
     session.run(init, &views).map(|_| ())
+}
+
+/// Gives an entry its weights: those of a file, or else what the spec's `load` items say.
+pub fn weights(session: &mut Session, entry: usize, file: Option<&Path>, spec: &Spec) -> Result<(), Failure> {
+    if let Some(file) = file {
+        return weft_runtime::train::load_weights(session, file).map_err(runtime_failure);
+    }
+    let program = session.program();
+    let loaded = |path: &str| {
+        program.loads.iter().any(|load| {
+            path.strip_prefix(&load.target).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    let read = program.entries[entry].buffers.iter().filter_map(|buffer| match buffer.storage {
+        Storage::Variable(variable) => Some(program.variables[variable as usize].path.as_str()),
+        _ => None,
+    });
+    if let Some(path) = read.into_iter().find(|path| !loaded(path)) {
+        let message = match program.loads.is_empty() {
+            true => "there are no weights to predict with".to_owned(),
+            false => format!("no `load` of the spec gives `{path}` its value"),
+        };
+        return Err(Failure::usage(message).help("name trained weights with --weights FILE"));
+    }
+    weft_runtime::train::load_items(session, &spec.folder).map_err(runtime_failure)
 }
 
 /// The runtime's error as the command's.

@@ -20,12 +20,8 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
     let entry = &chosen(&program.predictions, args.item.predict.as_deref())?.entry;
     let mut session = Session::new(program.clone(), compile::threads(args.item.threads))
         .map_err(compile::runtime_failure)?;
-    match &args.weights {
-        Some(path) => weft_runtime::train::load_weights(&mut session, path),
-        None => weft_runtime::train::load_all(&mut session, &spec.folder),
-    }
-    .map_err(compile::runtime_failure)?;
     let index = session.entry(entry).map_err(compile::runtime_failure)?;
+    compile::weights(&mut session, index, args.weights.as_deref(), &spec)?;
     let entry = &program.entries[index];
     let inputs = inputs::read(entry, &args.inputs, args.seed)?;
     let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();

@@ -68,6 +68,8 @@ fn kind(kernel: &Kernel) -> &'static str {
             ConvolutionKind::Data => "conv data",
             ConvolutionKind::Weights => "conv weights",
         },
+        Kernel::Attention(a) if a.backward => "attention'",
+        Kernel::Attention(_) => "attention",
         Kernel::Pack(_) => "pack",
         Kernel::CumulativeSum { .. } => "cumulative sum",
         Kernel::Gather { .. } => "gather",

@@ -82,7 +82,7 @@ pub fn run(args: &Summary) -> Result<(), Failure> {
 
 /// FLOPs and bytes of the kernels that compute a layer or something inside it. A fused kernel counts where its last node stands.
 pub fn work_under(entry: &Entry, dims: &[i64], path: &str) -> (i64, i64) {
-    let launches = entry.segments.iter().flat_map(|s| &s.launches);
+    let launches = entry.segments.iter().flat_map(|s| s.launches());
     let inside =
         |p: &str| p.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '\'']));
     launches.filter(|l| inside(&l.path)).fold((0, 0), |(flops, bytes), l| {

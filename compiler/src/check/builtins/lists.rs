@@ -273,7 +273,7 @@ fn gradient(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
         }
         wrt.push(c.as_tensor(item, DType::F32, span)?.node);
     }
-    let nodes = c.gradients(y.node, None, &wrt, call.span)?;
+    let nodes = c.gradients(y.node, None, &wrt, false, call.span)?;
     let mut values: Vec<Value> = nodes.into_iter().map(|n| c.tensor(n)).collect();
     match (many, values.len()) {
         (false, 1) => values.pop().ok_or(Reported),

@@ -7,6 +7,7 @@ mod linear;
 mod lists;
 mod pointwise;
 mod reduce;
+mod steps;
 mod views;
 
 use super::value::{Argument, FunctionKind, Value};
@@ -89,6 +90,7 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static [Builtin])> {
         ("reduce", reduce::TABLE),
         ("linear", linear::TABLE),
         ("views", views::TABLE),
+        ("steps", steps::TABLE),
         ("compile", lists::TABLE),
     ];
     pointwise::TABLES.iter().copied().chain(others)

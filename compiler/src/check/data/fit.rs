@@ -3,7 +3,8 @@
 //! The expression sees what stands before it in the body, with all rows of the training part as the leading axis `n`: a field is
 //! `f32[n, …]`, an earlier fit value is as it is. All fits of an item make one entry, `fit.NAME`, that updates a state `NAME.FIT` for each. So
 //! they are saved with the weights, and an evaluation, a prediction or a resumed run reads them and never computes them again. The
-//! state `NAME.rows` says from how many rows they were computed: 0 until then.
+//! state `NAME.rows` says from how many rows they were computed: 0 until then. Where the expressions allow it, entries `fit.NAME.1`,
+//! `fit.NAME.2` … go over the rows before it, a chunk at a time (see `graph/chunks.rs`), so that the rows need not fit into memory.
 
 use super::row::field_type;
 use crate::check::context::Context;
@@ -12,12 +13,12 @@ use crate::check::scope::Scope;
 use crate::check::value::Value;
 use crate::check::{Checker, INIT, Reported, Result};
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
-use crate::graph::{DType, Dim, Leaves, NodeId, Op, TensorType, vectorize_apart};
+use crate::graph::{DType, Dim, Entry, Leaves, NodeId, Op, TensorType, chunked, vectorize_apart};
 use crate::passes::dce;
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, DataClause, Expr, ExprKind};
-use weft_runtime::program::{Field, Fit, InputSource, VariableKind};
+use weft_runtime::program::{Field, Fit, InputSource, Pass, VariableKind};
 
 /// The rows of the training part, as a dim.
 const ROWS: &str = "n";
@@ -27,6 +28,9 @@ const COUNT: &str = "rows";
 
 /// So many rows are planned for; an entry takes any number.
 const PLANNED_ROWS: i64 = 1 << 16;
+
+/// Values of a chunk. The sums of a run depend on it, so it is the same on all machines.
+const CHUNK: i64 = 1 << 20;
 
 /// A fit value that is known to the rest of the spec.
 #[derive(Clone, Debug)]
@@ -222,19 +226,31 @@ impl Checker<'_> {
         let counted = self.count_rows(&data, &rows, raw, span);
         let context = std::mem::replace(&mut self.context, outer);
         let counter = counted?;
-        let mut entry = context.finish(|_| true);
-        // Only the fields that are read are given. One there must be, to tell how many rows there are.
-        let mut lean = entry.graph.clone();
-        dce::sweep(&mut lean, &|_| false);
-        let reads_none = !lean.nodes.iter().any(|node| matches!(node.op, Op::Input(_)));
-        dce::sweep(&mut entry.graph, &|input| reads_none && input == counter);
-        let nodes = &entry.graph.nodes;
-        entry.inputs.retain(|(name, ..)| {
-            nodes.iter().any(|node| matches!(&node.op, Op::Input(input) if input == name))
-        });
+        let entry = context.finish(|_| true);
         let name = entry.graph.name.clone();
-        self.module.entries.push(entry);
-        Ok(Some(Fit { entry: name, rows, values }))
+        let Some(chunked) = chunked(&entry.graph, ROWS, &format!("{}.fit", data.text)) else {
+            self.module.entries.push(lean(entry, &counter));
+            return Ok(Some(Fit { passes: Vec::new(), entry: name, rows, values }));
+        };
+        for (path, ty) in &chunked.totals {
+            self.variable(path, VariableKind::Accumulator, ty, false, false, data.span, None)?;
+        }
+        let mut passes = Vec::new();
+        for graph in chunked.passes {
+            let mut pass = lean(Entry { graph, inputs: entry.inputs.clone() }, &counter);
+            let elements = |ty: &TensorType| {
+                ty.shape.iter().skip(1).map(|dim| dim.as_constant().unwrap_or(1)).product::<i64>()
+            };
+            let row = pass.inputs.iter().map(|(_, ty, _)| elements(ty)).sum::<i64>().max(1);
+            let rows = (CHUNK / row).clamp(1, PLANNED_ROWS);
+            pass.graph.bounds = vec![(ROWS.into(), rows)];
+            passes.push(Pass { entry: pass.graph.name.clone(), rows: rows as usize });
+            self.module.entries.push(pass);
+        }
+        let mut last = lean(Entry { graph: chunked.last, inputs: entry.inputs }, "");
+        last.graph.bounds.clear();
+        self.module.entries.push(last);
+        Ok(Some(Fit { passes, entry: name, rows, values }))
     }
 
     /// Keeps the number of rows; gives the name of the input that would be read for it alone.
@@ -309,6 +325,19 @@ impl Checker<'_> {
             other => other.clone(),
         }
     }
+}
+
+/// The entry with the inputs that it reads. If it reads none, it has this one, which tells how many rows there are.
+fn lean(mut entry: Entry, counter: &str) -> Entry {
+    let mut bare = entry.graph.clone();
+    dce::sweep(&mut bare, &|_| false);
+    let reads_none = !bare.nodes.iter().any(|node| matches!(node.op, Op::Input(_)));
+    dce::sweep(&mut entry.graph, &|input| reads_none && input == counter);
+    let nodes = &entry.graph.nodes;
+    entry
+        .inputs
+        .retain(|(name, ..)| nodes.iter().any(|node| matches!(&node.op, Op::Input(input) if input == name)));
+    entry
 }
 
 /// The nodes of all tensors in a value, in order.

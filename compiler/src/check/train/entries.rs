@@ -259,7 +259,8 @@ impl Checker<'_> {
         let gathers = plan.keys.accumulate > 1;
         for StepLoss { loss, using, groups, weights, penalties, constraints } in losses {
             let nodes: Vec<NodeId> = weights.iter().map(|(_, n)| *n).collect();
-            let gradients = self.gradients(loss.mean, gathers.then_some(loss.count), &nodes, loss.span)?;
+            let seed = gathers.then_some(loss.count);
+            let gradients = self.gradients(loss.mean, seed, &nodes, true, loss.span)?;
             self.note_moved(loss.mean, &weights, &gradients);
             self.context.output(loss.figure.clone(), loss.mean);
             let (figure, span) = (loss.figure.clone(), loss.span);

@@ -36,7 +36,7 @@ impl Checker<'_> {
         for &clause in &step.minimize {
             let StepLoss { loss, weights, .. } = self.step_loss(plan, step, clause, &scope, &mut taken)?;
             let nodes: Vec<NodeId> = weights.iter().map(|(_, node)| *node).collect();
-            let gradients = self.gradients(loss.mean, None, &nodes, loss.span)?;
+            let gradients = self.gradients(loss.mean, None, &nodes, true, loss.span)?;
             for ((path, _), gradient) in weights.iter().zip(gradients) {
                 let norm = self.norm(std::slice::from_ref(&gradient));
                 if let Some(norm) = self.built(norm, loss.span)? {

@@ -1,6 +1,7 @@
 //! Programs against the reference evaluator: the same graphs, on one thread and on two.
 
 mod forms;
+mod loops;
 mod models;
 
 use super::{Target, compile};

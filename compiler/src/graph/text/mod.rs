@@ -93,6 +93,7 @@ pub fn op_name(op: &Op) -> String {
         Op::ArgReduce { largest: false, .. } => "arg_min",
         Op::CumulativeSum { .. } => "cumulative_sum",
         Op::Contract { .. } => "contract",
+        Op::Attention(_) => "attention",
         Op::Conv(_) => "conv",
         Op::ConvData(_) => "conv_data",
         Op::ConvWeights(_) => "conv_weights",
@@ -140,6 +141,13 @@ pub fn op_attributes(op: &Op) -> String {
             ("axis", axis.to_string()),
             ("reverse", reverse.to_string()),
             ("exclusive", exclusive.to_string()),
+        ],
+        Op::Attention(a) => vec![
+            ("part", a.part.name().to_string()),
+            ("scale", format!("{:?}", a.scale)),
+            ("causal", a.causal.to_string()),
+            ("bias", a.bias.to_string()),
+            ("mask", a.mask.to_string()),
         ],
         Op::Contract { batch, sum } => vec![("batch", pairs(batch)), ("sum", pairs(sum))],
         Op::Conv(Conv { stride, padding, dilation, groups })

@@ -1,5 +1,6 @@
 //! Reading the text form: a cursor over one line at a time. The type rules check every node, so what is read is well-typed.
 
+use super::super::attention::{Attention, Part};
 use super::super::build::infer;
 use super::super::dim::Dim;
 use super::super::op::{Binary, Compare, Conv, Distribution, Op, Reduction, Unary};
@@ -205,6 +206,16 @@ fn read_op(name: &str, label: &str, c: &mut Cursor<'_>) -> Read<Op> {
             let batch = c.list(|c| c.pair(Cursor::number))?;
             c.field("sum")?;
             Ok(Op::Contract { batch, sum: c.list(|c| c.pair(Cursor::number))? })
+        }),
+        "attention" => c.fields(|c| {
+            c.field("part")?;
+            let part = c.word()?;
+            let part = Part::ALL.into_iter().find(|p| p.name() == part);
+            let part = part.ok_or("attention has no such part")?;
+            c.field("scale")?;
+            let scale = c.float()?;
+            let [causal, bias, mask] = [c.flag("causal")?, c.flag("bias")?, c.flag("mask")?];
+            Ok(Op::Attention(Attention { part, scale, causal, bias, mask }))
         }),
         "conv" => c.fields(|c| Ok(Op::Conv(read_conv(c)?))),
         "conv_data" => c.fields(|c| Ok(Op::ConvData(read_conv(c)?))),

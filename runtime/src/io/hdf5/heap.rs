@@ -99,7 +99,7 @@ impl FractalHeap {
             }
             // How many rows fill a block of this size.
             rows = u64::from(size.ilog2())
-                .checked_sub((self.first.checked_mul(self.width).unwrap_or(u64::MAX)).ilog2().into())
+                .checked_sub(self.first.saturating_mul(self.width).ilog2().into())
                 .map(|more| more + 1)
                 .ok_or("a heap has impossible sizes")?;
         }

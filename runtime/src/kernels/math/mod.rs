@@ -83,7 +83,9 @@ pub fn table_at(level: Level) -> &'static [*const (); COUNT] {
     &tables[level.min(Level::best()) as usize].0
 }
 
-/// Elements that are worked on together. A shorter rest is padded, so that it takes the same path.
+/// Elements that are worked on together: one vector of the widest registers, so that a function's steps stay in them.
+const LANES: usize = 16;
+/// Elements that are looked through together for rare arguments.
 const STRIP: usize = 64;
 
 /// # Safety
@@ -95,30 +97,42 @@ unsafe fn strips<T: Copy + Default, const N: usize>(
     n: usize,
     function: impl Fn([T; N]) -> T,
 ) {
-    let mut strip = [[T::default(); STRIP]; N];
-    let mut done = 0;
-    while done < n {
-        let count = STRIP.min(n - done);
-        // SAFETY: `done + count <= n`; the strip is read before any of it is written.
+    let whole = n - n % LANES;
+    for done in (0..whole).step_by(LANES) {
+        // SAFETY: `done + LANES <= n`.
+        unsafe { lanes(dst.add(done), sources.map(|source| source.add(done)), &function) };
+    }
+    // A shorter rest is padded, so that it takes the same path.
+    let rest = n - whole;
+    if rest > 0 {
+        let (mut strip, mut values) = ([[T::default(); LANES]; N], [T::default(); LANES]);
+        // SAFETY: `whole + rest == n`.
         unsafe {
             for (part, source) in strip.iter_mut().zip(sources) {
-                if count == STRIP {
-                    *part = source.add(done).cast::<[T; STRIP]>().read_unaligned();
-                } else {
-                    part.as_mut_ptr().copy_from_nonoverlapping(source.add(done), count);
-                }
+                part.as_mut_ptr().copy_from_nonoverlapping(source.add(whole), rest);
             }
-            let mut values = [T::default(); STRIP];
-            for i in 0..STRIP {
-                values[i] = function(std::array::from_fn(|part| strip[part][i]));
-            }
-            if count == STRIP {
-                dst.add(done).cast::<[T; STRIP]>().write_unaligned(values);
-            } else {
-                dst.add(done).copy_from_nonoverlapping(values.as_ptr(), count);
-            }
+            lanes(values.as_mut_ptr(), std::array::from_fn(|part| strip[part].as_ptr()), &function);
+            dst.add(whole).copy_from_nonoverlapping(values.as_ptr(), rest);
         }
-        done += count;
+    }
+}
+
+/// # Safety
+/// As for [`strips`], with [`LANES`] elements.
+#[inline(always)]
+unsafe fn lanes<T: Copy + Default, const N: usize>(
+    dst: *mut T,
+    sources: [*const T; N],
+    function: &impl Fn([T; N]) -> T,
+) {
+    // SAFETY: the caller's own promises; all is read before anything is written.
+    unsafe {
+        let parts: [[T; LANES]; N] = sources.map(|source| source.cast::<[T; LANES]>().read_unaligned());
+        let mut values = [T::default(); LANES];
+        for i in 0..LANES {
+            values[i] = function(std::array::from_fn(|part| parts[part][i]));
+        }
+        dst.cast::<[T; LANES]>().write_unaligned(values);
     }
 }
 

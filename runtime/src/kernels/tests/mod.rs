@@ -1,5 +1,6 @@
 //! Kernels against naive loops in f64, at every level that this machine has.
 
+mod attention;
 mod contraction;
 mod convolution;
 mod index;
