@@ -35,7 +35,17 @@ pub fn read(path: &Path, fields: &[Field], rows: &mut Rows<'_>) -> Result<()> {
 
 fn columns(path: &Path, fields: &[Field], rows: &mut Rows<'_>) -> Result<()> {
     let file = File::open(path).map_err(Error::file("read", path))?;
-    let damaged = |error: ParquetError| Error::damaged(path, format!("it cannot be read: {error}"));
+    let damaged = |error: ParquetError| {
+        let said = error.to_string();
+        let packed = said.split_once("Disabled feature at compile time: ");
+        Error::damaged(
+            path,
+            match packed {
+                Some((_, by)) => format!("it is packed by {by}; write it with zstd, snappy, gzip or lz4"),
+                None => format!("it cannot be read: {said}"),
+            },
+        )
+    };
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let schema = reader.metadata().file_metadata().schema();
     let names: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
