@@ -33,7 +33,7 @@ predict mood(text: text[n]) -> { label, confidence } {
 /// Reviews of different lengths whose mood one word tells; some stand twice.
 fn reviews() -> String {
     let mut rows = String::from("text,label\n");
-    for number in 0..120 {
+    for number in (0..120).chain(0..8) {
         let filler = ["the", "film", "was", "and", "its", "end", "plot"];
         let length = 1 + number * 7 % 11;
         let mut words: Vec<&str> = (0..length).map(|place| filler[(number + place * 3) % 7]).collect();
@@ -101,7 +101,8 @@ fn a_text_is_judged_by_the_words_of_the_training() {
     );
     // Other data of the same weights are cut by the words of the weights.
     write(&home.folder, "reviews.csv", format!("{}zebra great,good\nzebra bad,poor\n", reviews()));
-    let evaluated = fine(&["eval", &home.spec, "--weights", text(&weights), "--split", "validation"]).out;
+    let held = write(&home.folder, "held.weft", SPEC.replace("split validation", "split test"));
+    let evaluated = fine(&["eval", &held, "--weights", text(&weights)]).out;
     assert!(evaluated.contains("accuracy"), "{evaluated}");
     // So are those of a training that starts from them.
     let further = trained(&home, "further", &["--weights", text(&weights), "--epochs", "1"]);
@@ -113,8 +114,8 @@ fn a_text_is_judged_by_the_words_of_the_training() {
     };
     assert_eq!(vocabulary(&further), vocabulary(&run));
     assert!(!vocabulary(&run).contains("zebra"));
-    let wrong = weft(&["predict", &home.spec, "--weights", text(&weights)]);
-    assert!(wrong.code != Some(0) && wrong.err.contains("the input `text` is missing"), "{}", wrong.err);
+    let wrong = weft(&["predict", &home.spec, "--weights", text(&weights), "--input", "words=bad"]);
+    assert!(wrong.code != Some(0) && wrong.err.contains("the inputs are `text`"), "{}", wrong.err);
 }
 
 #[test]
