@@ -253,9 +253,164 @@ def recurrent():
     simple("rnn", "rnn(4)", x, {"rnn.input.weight": (3, 4), "rnn.input.bias": (4,), "rnn.hidden.weight": (4, 4)}, rnn, family="sequences")
 
 
+LENGTHS = [5, 3, 1]
+
+
+def padded():
+    """Padded sequences, both directions, states to begin with: PyTorch's own layers on packed sequences."""
+    x, valid = array((3, 5, 3), 9), np.arange(5) < np.array(LENGTHS)[:, None]
+    names = ["input.weight", "hidden.weight", "input.bias"]
+
+    def torch_layer(kind, w, path, dtype, hidden_bias=None):
+        """One direction with these weights, which Weft keeps as [in, out] and with one bias for both contractions."""
+        layer = kind(3, 4, batch_first=True).to(dtype)
+        bias = w[f"{path}.input.bias"]
+        second = w[hidden_bias] if hidden_bias else torch.zeros_like(bias)
+        parameters = {"weight_ih_l0": w[f"{path}.input.weight"].T, "weight_hh_l0": w[f"{path}.hidden.weight"].T,
+                      "bias_ih_l0": bias, "bias_hh_l0": second}
+        return lambda *given: torch.func.functional_call(layer, parameters, given)
+
+    def pack(x):
+        return torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(LENGTHS), batch_first=True)
+
+    def weights(path, gates, hidden_bias=False):
+        shapes = [(3, 4 * gates), (4, 4 * gates), (4 * gates,)]
+        found = {f"Case.{path}.{n}": array(s, 20 + i) for i, (n, s) in enumerate(zip(names, shapes))}
+        return found | ({f"Case.{path}.hidden.bias": array((4 * gates,), 24)} if hidden_bias else {})
+
+    def masked_lstm(i, w, s):
+        _, (h, _) = torch_layer(torch.nn.LSTM, w, "Case.lstm", i["x"].dtype)(pack(i["x"]))
+        return h[0]
+
+    text = "model Case(x: f32[n, 5, 3], valid: bool[n, 5]) {{ {} }}"
+    model("sequences/lstm_masked", text.format("lstm(4)(x, valid)"), masked_lstm, {"x": x, "valid": valid}, weights("lstm", 4))
+
+    def masked_gru(i, w, s):
+        _, h = torch_layer(torch.nn.GRU, w, "Case.gru", i["x"].dtype, "Case.gru.hidden.bias")(pack(i["x"]))
+        return h[0]
+
+    model("sequences/gru_masked", text.format("gru(4)(x, valid)"), masked_gru, {"x": x, "valid": valid}, weights("gru", 3, True))
+
+    def states(i, w, s):
+        all, (h, c) = torch_layer(torch.nn.LSTM, w, "Case.lstm", i["x"].dtype)(i["x"], (i["h"][None], i["c"][None]))
+        return torch.cat([all.flatten(1), h[0], c[0]], 1)
+
+    given = {"x": x, "h": array((3, 4), 30), "c": array((3, 4), 31)}
+    spec = """model Case(x: f32[n, 5, 3], h: f32[n, 4], c: f32[n, 4]) {
+    let found = lstm(4, sequences = true, states = true)(x, none, h, c)
+    concat([flatten(found.result), found.h, found.c], axis = 1)
+}"""
+    model("sequences/lstm_states", spec, states, given, weights("lstm", 4))
+
+    def both(i, w, s):
+        layer = torch.nn.LSTM(3, 4, batch_first=True, bidirectional=True).to(i["x"].dtype)
+        parameters = {}
+        for path, suffix in [("Case.bidirectional.forward", ""), ("Case.bidirectional.backward", "_reverse")]:
+            parameters |= {f"weight_ih_l0{suffix}": w[f"{path}.input.weight"].T, f"weight_hh_l0{suffix}": w[f"{path}.hidden.weight"].T,
+                           f"bias_ih_l0{suffix}": w[f"{path}.input.bias"], f"bias_hh_l0{suffix}": torch.zeros_like(w[f"{path}.input.bias"])}
+        return torch.func.functional_call(layer, parameters, (i["sequence"],))
+
+    two = {k: v for way in ["forward", "backward"] for k, v in weights(f"bidirectional.{way}", 4).items()}
+    two = {k: array(v.shape, 40 + i) for i, (k, v) in enumerate(two.items())}
+
+    def sequences(i, w, s):
+        return both(i | {"sequence": i["x"]}, w, s)[0]
+
+    def last(i, w, s):
+        _, (h, _) = both(i | {"sequence": pack(i["x"])}, w, s)
+        return torch.cat([h[0], h[1]], 1)
+
+    model("sequences/bidirectional", "model Case(x: f32[n, 5, 3]) { x |> bidirectional(lstm(4, sequences = true)) }", sequences, {"x": x}, two)
+    model("sequences/bidirectional_masked", text.format("bidirectional(lstm(4))(x, valid)"), last, {"x": x, "valid": valid}, two)
+
+
+PEEPHOLE = """/// An LSTM whose gates see the cell (Gers & Schmidhuber 2000).
+layer peephole(units: int)(x: f32[n, t, d]) -> f32[n, units] {
+    let input = dense(4 * units)
+    let hidden = dense(4 * units, bias = false)
+    weight see_i: f32[units] = zeros()
+    weight see_f: f32[units] = zeros()
+    weight see_o: f32[units] = zeros()
+    let states = scan step in x over t carrying h = zeros(n, units), c = zeros(n, units) {
+        let i, f, g, o = split(input(step) + hidden(h), 4)
+        let kept = sigmoid(f + see_f * c) * c
+        c = kept + sigmoid(i + see_i * c) * tanh(g)
+        h = sigmoid(o + see_o * c) * tanh(c)
+    }
+    states.h
+}
+
+model Case(x: f32[n, 5, 3]) -> f32[n, 4] { x |> peephole(4) }
+"""
+
+
+def own_cell():
+    def peephole(i, w, s):
+        w = {k.removeprefix("Case.peephole."): v for k, v in w.items()}
+        x = i["x"]
+        h = c = torch.zeros(x.shape[0], 4, dtype=x.dtype)
+        for t in range(5):
+            a, f, g, o = (x[:, t] @ w["input.weight"] + w["input.bias"] + h @ w["hidden.weight"]).chunk(4, -1)
+            c = torch.sigmoid(f + w["see_f"] * c) * c + torch.sigmoid(a + w["see_i"] * c) * torch.tanh(g)
+            h = torch.sigmoid(o + w["see_o"] * c) * torch.tanh(c)
+        return h
+
+    shapes = {"input.weight": (3, 16), "input.bias": (16,), "hidden.weight": (4, 16), "see_i": (4,), "see_f": (4,), "see_o": (4,)}
+    weights = {f"Case.peephole.{name}": array(shape, 50 + i) for i, (name, shape) in enumerate(shapes.items())}
+    model("sequences/peephole", PEEPHOLE, peephole, {"x": array((2, 5, 3), 8)}, weights)
+
+
+def ctc():
+    """Repeated labels, no labels at all, and sequences of different lengths."""
+    labels = np.array([[1, 2, 2], [3, 3, 0], [1, 0, 0], [0, 0, 0]], np.int32)
+    counts, lengths = np.array([3, 2, 1, 0], np.int32), np.array([7, 6, 3, 7], np.int32)
+
+    def loss(i, w, s):
+        log = F.log_softmax(i["logits"], -1).transpose(0, 1)
+        return F.ctc_loss(log, i["labels"].long(), i["lengths"].long(), i["counts"].long(), reduction="none")
+
+    text = "model Case(logits: f32[n, 7, 4], labels: i32[n, 3], counts: i32[n], lengths: i32[n]) { ctc_loss(logits, labels, counts, lengths) }"
+    given = {"logits": array((4, 7, 4), 60, -2.0, 2.0), "labels": labels, "counts": counts, "lengths": lengths}
+    model("sequences/ctc", text, loss, given)
+
+
+def trainings():
+    """20 steps of a classifier that reads a picture row by row."""
+    from models import adam, train
+
+    def forward(x, w, _):
+        h, c = torch.zeros(x.shape[0], 6, dtype=x.dtype), torch.zeros(x.shape[0], 6, dtype=x.dtype)
+        for row in x.squeeze(-1).unbind(1):
+            i, f, g, o = (row @ w["Case.lstm.input.weight"] + w["Case.lstm.input.bias"] + h @ w["Case.lstm.hidden.weight"]).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return h @ w["Case.dense.weight"] + w["Case.dense.bias"]
+
+    shapes = {"Case.lstm.input.weight": (28, 24), "Case.lstm.input.bias": (24,), "Case.lstm.hidden.weight": (6, 24),
+              "Case.dense.weight": (6, 10), "Case.dense.bias": (10,)}
+    text = """
+model Case(image: f32[n, 28, 28, 1]) -> f32[n, 10] { squeeze(image, -1) |> lstm(6) |> dense(10) }
+
+data digits = mnist() { image = f32(image) / 255 }
+
+train {
+    on digits as { image, label }
+    batch = 8
+    epochs = 1
+    minimize cross_entropy(Case(image), label) using adam(rate = 1e-2)
+}
+"""
+    loss = lambda y, x, label: F.cross_entropy(y, label)
+    train("sequences/lstm_training", forward, loss, adam, lambda i: 1e-2, shapes, text=text)
+
+
 def record():
     attention()
     relative()
     blocks()
     positions()
     recurrent()
+    padded()
+    own_cell()
+    ctc()
+    trainings()

@@ -26,6 +26,7 @@ library!(
     "conv",
     "conv_transpose",
     "cross_entropy",
+    "ctc",
     "dense",
     "depthwise",
     "dropout",

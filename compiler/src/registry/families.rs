@@ -58,7 +58,7 @@ pub const FAMILIES: &[Family] = &[
         "losses",
         "Losses",
         "What `minimize` makes small. Each gives one value an element; `minimize` takes their mean.",
-        &["cross_entropy", "binary_cross_entropy", "regression_losses", "margin_losses"],
+        &["cross_entropy", "binary_cross_entropy", "regression_losses", "margin_losses", "ctc"],
     ),
     family(
         "optimizers",

@@ -18,7 +18,7 @@ const CASES: &[(&str, &str)] = &[
     ("E0102", "model M(x: f32[n, 8]) { sum(x, axes = 1) }"),
     ("E0103", "model M(x: f32[n, 8]) { x |> dense() }"),
     ("E0103", "model M(x: f32[n, 8]) { where(x > 0, x) }"),
-    ("E0104", "model M(x: f32[n, 8]) { x |> dense(8, true, zeros, none, none, none, 3) }"),
+    ("E0104", "model M(x: f32[n, 8]) { x |> dense(8, true, zeros, none, none, none, zeros, 3) }"),
     ("E0104", "model M(x: f32[n, 8]) { x |> dense(8, units = 9) }"),
     ("E0105", "setting a = 1\nsetting a = 2"),
     ("E0106", "use \"layers.weft\""),
