@@ -57,6 +57,10 @@ const WITHOUT_CASE: &[(&str, &[&str])] = &[
         "noise, whose distribution is tested below",
         &["dropout", "spatial_dropout", "drop_path", "alpha_dropout", "gaussian_noise", "gaussian_dropout"],
     ),
+    (
+        "parts of recurrent layers and of `ctc_loss`, which have cases",
+        &["log_add", "step_scale", "forget_bias", "backwards"],
+    ),
     ("text, whose encodings are held against Hugging Face's in the runtime's tests", &["tokenize"]),
     (
         "what augments rows, whose distribution is tested in augmentation.rs",
