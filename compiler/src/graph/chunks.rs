@@ -284,11 +284,25 @@ mod tests {
     use super::*;
     use crate::evaluate::{Symbols, Value, Values, evaluate_with};
     use crate::passes::dce;
+    use std::sync::Arc;
+
+    /// Gives every symbol this value.
+    fn fix(graph: &mut Graph, value: i64) {
+        let fixed = |dim: &Dim| dim.substitute(&|_| Some(Dim::constant(value)));
+        for node in &mut graph.nodes {
+            node.ty.shape = node.ty.shape.iter().map(fixed).collect();
+            if let Op::Scan(scan) = &mut node.op {
+                let scan = Arc::make_mut(scan);
+                scan.trip = fixed(&scan.trip);
+                fix(&mut scan.body, value);
+            }
+        }
+    }
 
     /// Sums, largest and smallest values, and deviations of random graphs of rows: what chunks give is what all rows at once give.
     fn agree(seed: u64) -> bool {
         const ROWS: usize = 7;
-        let case = random::case(seed, Options { steps: 14, smooth: true, loops: false });
+        let case = random::case(seed, Options { steps: 14, smooth: true, loops: seed % 2 == 0 });
         let mut b = Builder::new("fit");
         b.graph.bounds.push(("rows".into(), 8));
         let rows = Dim::symbol("rows");
@@ -305,8 +319,7 @@ mod tests {
             values.push((given, (0..ROWS).map(|i| row(i).collect::<Vec<f64>>()).collect::<Vec<_>>()));
         }
         let mut row = case.graph.clone();
-        let symbol = |dim: &Dim| dim.substitute(&|_| Some(Dim::constant(case.n)));
-        row.nodes.iter_mut().for_each(|node| node.ty.shape = node.ty.shape.iter().map(symbol).collect());
+        fix(&mut row, case.n);
         let Ok(outputs) = vectorize_apart(&mut b, &row, &rows, &leaves) else { return false };
         let (_, x) = outputs[0];
         if !leads(b.ty(x), "rows") || !b.ty(x).dtype.is_float() {
@@ -376,7 +389,7 @@ mod tests {
     fn chunks_give_what_all_rows_give() {
         let checked = (0..400).filter(|seed| agree(*seed)).count();
         // Not a test of nothing.
-        assert!(checked > 100, "{checked}");
+        assert!(checked > 50, "{checked}");
     }
 
     #[test]

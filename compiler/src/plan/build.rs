@@ -101,7 +101,9 @@ fn bytes_of(values: &[f64], dtype: DType) -> Option<Vec<u8>> {
             DType::I32 => bytes.extend((*v as i32).to_le_bytes()),
             DType::I64 => bytes.extend((*v as i64).to_le_bytes()),
             DType::Bool => bytes.push(u8::from(*v != 0.0)),
-            DType::F16 | DType::BF16 => return None,
+            // The evaluator and a cast round them; a table that a pass or a spec makes holds numbers of its type.
+            DType::F16 => bytes.extend(half::f16::from_f64(*v).to_le_bytes()),
+            DType::BF16 => bytes.extend(half::bf16::from_f64(*v).to_le_bytes()),
         }
     }
     Some(bytes)
@@ -339,7 +341,12 @@ impl<'a> Build<'a> {
     /// Adds a nest. `fixed` > 0 fixes the index space to that many leading loops; 0 leaves it open (see [`super::normal`]).
     pub fn nest(&mut self, node: &Node, fixed: usize, stages: Vec<Stage>) {
         let mut stages = stages;
-        stages.iter_mut().for_each(Stage::tidy);
+        for stage in &mut stages {
+            stage.tidy();
+            if stage.reduced.is_empty() {
+                super::normal::pass_through(stage);
+            }
+        }
         self.built.drafts.push(Draft::nest(node, Nest { space: fixed, stages }));
     }
 

@@ -112,7 +112,7 @@ fn remap(stage: &mut Stage, with: &dyn Fn(&Affine) -> Affine) {
 }
 
 /// Reductions over a single element are that element.
-fn pass_through(stage: &mut Stage) {
+pub fn pass_through(stage: &mut Stage) {
     let reductions = std::mem::take(&mut stage.reductions);
     let mut values = Values::default();
     let mut places: Vec<ValueId> = Vec::with_capacity(stage.values.len());

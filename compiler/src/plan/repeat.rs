@@ -338,7 +338,10 @@ pub fn touched(draft: &Draft) -> Vec<(BufferId, bool)> {
         Work::Loop(repeat) => {
             let named = |(b, write): (BufferId, bool)| (repeat.rows.get(&b).copied().unwrap_or(b), write);
             let inside = repeat.drafts.iter().flat_map(touched).map(named);
-            inside.chain(repeat.updates.iter().map(|(_, carry)| (*carry, true))).collect()
+            // A carry is there before the first step, even where no step reads it.
+            inside
+                .chain(repeat.updates.iter().flat_map(|(_, carry)| [(*carry, false), (*carry, true)]))
+                .collect()
         }
     };
     list.sort_unstable();
