@@ -12,7 +12,7 @@
 
 use super::tape::Contribution;
 use super::{GradientError, flows, place, sweep_from};
-use crate::graph::op::{Binary, Op, Unary};
+use crate::graph::op::{Binary, Op};
 use crate::graph::open::{OpenCarry, OpenScan, copy_constant, is_constant};
 use crate::graph::{Builder, Graph, Node, NodeId, Scan, TypeError};
 use std::collections::BTreeMap;
@@ -293,19 +293,7 @@ impl Step {
 /// Is it better kept than computed again?
 pub(crate) fn is_dear(op: &Op) -> bool {
     match op {
-        Op::Unary(u) => matches!(
-            u,
-            Unary::Exp
-                | Unary::Expm1
-                | Unary::Log
-                | Unary::Log1p
-                | Unary::Sin
-                | Unary::Cos
-                | Unary::Tanh
-                | Unary::Sigmoid
-                | Unary::Erf
-        ),
-        Op::Binary(b) => *b == Binary::Pow,
+        op if op.is_call() => true,
         Op::Contract { .. } | Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) => true,
         Op::Reduce { .. } | Op::ArgReduce { .. } | Op::CumulativeSum { .. } | Op::Sort { .. } => true,
         Op::ScatterAdd { .. } | Op::Unwindow { .. } | Op::ScanResult { .. } | Op::Attention(_) => true,

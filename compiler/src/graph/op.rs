@@ -147,6 +147,18 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Does generated code call the math library for it?
+    pub const fn is_call(&self) -> bool {
+        use Unary::{Cos, Erf, Exp, Expm1, Log, Log1p, Sigmoid, Sin, Tanh};
+        match self {
+            Op::Unary(u) => matches!(u, Exp | Expm1 | Log | Log1p | Sin | Cos | Tanh | Sigmoid | Erf),
+            Op::Binary(b) => matches!(b, Binary::Pow),
+            _ => false,
+        }
+    }
+}
+
 /// Where random elements come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Distribution {

@@ -268,8 +268,8 @@ fn has_calls(stage: &Stage) -> bool {
     stage.values.iter().any(|v| {
         matches!(v.op, ValueOp::Random { .. })
             || match &v.op {
-                ValueOp::Unary(u, _) => super::select::is_call(&crate::graph::Op::Unary(*u)),
-                ValueOp::Binary(b, ..) => super::select::is_call(&crate::graph::Op::Binary(*b)),
+                ValueOp::Unary(u, _) => crate::graph::Op::Unary(*u).is_call(),
+                ValueOp::Binary(b, ..) => crate::graph::Op::Binary(*b).is_call(),
                 _ => false,
             }
     })

@@ -5,7 +5,7 @@
 //! - Elementwise nodes: not when they have one user that reads each element once; not when they are so cheap that doing them
 //!   again costs less than the memory traffic. Else they have a buffer, which [`super::fuse`] may still make vanish.
 
-use crate::graph::op::{Op, Unary};
+use crate::graph::op::Op;
 use crate::graph::{DType, Graph, Node, NodeId};
 
 /// The decision for each node.
@@ -160,28 +160,8 @@ fn cost(node: &Node) -> (usize, usize) {
     }
     match &node.op {
         Op::Hold => (0, 0),
-        op if is_call(op) => (8, 1),
+        op if op.is_call() => (8, 1),
         _ => (1, 0),
-    }
-}
-
-/// Whether generated code calls the math library for it.
-pub fn is_call(op: &Op) -> bool {
-    match op {
-        Op::Unary(u) => matches!(
-            u,
-            Unary::Exp
-                | Unary::Expm1
-                | Unary::Log
-                | Unary::Log1p
-                | Unary::Sin
-                | Unary::Cos
-                | Unary::Tanh
-                | Unary::Sigmoid
-                | Unary::Erf
-        ),
-        Op::Binary(b) => *b == crate::graph::op::Binary::Pow,
-        _ => false,
     }
 }
 
