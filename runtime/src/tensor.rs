@@ -3,6 +3,7 @@
 //! Inside, programs see pointers only. These two types are what callers hand in and get out.
 
 use crate::program::DType;
+use half::{bf16, f16};
 
 /// A borrowed tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,8 +59,8 @@ impl TensorView<'_> {
         match self.dtype {
             DType::F32 => each(self.data, |b| f32::from_le_bytes(b).into()),
             DType::F64 => each(self.data, f64::from_le_bytes),
-            DType::F16 => each(self.data, |b| half_to_f64(u16::from_le_bytes(b))),
-            DType::BF16 => each(self.data, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16).into()),
+            DType::F16 => each(self.data, |b| f16::from_le_bytes(b).into()),
+            DType::BF16 => each(self.data, |b| bf16::from_le_bytes(b).into()),
             DType::I8 => each(self.data, |b| i8::from_le_bytes(b).into()),
             DType::U8 | DType::Bool => each(self.data, |b| u8::from_le_bytes(b).into()),
             DType::I32 => each(self.data, |b| i32::from_le_bytes(b).into()),
@@ -73,19 +74,6 @@ impl TensorView<'_> {
             DType::F32 => self.data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
             _ => Vec::new(),
         }
-    }
-}
-
-/// IEEE half precision: 1 sign bit, 5 exponent bits, 10 fraction bits.
-fn half_to_f64(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f64::from(bits & 0x3ff) / 1024.0;
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-14),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1.0 + fraction) * 2f64.powi(exponent - 15),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Loads and stores: where an element lies, and how four of them side by side are read and written.
 
+use super::half::is_half;
 use super::nest::{Lower, Result, vector_type};
 use super::value::{Body, Held, Width, scalar_type};
-use crate::graph::DType;
+use crate::graph::{DType, Dim};
 use crate::plan::affine::Affine;
 use crate::plan::nest::Store;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
@@ -47,28 +48,14 @@ impl Lower<'_, '_> {
                 flags = flags.with_can_move();
             }
         }
-        // The part that is the same along the axis is computed apart, so that it can leave the loop.
-        let axis = body.axis.filter(|a| at.depends_on(*a));
-        let mut address = self.base(slot, at, axis)?;
-        let step = axis.map(|a| at.coefficient(a));
-        if let (Some(step), true) = (&step, axis.is_some()) {
-            let iv = self.current(axis)?;
-            let moved = if step.is(1) {
-                iv
-            } else {
-                let step = self.dim(step)?;
-                self.b.ins().imul(iv, step)
-            };
-            let bytes = self.bytes(moved, dtype);
-            address = self.b.ins().iadd(address, bytes);
-        }
+        let (address, step) = self.walking(body, slot, at, dtype)?;
         let guarded = |lower: &mut Self, address: ir::Value| match when {
             Some(when) => lower.b.ins().select(when, address, lower.nowhere),
             None => address,
         };
         if !wide {
             let address = guarded(self, address);
-            return Ok(Held::One(self.b.ins().load(scalar_type(dtype)?, flags, address, 0)));
+            return Ok(Held::One(self.load_scalar(flags, address, dtype)));
         }
         let step = step.ok_or("a load does not vary")?;
         let mut parts = SmallVec::new();
@@ -89,7 +76,7 @@ impl Lower<'_, '_> {
                 let by = self.b.ins().imul_imm_s(step, ahead);
                 let place = self.b.ins().iadd(address, by);
                 let place = guarded(self, place);
-                let element = self.b.ins().load(scalar_type(dtype)?, flags, place, 0);
+                let element = self.load_scalar(flags, place, dtype);
                 let element = self.as_lane(element, dtype);
                 vector = Some(match vector {
                     None => self.b.ins().splat(vector_type(dtype), element),
@@ -99,6 +86,45 @@ impl Lower<'_, '_> {
             parts.extend(vector);
         }
         Ok(Held::Many(parts))
+    }
+
+    /// The address of an element of a buffer, and by how many elements it moves with the axis of the body, where it does.
+    fn walking(
+        &mut self,
+        body: &Body<'_>,
+        slot: usize,
+        at: &Affine,
+        dtype: DType,
+    ) -> Result<(ir::Value, Option<Dim>)> {
+        // The part that is the same along the axis is computed apart, so that it can leave the loop.
+        let axis = body.axis.filter(|a| at.depends_on(*a));
+        let address = self.base(slot, at, axis)?;
+        let Some(step) = axis.map(|a| at.coefficient(a)) else { return Ok((address, None)) };
+        let mut moved = self.current(axis)?;
+        if !step.is(1) {
+            let by = self.dim(&step)?;
+            moved = self.b.ins().imul(moved, by);
+        }
+        let bytes = self.bytes(moved, dtype);
+        Ok((self.b.ins().iadd(address, bytes), Some(step)))
+    }
+
+    fn load_scalar(&mut self, flags: MemFlagsData, address: ir::Value, dtype: DType) -> ir::Value {
+        if !is_half(dtype) {
+            return self.b.ins().load(scalar_type(dtype), flags, address, 0);
+        }
+        let bits = self.b.ins().load(types::I16, flags, address, 0);
+        let bits = self.b.ins().uextend(types::I32, bits);
+        self.widen_half(bits, dtype)
+    }
+
+    fn store_scalar(&mut self, flags: MemFlagsData, value: ir::Value, address: ir::Value, dtype: DType) {
+        let mut value = value;
+        if is_half(dtype) {
+            let bits = self.half_bits(value, dtype);
+            value = self.b.ins().ireduce(types::I16, bits);
+        }
+        self.b.ins().store(flags, value, address, 0);
     }
 
     fn load_vector(
@@ -111,8 +137,15 @@ impl Lower<'_, '_> {
         if dtype.size() == 4 {
             return self.b.ins().load(vector_type(dtype), flags, address, offset);
         }
-        // Four bytes, widened to four lanes.
         let little = MemFlagsData::new().with_endianness(ir::Endianness::Little);
+        if is_half(dtype) {
+            let halves = self.b.ins().load(types::I64, flags, address, offset);
+            let halves = self.b.ins().scalar_to_vector(types::I64X2, halves);
+            let halves = self.b.ins().bitcast(types::I16X8, little, halves);
+            let bits = self.b.ins().uwiden_low(halves);
+            return self.widen_half(bits, dtype);
+        }
+        // Four bytes, widened to four lanes.
         let bytes = self.b.ins().load(types::I32, flags, address, offset);
         let bytes = self.b.ins().scalar_to_vector(types::I32X4, bytes);
         let bytes = self.b.ins().bitcast(types::I8X16, little, bytes);
@@ -149,27 +182,14 @@ impl Lower<'_, '_> {
         let dtype = body.stage.value(store.value).dtype;
         let slot = store.buffer.index();
         let flags = MemFlagsData::new().with_notrap();
-        let axis = body.axis.filter(|a| store.at.depends_on(*a));
-        let mut address = self.base(slot, &store.at, axis)?;
-        let step = axis.map(|a| store.at.coefficient(a));
-        if let Some(step) = &step {
-            let iv = self.current(axis)?;
-            let moved = if step.is(1) {
-                iv
-            } else {
-                let step = self.dim(step)?;
-                self.b.ins().imul(iv, step)
-            };
-            let bytes = self.bytes(moved, dtype);
-            address = self.b.ins().iadd(address, bytes);
-        }
+        let (address, step) = self.walking(body, slot, &store.at, dtype)?;
         let (Width::Vectors(count), Some(step)) = (body.width(), step) else {
             let mut value = held.one()?;
             if store.accumulate {
-                let old = self.b.ins().load(scalar_type(dtype)?, flags, address, 0);
+                let old = self.load_scalar(flags, address, dtype);
                 value = self.add(old, value, dtype);
             }
-            self.b.ins().store(flags, value, address, 0);
+            self.store_scalar(flags, value, address, dtype);
             return Ok(());
         };
         let stride = if step.is(1) { None } else { Some(self.dim(&step)?) };
@@ -185,6 +205,7 @@ impl Lower<'_, '_> {
                     value = match dtype {
                         DType::Bool => self.narrow_mask(value),
                         DType::U8 => self.narrow_bytes(value),
+                        DType::F16 | DType::BF16 => self.narrow_halves(value, dtype),
                         _ => value,
                     };
                     self.b.ins().store(flags, value, address, offset);
@@ -197,10 +218,10 @@ impl Lower<'_, '_> {
                         let element = self.b.ins().extractlane(value, lane);
                         let mut element = self.lane_to_scalar(element, dtype);
                         if store.accumulate {
-                            let old = self.b.ins().load(scalar_type(dtype)?, flags, place, 0);
+                            let old = self.load_scalar(flags, place, dtype);
                             element = self.add(old, element, dtype);
                         }
-                        self.b.ins().store(flags, element, place, 0);
+                        self.store_scalar(flags, element, place, dtype);
                     }
                 }
             }
@@ -225,6 +246,15 @@ impl Lower<'_, '_> {
         let halves = self.b.ins().snarrow(lanes, lanes);
         let bytes = self.b.ins().unarrow(halves, halves);
         self.first_word(bytes)
+    }
+
+    /// Four half floats as they lie in memory, in an i64.
+    fn narrow_halves(&mut self, lanes: ir::Value, dtype: DType) -> ir::Value {
+        let little = MemFlagsData::new().with_endianness(ir::Endianness::Little);
+        let bits = self.half_bits(lanes, dtype);
+        let halves = self.b.ins().unarrow(bits, bits);
+        let words = self.b.ins().bitcast(types::I64X2, little, halves);
+        self.b.ins().extractlane(words, 0)
     }
 
     fn first_word(&mut self, bytes: ir::Value) -> ir::Value {

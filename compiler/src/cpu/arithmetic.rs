@@ -1,5 +1,6 @@
 //! Scalar and vector arithmetic of each dtype.
 
+use super::half::is_half;
 use super::nest::{Lower, Result};
 use super::value::{conditions, scalar_type};
 use crate::graph::DType;
@@ -19,7 +20,10 @@ impl Lower<'_, '_> {
             DType::I64 => self.int(value as i64),
             DType::I8 => self.b.ins().iconst(types::I8, i64::from(value as i8)),
             DType::U8 => self.b.ins().iconst(types::I8, i64::from((value as u8) as i8)),
-            DType::F16 | DType::BF16 => return Err(format!("{} is not computed with yet", dtype.name())),
+            DType::F16 | DType::BF16 => {
+                let value = self.b.ins().f32const(value as f32);
+                self.round_half(value, dtype)
+            }
         })
     }
 
@@ -154,7 +158,7 @@ impl Lower<'_, '_> {
     }
 
     /// A float constant of the type of another value.
-    fn like(&mut self, value: f64, other: ir::Value) -> ir::Value {
+    pub fn like(&mut self, value: f64, other: ir::Value) -> ir::Value {
         let ty = self.b.func.dfg.value_type(other);
         match ty {
             types::F64 => self.b.ins().f64const(value),
@@ -190,8 +194,10 @@ impl Lower<'_, '_> {
         if let (ValueOp::Cast(_), [x]) = (op, v) {
             return self.cast(*x, first, dtype);
         }
+        if is_half(dtype) {
+            return Err(unsupported(op, dtype));
+        }
         if dtype.is_float() {
-            scalar_type(dtype)?;
             return self.float(op, v, known)?.ok_or_else(|| unsupported(op, dtype));
         }
         if dtype == DType::Bool {
@@ -206,7 +212,7 @@ impl Lower<'_, '_> {
     }
 
     fn integer(&mut self, op: &ValueOp, dtype: DType, v: &[ir::Value]) -> Result<ir::Value> {
-        let ty = scalar_type(dtype)?;
+        let ty = scalar_type(dtype);
         Ok(match (op, v) {
             (ValueOp::Unary(Unary::Neg, _), [x]) => self.b.ins().ineg(*x),
             (ValueOp::Unary(Unary::Abs, _), [x]) if dtype == DType::U8 => *x,
@@ -369,6 +375,13 @@ impl Lower<'_, '_> {
             let zero = lower.b.ins().iconst(types::I32, 0);
             lower.b.ins().splat(types::I32X4, zero)
         };
+        if from != to && is_half(to) {
+            let single = self.cast_vector(x, from, DType::F32)?;
+            return Ok(self.round_half(single, to));
+        }
+        if from != to && is_half(from) {
+            return self.cast_vector(x, DType::F32, to);
+        }
         Ok(match (from, to) {
             (a, b) if a == b => x,
             (DType::I32 | DType::U8, DType::F32) => self.b.ins().fcvt_from_sint(types::F32X4, x),
@@ -405,8 +418,14 @@ impl Lower<'_, '_> {
         if from == to {
             return Ok(x);
         }
-        let ty = scalar_type(to)?;
-        scalar_type(from)?;
+        if is_half(to) {
+            let single = self.cast(x, from, DType::F32)?;
+            return Ok(self.round_half(single, to));
+        }
+        if is_half(from) {
+            return self.cast(x, DType::F32, to);
+        }
+        let ty = scalar_type(to);
         let unsigned = matches!(from, DType::U8 | DType::Bool);
         if from.is_float() {
             return Ok(match to {

@@ -10,6 +10,7 @@
 mod access;
 mod arithmetic;
 mod fold;
+mod half;
 pub mod isa;
 mod nest;
 mod program;

@@ -6,6 +6,7 @@
 
 use super::Job;
 use super::fold::{Fold, twin};
+use super::half::is_half;
 use super::value::{Body, Held, Width};
 use crate::graph::{DType, Dim};
 use crate::plan::affine::Affine;
@@ -522,9 +523,9 @@ impl Lower<'_, '_> {
 
 /// The scalar type of one lane of a vector of this dtype (masks are 32 bits wide).
 pub fn lane_type(dtype: DType) -> ir::Type {
-    if dtype == DType::F32 { types::F32 } else { types::I32 }
+    if dtype == DType::F32 || is_half(dtype) { types::F32 } else { types::I32 }
 }
 
 pub fn vector_type(dtype: DType) -> ir::Type {
-    if dtype == DType::F32 { types::F32X4 } else { types::I32X4 }
+    if dtype == DType::F32 || is_half(dtype) { types::F32X4 } else { types::I32X4 }
 }

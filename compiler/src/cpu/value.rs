@@ -2,8 +2,9 @@
 //!
 //! [`Body`] memoises values of the current loop body. What does not vary along the vector axis stays a scalar and is spread when a
 //! vector needs it; Cranelift moves such code out of the loop. Masks are 4 × i32 of all ones or zeros; a scalar bool is an i8.
-//! Bytes in vectors are 4 × i32 too.
+//! Bytes in vectors are 4 × i32 too, and half floats are f32 (see [`super::half`]).
 
+use super::half::is_half;
 use super::nest::{Lower, Result, vector_type};
 use crate::graph::DType;
 use crate::graph::op::{Binary, Compare, Unary};
@@ -118,7 +119,7 @@ impl<'a> Body<'a> {
         self.width
     }
 
-    /// Whether the stage has a vector form: f32, i32 and masks; bytes are only read, made from f32, and stored.
+    /// Whether the stage has a vector form: f32, i32 and masks; bytes and half floats are only read, made from f32, and stored.
     pub fn vectorises(&self) -> bool {
         self.vector
     }
@@ -128,7 +129,7 @@ impl<'a> Body<'a> {
     }
 
     fn fits_vectors(&self) -> bool {
-        let wide = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::Bool);
+        let wide = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::Bool) || is_half(dtype);
         let values = self.stage.values.iter().enumerate().filter(|(at, _)| self.varies[*at]);
         let mut fits = values.map(|(_, value)| match &value.op {
             ValueOp::Load { when, .. } => {
@@ -453,7 +454,7 @@ impl Lower<'_, '_> {
         let count = self.int(if wide { width.elements() } else { 1 });
         self.call(function, to, &addresses, count);
         if !wide {
-            return Ok(Held::One(self.b.ins().load(scalar_type(dtype)?, flags, to, 0)));
+            return Ok(Held::One(self.b.ins().load(scalar_type(dtype), flags, to, 0)));
         }
         let load = |part: usize| self.b.ins().load(vector_type(dtype), flags, to, 16 * part as i32);
         Ok(Held::Many((0..width.parts()).map(load).collect()))
@@ -486,15 +487,14 @@ impl Lower<'_, '_> {
 }
 
 /// The type of a scalar in registers.
-pub fn scalar_type(dtype: DType) -> Result<ir::Type> {
-    Ok(match dtype {
-        DType::F32 => types::F32,
+pub fn scalar_type(dtype: DType) -> ir::Type {
+    match dtype {
+        DType::F32 | DType::F16 | DType::BF16 => types::F32,
         DType::F64 => types::F64,
         DType::I8 | DType::U8 | DType::Bool => types::I8,
         DType::I32 => types::I32,
         DType::I64 => types::I64,
-        DType::F16 | DType::BF16 => return Err(format!("{} is not computed with yet", dtype.name())),
-    })
+    }
 }
 
 /// Orders for comparisons of signed and unsigned integers and of floats.

@@ -1,6 +1,7 @@
 //! The float types that a run can compute in.
 
 use crate::graph::DType;
+use half::{bf16, f16};
 use std::ops::Neg;
 
 /// What the evaluator needs of a float.
@@ -34,25 +35,11 @@ impl Real for f32 {
     }
     fn narrow(self, dtype: DType) -> f32 {
         match dtype {
-            DType::BF16 => round_to(self, 8, -126, 127),
-            DType::F16 => round_to(self, 11, -14, 15),
+            DType::BF16 => bf16::from_f32(self).to_f32(),
+            DType::F16 => f16::from_f32(self).to_f32(),
             _ => self,
         }
     }
-}
-
-/// To the nearest float with `digits` binary digits and exponents from `least` to `most`; ties to even, beyond the last to infinity.
-fn round_to(value: f32, digits: i32, least: i32, most: i32) -> f32 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let wide = f64::from(value);
-    // The biased exponent of the f64, which holds every f32 as a normal number.
-    let exponent = ((wide.to_bits() >> 52) & 0x7ff) as i32 - 1023;
-    // One unit in the last place kept. Both the scaling by it and the rounding are exact in f64.
-    let unit = 2f64.powi(exponent.max(least) - digits + 1);
-    let rounded = (wide / unit).round_ties_even() * unit;
-    if rounded.abs() >= 2f64.powi(most + 1) { f32::INFINITY.copysign(value) } else { rounded as f32 }
 }
 
 /// Integers wrap around at their width.

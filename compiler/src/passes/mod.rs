@@ -19,12 +19,14 @@ pub mod attention;
 pub mod cse;
 pub mod dce;
 pub mod fold;
+pub mod halves;
 pub mod hoist;
 pub mod layout;
 pub mod loop_before;
 pub mod loop_behind;
 pub mod loop_prune;
 mod loops;
+pub mod narrow;
 pub mod pooling;
 pub mod reductions;
 mod rewrite;
@@ -41,6 +43,7 @@ pub type Pass = fn(&mut Graph) -> bool;
 
 /// In the order in which a round runs them.
 pub const PASSES: &[(&str, Pass)] = &[
+    ("halves", halves::run),
     ("attention", attention::run),
     ("views", views::run),
     ("simplify", simplify::run),
