@@ -901,7 +901,8 @@ pub struct Load {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadRule {
     pub from: String,
-    pub to: String,
+    /// `None`: the file's tensors of this name, and below it, are left out.
+    pub to: Option<String>,
     pub transposed: bool,
 }
 

@@ -132,7 +132,7 @@ impl Checker<'_> {
         let prefix = format!("{model}.");
         let paths = self.variables.iter().map(|v| v.variable.path.as_str());
         let paths: Vec<String> = paths.filter_map(|p| p.strip_prefix(&prefix)).map(str::to_owned).collect();
-        for rule in &load.rules {
+        for rule in load.rules.iter().filter(|rule| !leaves_out(rule)) {
             let target = rule.to.value.as_str();
             if paths.iter().any(|path| covers(target, path) || covers(target, &format!("{prefix}{path}"))) {
                 continue;
@@ -183,13 +183,18 @@ impl Checker<'_> {
         self.rule_targets(load, &path);
         let rule = |rule: &ast::LoadRule| LoadRule {
             from: rule.from.value.clone(),
-            to: rule.to.value.clone(),
+            to: (!leaves_out(rule)).then(|| rule.to.value.clone()),
             transposed: rule.transposed,
         };
         let rules = load.rules.iter().map(rule).collect();
         self.module.loads.push(Load { target: path, file: load.file.value.clone(), rules });
         Ok(())
     }
+}
+
+/// `"NAME" -> none`
+fn leaves_out(rule: &ast::LoadRule) -> bool {
+    rule.to.value == "none"
 }
 
 /// Could a target with captures be this path? A capture is one step of a path, or part of one.

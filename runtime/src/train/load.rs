@@ -3,24 +3,75 @@
 //! A weight is looked for under the names that the fitting rules give, else under its own path, with or without the part that
 //! the item names: `load Bert.encoder from …` finds `Bert.encoder.block.0.weight` as `block.0.weight` too.
 //!
-//! All that the item names must be in the file; the file may hold more, such as the head of the task that a model was trained for.
-//! Floats of another width are converted; any other difference of type or shape is an error, and so is what is no number.
+//! All that the item names must be in the file, and the items of a file must name all that is in it, if only to leave it out
+//! (`"pooler" -> none`). Floats of another width are converted; any other difference of type or shape is an error, and so is what is no
+//! number.
 
-use std::path::Path;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use super::weights::{Misfits, saved};
-use crate::error::Result;
+use super::weights::{BESIDE, Misfits, listed, saved};
+use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::io::stored::Stored;
-use crate::program::{DType, Load, LoadRule, Variable};
+use crate::program::{DType, Load, LoadRule, Program, Variable};
 use crate::tensor::Tensor;
+use half::{bf16, f16};
 
 /// Carries out all `load` items of a program; their files are relative to `base`.
 pub fn load_items(session: &mut Session, base: &Path) -> Result<()> {
-    for load in session.program().loads.clone() {
-        load_item(session, &load, &base.join(&load.file))?;
+    // All of it before any of it: a file that turns out to be damaged leaves the model as it was.
+    let mut values = Vec::new();
+    let mut files: BTreeMap<&str, File> = BTreeMap::new();
+    let loads = session.program().loads.clone();
+    for load in &loads {
+        let file = match files.entry(&load.file) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(File::open(&base.join(&load.file))?),
+        };
+        load_item(session.program(), load, file, &mut values)?;
+    }
+    for file in files.into_values() {
+        file.check_rest()?;
+    }
+    for (index, tensor) in values {
+        session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
     }
     Ok(())
+}
+
+/// A file that items load from, and what of it they have named.
+struct File {
+    path: PathBuf,
+    stored: Stored,
+    named: BTreeSet<String>,
+    /// The last item's model, for messages.
+    model: String,
+}
+
+impl File {
+    fn open(path: &Path) -> Result<File> {
+        let stored = Stored::open(path)?;
+        Ok(File { path: path.to_path_buf(), stored, named: BTreeSet::new(), model: String::new() })
+    }
+
+    /// The names that no item speaks of.
+    fn rest(&self) -> Vec<&str> {
+        let ours = |name: &&str| !self.named.contains(*name) && !name.starts_with(BESIDE);
+        self.stored.names().filter(ours).collect()
+    }
+
+    fn check_rest(&self) -> Result<()> {
+        let rest = self.rest();
+        let Some(first) = rest.first() else { return Ok(()) };
+        let message = format!(
+            "no weight of `{}` is called {}; rules say which they are, and `\"{first}\" -> none` leaves one out",
+            self.model,
+            listed(&rest)
+        );
+        Err(Error::Weights { file: self.path.clone(), message })
+    }
 }
 
 /// A path seen from a part of a model that it is in.
@@ -28,21 +79,30 @@ fn inside<'a>(target: &str, path: &'a str) -> Option<&'a str> {
     path.strip_prefix(target)?.strip_prefix('.')
 }
 
-fn load_item(session: &mut Session, load: &Load, path: &Path) -> Result<()> {
-    let file = Stored::open(path)?;
-    let program = session.program();
-    let mut misfits = Misfits::default();
-    let (mut used, mut found) = (Vec::new(), Vec::new());
+fn load_item(
+    program: &Program,
+    load: &Load,
+    file: &mut File,
+    values: &mut Vec<(usize, Tensor)>,
+) -> Result<()> {
+    file.model.clone_from(&load.target);
+    let left_out = |name: &str| {
+        let mut rules = load.rules.iter().filter(|rule| rule.to.is_none());
+        rules.any(|rule| is_at_or_below(&rule.from, name))
+    };
+    let mut named: Vec<String> =
+        file.stored.names().filter(|name| left_out(name)).map(str::to_owned).collect();
+    let (mut misfits, mut found) = (Misfits::default(), Vec::new());
     for index in saved(program) {
         let variable = &program.variables[index];
         let Some(inner) = inside(&load.target, &variable.path) else { continue };
         let names = sources(load, variable, inner);
-        let Some((name, transposed)) = names.iter().find(|(name, _)| file.get(name).is_some()) else {
-            misfits.missing(names.first().map_or(inner, |(name, _)| name), file.names());
+        let Some((name, transposed)) = names.iter().find(|(name, _)| file.stored.get(name).is_some()) else {
+            misfits.missing(names.first().map_or(inner, |(name, _)| name), file.stored.names());
             continue;
         };
-        used.push(name.clone());
-        let Some(entry) = file.get(name) else { continue };
+        named.push(name.clone());
+        let Some(entry) = file.stored.get(name) else { continue };
         // Before a value is read: a file that lies about a shape costs nothing.
         let order = if *transposed { order(entry.shape.len()) } else { None };
         let shape = match &order {
@@ -56,38 +116,40 @@ fn load_item(session: &mut Session, load: &Load, path: &Path) -> Result<()> {
         }
         found.push((index, name.clone(), order));
     }
-    // What the file holds beside them matters only where something is missing: there is its other name.
+    file.named.extend(named);
+    // Beside what is missing stand the names that nothing has asked for: one of them may be its other name.
     if misfits.any_missing() {
-        misfits.unexpected(file.names().filter(|&name| !used.iter().any(|used| used == name)));
+        misfits.unexpected(file.rest());
     }
-    misfits.check(path, &load.target)?;
-    // All of it before any of it: a file that turns out to be damaged leaves the model as it was.
-    let (mut values, mut no_numbers) = (Vec::new(), Misfits::default());
+    misfits.check(&file.path, &load.target)?;
+    let mut no_numbers = Misfits::default();
     for (index, name, order) in found {
-        let variable = &session.program().variables[index];
-        let mut tensor = file.read(&name)?;
+        let mut tensor = file.stored.read(&name)?;
         if let Some(order) = order {
             tensor = permuted(&tensor, &order);
         }
-        let tensor = converted(tensor, variable.dtype);
+        let tensor = converted(tensor, program.variables[index].dtype);
         let count = nans(&tensor);
         if count > 0 {
             no_numbers.spoilt(&name, count, tensor.shape.iter().product());
         }
         values.push((index, tensor));
     }
-    no_numbers.check(path, &load.target)?;
-    for (index, tensor) in values {
-        session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
-    }
-    Ok(())
+    no_numbers.check(&file.path, &load.target)
+}
+
+/// Does a name of the file fit the pattern, or begin with what does, up to a step?
+fn is_at_or_below(pattern: &str, name: &str) -> bool {
+    let ends = name.match_indices(['.', '/', ':']).map(|(at, _)| at).chain([name.len()]);
+    ends.into_iter().any(|end| captures(pattern, &name[..end]).is_some())
 }
 
 /// The names that a variable may have in the file, and whether it lies transposed there. Several rules may fit: the first whose
 /// name the file has is meant.
 fn sources(load: &Load, variable: &Variable, inner: &str) -> Vec<(String, bool)> {
     let by_rule = |rule: &LoadRule| {
-        let captured = captures(&rule.to, inner).or_else(|| captures(&rule.to, &variable.path))?;
+        let to = rule.to.as_deref()?;
+        let captured = captures(to, inner).or_else(|| captures(to, &variable.path))?;
         Some((filled(&rule.from, &captured), rule.transposed))
     };
     let names: Vec<_> = load.rules.iter().filter_map(by_rule).collect();
@@ -150,22 +212,20 @@ fn permuted(tensor: &Tensor, order: &[usize]) -> Tensor {
 }
 
 /// Whether values of one type may become those of another.
-fn converts(from: DType, to: DType) -> bool {
-    from == to || (is_float(from) && matches!(to, DType::F32 | DType::F64))
-}
-
-fn is_float(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+pub(super) fn converts(from: DType, to: DType) -> bool {
+    from == to || (from.is_float() && to.is_float())
 }
 
 /// The nearest values of another float type.
-fn converted(tensor: Tensor, dtype: DType) -> Tensor {
+pub(super) fn converted(tensor: Tensor, dtype: DType) -> Tensor {
     if tensor.dtype == dtype {
         return tensor;
     }
     let values = tensor.view().to_f64();
     let data = match dtype {
         DType::F32 => values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect(),
+        DType::F16 => values.iter().flat_map(|&value| f16::from_f64(value).to_le_bytes()).collect(),
+        DType::BF16 => values.iter().flat_map(|&value| bf16::from_f64(value).to_le_bytes()).collect(),
         _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     };
     Tensor { dtype, shape: tensor.shape, data }
@@ -173,7 +233,7 @@ fn converted(tensor: Tensor, dtype: DType) -> Tensor {
 
 /// How many values are no numbers. A model that holds one answers nothing else.
 fn nans(tensor: &Tensor) -> usize {
-    if !is_float(tensor.dtype) {
+    if !tensor.dtype.is_float() {
         return 0;
     }
     tensor.view().to_f64().iter().filter(|value| value.is_nan()).count()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
+use super::load;
 use crate::data::{CLASSES_KEY, Classes, VOCABULARY_KEY, Vocabularies};
 use crate::error::{Error, Result, nearest};
 use crate::execute::Session;
@@ -69,11 +70,7 @@ impl Misfits {
         let problems: Vec<String> = kinds
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
-            .map(|(kind, names)| {
-                let more = names.len().saturating_sub(LISTED);
-                let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
-                format!("{kind}: {}{rest}", names[..names.len().min(LISTED)].join(", "))
-            })
+            .map(|(kind, names)| format!("{kind}: {}", listed(&names)))
             .collect();
         if problems.is_empty() {
             return Ok(());
@@ -81,6 +78,14 @@ impl Misfits {
         let message = format!("these weights are not those of `{model}`; {}", problems.join("; "));
         Err(Error::Weights { file: file.to_path_buf(), message })
     }
+}
+
+/// The first names, and how many more there are.
+pub fn listed<S: AsRef<str>>(names: &[S]) -> String {
+    let first: Vec<&str> = names.iter().take(LISTED).map(AsRef::as_ref).collect();
+    let more = names.len().saturating_sub(LISTED);
+    let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+    first.join(", ") + &rest
 }
 
 /// The variables that make a model: what is learned, and what layers keep.
@@ -101,7 +106,7 @@ pub fn save_weights(session: &Session, path: &Path, metadata: &BTreeMap<String, 
 /// Reads all weights and states. A name that is missing, unexpected, or of another type or shape is an error; optimizer
 /// states in the file are passed over.
 pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
-    let file = io::weights::read(path)?;
+    let mut file = io::weights::read(path)?;
     let program = session.program();
     let known = |name: &str| {
         name.starts_with(BESIDE) || program.variables.iter().any(|variable| variable.path == name)
@@ -112,15 +117,20 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
         let variable = &program.variables[index];
         match file.tensors.get(&variable.path) {
             None => misfits.missing(&variable.path, unexpected.iter().copied()),
-            Some(tensor) if (tensor.dtype, &tensor.shape) != (variable.dtype, &variable.shape) => {
+            Some(tensor)
+                if !load::converts(tensor.dtype, variable.dtype) || tensor.shape != variable.shape =>
+            {
                 misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape));
             }
-            Some(tensor) => found.push((index, tensor)),
+            Some(_) => found.push(index),
         }
     }
     misfits.unexpected(unexpected);
     misfits.check(path, &program.name)?;
-    for (index, tensor) in found {
+    for index in found {
+        let variable = &session.program().variables[index];
+        let Some(tensor) = file.tensors.remove(&variable.path) else { continue };
+        let tensor = load::converted(tensor, variable.dtype);
         session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
     }
     Ok(())
