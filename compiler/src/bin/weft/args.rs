@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 use weft_compiler::stages::Stage;
-use weft_runtime::program::Every;
+use weft_runtime::program::{DType, Every};
 
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
@@ -105,11 +105,40 @@ pub struct ItemArgs {
     /// The device to run on
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    #[command(flatten)]
+    pub kept: KeptArgs,
+}
+
+/// How weights are kept that are only read.
+#[derive(Debug, Clone, Args)]
+pub struct KeptArgs {
+    /// Keep matrices, tables and convolutions' kernels in memory as this float type; sums stay f32
+    #[arg(long, value_enum, default_value_t = Kept::F32)]
+    pub dtype: Kept,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Device {
     Cpu,
+}
+
+/// The type that large weights are kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kept {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl KeptArgs {
+    /// The type, where it is another than the spec's.
+    pub fn narrow(&self) -> Option<DType> {
+        match self.dtype {
+            Kept::F32 => None,
+            Kept::F16 => Some(DType::F16),
+            Kept::Bf16 => Some(DType::BF16),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -310,6 +339,8 @@ pub struct Eval {
     /// The train block whose loss and metrics are measured, by name, when the spec has several
     #[arg(long = "train", value_name = "NAME")]
     pub block: Option<String>,
+    #[command(flatten)]
+    pub kept: KeptArgs,
 }
 
 #[derive(Debug, Args)]
@@ -414,6 +445,8 @@ pub struct Bench {
     /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
     #[arg(long)]
     pub profile: bool,
+    #[command(flatten)]
+    pub kept: KeptArgs,
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     } else {
         Wanted::Training
     };
-    let spec = spec::sound(&args.spec, Some(&args.run), None)?;
+    let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
     let before = Instant::now();
     let program = compile::program(&spec, wanted, args.run.threads)?;
     let compile_ms = before.elapsed().as_secs_f64() * 1e3;

@@ -10,7 +10,7 @@ use serde_json::json;
 use weft_runtime::data::Split;
 
 pub fn run(args: &Eval) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, Some(&args.run), None)?;
+    let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
     let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
     let training = train::block(&program, args.block.as_deref())?;
     let options = compile::run_options(&args.run, &spec)?;

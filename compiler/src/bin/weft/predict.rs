@@ -15,7 +15,7 @@ use weft_runtime::tensor::{Tensor, TensorView};
 const SHOWN: usize = 20;
 
 pub fn run(args: &Predict) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, None, None)?;
+    let spec = spec::sound(&args.spec, None, None)?.kept(&args.item.kept);
     let program = compile::program(&spec, Wanted::Prediction, args.item.threads)?;
     let entry = &chosen(&program.predictions, args.item.predict.as_deref())?.entry;
     let mut session = Session::new(program.clone(), compile::threads(args.item.threads))

@@ -1,6 +1,6 @@
 //! Reading a spec: the one place where the command touches source files, and where diagnostics are shown.
 
-use crate::args::{RunArgs, SpecArgs};
+use crate::args::{KeptArgs, RunArgs, SpecArgs};
 use crate::failure::Failure;
 use crate::output;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use weft_compiler::check::{self, Checked, Options};
 use weft_compiler::diagnostics::{self, Color, Diagnostic, Label, Severity, Sources};
+use weft_compiler::passes::narrow;
 use weft_compiler::render;
 
 /// A checked spec, and the folder that its relative paths start from.
@@ -16,6 +17,16 @@ pub struct Spec {
     pub folder: PathBuf,
     /// The file's stem: `mnist_cnn`.
     pub name: String,
+}
+
+impl Spec {
+    /// The same with its large weights kept as the command line says.
+    pub fn kept(mut self, args: &KeptArgs) -> Spec {
+        if let (Some(dtype), Some(module)) = (args.narrow(), &mut self.checked.module) {
+            *module = narrow::weights(module, dtype);
+        }
+        self
+    }
 }
 
 /// Reads and checks a spec without showing anything.

@@ -21,7 +21,7 @@ use weft_runtime::execute::Session;
 const MOST_ROWS: usize = 8;
 
 pub fn run(args: &Inspect) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, None, None)?;
+    let spec = spec::sound(&args.spec, None, None)?.kept(&args.item.kept);
     let (Some(module), Some(typed)) = (&spec.checked.module, &spec.checked.typed) else {
         return Err(Failure::reported());
     };
