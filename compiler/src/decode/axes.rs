@@ -2,7 +2,7 @@
 //!
 //! A tensor has the tokens along one axis at most. An operation is *position-wise* when what it gives at a place depends on that place of its
 //! inputs alone; then it may be done for some tokens as well as for all. Along the axis of a cache, which holds all tokens so far, everything
-//! may be done.
+//! may be done, as long as a place can tell what comes before it from what comes after: a first prompt brings both at once.
 
 use super::{Extent, Mixed, Sequence, needed};
 use crate::graph::op::{Op, Reduction};
@@ -25,6 +25,7 @@ pub fn follow(graph: &Graph, sequence: &Sequence) -> Result<Vec<Option<Steps>>, 
     let caches: Vec<NodeId> =
         graph.outputs.iter().filter(|(name, _)| sequence.caches.contains(name)).map(|(_, id)| *id).collect();
     let places = walk.graph(graph, &[], &caches);
+    walk.unordered(graph);
     for (_, id) in graph.outputs.iter().filter(|(name, _)| *name == sequence.logits) {
         if places[id.index()].is_none() {
             walk.report(graph.node(*id).span, Why::None);
@@ -49,6 +50,7 @@ enum Why {
     None,
     Captured,
     Pairs,
+    Blind,
 }
 
 impl Why {
@@ -93,6 +95,10 @@ impl Why {
                 "the last expression of `generate` is the model on all tokens so far: logits `[n, t, vocabulary]`".to_owned(),
             ),
             Why::Captured => (format!("each step of this loop sees all places of `{t}`"), cached),
+            Why::Blind => (
+                format!("each place of `{t}` sees all others here, also those that come after it, which `generate` has not written yet"),
+                "`attention(…, causal = true)` sees a place and those before it".to_owned(),
+            ),
             Why::Pairs => (
                 format!("this sets each place of `{t}` beside every other, but a step of `generate` has the new ones only"),
                 cached,
@@ -170,6 +176,37 @@ impl Walk<'_> {
             };
         }
         places
+    }
+
+    /// Sums over all tokens so far that know nothing of their order: each place would see those after it in the same step.
+    fn unordered(&mut self, graph: &Graph) {
+        let all = |ty: &TensorType, axis: usize| {
+            ty.shape.get(axis).is_some_and(|dim| self.sequence.extent(dim) == Extent::All)
+        };
+        let mut ordered = vec![false; graph.nodes.len()];
+        let mut blind = Vec::new();
+        let wanted = needed(graph, graph.outputs.iter().map(|(_, id)| *id));
+        for id in graph.ids().filter(|id| wanted[id.index()]) {
+            let node = graph.node(id);
+            let of = |place: usize| &graph.node(node.inputs[place]).ty;
+            ordered[id.index()] = match &node.op {
+                Op::Iota { axis } => all(&node.ty, *axis),
+                // The places of the new tokens say nothing of the others.
+                Op::Slice { start, .. } if *start == Dim::symbol(self.sequence.past.clone()) => false,
+                _ => node.inputs.iter().any(|input| ordered[input.index()]),
+            };
+            let over_all = match &node.op {
+                Op::Reduce { axes, .. } | Op::ArgReduce { axes, .. } => {
+                    axes.iter().any(|axis| all(of(0), *axis))
+                }
+                Op::Contract { sum, .. } => sum.iter().any(|(axis, _)| all(of(0), *axis)),
+                _ => false,
+            };
+            if over_all && !ordered[id.index()] {
+                blind.push(node.span);
+            }
+        }
+        blind.into_iter().for_each(|span| self.report(span, Why::Blind));
     }
 
     /// The axis of a type that counts new tokens, where nothing else says which.

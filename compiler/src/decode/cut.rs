@@ -10,6 +10,9 @@ use crate::graph::{Builder, Dim, Entry, Graph, NodeId, Symbol, TensorType, TypeE
 use std::collections::BTreeSet;
 use weft_runtime::program::InputSource;
 
+/// A step is planned for so many rows, and takes any number.
+const ROWS: i64 = 4;
+
 pub fn cut(entry: &Entry, sequence: &Sequence, carries: &[Carry]) -> Result<Parts, TypeError> {
     let graph = &entry.graph;
     let late = late(graph, sequence, carries);
@@ -95,6 +98,15 @@ pub fn cut(entry: &Entry, sequence: &Sequence, carries: &[Carry]) -> Result<Part
     }
     for (name, id) in kept_values.iter().filter(|(_, id)| !here[id.index()]) {
         step.input(graph, *id, name, InputSource::Kept)?;
+    }
+    // Nearly all steps are of one token; a search follows a few rows.
+    let tokens = entry.inputs.iter().find(|input| input.0 == sequence.tokens);
+    let rows = tokens.and_then(|(_, ty, _)| ty.shape.first()?.as_symbol());
+    let likely = [(Some(&sequence.steps), 1), (rows, ROWS)];
+    for (symbol, count) in likely.into_iter().filter_map(|(symbol, count)| Some((symbol?, count))) {
+        if step.b.graph.bounds.iter().all(|(known, _)| known != symbol) {
+            step.b.graph.bounds.push((symbol.clone(), count));
+        }
     }
     step.b.graph.outputs = graph.outputs.iter().map(|(name, id)| (name.clone(), step.at(*id))).collect();
     for guard in &graph.guards {
