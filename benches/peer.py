@@ -1,6 +1,7 @@
 """One framework on one model: waits for a line on standard input, times a burst of calls, prints the median in ms.
 
-Usage: peer.py {tensorflow|torch|torch-compile|jax|onnxruntime} {cnn|autoencoder} {train|predict} BATCH THREADS
+Usage: peer.py {tensorflow|torch|torch-compile|jax|onnxruntime} MODEL {train|predict} BATCH THREADS
+MODEL is cnn or autoencoder, which are here, or one of torch_models.py and tensorflow_models.py: lstm, dcgan, gpt, t5 (without jax).
 """
 import os
 import statistics
@@ -15,6 +16,8 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)
 os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={THREADS}"
 
 import numpy as np  # noqa: E402
+
+LARGE = MODEL not in ("cnn", "autoencoder")
 
 rng = np.random.default_rng(0)
 x = rng.random((BATCH, 28, 28, 1), dtype=np.float32)
@@ -34,6 +37,9 @@ def torch_call(compiled):
     import torch
     import torch.nn.functional as F
     torch.set_num_threads(THREADS)
+    if LARGE:
+        import torch_models
+        return torch_models.call(MODEL, MODE, BATCH, compiled)
     model = torch_model()
     image = torch.tensor(x).permute(0, 3, 1, 2).contiguous()
     label = torch.tensor(y, dtype=torch.long)
@@ -61,6 +67,9 @@ def tensorflow_call():
     from keras import layers as L
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    if LARGE:
+        import tensorflow_models
+        return tensorflow_models.call(MODEL, MODE, BATCH)
     if MODEL == "cnn":
         model = keras.Sequential([keras.Input((28, 28, 1)), L.Conv2D(32, 3, activation="relu"), L.MaxPooling2D(2),
                                   L.Conv2D(64, 3, activation="relu"), L.MaxPooling2D(2), L.Conv2D(64, 3, activation="relu"),
@@ -88,6 +97,8 @@ def tensorflow_call():
 
 
 def jax_call():
+    if LARGE:
+        raise SystemExit("there is no such model here for JAX")
     import jax
     import jax.numpy as jnp
     from jax import lax
@@ -159,22 +170,28 @@ def onnxruntime_call():
     import onnxruntime as ort
     import torch
     path = os.path.join(tempfile.mkdtemp(), "model.onnx")
-    image = x.transpose(0, 3, 1, 2).copy()
-    torch.onnx.export(torch_model().eval(), torch.tensor(image), path, dynamo=False, input_names=["x"])
+    if LARGE:
+        import torch_models
+        model = torch.nn.Sequential(torch_models.Lstm(), torch.nn.Softmax(-1))
+        (given,), _ = torch_models.data(MODEL, BATCH)
+    else:
+        model, given = torch_model(), torch.tensor(x.transpose(0, 3, 1, 2).copy())
+    torch.onnx.export(model.eval(), given, path, dynamo=False, input_names=["x"])
+    given = given.numpy()
     options = ort.SessionOptions()
     options.intra_op_num_threads = THREADS
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x": image})
+    return lambda: session.run(None, {"x": given})
 
 
 call = {"tensorflow": tensorflow_call, "torch": lambda: torch_call(False), "torch-compile": lambda: torch_call(True),
         "jax": jax_call, "onnxruntime": onnxruntime_call}[FRAMEWORK]()
-for _ in range(10):
+for _ in range(3 if MODEL in ("dcgan", "gpt", "t5") else 10):
     call()
 print("ready", flush=True)
 for _ in sys.stdin:
     times, end = [], time.perf_counter() + 1.0
-    while len(times) < 20 or (len(times) < 2000 and time.perf_counter() < end):
+    while len(times) < (3 if LARGE else 20) or (len(times) < 2000 and time.perf_counter() < end):
         start = time.perf_counter()
         call()
         times.append((time.perf_counter() - start) * 1e3)

@@ -41,6 +41,10 @@ fn main() {
         }
     }
     bench.dense(512, 512, 512);
+    for (input, output) in [(384, 384), (384, 1536), (1536, 384)] {
+        bench.dense(3072, input, output);
+    }
+    bench.dense(512, 512, 32128);
     bench.dense(1, 2048, 2048);
     bench.math();
 }

@@ -17,6 +17,8 @@ use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 const TALL: i64 = 8;
 /// As many tasks as keep a few cores busy.
 const TILES_WANTED: i64 = 16;
+/// A contraction of so few rows reads B once, where it lies.
+const FEW: i64 = 4;
 /// So many rows pay for packing B, whose rows may lie in few sets of the first cache where they are long.
 const ROWS_PACKED: i64 = 512;
 
@@ -94,9 +96,13 @@ impl Build<'_> {
         // What many rows read is packed, and once before a loop what all its steps read.
         let rows: Vec<Dim> = m.iter().map(|s| s.extent.clone()).collect();
         let long = n.first().is_some_and(|n| self.built.estimate(&n.extent) > PANEL as i64);
-        let again = self.invariant.contains(&b_place.0)
-            || long && self.built.estimate(&product(&rows)) >= ROWS_PACKED;
-        if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
+        let height = self.built.estimate(&product(&rows));
+        let again = self.invariant.contains(&b_place.0) || long && height >= ROWS_PACKED;
+        let along = k.len() == 1 && k[0].b.as_ref().is_some_and(|s| s.is(1));
+        let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
+        if few {
+            // The kernel reads it as it is.
+        } else if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place);
             packed = true;
         } else if !unit(&n) || k.len() > 2 {
@@ -141,7 +147,9 @@ impl Build<'_> {
         let (height, width) = (self.built.estimate(&rows), self.built.estimate(&n.extent));
         let tall = height >= 1024 && height >= TALL * width;
         // In a loop it is the loop that is cut into tasks.
-        let by_rows = leading.is_some_and(|e| e.as_constant().is_none()) || tall || self.level > 0;
+        // Few rows would be few tasks.
+        let symbolic = leading.is_some_and(|e| e.as_constant().is_none());
+        let by_rows = symbolic && !self.few(&batch, height) || tall || self.level > 0;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();
             let map = |offset: &Dim, of: &dyn Fn(&Stride) -> Option<Dim>| {
@@ -209,6 +217,11 @@ impl Build<'_> {
         let place = self.parts(node, id, out, &Dim::constant(splits));
         self.runtime_kernel(node, kernel, vec![a, b], vec![place], space, flops);
         self.add_parts(node, place, out, &Dim::constant(splits));
+    }
+
+    /// Whether all that counts is how fast B is read. (In a loop it stays in cache.)
+    fn few(&self, batch: &[Stride], rows: i64) -> bool {
+        batch.is_empty() && rows <= FEW && self.level == 0
     }
 
     /// Where a kernel writes whose sum is cut into parts: `out` itself when there is but one.

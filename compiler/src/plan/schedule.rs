@@ -21,6 +21,8 @@ const SMALL: i64 = 16 << 10;
 const CACHE: i64 = 512 << 10;
 /// Rows that a dense layer should see at once.
 const ROWS: i64 = 16;
+/// Tiles of a contraction that read an operand together, where there are many.
+const TILES: i64 = 8;
 
 /// Which kernels must run before which.
 #[derive(Debug)]
@@ -239,6 +241,11 @@ impl Open {
         let again = matches!(draft.work, Work::Loop(_));
         let mut least = 1;
         for kernel in draft.kernels() {
+            if let Work::Kernel(Kernel::Contraction { partition: Partition::Tiles, .. }) = &kernel.work
+                && units >= TILES * TILES
+            {
+                least = least.max(TILES);
+            }
             if let Work::Kernel(Kernel::Contraction { batch, m, k, n, partition: Partition::Rows, .. }) =
                 &kernel.work
             {

@@ -3,6 +3,7 @@
 use super::isa::Level;
 use super::tile::{Family, Segment, Tile};
 use crate::program::PANEL;
+use std::ops::Range;
 
 /// The operands of a block; offsets and steps count elements (see [`Tile`]). Column 0 starts a panel.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,9 @@ pub struct Block<'a> {
     pub a_step: isize,
     /// Whether neighbouring rows may be neighbours in A, which is then looked at tile by tile.
     pub adjacent: bool,
+    /// Where A was packed: from the strip of one tile to the next. In a strip, each k has the tile's rows side by side; `a_rows` and
+    /// `a_step` say nothing then.
+    pub strip: Option<usize>,
     pub b: *const f32,
     pub b_step: isize,
     pub b_panel: isize,
@@ -24,8 +28,19 @@ pub struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Computes the block. The rows are cut evenly, so that no tile is much lower than the others; a panel of B stays in
-    /// the first cache while the rows pass by.
+    /// The rows of a tile, at most.
+    pub fn height(&self, level: Level) -> usize {
+        Family::of(level).shape(self.a_rows.len(), self.columns).0
+    }
+
+    /// The rows of each tile. They are cut evenly, so that no tile is much lower than the others.
+    pub fn tiles(&self, level: Level) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = self.a_rows.len();
+        let tiles = rows.div_ceil(self.height(level));
+        (0..tiles).map(move |tile| rows * tile / tiles..rows * (tile + 1) / tiles)
+    }
+
+    /// Computes the block. A panel of B stays in the nearest caches while the rows pass by.
     ///
     /// # Safety
     /// Everything that the block describes must lie in live allocations, C must not overlap A or B, and the machine must
@@ -37,23 +52,26 @@ impl Block<'_> {
             return;
         }
         let family = Family::of(level);
-        let (height, vectors) = family.shape(rows, self.columns);
-        let tiles = rows.div_ceil(height);
+        let (_, vectors) = family.shape(rows, self.columns);
         let width = vectors * family.lanes;
         let mut column = 0;
         while column < self.columns {
             let b =
                 self.b.wrapping_offset((column / PANEL) as isize * self.b_panel + (column % PANEL) as isize);
             let columns = width.min(self.columns - column);
-            let mut first = 0;
-            for t in 1..=tiles {
-                let next = rows * t / tiles;
-                let (a_rows, c_rows) = (&self.a_rows[first..next], &self.c_rows[first..next]);
+            for (index, part) in self.tiles(level).enumerate() {
+                let (a_rows, c_rows) = (&self.a_rows[part.clone()], &self.c_rows[part.clone()]);
                 let adjacent = self.adjacent && a_rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
+                let (a, a_rows, a_step, adjacent) = match self.strip {
+                    Some(strip) => {
+                        (self.a.wrapping_add(index * strip), &[0isize][..], part.len() as isize, true)
+                    }
+                    None => (self.a, a_rows, self.a_step, adjacent),
+                };
                 let tile = Tile {
-                    a: self.a,
+                    a,
                     a_rows: a_rows.as_ptr(),
-                    a_step: self.a_step,
+                    a_step,
                     b,
                     b_step: self.b_step,
                     b_panel: self.b_panel,
@@ -66,8 +84,7 @@ impl Block<'_> {
                     accumulate: self.accumulate,
                 };
                 // SAFETY: a part of the block, for which the caller vouches.
-                unsafe { family.tile(next - first, vectors, adjacent)(&tile) };
-                first = next;
+                unsafe { family.tile(part.len(), vectors, adjacent)(&tile) };
             }
             column += width;
         }

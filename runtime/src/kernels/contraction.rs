@@ -1,16 +1,34 @@
 //! Contractions: resolves the strides of a [`Contraction`] and runs [`Block`]s over ranges of rows or tiles.
+//!
+//! Operands are read where they lie as long as that is fast. Where they have no unit stride along n, or what a tile takes at one k lies far
+//! from what it takes at the next, a rectangle of C packs what it reads: some panels of B, and A in strips, one for each register tile (Goto &
+//! van de Geijn 2008). Both stay in the second cache while they meet.
 
 use super::block::Block;
+use super::few::{self, Few};
 use super::isa::Level;
+use super::pack;
 use super::resolve::{self, Axis, Layout};
-use super::runs::Runs;
+use super::runs::{Run, Runs};
 use super::tile::Segment;
 use crate::program::{Contraction, PANEL, Partition, TILE_ROWS};
+use std::ops::Range;
 
 /// Rows whose offsets are worked out at a time.
 const ROWS: usize = 240;
 /// A step of so many elements from row to row of B.
-const FAR: isize = 1024;
+const FAR: isize = 4096;
+/// A step of so many elements from one k to the next in A, whose rows are neighbours.
+const FAR_APART: isize = 256;
+/// Rows and columns that pay for packing A.
+const ROWS_PACKED: usize = 2 * TILE_ROWS;
+const COLUMNS_PACKED: usize = 2 * PANEL;
+/// Elements of a B that stays in no near cache.
+const LARGE: usize = 64 << 10;
+/// Panels of B that are packed at a time.
+const PANELS: usize = 8;
+/// Tiles follow one another down the columns of a band of at most so many tile rows, so that a range of them is about as high as wide.
+const BAND: usize = 4;
 
 #[derive(Debug)]
 pub struct Bound {
@@ -21,13 +39,33 @@ pub struct Bound {
     rows: usize,
     columns: usize,
     b_panel: isize,
-    /// B's stride along n where panels of B are packed as they are needed.
-    b_column: Option<isize>,
+    /// B's stride along n.
+    b_step: isize,
+    /// Whether panels of B are packed as they are needed.
+    packs_b: bool,
+    few: Option<Way>,
     adjacent: bool,
+    /// Whether strips of A are packed as they are needed, where the rectangle is wide enough.
+    packs_a: bool,
     partition: Partition,
     runs: Runs,
     /// Elements of C, without the leading axis of splits.
     c_size: usize,
+}
+
+/// How a contraction of few rows goes through B; see [`few`].
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Across,
+    Along,
+}
+
+/// A thread's memory, cut up.
+struct Room<'a> {
+    a_rows: &'a mut [isize],
+    c_rows: &'a mut [isize],
+    panels: *mut f32,
+    strips: *mut f32,
 }
 
 impl Bound {
@@ -53,17 +91,31 @@ impl Bound {
         let m = resolve::collapse(m);
         let k_size = resolve::product(&k)?;
         let k = if kernel.packed { resolve::pack_k(k) } else { k };
+        let rows = resolve::product(&m)?;
+        let inner = resolve::collapse(k.clone());
+        let few = match &inner[..] {
+            _ if kernel.packed || rows > few::ROWS || columns <= PANEL => None,
+            [k] if n.b != 1 && (k.a, k.b) == (1, 1) => Some(Way::Along),
+            _ if n.b == 1 && k_size * columns >= LARGE => Some(Way::Across),
+            _ => None,
+        };
         // The rows of a wide B fall into few sets of a cache; a panel of them that many rows of A meet is laid side by side.
         let wide = kernel.partition == Partition::Tiles && k.iter().any(|axis| axis.b >= FAR);
-        let packs = columns > 1 && !kernel.packed && (n.b != 1 || wide);
+        let adjacent = m.last().is_some_and(|axis| axis.a == 1);
+        let apart = adjacent && k.iter().all(|axis| axis.a >= FAR_APART);
+        let packs_a = apart && rows >= ROWS_PACKED && columns >= COLUMNS_PACKED && inner.len() == 1;
+        let packs_b = columns > 1 && !kernel.packed && few.is_none() && (n.b != 1 || wide);
         Ok(Bound {
             level,
             batches: resolve::product(&batch)?,
-            rows: resolve::product(&m)?,
+            rows,
             columns,
             b_panel: if kernel.packed { (k_size * PANEL) as isize } else { PANEL as isize },
-            b_column: packs.then_some(n.b),
-            adjacent: m.last().is_some_and(|axis| axis.a == 1),
+            b_step: n.b,
+            packs_b,
+            few,
+            adjacent,
+            packs_a,
             partition: kernel.partition,
             runs: Runs::new(k, kernel.splits.max(1) as usize)?,
             c_size,
@@ -80,8 +132,22 @@ impl Bound {
     }
 
     pub fn scratch_bytes(&self) -> usize {
-        let panel = if self.b_column.is_some() { self.runs.longest() * PANEL } else { 0 };
-        2 * ROWS * size_of::<isize>() + panel * size_of::<f32>()
+        let tables = 2 * ROWS * size_of::<isize>();
+        tables + (self.panels_room() + self.strips_room()) * size_of::<f32>()
+    }
+
+    fn panels_room(&self) -> usize {
+        let panels = self.tile_columns().min(PANELS);
+        match self.few {
+            Some(_) => few::ROWS * few::STRETCH,
+            None if self.packs_b => panels * self.runs.longest() * PANEL,
+            None => 0,
+        }
+    }
+
+    fn strips_room(&self) -> usize {
+        // Each strip has some room of its own behind it.
+        if self.packs_a { ROWS * (self.runs.longest() + pack::STRIP_GAP) } else { 0 }
     }
 
     fn tile_rows(&self) -> usize {
@@ -95,144 +161,195 @@ impl Bound {
     /// # Safety
     /// See [`super::Bound::run`].
     pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize, scratch: *mut u8) {
-        // SAFETY: scratch holds two tables of `ROWS` offsets, then a panel; the caller vouches for the rest.
-        unsafe {
-            let tables = scratch.cast::<isize>();
-            let panel = tables.add(2 * ROWS).cast::<f32>();
-            let tables = std::slice::from_raw_parts_mut(tables, 2 * ROWS);
-            match self.partition {
+        let tables = scratch.cast::<isize>();
+        let panels = tables.wrapping_add(2 * ROWS).cast::<f32>();
+        // SAFETY: `scratch_bytes` made room for the tables, the panels and the strips, in this order.
+        let (a_rows, c_rows) = unsafe { std::slice::from_raw_parts_mut(tables, 2 * ROWS) }.split_at_mut(ROWS);
+        let room = &mut Room { a_rows, c_rows, panels, strips: panels.wrapping_add(self.panels_room()) };
+        let mut at = begin;
+        while at < end {
+            let (split, batch, rows, columns, count) = match self.partition {
                 Partition::Rows => {
-                    let mut at = begin;
-                    while at < end {
-                        let (batch, row) = (at / self.rows, at % self.rows);
-                        let rows = (end - at).min(self.rows - row);
-                        for split in 0..self.runs.splits() {
-                            self.rectangle(
-                                buffers,
-                                tables,
-                                panel,
-                                split,
-                                batch,
-                                row..row + rows,
-                                0..self.columns,
-                            );
-                        }
-                        at += rows;
-                    }
+                    let (batch, row) = (at / self.rows, at % self.rows);
+                    let count = (end - at).min(self.rows - row);
+                    (0..self.runs.splits(), batch, row..row + count, 0..self.columns, count)
                 }
                 Partition::Tiles => {
-                    // Tiles follow one another along the shorter side, so that a range reads little of the longer operand.
-                    let (tall, wide) = (self.tile_rows(), self.tile_columns());
-                    let down_first = tall <= wide;
-                    let (each, line) = (tall * wide, if down_first { tall } else { wide });
-                    let mut at = begin;
-                    while at < end {
-                        let (split, batch) = (at / each / self.batches, at / each % self.batches);
-                        let (first, along) = (at % each / line, at % line);
-                        let count = (end - at).min(line - along);
-                        let (rows, columns) = if down_first {
-                            (along..along + count, first..first + 1)
-                        } else {
-                            (first..first + 1, along..along + count)
-                        };
-                        let cut = |range: std::ops::Range<usize>, size: usize, most: usize| {
-                            range.start * size..(range.end * size).min(most)
-                        };
-                        let rows = cut(rows, TILE_ROWS, self.rows);
-                        let columns = cut(columns, PANEL, self.columns);
-                        self.rectangle(buffers, tables, panel, split, batch, rows, columns);
-                        at += count;
+                    let each = self.tile_rows() * self.tile_columns();
+                    let (split, batch) = (at / each / self.batches, at / each % self.batches);
+                    let (rows, columns) = self.tiles(at % each, end - at);
+                    let count = rows.len() * columns.len();
+                    let cut = |tiles: Range<usize>, size: usize, most: usize| {
+                        tiles.start * size..(tiles.end * size).min(most)
+                    };
+                    let (rows, columns) =
+                        (cut(rows, TILE_ROWS, self.rows), cut(columns, PANEL, self.columns));
+                    (split..split + 1, batch, rows, columns, count)
+                }
+            };
+            for split in split {
+                // SAFETY: a part of the range, for whose operands the caller vouches.
+                unsafe {
+                    let (rows, columns) = (rows.clone(), columns.clone());
+                    match self.few {
+                        Some(way) => self.few_rows(way, buffers, room, split, batch, rows, columns),
+                        None => self.rectangle(buffers, room, split, batch, rows, columns),
                     }
                 }
             }
+            at += count;
         }
+    }
+
+    /// The largest rectangle that a run of at most so many tiles begins with: tile rows and tile columns.
+    fn tiles(&self, at: usize, most: usize) -> (Range<usize>, Range<usize>) {
+        let (tall, wide) = (self.tile_rows(), self.tile_columns());
+        let bands = tall.div_ceil(BAND);
+        let band = ((at / wide + 1) * bands - 1) / tall;
+        let (top, bottom) = (tall * band / bands, tall * (band + 1) / bands);
+        let (column, along) = ((at - top * wide) / (bottom - top), (at - top * wide) % (bottom - top));
+        let height = bottom - top;
+        if along > 0 || most < height {
+            let count = most.min(height - along);
+            return (top + along..top + along + count, column..column + 1);
+        }
+        (top..bottom, column..(column + most / height).min(wide))
     }
 
     /// Computes a rectangle of C, whose first column starts a panel.
     unsafe fn rectangle(
         &self,
         buffers: &[*mut u8],
-        tables: &mut [isize],
-        panel: *mut f32,
+        room: &mut Room<'_>,
         split: usize,
         batch: usize,
-        rows: std::ops::Range<usize>,
-        columns: std::ops::Range<usize>,
+        rows: Range<usize>,
+        columns: Range<usize>,
     ) {
         let at = Layout::new(&self.batch).at(batch);
         let layout = Layout::new(&self.m);
         let a = buffers[0].cast::<f32>().cast_const().wrapping_offset(at.a);
-        let b = buffers[1].cast::<f32>().cast_const();
-        let b = match self.b_column {
-            Some(step) => b.wrapping_offset(at.b + columns.start as isize * step),
-            None => b.wrapping_offset(at.b + (columns.start / PANEL) as isize * self.b_panel),
-        };
-        let c = buffers[2].cast::<f32>().wrapping_offset(at.c);
-        let c = c.wrapping_add(split * self.c_size + columns.start);
-        let (a_rows, c_rows) = tables.split_at_mut(ROWS);
+        let b = buffers[1].cast::<f32>().cast_const().wrapping_offset(at.b);
+        let c = buffers[2].cast::<f32>().wrapping_offset(at.c).wrapping_add(split * self.c_size);
         let blocks = rows.len().div_ceil(ROWS);
-        for block in 0..blocks {
-            let start = rows.start + rows.len() * block / blocks;
-            let count = rows.start + rows.len() * (block + 1) / blocks - start;
-            layout.fill(start, &mut a_rows[..count], &mut c_rows[..count]);
-            for (index, run) in self.runs.of(split).enumerate() {
-                let block = Block {
-                    a,
-                    a_rows: &a_rows[..count],
-                    a_step: self.runs.a_step,
-                    adjacent: self.adjacent,
-                    b,
-                    b_step: self.runs.b_step,
-                    b_panel: self.b_panel,
-                    segments: run.segments,
-                    length: run.length,
-                    c,
-                    c_rows: &c_rows[..count],
-                    columns: columns.len(),
-                    accumulate: index > 0,
-                };
-                // SAFETY: a part of the contraction, for whose operands the caller vouches.
-                unsafe {
-                    match self.b_column {
-                        Some(step) => self.run_packing(block, step, panel),
-                        None => block.run(self.level),
+        let group = if self.packs_b { PANELS * PANEL } else { columns.len() };
+        for first in columns.clone().step_by(group.max(1)) {
+            let columns = first..columns.end.min(first + group);
+            let b = if self.packs_b {
+                b.wrapping_offset(columns.start as isize * self.b_step)
+            } else {
+                b.wrapping_offset((columns.start / PANEL) as isize * self.b_panel)
+            };
+            for block in 0..blocks {
+                let start = rows.start + rows.len() * block / blocks;
+                let count = rows.start + rows.len() * (block + 1) / blocks - start;
+                layout.fill(start, &mut room.a_rows[..count], &mut room.c_rows[..count]);
+                for (index, run) in self.runs.of(split).enumerate() {
+                    let (a_rows, c_rows) = (&room.a_rows[..count], &room.c_rows[..count]);
+                    let block = Block {
+                        a,
+                        a_rows,
+                        a_step: self.runs.a_step,
+                        adjacent: self.adjacent,
+                        strip: None,
+                        b,
+                        b_step: self.runs.b_step,
+                        b_panel: self.b_panel,
+                        segments: run.segments,
+                        length: run.length,
+                        c: c.wrapping_add(columns.start),
+                        c_rows,
+                        columns: columns.len(),
+                        accumulate: index > 0,
+                    };
+                    // SAFETY: a part of the contraction, for whose operands the caller vouches.
+                    unsafe {
+                        if self.packs_b || self.packs_a {
+                            self.run_packing(block, run, room.panels, room.strips);
+                        } else {
+                            block.run(self.level);
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Runs a block whose B has any stride along n: each panel of it is packed first.
-    unsafe fn run_packing(&self, block: Block<'_>, step: isize, panel: *mut f32) {
-        // In the panel, segment follows segment.
-        let rows = block.length as isize;
-        if block.segments.is_empty() {
-            // SAFETY: an empty sum reads nothing; it writes zeros.
-            unsafe { block.run(self.level) };
-        }
-        for first in (0..block.columns).step_by(PANEL) {
-            let columns = PANEL.min(block.columns - first);
-            for (index, segment) in block.segments.iter().enumerate() {
-                let source = block.b.wrapping_offset(segment.b + first as isize * step);
-                let target = panel.wrapping_add(index * block.length * PANEL);
-                // SAFETY: scratch has room for the longest block; the caller vouches for B.
-                unsafe { super::pack::panel(source, self.runs.b_step, step, block.length, columns, target) };
+    /// Computes a rectangle of C that has few rows.
+    unsafe fn few_rows(
+        &self,
+        way: Way,
+        buffers: &[*mut u8],
+        room: &mut Room<'_>,
+        split: usize,
+        batch: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) {
+        let at = Layout::new(&self.batch).at(batch);
+        let (a_rows, c_rows) = (&mut room.a_rows[..rows.len()], &mut room.c_rows[..rows.len()]);
+        Layout::new(&self.m).fill(rows.start, a_rows, c_rows);
+        let b = buffers[1].cast::<f32>().cast_const().wrapping_offset(at.b);
+        let c = buffers[2].cast::<f32>().wrapping_offset(at.c).wrapping_add(split * self.c_size);
+        let few = Few {
+            a: buffers[0].cast::<f32>().cast_const().wrapping_offset(at.a),
+            a_rows,
+            a_step: self.runs.a_step,
+            b: b.wrapping_offset(columns.start as isize * self.b_step),
+            b_step: self.runs.b_step,
+            b_column: self.b_step,
+            c: c.wrapping_add(columns.start),
+            c_rows,
+            columns: columns.len(),
+        };
+        let mut runs = self.runs.of(split);
+        // SAFETY: a part of the contraction, for whose operands the caller vouches; the room holds the sums.
+        unsafe {
+            match way {
+                Way::Across => runs.enumerate().for_each(|(index, run)| {
+                    few::across(self.level, &few, run.segments, run.length, index > 0, room.panels);
+                }),
+                Way::Along => {
+                    // The runs of one axis follow one another.
+                    let first = runs.next().and_then(|run| run.segments.first()).copied().unwrap_or_default();
+                    let length = self.runs.of(split).map(|run| run.segments.len() * run.length).sum();
+                    few::along(self.level, &few, first, length);
+                }
             }
-            for (index, segment) in block.segments.iter().enumerate() {
-                let segment = [Segment { a: segment.a, b: index as isize * rows * PANEL as isize }];
-                let part = Block {
-                    b: panel.cast_const(),
-                    b_step: PANEL as isize,
-                    b_panel: PANEL as isize,
-                    segments: &segment,
-                    c: block.c.wrapping_add(first),
-                    columns,
-                    accumulate: block.accumulate || index > 0,
-                    ..block
-                };
-                // SAFETY: a part of the block.
-                unsafe { part.run(self.level) };
-            }
         }
+    }
+
+    /// Runs a block for which B, with any stride along n, is packed first where it has to be, and A too if the block is wide.
+    unsafe fn run_packing(&self, block: Block<'_>, run: Run<'_>, panels: *mut f32, strips: *mut f32) {
+        let long = run.segments.len() * run.length;
+        let mut packed = block;
+        if self.packs_b {
+            for first in (0..block.columns).step_by(PANEL) {
+                let columns = PANEL.min(block.columns - first);
+                for (index, segment) in run.segments.iter().enumerate() {
+                    let source = block.b.wrapping_offset(segment.b + first as isize * self.b_step);
+                    let target = panels.wrapping_add(first * long + index * run.length * PANEL);
+                    let steps = (self.runs.b_step, self.b_step);
+                    // SAFETY: scratch has room for the longest run; the caller vouches for B.
+                    unsafe { pack::panel(source, steps.0, steps.1, run.length, columns, target) };
+                }
+            }
+            packed.b = panels.cast_const();
+            packed.b_step = PANEL as isize;
+            packed.b_panel = (long * PANEL) as isize;
+            packed.segments = run.packed;
+        }
+        // One axis of k is one segment.
+        let from = packed.segments.first().map(|segment| Segment { a: 0, ..*segment });
+        if self.packs_a && block.columns >= COLUMNS_PACKED && from.is_some() {
+            let strip = packed.height(self.level) * long + pack::STRIP_GAP;
+            // SAFETY: as above, for A.
+            unsafe { pack::strips(&block, self.level, run, strip, strips) };
+            packed.a = strips.cast_const();
+            packed.strip = Some(strip);
+            packed.segments = from.as_slice();
+        }
+        // SAFETY: the block itself, whose operands lie elsewhere.
+        unsafe { packed.run(self.level) };
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`isa`] | the instruction set, chosen once |
 //! | `vector`, `tile`, `block` | a vector, a register tile, a block of tiles |
+//! | `few` | contractions of few rows |
 //! | `resolve`, `runs` | dims and strides as numbers, how k is cut |
 //! | `contraction`, `convolution`, `attention`, `pack`, [`index`], `sort` | the kernels |
 //! | [`math`], [`random`] | functions of strips of elements |
@@ -22,6 +23,7 @@ mod attention;
 mod block;
 mod contraction;
 mod convolution;
+mod few;
 pub mod index;
 pub mod isa;
 pub mod math;

@@ -1,7 +1,18 @@
-//! Packing: a matrix with any strides becomes panels of [`PANEL`] columns, zero-padded.
+//! Packing: a matrix with any strides becomes panels of [`PANEL`] columns, zero-padded, or strips of a tile's rows.
 
+use super::block::Block;
+use super::isa::Level;
 use super::resolve::{self, Axis};
+use super::runs::Run;
+use super::vector;
 use crate::program::{PANEL, Pack};
+
+/// Elements between strips, so that they don't begin in the same set of a cache.
+pub const STRIP_GAP: usize = 16;
+/// f32 in a cache line.
+const LINE: usize = 16;
+/// So many steps of k ahead, what is to be packed is asked for: they may lie a page apart, which the processor doesn't foresee.
+const AHEAD: isize = 8;
 
 #[derive(Debug)]
 pub struct Bound {
@@ -59,17 +70,33 @@ pub unsafe fn panel(
     unsafe {
         if n_step == 1 {
             for i in 0..k {
-                let row = target.add(i * PANEL);
-                row.copy_from_nonoverlapping(source.offset(i as isize * k_step), columns);
-                row.add(columns).write_bytes(0, PANEL - columns);
+                let (row, source) = (target.add(i * PANEL), source.offset(i as isize * k_step));
+                for line in (0..PANEL).step_by(LINE) {
+                    vector::prefetch_to_read(source.wrapping_offset(AHEAD * k_step).wrapping_add(line));
+                }
+                if columns == PANEL {
+                    row.cast::<[f32; PANEL]>()
+                        .write_unaligned(source.cast::<[f32; PANEL]>().read_unaligned());
+                } else {
+                    row.copy_from_nonoverlapping(source, columns);
+                    row.add(columns).write_bytes(0, PANEL - columns);
+                }
             }
             return;
         }
-        // A transposition, in squares that stay in the first cache.
+        // A transposition, in squares that stay in the first cache; those of four by four stay in registers.
         const SQUARE: usize = 16;
         for first in (0..k).step_by(SQUARE) {
             let rows = first..(first + SQUARE).min(k);
-            for column in 0..columns {
+            let fours = if k_step == 1 && rows.len() == SQUARE { columns / 4 * 4 } else { 0 };
+            for column in (0..fours).step_by(4) {
+                let source = source.offset(column as isize * n_step + first as isize);
+                let target = target.add(first * PANEL + column);
+                for i in (0..SQUARE).step_by(4) {
+                    turn_four(source.add(i), n_step, target.add(i * PANEL));
+                }
+            }
+            for column in fours..columns {
                 let source = source.offset(column as isize * n_step);
                 for i in rows.clone() {
                     *target.add(i * PANEL + column) = *source.offset(i as isize * k_step);
@@ -78,6 +105,96 @@ pub unsafe fn panel(
             for i in rows {
                 target.add(i * PANEL + columns).write_bytes(0, PANEL - columns);
             }
+        }
+    }
+}
+
+/// `target[i, j] = source[j, i]` for four by four elements, where rows of the target are [`PANEL`] long.
+#[inline(always)]
+unsafe fn turn_four(source: *const f32, step: isize, target: *mut f32) {
+    // SAFETY: the caller's own promise; the instructions are in the baseline of the architecture.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::*;
+            let [a, b, c, d] = std::array::from_fn(|j| _mm_loadu_ps(source.offset(j as isize * step)));
+            let (low, high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+            let (other_low, other_high) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+            let rows = [
+                _mm_movelh_ps(low, other_low),
+                _mm_movehl_ps(other_low, low),
+                _mm_movelh_ps(high, other_high),
+                _mm_movehl_ps(other_high, high),
+            ];
+            for (i, row) in rows.into_iter().enumerate() {
+                _mm_storeu_ps(target.add(i * PANEL), row);
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        for i in 0..4 {
+            for j in 0..4 {
+                *target.add(i * PANEL + j) = *source.offset(j as isize * step).add(i);
+            }
+        }
+    }
+}
+
+/// Packs the A of a block whose rows are neighbours, one strip for each tile: `target[tile * strip + k * height + row]`. All tiles go along k
+/// together, so that A is read in long stretches.
+///
+/// # Safety
+/// The block's A must be there, and `target` have room for the strips.
+pub unsafe fn strips(block: &Block<'_>, level: Level, run: Run<'_>, strip: usize, target: *mut f32) {
+    let rows = block.a_rows.len();
+    let neighbours = block.a_rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
+    let height = block.height(level);
+    let even = neighbours && rows.is_multiple_of(height);
+    let mut step = 0;
+    for segment in run.segments {
+        for i in 0..run.length as isize {
+            let source = block.a.wrapping_offset(segment.a + i * block.a_step);
+            let target = target.wrapping_add(step * height);
+            // SAFETY: the caller's own promise.
+            unsafe {
+                match height {
+                    12 if even => {
+                        deal::<12>(source.offset(block.a_rows[0]), block.a_step, rows, target, strip)
+                    }
+                    6 if even => deal::<6>(source.offset(block.a_rows[0]), block.a_step, rows, target, strip),
+                    _ => {
+                        for (tile, rows) in block.tiles(level).enumerate() {
+                            let target =
+                                target.wrapping_add(tile * strip).wrapping_sub(step * (height - rows.len()));
+                            for (place, row) in rows.enumerate() {
+                                *target.add(place) = *source.offset(block.a_rows[row]);
+                            }
+                        }
+                    }
+                }
+            }
+            step += 1;
+        }
+    }
+}
+
+/// Deals the neighbours of one step of k to the strips, `HEIGHT` to each.
+#[inline(always)]
+unsafe fn deal<const HEIGHT: usize>(
+    source: *const f32,
+    step: isize,
+    rows: usize,
+    target: *mut f32,
+    strip: usize,
+) {
+    let ahead = source.wrapping_offset(AHEAD * step);
+    for line in (0..rows).step_by(LINE) {
+        vector::prefetch_to_read(ahead.wrapping_add(line));
+    }
+    for tile in 0..rows / HEIGHT {
+        // SAFETY: the caller's own promise.
+        unsafe {
+            let source = source.add(tile * HEIGHT).cast::<[f32; HEIGHT]>();
+            target.add(tile * strip).cast::<[f32; HEIGHT]>().write_unaligned(source.read_unaligned());
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::resolve::{self, Axis, Layout};
 use super::tile::Segment;
+use crate::program::PANEL;
 
 /// Elements of k in a block, at most, where k can be cut so: a panel of B then takes 48 KiB.
 pub const KC: usize = 384;
@@ -13,6 +14,8 @@ pub const KC: usize = 384;
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
     pub segments: &'a [Segment],
+    /// The same for a B whose segments follow one another in packed panels.
+    pub packed: &'a [Segment],
     pub length: usize,
 }
 
@@ -23,6 +26,7 @@ pub struct Runs {
     pub a_step: isize,
     pub b_step: isize,
     segments: Vec<Segment>,
+    packed: Vec<Segment>,
     /// First segment, number and length of segments.
     blocks: Vec<(usize, usize, usize)>,
     /// The blocks of split `s` are `splits[s]..splits[s + 1]`.
@@ -42,6 +46,7 @@ impl Runs {
             a_step: inner.a,
             b_step: inner.b,
             segments: Vec::new(),
+            packed: Vec::new(),
             blocks: Vec::new(),
             splits: vec![0],
         };
@@ -58,6 +63,11 @@ impl Runs {
                 runs.blocks.push((0, 0, 0));
             }
             runs.splits.push(runs.blocks.len());
+        }
+        for &(first, count, length) in &runs.blocks {
+            let packed =
+                |i: usize| Segment { a: runs.segments[first + i].a, b: (i * length * PANEL) as isize };
+            runs.packed.extend((0..count).map(packed));
         }
         Ok(runs)
     }
@@ -108,8 +118,9 @@ impl Runs {
 
     /// The blocks of one split, at least one.
     pub fn of(&self, split: usize) -> impl Iterator<Item = Run<'_>> {
-        self.blocks[self.splits[split]..self.splits[split + 1]]
-            .iter()
-            .map(|&(first, count, length)| Run { segments: &self.segments[first..first + count], length })
+        self.blocks[self.splits[split]..self.splits[split + 1]].iter().map(|&(first, count, length)| {
+            let part = first..first + count;
+            Run { segments: &self.segments[part.clone()], packed: &self.packed[part], length }
+        })
     }
 }

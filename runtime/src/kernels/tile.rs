@@ -16,8 +16,11 @@
 //! multiply-add on x86-64, differs from the other levels.
 
 use super::isa::Level;
-use super::vector::Vector;
+use super::vector::{self, Vector};
 use crate::program::PANEL;
+
+/// f32 in a cache line.
+const LINE: usize = 16;
 
 /// A run of k: where it starts in A (beyond a row's own offset) and in B. All runs of a tile are equally long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +110,7 @@ impl Family {
 unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool>(tile: &Tile) {
     // SAFETY: the caller's own promises.
     unsafe {
-        if !V::FREE_MASKS && tile.columns == NV * V::LANES {
+        if tile.columns == NV * V::LANES {
             sum::<V, MR, NV, ADJACENT, true>(tile)
         } else {
             sum::<V, MR, NV, ADJACENT, false>(tile)
@@ -115,7 +118,7 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool
     }
 }
 
-/// The micro-kernel itself; `FULL`: all columns exist, so that masks take no registers.
+/// The micro-kernel itself; `FULL`: all columns exist, so that no load or store needs a mask.
 #[inline(always)]
 unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool, const FULL: bool>(
     tile: &Tile,
@@ -127,6 +130,13 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
             std::array::from_fn(|v| V::mask(tile.columns.saturating_sub(v * V::LANES)));
         let rows: [*const f32; MR] =
             std::array::from_fn(|r| tile.a.wrapping_offset(*tile.a_rows.add(if ADJACENT { 0 } else { r })));
+        // C is often in no cache: its lines come while k runs.
+        for r in 0..MR {
+            let c = tile.c.wrapping_offset(*tile.c_rows.add(r));
+            for line in (0..NV * V::LANES).step_by(LINE) {
+                vector::prefetch_to_write(c.wrapping_add(line));
+            }
+        }
         let mut sums = [[V::zero(); NV]; MR];
         for s in 0..tile.segment_count {
             let segment = *tile.segments.add(s);
@@ -156,9 +166,16 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
             let c = tile.c.wrapping_offset(*tile.c_rows.add(r));
             for v in 0..NV {
                 let target = c.wrapping_add(v * V::LANES);
-                let sum =
-                    if tile.accumulate { V::load(target, masks[v]).add(sums[r][v]) } else { sums[r][v] };
-                sum.store(target, masks[v]);
+                let mut sum = sums[r][v];
+                if tile.accumulate {
+                    let before = if FULL { V::load_full(target) } else { V::load(target, masks[v]) };
+                    sum = before.add(sum);
+                }
+                if FULL {
+                    sum.store_full(target);
+                } else {
+                    sum.store(target, masks[v]);
+                }
             }
         }
     }

@@ -8,8 +8,6 @@
 /// The methods need the instruction set of the vector; loads and stores need the memory of the lanes that the mask names.
 pub trait Vector: Copy {
     const LANES: usize;
-    /// Whether a masked load costs no more than a plain one.
-    const FREE_MASKS: bool;
     type Mask: Copy;
     /// The mask of the first `count` lanes (all, if more).
     unsafe fn mask(count: usize) -> Self::Mask;
@@ -19,9 +17,35 @@ pub trait Vector: Copy {
     /// All lanes.
     unsafe fn load_full(source: *const f32) -> Self;
     unsafe fn store(self, target: *mut f32, mask: Self::Mask);
+    /// All lanes.
+    unsafe fn store_full(self, target: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
     /// `self * factor + sum`.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
+}
+
+/// Asks for the line of an address, which is soon written. Any address will do: it is a hint.
+#[inline(always)]
+pub fn prefetch_to_write(target: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction touches no memory that a program can see, and faults at no address; where a processor lacks it, it does nothing.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) target, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = target;
+}
+
+/// Asks for the line of an address, which is soon read. Any address will do.
+#[inline(always)]
+pub fn prefetch_to_read(source: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above; all processors of this architecture have the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(source.cast::<i8>());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = source;
 }
 
 /// Four lanes, which the compiler turns into the baseline's 128-bit vectors.
@@ -32,7 +56,6 @@ pub struct Four([f32; 4]);
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Vector for Four {
     const LANES: usize = 4;
-    const FREE_MASKS: bool = false;
     /// The number of lanes.
     type Mask = usize;
     #[inline(always)]
@@ -61,11 +84,15 @@ impl Vector for Four {
     #[inline(always)]
     unsafe fn store(self, target: *mut f32, mask: usize) {
         if mask == 4 {
-            return unsafe { target.cast::<[f32; 4]>().write_unaligned(self.0) };
+            return unsafe { self.store_full(target) };
         }
         for lane in 0..mask {
             unsafe { *target.add(lane) = self.0[lane] }
         }
+    }
+    #[inline(always)]
+    unsafe fn store_full(self, target: *mut f32) {
+        unsafe { target.cast::<[f32; 4]>().write_unaligned(self.0) }
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
@@ -97,7 +124,6 @@ pub mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Vector for Wide {
         const LANES: usize = 16;
-        const FREE_MASKS: bool = true;
         type Mask = __mmask16;
         #[inline(always)]
         unsafe fn mask(count: usize) -> __mmask16 {
@@ -124,6 +150,10 @@ pub mod x86 {
             unsafe { _mm512_mask_storeu_ps(target, mask, self.0) }
         }
         #[inline(always)]
+        unsafe fn store_full(self, target: *mut f32) {
+            unsafe { _mm512_storeu_ps(target, self.0) }
+        }
+        #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
             unsafe { Wide(_mm512_add_ps(self.0, other.0)) }
         }
@@ -141,7 +171,6 @@ pub mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Vector for Half {
         const LANES: usize = 8;
-        const FREE_MASKS: bool = false;
         type Mask = __m256i;
         #[inline(always)]
         unsafe fn mask(count: usize) -> __m256i {
@@ -169,6 +198,10 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn store(self, target: *mut f32, mask: __m256i) {
             unsafe { _mm256_maskstore_ps(target, mask, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn store_full(self, target: *mut f32) {
+            unsafe { _mm256_storeu_ps(target, self.0) }
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {

@@ -21,10 +21,12 @@ use weft_runtime::train::Trainer;
 /// Timed repeats stop after this long, once there are [`ENOUGH`].
 const BUDGET: Duration = Duration::from_secs(5);
 const ENOUGH: usize = 20;
+/// Runs before the first timed one, while they are within [`WARM_UP_BUDGET`].
 const WARM_UP: usize = 10;
+const WARM_UP_BUDGET: Duration = Duration::from_secs(2);
 /// Different batches that the repeats cycle through.
 const BATCHES: usize = 16;
-/// Runs that a profile sums up.
+/// Runs that a profile sums up, at most; no more begin after [`BUDGET`].
 const PROFILED: usize = 20;
 
 pub fn run(args: &Bench) -> Result<(), Failure> {
@@ -45,8 +47,11 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     };
     subject.run()?;
     let first_run_ms = crate::START.get().map_or(0.0, |start| start.elapsed().as_secs_f64() * 1e3);
+    let warming = Instant::now();
     for _ in 1..WARM_UP {
-        subject.run()?;
+        if warming.elapsed() < WARM_UP_BUDGET {
+            subject.run()?;
+        }
     }
     let fma = peak::fma_peak_gflops(threads);
     let times = subject.time(args.repeats as usize)?;
@@ -241,7 +246,11 @@ impl Subject {
     /// Kernels with their mean time, in the order in which they run.
     fn profile(&mut self) -> Result<Vec<KernelRow>, Failure> {
         let mut rows = Kernels::default();
+        let start = Instant::now();
         for _ in 0..PROFILED {
+            if start.elapsed() > BUDGET {
+                break;
+            }
             let turn = self.next;
             self.next += 1;
             let mut place = 0;

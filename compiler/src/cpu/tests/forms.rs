@@ -104,6 +104,29 @@ fn long_columns_are_summed_in_blocks() {
 }
 
 #[test]
+fn few_rows_read_their_weights_where_they_lie() {
+    let mut graph = rows(70, |b, x| {
+        let matrix = |rows: i64, columns: i64| {
+            TensorType::new(DType::F32, vec![Dim::constant(rows), Dim::constant(columns)])
+        };
+        let weight = b.input("weight", matrix(70, 200))?;
+        let table = b.input("table", matrix(300, 70))?;
+        let dense = b.push(Op::Contract { batch: vec![], sum: vec![(1, 0)] }, &[x, weight], None)?;
+        let logits = b.push(Op::Contract { batch: vec![], sum: vec![(1, 1)] }, &[x, table], None)?;
+        Ok(vec![dense, logits])
+    });
+    graph.bounds = vec![("n".into(), 3)];
+    for n in 1..=3 {
+        let weights = [("x", [n, 70]), ("weight", [70, 200]), ("table", [300, 70])];
+        let all: Vec<_> = weights.iter().map(|(name, shape)| given(name, DType::F32, shape, 1)).collect();
+        check(&graph, &all, &[]).unwrap_or_else(|e| panic!("{n} rows: {e}"));
+    }
+    let compilation = Compilation::new(&module(&graph, Vec::new()), Target::Host).expect("plans");
+    let text = crate::plan::text::print(&compilation.plans[0]);
+    assert!(!text.contains("pack"), "nothing is copied:\n{text}");
+}
+
+#[test]
 fn overlapping_windows_add_up() {
     let made = || -> Built {
         let mut b = Builder::new("windows");

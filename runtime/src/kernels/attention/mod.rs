@@ -280,6 +280,7 @@ impl Product {
             a_rows: &a_rows[..self.rows],
             a_step: self.a_step,
             adjacent: self.a_row == 1,
+            strip: None,
             b: self.b,
             b_step: self.b_step,
             b_panel: self.b_panel,

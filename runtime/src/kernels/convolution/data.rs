@@ -112,6 +112,7 @@ impl Data {
                         a_rows,
                         a_step: self.runs.a_step,
                         adjacent: false,
+                        strip: None,
                         b: w.wrapping_add(tap * panels * g.group_outputs()),
                         b_step: self.runs.b_step,
                         b_panel: (PANEL * g.group_outputs()) as isize,

@@ -118,6 +118,7 @@ impl Forward {
                             a_rows: &a_rows[..count],
                             a_step: self.runs.a_step,
                             adjacent: false,
+                            strip: None,
                             b: w.wrapping_add(group * g.group_outputs()),
                             b_step: self.runs.b_step,
                             b_panel: PANEL as isize,

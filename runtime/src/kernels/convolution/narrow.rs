@@ -160,6 +160,7 @@ impl Narrow {
                     a_rows: &a_rows[..count],
                     a_step: self.runs.a_step,
                     adjacent: false,
+                    strip: None,
                     b: weights,
                     b_step: self.runs.b_step,
                     b_panel: PANEL as isize,

@@ -195,6 +195,7 @@ impl Weights {
                     a_rows: &a_rows[part.clone()],
                     a_step,
                     adjacent: true,
+                    strip: None,
                     b: dy.wrapping_add(column),
                     b_step: g.co as isize,
                     b_panel: PANEL as isize,
@@ -283,6 +284,6 @@ impl TapRuns {
 
     fn of(&self, block: usize) -> Run<'_> {
         let (first, count, length) = self.blocks[block];
-        Run { segments: &self.segments[first..first + count], length }
+        Run { segments: &self.segments[first..first + count], packed: &[], length }
     }
 }

@@ -1,4 +1,5 @@
-use super::{Dims, check, numbers};
+use super::{Dims, check, numbers, run};
+use crate::kernels::isa::Level;
 use crate::program::{Contraction, Kernel, PANEL, Pack, Partition, Stride};
 use proptest::prelude::*;
 
@@ -167,5 +168,71 @@ fn long_sums_and_empty_extents() {
         case(Form::Plain, 1, [1, 3], [1, 5], 0, partition, 1, &[1]);
         // Fewer elements of k than splits.
         case(Form::Plain, 1, [1, 3], [1, 2], 9, partition, 3, &[1]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Large enough that both operands are packed, and that there are several bands, groups of panels and blocks of k.
+    #[test]
+    fn large_contractions_pack_both_operands(
+        form in prop_oneof![Just(Form::TransposedA), Just(Form::Split)],
+        m in [1usize..3, 256usize..300],
+        k in [1usize..3, 1usize..500],
+        n in 60usize..260,
+        splits in 1u32..3,
+        cuts in proptest::collection::vec(0usize..1000, 3),
+    ) {
+        case(form, 1, m, k, n, Partition::Tiles, splits, &cuts);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn few_rows_equal_naive_sums(
+        form in prop_oneof![Just(Form::Plain), Just(Form::TransposedA), Just(Form::TransposedB), Just(Form::Split)],
+        batch in 1usize..3,
+        m in [1usize..3, 1usize..3],
+        k in [1usize..3, 1usize..450],
+        n in 33usize..1200,
+        tiles in any::<bool>(),
+        splits in 1u32..3,
+        cuts in proptest::collection::vec(0usize..1000, 3),
+    ) {
+        let partition = if tiles { Partition::Tiles } else { Partition::Rows };
+        case(form, batch, m, k, n, partition, splits, &cuts);
+    }
+}
+
+/// What is read once in long stretches has the bits of what register tiles make.
+#[test]
+fn few_rows_and_many_have_the_same_bits() {
+    let (depth, n) = (1000, 300);
+    let (a, b) = (numbers(8 * depth, 1), numbers(depth * n, 2));
+    let product = |rows: usize, level| {
+        let mut d = Dims::default();
+        let mut stride = |extent: usize, a: usize, b: usize, c: usize| Stride {
+            extent: d.add(extent),
+            a: Some(d.add(a)),
+            b: Some(d.add(b)),
+            c: Some(d.add(c)),
+        };
+        let contraction = Contraction {
+            batch: vec![],
+            m: vec![stride(rows, depth, 0, n)],
+            k: vec![stride(depth, 1, n, 0)],
+            n: stride(n, 0, 1, 1),
+            packed: false,
+            partition: Partition::Tiles,
+            splits: 1,
+        };
+        run(&Kernel::Contraction(contraction), &d.0, &[&a, &b], rows * n, None, level, &[3])
+    };
+    for level in Level::available() {
+        let many = product(8, level);
+        for rows in 1..=4 {
+            assert_eq!(product(rows, level), many[..rows * n], "{rows} rows, {}", level.name());
+        }
     }
 }

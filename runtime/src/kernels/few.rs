@@ -1,0 +1,200 @@
+//! Contractions of few rows, as of one step of a generation: all that counts is how fast B comes from memory, so it is read once, where it
+//! lies, in long stretches.
+//!
+//! - [`across`]: B has unit stride along n. A stretch of C's columns is kept in the first cache, and rows of B are added to it, several at a
+//!   time. Each element is the same chain of multiply-adds as in a register tile, so it has the same bits.
+//! - [`along`]: B has unit stride along k, as a table of embeddings that logits are computed from. Each element is a dot product, in [`LANES`]
+//!   sums that a fixed tree adds up.
+
+use super::isa::versions;
+use super::tile::Segment;
+use super::vector::{self, Vector};
+
+/// A contraction of at most so many rows is one of few.
+pub const ROWS: usize = 4;
+/// Columns of C that are kept as sums.
+pub const STRETCH: usize = 512;
+/// Rows of B that are added, or columns that are multiplied, together.
+const TOGETHER: usize = 4;
+/// Sums of a dot product, the same for every width of vectors.
+const LANES: usize = 16;
+/// Rows of B that are asked for ahead.
+const AHEAD: isize = 2 * TOGETHER as isize;
+
+/// Some rows and columns of C; offsets and steps count elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Few<'a> {
+    pub a: *const f32,
+    pub a_rows: &'a [isize],
+    pub a_step: isize,
+    pub b: *const f32,
+    /// From one k to the next, and from one column to the next; one of them is 1.
+    pub b_step: isize,
+    pub b_column: isize,
+    pub c: *mut f32,
+    pub c_rows: &'a [isize],
+    pub columns: usize,
+}
+
+versions! {
+    /// Adds a run of k to C, or begins C with it; `sums` has room for [`ROWS`] stretches.
+    ///
+    /// # Safety
+    /// The operands lie in live memory, C apart from A and B; the machine has the level's instructions.
+    pub unsafe fn across = across_rows<V>,
+        (few: &Few<'_>, segments: &[Segment], length: usize, accumulate: bool, sums: *mut f32)
+}
+
+versions! {
+    /// C from all of k, which is one axis of `length` with unit stride in A and B, from `first` on.
+    ///
+    /// # Safety
+    /// As for [`across`].
+    pub unsafe fn along = along_columns<V>, (few: &Few<'_>, first: Segment, length: usize)
+}
+
+#[inline(always)]
+unsafe fn across_rows<V: Vector>(
+    few: &Few<'_>,
+    segments: &[Segment],
+    length: usize,
+    accumulate: bool,
+    sums: *mut f32,
+) {
+    // SAFETY: the caller vouches for the operands, masks for the columns beyond the last.
+    unsafe {
+        for first in (0..few.columns).step_by(STRETCH) {
+            let columns = STRETCH.min(few.columns - first);
+            let vectors = columns.div_ceil(V::LANES);
+            let mask = |v: usize| V::mask(columns - v * V::LANES);
+            for v in 0..few.a_rows.len() * STRETCH / V::LANES {
+                V::zero().store_full(sums.add(v * V::LANES));
+            }
+            for segment in segments {
+                let (a, b) =
+                    (few.a.wrapping_offset(segment.a), few.b.wrapping_offset(segment.b).wrapping_add(first));
+                let mut k = 0;
+                while k < length {
+                    let b = b.wrapping_offset(k as isize * few.b_step);
+                    let rows = TOGETHER.min(length - k);
+                    for (r, row) in few.a_rows.iter().enumerate() {
+                        let sums = sums.add(r * STRETCH);
+                        let a = a.wrapping_offset(row + k as isize * few.a_step);
+                        if rows == TOGETHER {
+                            let x: [V; TOGETHER] =
+                                std::array::from_fn(|i| V::splat(a.offset(i as isize * few.a_step)));
+                            for v in 0..vectors {
+                                let (at, mask) = (v * V::LANES, mask(v));
+                                let mut sum = V::load_full(sums.add(at));
+                                for i in 0..TOGETHER {
+                                    let b = b.wrapping_offset(i as isize * few.b_step).wrapping_add(at);
+                                    vector::prefetch_to_read(b.wrapping_offset(AHEAD * few.b_step));
+                                    sum = x[i].multiply_add(V::load(b, mask), sum);
+                                }
+                                sum.store_full(sums.add(at));
+                            }
+                        } else {
+                            for i in 0..rows as isize {
+                                let x = V::splat(a.offset(i * few.a_step));
+                                let b = b.wrapping_offset(i * few.b_step);
+                                for v in 0..vectors {
+                                    let at = v * V::LANES;
+                                    let sum = V::load_full(sums.add(at));
+                                    let sum = x.multiply_add(V::load(b.wrapping_add(at), mask(v)), sum);
+                                    sum.store_full(sums.add(at));
+                                }
+                            }
+                        }
+                    }
+                    k += rows;
+                }
+            }
+            for (r, row) in few.c_rows.iter().enumerate() {
+                for v in 0..vectors {
+                    let (at, mask) = (v * V::LANES, mask(v));
+                    let target = few.c.wrapping_offset(*row).wrapping_add(first + at);
+                    let sum = V::load_full(sums.add(r * STRETCH + at));
+                    let sum = if accumulate { V::load(target, mask).add(sum) } else { sum };
+                    sum.store(target, mask);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn along_columns<V: Vector>(few: &Few<'_>, first: Segment, length: usize) {
+    let (a, b) = (few.a.wrapping_offset(first.a), few.b.wrapping_offset(first.b));
+    let mut column = 0;
+    // SAFETY: as above.
+    unsafe {
+        while column < few.columns {
+            let b = b.wrapping_offset(column as isize * few.b_column);
+            let together = TOGETHER.min(few.columns - column);
+            for (a_row, c_row) in few.a_rows.iter().zip(few.c_rows) {
+                let a = a.wrapping_offset(*a_row);
+                let c = few.c.wrapping_offset(*c_row).wrapping_add(column);
+                if together == TOGETHER {
+                    let dots: [f32; TOGETHER] = dots::<V, TOGETHER>(a, b, few.b_column, length);
+                    c.cast::<[f32; TOGETHER]>().write_unaligned(dots);
+                } else {
+                    for i in 0..together {
+                        let [dot] = dots::<V, 1>(a, b.wrapping_offset(i as isize * few.b_column), 0, length);
+                        *c.add(i) = dot;
+                    }
+                }
+            }
+            column += together;
+        }
+    }
+}
+
+/// The products of A with some columns of B, each in [`LANES`] sums: `k` is added to that of number `k % LANES`.
+#[inline(always)]
+unsafe fn dots<V: Vector, const N: usize>(
+    a: *const f32,
+    b: *const f32,
+    b_column: isize,
+    length: usize,
+) -> [f32; N] {
+    // Wider vectors than a sum's lanes are there for nobody.
+    const { assert!(LANES.is_multiple_of(V::LANES)) };
+    // SAFETY: the caller's own promise; masks name elements that exist.
+    unsafe {
+        let mut sums = [[0.0f32; LANES]; N];
+        for part in (0..LANES).step_by(V::LANES) {
+            let mut own = [V::zero(); N];
+            let mut k = part;
+            while k + V::LANES <= length {
+                let x = V::load_full(a.add(k));
+                for i in 0..N {
+                    let b = b.wrapping_offset(i as isize * b_column).wrapping_add(k);
+                    vector::prefetch_to_read(b.wrapping_offset(N as isize * b_column));
+                    own[i] = x.multiply_add(V::load_full(b), own[i]);
+                }
+                k += LANES;
+            }
+            if k < length {
+                let mask = V::mask(length - k);
+                let x = V::load(a.add(k), mask);
+                for i in 0..N {
+                    let b = b.wrapping_offset(i as isize * b_column).wrapping_add(k);
+                    own[i] = x.multiply_add(V::load(b, mask), own[i]);
+                }
+            }
+            for i in 0..N {
+                own[i].store_full(sums[i].as_mut_ptr().add(part));
+            }
+        }
+        sums.map(|mut sums| {
+            let mut half = LANES / 2;
+            while half > 0 {
+                for lane in 0..half {
+                    sums[lane] += sums[lane + half];
+                }
+                half /= 2;
+            }
+            sums[0]
+        })
+    }
+}
