@@ -9,7 +9,7 @@ use weft_compiler::stages::{self, Format, Stage};
 use weft_tests::specs;
 
 /// Specs of many equal layers: one of them shows what all are.
-const DEEP: &[&str] = &["gpt", "t5_small", "bert", "vit"];
+const DEEP: &[&str] = &["gpt", "t5_small", "bert", "vit", "en_es", "imdb_transformer"];
 
 /// A stage of a spec of the repository, as text.
 fn emit(path: &str, stage: Stage, entry: Option<&str>) -> String {
