@@ -304,7 +304,8 @@ fn batch(
             InputSource::Caller
             | InputSource::Collected
             | InputSource::Tokens { .. }
-            | InputSource::Lengths { .. } => panic!("nobody gives `{name}`"),
+            | InputSource::Lengths { .. }
+            | InputSource::Written => panic!("nobody gives `{name}`"),
         };
         inputs.insert(name.clone(), tensor.clone());
     }
