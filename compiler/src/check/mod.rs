@@ -76,6 +76,7 @@ mod data;
 mod decode;
 mod expr;
 pub mod filled;
+mod generate;
 mod hints;
 mod layer;
 mod lint;
@@ -128,6 +129,8 @@ pub struct Options {
     pub batch: Option<usize>,
     pub epochs: Option<usize>,
     pub seed: Option<u64>,
+    /// `--by "beam(4)"`: how `generate` items choose tokens, in place of what they say.
+    pub strategy: Option<String>,
     /// Elaborates a model's own entry (`predict`) as a training step would apply it: with dropout, with the statistics of the
     /// batch, and with the states that it changes. For tests of layers; a `predict` item never trains.
     pub training: bool,
@@ -330,6 +333,7 @@ impl<'a> Checker<'a> {
         self.models(home);
         self.trainings(home);
         self.predictions(home);
+        self.generations(home);
         self.data_entries(home);
         self.loads(home);
         self.unused_overrides();

@@ -1,4 +1,4 @@
-//! `predict`, `generate` and `load` items.
+//! `predict` and `load` items.
 
 use super::layer::Frame;
 use super::names::{Global, ItemRef};
@@ -49,19 +49,6 @@ impl Checker<'_> {
                     of_model: false,
                 });
             }
-        }
-        for generate in self.items(home, |item| match item {
-            ItemRef::Generate(g) => Some(g.clone()),
-            _ => None,
-        }) {
-            self.report(
-                Diagnostic::error(
-                    Code::LaterEdition,
-                    generate.name.span,
-                    "`generate` comes in a later edition",
-                )
-                .hint("a `predict` item can run one step of the model"),
-            );
         }
     }
 

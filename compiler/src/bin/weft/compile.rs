@@ -25,6 +25,7 @@ const DATA_MEMORY: &str = "WEFT_DATA_MEMORY";
 pub enum Wanted {
     Training,
     Prediction,
+    Generation,
     /// Predictions, and the rows of a data set as models see them.
     Answers,
     /// Rows as they are after the body of their `data` item, and the fit values that they need.
@@ -37,11 +38,13 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
     let keep = |entry: &Entry| {
         let name = &entry.graph.name;
         let predicts = module.predictions.iter().any(|p| p.entry == *name);
+        let generates = module.generations.iter().any(|g| g.step == *name);
         let (rows, fits) = (name.starts_with("data."), name.starts_with("fit."));
         match wanted {
             _ if name == "init" => true,
-            Wanted::Training => !predicts && !rows,
+            Wanted::Training => !predicts && !generates && !rows,
             Wanted::Prediction => predicts,
+            Wanted::Generation => generates,
             Wanted::Answers => predicts || rows && !name.ends_with(".train"),
             Wanted::Data => rows || fits,
         }
