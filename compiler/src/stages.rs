@@ -87,18 +87,20 @@ pub fn compile(module: &Module) -> Result<Program, PlanError> {
     cpu::compile(&optimized(module), Target::default())
 }
 
-/// The full name of the entry that a short one means: `train` is the first training's first step, `predict` the first predict item;
-/// no name means the training, or the prediction where there is none.
+/// The full name of the entry that a short one means: `train` is the first training's first step, `predict` the first predict item,
+/// `generate` the first generate item; no name means the training, or the prediction where there is none.
 pub fn entry_name(module: &Module, name: Option<&str>) -> Result<String, EmitError> {
     let train = || module.trainings.first().and_then(|t| t.steps.first()).cloned();
     let predict = || module.predictions.first().map(|p| p.entry.clone());
+    let generate = || module.generations.first().map(|g| g.step.clone());
     let exact =
         |name: &str| module.entries.iter().find(|e| e.graph.name == name).map(|e| e.graph.name.clone());
     let found = match name {
-        None => train().or_else(predict),
+        None => train().or_else(predict).or_else(generate),
         Some(name) => exact(name).or_else(|| match name {
             "train" => train(),
             "predict" => predict(),
+            "generate" => generate(),
             _ => None,
         }),
     };

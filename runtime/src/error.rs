@@ -55,6 +55,9 @@ pub enum Error {
     /// Files that must be there; the message says which ones to put where.
     #[error("{0}")]
     MissingData(String),
+    /// What a `generate` item is given, or what its model says, leads to no text.
+    #[error("{message}")]
+    Generation { message: String },
     #[error("{}: {message}", file.display())]
     Weights { file: PathBuf, message: String },
     #[error("cannot go on from {}: {message}", file.display())]

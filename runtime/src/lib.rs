@@ -3,6 +3,7 @@
 pub mod data;
 pub mod error;
 pub mod execute;
+pub mod generate;
 pub mod io;
 pub mod kernels;
 pub mod memory;

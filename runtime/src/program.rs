@@ -90,7 +90,8 @@ pub struct Program {
     pub data: Vec<DataSet>,
     pub trainings: Vec<Training>,
     pub predictions: Vec<Prediction>,
-    /// Those that predictions read from files of their own; others belong to data sets.
+    pub generations: Vec<Generation>,
+    /// Those that predictions and generations read from files of their own; others belong to data sets.
     pub vocabularies: Vec<Vocabulary>,
     /// Carried out in order when a training starts, before weights that the user names.
     pub loads: Vec<Load>,
@@ -201,6 +202,8 @@ pub enum InputSource {
     Tokens { text: String, encoding: Encoding },
     /// `i32[n]`: how many tokens each text has, by the name of the input that holds them.
     Lengths { tokens: String },
+    /// `i32[n, t]`: the new tokens of a generation; in its first step, and in its start, those that it begins with.
+    Written,
     /// Of the step of a sequence: what its start gave in the output of this input's name.
     Kept,
     /// Of the step of a sequence: what the step before gave in the output of this input's name. The first step has it from the start,
@@ -777,6 +780,8 @@ pub struct Vocabulary {
 pub enum VocabularySource {
     /// A `tokenizer.json`.
     File(String),
+    /// The 256 bytes of UTF-8, each by its own number.
+    Bytes,
     /// The most frequent words.
     WordLevel {
         texts: Vec<String>,
@@ -799,7 +804,7 @@ impl VocabularySource {
     /// The fields that it is trained on.
     pub fn texts(&self) -> &[String] {
         match self {
-            VocabularySource::File(_) => &[],
+            VocabularySource::File(_) | VocabularySource::Bytes => &[],
             VocabularySource::WordLevel { texts, .. }
             | VocabularySource::Characters { texts }
             | VocabularySource::Bpe { texts }
@@ -920,4 +925,78 @@ pub struct Prediction {
     pub entry: String,
     /// It is a model's own signature, since the spec has no `predict` item.
     pub of_model: bool,
+}
+
+/// A `generate` item: text out of a model, token by token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generation {
+    pub name: String,
+    /// The entry that is run once, on what the caller gives.
+    pub start: String,
+    /// The entry that goes on with new tokens: its input [`Generation::TARGET`] holds them ([`InputSource::Written`]), its output
+    /// [`Generation::LOGITS`], `f32[n, vocab]`, says of each token how well it follows the last one.
+    pub step: String,
+    /// What texts are made of, by its name; without one, tokens are numbers.
+    pub vocabulary: Option<String>,
+    pub begin: Begin,
+    /// Where a row ends before [`Generation::max`].
+    pub until: Vec<Token>,
+    /// So many tokens are written at most.
+    pub max: usize,
+    pub by: Strategy,
+}
+
+impl Generation {
+    pub const TARGET: &str = "target";
+    pub const LOGITS: &str = "logits";
+}
+
+/// The tokens that stand in front of what is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Begin {
+    /// The same ones for every row.
+    Tokens(Vec<Token>),
+    /// Those of a text that the caller gives.
+    Text { text: String, encoding: Encoding },
+    /// The numbers in an input of the entry.
+    Input(String),
+}
+
+/// A token, by its number or its name; where a generation ends, also a text of several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Token {
+    Id(i32),
+    Name(String),
+}
+
+/// How tokens are chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Strategy {
+    pub choice: Choice,
+    /// Scores of tokens that stand in the row already are divided by it where they are positive, else multiplied (Keskar et al. 2019);
+    /// 1 changes nothing.
+    pub repetition_penalty: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Choice {
+    /// The best token, always.
+    Greedy,
+    /// Drawn by their probabilities: after division of the logits by `temperature`, among the `top_k` best, and among the fewest best
+    /// that together have the probability `top_p` (Holtzman et al. 2020).
+    Sample { temperature: f64, top_k: Option<usize>, top_p: f64 },
+    /// The row with the best sum of log-probabilities divided by its length to the power of `length_penalty`, among those that keeping the
+    /// `width` best beginnings finds.
+    Beam { width: usize, length_penalty: f64, early_stopping: EarlyStopping },
+}
+
+/// When a beam search ends, as `transformers` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EarlyStopping {
+    /// As soon as there are as many finished rows as beams.
+    Yes,
+    /// When the best beginning, at its present length, is worse than all finished rows.
+    No,
+    /// When no beginning can become better, at any length.
+    Never,
 }

@@ -41,6 +41,27 @@ impl Tensor {
         Tensor { dtype: DType::I64, shape: shape.to_vec(), data }
     }
 
+    /// Some of its rows, which are along the first axis; those that it doesn't have are left out.
+    pub fn rows(&self, rows: &[usize]) -> Tensor {
+        let count = self.shape.first().copied().unwrap_or(0);
+        let bytes = self.data.len() / count.max(1);
+        let row = |row: &usize| self.data.get(row * bytes..(row + 1) * bytes);
+        let parts: Vec<&[u8]> = rows.iter().filter_map(row).collect();
+        let mut shape = self.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first = parts.len();
+        }
+        Tensor { dtype: self.dtype, shape, data: parts.concat() }
+    }
+
+    /// The values of an i32 tensor; empty for any other type.
+    pub fn to_i32(&self) -> Vec<i32> {
+        match self.dtype {
+            DType::I32 => self.data.as_chunks::<4>().0.iter().map(|&b| i32::from_le_bytes(b)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     pub fn from_u8(shape: &[usize], values: &[u8]) -> Tensor {
         Tensor { dtype: DType::U8, shape: shape.to_vec(), data: values.to_vec() }
     }

@@ -16,6 +16,7 @@ mod explain;
 mod files;
 mod fit;
 mod fmt;
+mod generate;
 mod harness;
 mod inspect;
 mod load;

@@ -13,7 +13,8 @@ import torch
 
 import recorder
 
-FAMILIES = ["layers", "functions", "losses", "sequences", "optimizers", "metrics", "initialisers", "weights", "models", "pretrained"]
+FAMILIES = ["layers", "functions", "losses", "sequences", "optimizers", "metrics", "initialisers", "weights", "models", "pretrained",
+            "generation"]
 
 torch.manual_seed(0)
 torch.set_num_threads(1)

@@ -305,6 +305,7 @@ fn batch(
             | InputSource::Collected
             | InputSource::Tokens { .. }
             | InputSource::Lengths { .. }
+            | InputSource::Written
             | InputSource::Kept
             | InputSource::Carried { .. } => panic!("nobody gives `{name}`"),
         };

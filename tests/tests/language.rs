@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use weft_compiler::diagnostics::articles;
-use weft_compiler::registry::{self, Entry, Example, FAMILIES, Kind, Parameter, example};
+use weft_compiler::registry::{self, Entry, FAMILIES, Kind, Parameter};
 use weft_tests::specs::root;
 
 /// The marker of the table of codes.
@@ -75,16 +75,9 @@ fn table(entries: &[&Entry]) -> String {
     for entry in entries {
         let form = if written { code(&entry.signature) } else { arguments(&entry.parameters) };
         let name = code(&entry.name);
-        let later = if is_later(entry) { " *Not carried out yet.*" } else { "" };
-        out += &format!("| {name} | {form} | {}{later} |\n", cell(&entry.summary));
+        out += &format!("| {name} | {form} | {} |\n", cell(&entry.summary));
     }
     out
-}
-
-/// Does its example need what this edition keeps for a later one?
-fn is_later(entry: &Entry) -> bool {
-    let later = |e: &Example| matches!(example::check(&e.code, &e.note), example::Outcome::Later);
-    entry.file.is_some() && entry.examples.iter().any(later)
 }
 
 /// The codes of errors and warnings.

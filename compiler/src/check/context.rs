@@ -36,6 +36,8 @@ pub struct Context {
     pub vocabulary_sizes: HashMap<NodeId, (String, usize)>,
     /// Inputs that are tokens, with the text that each is made of and how.
     pub encodings: Vec<(String, String, Encoding)>,
+    /// How many texts each input of texts has.
+    pub texts: Vec<Dim>,
     /// How often each random stream was drawn from, so that no two draws of one entry are the same.
     streams: HashMap<String, u32>,
     /// The scans whose bodies are under elaboration, from the outermost.
@@ -72,6 +74,7 @@ impl Context {
             lengths: HashMap::new(),
             vocabulary_sizes: HashMap::new(),
             encodings: Vec::new(),
+            texts: Vec::new(),
             streams: HashMap::new(),
             turns: Vec::new(),
             places: Vec::new(),
@@ -98,6 +101,62 @@ impl Context {
         self.inputs.push((name.to_owned(), ty, source));
         self.nodes.insert(name.to_owned(), node);
         Ok(node)
+    }
+
+    /// The input that a node is: name, type, source.
+    pub fn input_of(&self, node: NodeId) -> Option<&(String, TensorType, InputSource)> {
+        let (name, _) = self.nodes.iter().find(|(_, input)| **input == node)?;
+        self.inputs.iter().find(|(input, ..)| input == name)
+    }
+
+    /// Takes the tokens of texts that no output depends on out of the inputs: somebody else reads these texts.
+    pub fn drop_unread_texts(&mut self) {
+        let graph = &mut self.builder.graph;
+        let mut read = vec![false; graph.nodes.len()];
+        for (_, id) in &graph.outputs {
+            if let Some(slot) = read.get_mut(id.index()) {
+                *slot = true;
+            }
+        }
+        let mut symbols: Vec<Symbol> = Vec::new();
+        for (at, node) in
+            graph.nodes.iter().enumerate().rev().filter(|(_, node)| !matches!(node.op, Op::Input(_)))
+        {
+            if read.get(at) != Some(&true) {
+                continue;
+            }
+            node.ty.shape.iter().for_each(|dim| dim.symbols(&mut |symbol| symbols.push(symbol.clone())));
+            for input in &node.inputs {
+                if let Some(slot) = read.get_mut(input.index()) {
+                    *slot = true;
+                }
+            }
+        }
+        let nodes = &self.nodes;
+        let places = &mut self.places;
+        let bounds = &mut graph.bounds;
+        self.inputs.retain(|(name, ty, source)| {
+            let of_text = matches!(source, InputSource::Tokens { .. } | InputSource::Lengths { .. });
+            let node = nodes.get(name).filter(|node| of_text && read.get(node.index()) == Some(&false));
+            let length = ty.shape.get(1).and_then(Dim::as_symbol);
+            let Some(node) = node.filter(|_| length.is_none_or(|length| !symbols.contains(length))) else {
+                return true;
+            };
+            places.push(*node);
+            bounds.retain(|(symbol, _)| Some(symbol) != length);
+            false
+        });
+    }
+
+    /// The number of rows, as the first input says it that has some.
+    pub fn rows(&self) -> Option<Dim> {
+        let texts = self.texts.first().cloned();
+        let tensors = || {
+            self.inputs
+                .iter()
+                .find_map(|(_, ty, _)| ty.shape.first().filter(|d| d.as_symbol().is_some()).cloned())
+        };
+        texts.or_else(tensors)
     }
 
     /// The seed and batch number that all random streams start from.

@@ -76,6 +76,7 @@ mod data;
 mod decode;
 mod expr;
 pub mod filled;
+mod generate;
 mod hints;
 mod layer;
 mod lint;
@@ -105,8 +106,6 @@ mod tests;
 
 pub use builtins::{Documentation, documentation};
 pub use data::{SourceDocumentation, sources};
-#[doc(hidden)]
-pub use decode::check_decoding;
 pub use std::{declared, library};
 pub use typed::TypedSpec;
 
@@ -128,6 +127,8 @@ pub struct Options {
     pub batch: Option<usize>,
     pub epochs: Option<usize>,
     pub seed: Option<u64>,
+    /// `--by "beam(4)"`: how `generate` items choose tokens, in place of what they say.
+    pub strategy: Option<String>,
     /// Elaborates a model's own entry (`predict`) as a training step would apply it: with dropout, with the statistics of the
     /// batch, and with the states that it changes. For tests of layers; a `predict` item never trains.
     pub training: bool,
@@ -273,7 +274,6 @@ pub(crate) struct Checker<'a> {
     doubts: Vec<Diagnostic>,
     /// What the trainings did with each weight, for the lints.
     trained: lint::Trained,
-    trial: Option<decode::Trial>,
 }
 
 impl<'a> Checker<'a> {
@@ -317,7 +317,6 @@ impl<'a> Checker<'a> {
             touched: HashSet::new(),
             doubts: Vec::new(),
             trained: lint::Trained::default(),
-            trial: None,
         }
     }
 
@@ -330,6 +329,7 @@ impl<'a> Checker<'a> {
         self.models(home);
         self.trainings(home);
         self.predictions(home);
+        self.generations(home);
         self.data_entries(home);
         self.loads(home);
         self.unused_overrides();

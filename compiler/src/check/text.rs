@@ -138,22 +138,27 @@ impl Checker<'_> {
 
     /// A text that a prediction is given: `text: text[n]`.
     pub(crate) fn texts_input(&mut self, param: &ast::Param, batch: Dim) -> Value {
+        self.context.texts.push(batch.clone());
         Value::Texts(Rc::new(Texts { name: param.name.text.clone(), batch: Some(batch) }))
     }
 
-    /// A vocabulary without a name of its own is that of a file.
+    /// A vocabulary without a name of its own is that of a file, or of bytes.
     pub(crate) fn named_vocabulary(&mut self, value: &Value, span: Span) -> Result<Known> {
         match value {
             Value::Vocabulary(vocabulary) if !vocabulary.name.is_empty() => {
                 Ok(Known { name: vocabulary.name.clone(), size: vocabulary.size })
             }
             Value::Vocabulary(vocabulary) => {
-                let VocabularySource::File(file) = &vocabulary.source else {
-                    let message = "a vocabulary is trained once, from the training part";
-                    let hint = "give it a name with `fit`: `fit words = word_level(text, size = 20000)`";
-                    return self.fail_hint(Code::BadFit, span, message, hint);
+                let name = match &vocabulary.source {
+                    VocabularySource::File(file) => file.clone(),
+                    VocabularySource::Bytes => "bytes".to_owned(),
+                    _ => {
+                        let message = "a vocabulary is trained once, from the training part";
+                        let hint = "give it a name with `fit`: `fit words = word_level(text, size = 20000)`";
+                        return self.fail_hint(Code::BadFit, span, message, hint);
+                    }
                 };
-                let named = Vocabulary { name: file.clone(), ..Vocabulary::clone(vocabulary) };
+                let named = Vocabulary { name, ..Vocabulary::clone(vocabulary) };
                 let known = Known { name: named.name.clone(), size: named.size };
                 self.own_vocabulary(named);
                 Ok(known)

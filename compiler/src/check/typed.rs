@@ -3,7 +3,7 @@
 use crate::graph::Module;
 use serde::Serialize;
 use std::fmt;
-use weft_runtime::program::VariableKind;
+use weft_runtime::program::{self, Begin, Choice, EarlyStopping, Strategy, Token, VariableKind};
 
 /// Everything that the checker knows about a spec beside its graphs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -16,6 +16,8 @@ pub struct TypedSpec {
     pub data: Vec<DataSet>,
     pub trainings: Vec<Training>,
     pub predictions: Vec<Prediction>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub generations: Vec<Generation>,
 }
 
 /// One layer or model of the spec, at its first application.
@@ -83,6 +85,19 @@ pub struct Prediction {
     pub outputs: Vec<(String, String)>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Generation {
+    pub name: String,
+    pub inputs: Vec<(String, String)>,
+    /// What the text is made of; none where tokens are numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<String>,
+    pub begin: String,
+    pub until: Vec<String>,
+    pub max: usize,
+    pub by: String,
+}
+
 impl TypedSpec {
     pub(crate) fn fill(&mut self, module: &Module, mut instances: Vec<Instance>) {
         // Instances are noted when they end; `order` tells how many had ended when they began.
@@ -118,6 +133,7 @@ impl TypedSpec {
                 })
             })
             .collect();
+        self.generations = module.generations.iter().map(|g| Generation::of(g, module)).collect();
     }
 
     /// The number of learned numbers under a path (all of them for "").
@@ -126,6 +142,60 @@ impl TypedSpec {
         let weights = self.variables.iter().filter(|v| v.kind == VariableKind::Weight);
         weights.filter(|v| path.is_empty() || v.path.starts_with(&prefix)).map(|v| v.elements).sum()
     }
+}
+
+impl Generation {
+    fn of(generation: &program::Generation, module: &Module) -> Generation {
+        let entry = module.entries.iter().find(|e| e.graph.name == generation.start);
+        let inputs = entry.iter().flat_map(|entry| &entry.inputs);
+        let token = |token: &Token| match token {
+            Token::Id(id) => id.to_string(),
+            Token::Name(name) => format!("{name:?}"),
+        };
+        let list = |tokens: &[Token]| tokens.iter().map(token).collect::<Vec<_>>();
+        Generation {
+            name: generation.name.clone(),
+            inputs: inputs.map(|(n, t, _)| (n.clone(), t.to_string())).collect(),
+            vocabulary: generation.vocabulary.clone(),
+            begin: match &generation.begin {
+                Begin::Tokens(tokens) => list(tokens).join(", "),
+                Begin::Text { text, .. } => format!("the tokens of {text}"),
+                Begin::Input(name) => name.clone(),
+            },
+            until: list(&generation.until),
+            max: generation.max,
+            by: shown(&generation.by),
+        }
+    }
+}
+
+/// A strategy as a spec would write it, with what it leaves to defaults.
+fn shown(by: &Strategy) -> String {
+    let number = super::value::show_float;
+    let mut parts = Vec::new();
+    let word = match &by.choice {
+        Choice::Greedy => "greedy",
+        Choice::Sample { temperature, top_k, top_p } => {
+            parts.push(format!("temperature = {}", number(*temperature)));
+            parts.extend(top_k.map(|k| format!("top_k = {k}")));
+            parts.push(format!("top_p = {}", number(*top_p)));
+            "sample"
+        }
+        Choice::Beam { width, length_penalty, early_stopping } => {
+            let early = match early_stopping {
+                EarlyStopping::Yes => "true",
+                EarlyStopping::No => "false",
+                EarlyStopping::Never => "never",
+            };
+            parts.push(format!("{width}, length_penalty = {}", number(*length_penalty)));
+            parts.push(format!("early_stopping = {early}"));
+            "beam"
+        }
+    };
+    if by.repetition_penalty != 1.0 {
+        parts.push(format!("repetition_penalty = {}", number(by.repetition_penalty)));
+    }
+    if parts.is_empty() { word.to_owned() } else { format!("{word}({})", parts.join(", ")) }
 }
 
 /// Is the instance at `path` part of the one at `outer`?
@@ -211,6 +281,17 @@ impl fmt::Display for TypedSpec {
         }
         for p in &self.predictions {
             writeln!(f, "predict {}({}) -> {{ {} }}", p.name, list(&p.inputs), list(&p.outputs))?;
+        }
+        for g in &self.generations {
+            writeln!(f, "generate {}({})", g.name, list(&g.inputs))?;
+            if let Some(vocabulary) = &g.vocabulary {
+                writeln!(f, "    vocabulary = {vocabulary}")?;
+            }
+            writeln!(f, "    begin = {}", g.begin)?;
+            if !g.until.is_empty() {
+                writeln!(f, "    until = {}", g.until.join(", "))?;
+            }
+            writeln!(f, "    max = {}, by = {}", g.max, g.by)?;
         }
         Ok(())
     }

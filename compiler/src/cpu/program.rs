@@ -46,6 +46,7 @@ pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) 
         data: module.data.clone(),
         trainings: module.trainings.clone(),
         predictions: module.predictions.clone(),
+        generations: module.generations.clone(),
         vocabularies: module.vocabularies.clone(),
         loads: module.loads.clone(),
         sources: Vec::new(),

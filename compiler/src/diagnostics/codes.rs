@@ -47,8 +47,6 @@ codes! {
         "A record, a data row or a scan's result has no field of this name, or a layer no weight.";
     BadSetting = "E0108", "a setting cannot have this value",
         "`--set NAME=VALUE` names no setting, or a value of another kind than the setting's default.";
-    LaterEdition = "E0110", "not in this edition yet",
-        "The language has a place for this, but this edition of the compiler does not carry it out yet.";
     // ---- types and shapes
     WrongKind = "E0201", "wrong kind of value",
         "A number, text, list, tensor or map stands where something of another kind is needed. An int widens to float, never the reverse.";
@@ -104,11 +102,11 @@ codes! {
         "`fresh` instantiates a bound layer or a model again; nothing else has instances.";
     // ---- train
     UnknownKey = "E0501", "unknown key",
-        "A `train` block has a closed set of keys.";
+        "A `train` block has a closed set of keys, and so has a `generate` item.";
     IncompleteTrain = "E0502", "an incomplete training",
         "A `train` block needs `on`, at least one `minimize`, and an optimizer for each.";
     BadKeyValue = "E0503", "a key cannot have this value",
-        "The value of a key in `train` has the wrong kind or lies outside its range.";
+        "The value of a key in `train` or `generate` has the wrong kind or lies outside its range.";
     BadLoss = "E0504", "not a loss",
         "`minimize` takes a float tensor: a value per element (it takes their mean) or a scalar.";
     UnknownFigure = "E0505", "unknown figure",
@@ -135,6 +133,11 @@ codes! {
     // ---- load
     BadLoad = "E0701", "a load cannot be made",
         "`load` names a model of this file, and each rule's captures must stand on both sides.";
+    // ---- generate
+    IncompleteGeneration = "E0801", "an incomplete generation",
+        "A `generate` item needs tokens to begin with, a vocabulary for the names of tokens, and last the logits after each token of `target`.";
+    StepMixed = "E0802", "a step that needs all of its sequence",
+        "A `generate` item goes on with a sequence a few tokens at a time. An operation along its axis that makes one of all places, moves them, or sees later ones has not all it needs there.";
     // ---- warnings
     UnusedLet = "W0101", "unused name",
         "A `let`, a weight or a sum is used by nothing. A name that starts with `_` may stay unused.";

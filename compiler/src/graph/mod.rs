@@ -161,6 +161,7 @@ pub struct Module {
     pub data: Vec<weft_runtime::program::DataSet>,
     pub trainings: Vec<weft_runtime::program::Training>,
     pub predictions: Vec<weft_runtime::program::Prediction>,
+    pub generations: Vec<weft_runtime::program::Generation>,
     pub vocabularies: Vec<weft_runtime::program::Vocabulary>,
     pub loads: Vec<weft_runtime::program::Load>,
 }

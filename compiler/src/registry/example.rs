@@ -7,6 +7,7 @@
 //! - Clauses of a `train` block (`measure …`, `minimize …`, `using …`, `batch = …`) stand in one, on digits.
 //!   Lines that begin with `let` may stand before them.
 //! - Clauses of a `data` item (`fit …`, `augment …`, `split …`) stand in one, of digits.
+//! - Keys of a `generate` item (`until = …`) stand in one.
 //! - A `weight` or `state` stands in a layer.
 //! - Anything else is the body of a model.
 //!
@@ -14,6 +15,7 @@
 //! types that are usual for it ([`candidates`]), and the first with which the whole checks is taken. An example may state them instead:
 //! ``Example: `one_hot(label, 10)` for `label: i32[n]` ``.
 
+use super::generate_keys;
 use crate::check::{self, Checked, Options};
 use crate::diagnostics::{self, Code, Color};
 
@@ -30,8 +32,6 @@ pub struct Spec {
 #[derive(Debug)]
 pub enum Outcome {
     Fine(Box<Spec>),
-    /// It only lacks what this edition does not carry out yet.
-    Later,
     /// The first attempt's messages, with the spec that they are about.
     Wrong(String),
 }
@@ -41,10 +41,9 @@ const ATTEMPTS: usize = 400;
 
 /// Checks an example; `note` may state types.
 pub fn check(code: &str, note: &str) -> Outcome {
-    let mut search = Search { code, left: ATTEMPTS, first: None, later: false };
+    let mut search = Search { code, left: ATTEMPTS, first: None };
     match search.solve(&mut stated(note)) {
         Some(spec) => Outcome::Fine(Box::new(spec)),
-        None if search.later => Outcome::Later,
         None => Outcome::Wrong(search.first.unwrap_or_default()),
     }
 }
@@ -64,7 +63,6 @@ struct Search<'e> {
     code: &'e str,
     left: usize,
     first: Option<String>,
-    later: bool,
 }
 
 impl Search<'_> {
@@ -77,8 +75,6 @@ impl Search<'_> {
             if !checked.failed() {
                 return Some(Spec { text, given: given.clone(), checked });
             }
-            let codes: Vec<&str> = checked.diagnostics.iter().map(|d| d.code).collect();
-            self.later |= codes.iter().all(|c| *c == Code::LaterEdition.id());
             let names = checked.diagnostics.iter().filter(|d| {
                 [Code::UnknownName, Code::UnknownDim, Code::NoSuchWeights, Code::BadLoad, Code::WrongKind]
                     .map(Code::id)
@@ -162,6 +158,7 @@ fn candidates(name: &str) -> &'static [&'static str] {
         "Text" => &["(caption: i32[n, t]) { caption |> embedding(1000, 32) |> global_avg_pool1d }"],
         "Image" => &["(image: f32[n, 28, 28, 1]) { image |> flatten |> dense(32) }"],
         "Discriminator" => &["(image: f32[n, 28, 28, 1]) { image |> flatten |> dense(1) }"],
+        "Gpt" => &["(tokens: i32[n, t]) { tokens |> embedding(128, 32) |> dense(128) }"],
         "Cnn" | "Given" => &["(image: f32[n, 28, 28, 1]) { image |> flatten |> dense(10) }"],
         _ if name.starts_with(char::is_uppercase) => {
             &["(x: f32[n, 64]) { x |> dense(10) }", "(x: f32[n, 64]) { x |> dense(1) |> squeeze(-1) }"]
@@ -215,6 +212,9 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
             vec![training(&head, "minimize", code, &inputs)]
         }
         "weight" | "state" => vec![in_layer(&head, code)],
+        _ if generate_keys().any(|key| key == word) && after.starts_with('=') => {
+            vec![in_generation(&head, code)]
+        }
         // `batch = 64`
         _ if after.starts_with('=') && !after.starts_with("==") => {
             vec![training(&head, &word, code, &inputs)]
@@ -226,6 +226,20 @@ pub fn wrap(code: &str, given: &[(String, String)]) -> Vec<String> {
 /// The digits, for an example that is about a training only.
 fn data_for(code: &str) -> &'static str {
     if code.starts_with("train") { "data digits = mnist() { image = f32(image) / 255 }\n" } else { "" }
+}
+
+/// Beside the keys that a generation must have, and that the code is not itself.
+fn in_generation(head: &str, code: &str) -> String {
+    let keys = ["vocabulary = book.letters", "begin = tokenize(prompt, book.letters)"];
+    let key = |line: &str| line.split(' ').next().unwrap_or("").to_owned();
+    let others: Vec<&str> = keys.into_iter().filter(|line| key(line) != key(code)).collect();
+    format!(
+        "{head}data book = text(\"book.txt\") {{\n    fit letters = characters(text, size = 128)\n    \
+         tokens = tokenize(text, letters, window = 129)\n}}\n\
+         model Example(tokens: i32[n, t]) {{ tokens |> embedding(128, 32) |> dense(128) }}\n\
+         generate example(prompt: text[n]) {{\n    {}\n    {code}\n    Example(target)\n}}\n",
+        others.join("\n    ")
+    )
 }
 
 fn in_layer(head: &str, code: &str) -> String {
@@ -344,7 +358,6 @@ mod tests {
                     Outcome::Fine(spec) => {
                         doubts.extend(doubted(&spec).map(|why| format!("{}: {why}", entry.name)))
                     }
-                    Outcome::Later => {}
                 }
             }
         }

@@ -148,6 +148,7 @@ pub const FAMILIES: &[Family] = &[
         &[],
     ),
     family("train", "Words of a `train` block", "What a training consists of.", &[]),
+    family("generate", "Words of a `generate` item", "How text is written, token by token.", &[]),
     family("data", "Words of a `data` item", "What a data set consists of.", &[]),
     family("metric", "Words of a `metric` and an `optimizer`", "What only these items have.", &[]),
     family("dtypes", "Element types", "The `f32` in `f32[n, 10]`.", &[]),

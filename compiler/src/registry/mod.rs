@@ -16,7 +16,7 @@ use crate::check;
 use crate::diagnostics::{did_you_mean_name, habits};
 pub use families::{FAMILIES, Family};
 use serde::Serialize;
-pub use words::train_keys;
+pub use words::{generate_keys, train_keys};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -14,8 +14,17 @@ pub fn entries() -> impl Iterator<Item = Entry> {
 
 /// The keys of a `train` block, `NAME = VALUE`: the closed set that the checker knows.
 pub fn train_keys() -> impl Iterator<Item = &'static str> {
+    keys("train")
+}
+
+/// The keys of a `generate` item.
+pub fn generate_keys() -> impl Iterator<Item = &'static str> {
+    keys("generate")
+}
+
+fn keys(of: &str) -> impl Iterator<Item = &'static str> {
     let is_key = |form: &str, name: &str| form.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = "));
-    WORDS.iter().filter(move |(family, name, form, _)| *family == "train" && is_key(form, name)).map(|w| w.1)
+    WORDS.iter().filter(move |(family, name, form, _)| *family == of && is_key(form, name)).map(|w| w.1)
 }
 
 const WORDS: &[Word] = &[
@@ -113,8 +122,10 @@ const WORDS: &[Word] = &[
         "items",
         "generate",
         "generate NAME(INPUTS) { … }",
-        "Text out of a model, token by token. The language keeps the word; this edition does not carry it out yet.\n\n\
-         Example: `generate story(text) { max = 50 }`",
+        "What `weft generate` runs: text out of a model, token by token. Keys say what the text is made of, with which tokens it begins and \
+         where it ends, and how each token is chosen. The last expression is the logits after each token of `target`, all tokens so far, which \
+         the item binds itself.\n\n\
+         Example: `generate story(prompt: text[n]) { begin = tokenize(prompt, tokenizer(\"t.json\", size = 100)) until = \"</s>\" Gpt(target) }`",
     ),
     // ---- statements and expressions
     (
@@ -353,6 +364,76 @@ const WORDS: &[Word] = &[
         "freeze",
         "freeze PATH, PATH",
         "Holds the weights of models or layers during this training.\n\nExample: `freeze Given.dense`",
+    ),
+    // ---- generate
+    (
+        "generate",
+        "target",
+        "target",
+        "The tokens so far of each row, `i32[n, t]`: those that it began with, and those written since. A decoder reads them.\n\n\
+         Example: `generate story(prompt: text[n]) { begin = tokenize(prompt, tokenizer(\"t.json\", size = 100)) Gpt(target) }`",
+    ),
+    (
+        "generate",
+        "vocabulary",
+        "vocabulary = VOCABULARY",
+        "What texts are made of: a `fit` of a data set, or a `tokenizer`. Without it, that of `begin`; where there is none, tokens are numbers.\n\n\
+         Example: `vocabulary = book.letters`",
+    ),
+    (
+        "generate",
+        "begin",
+        "begin = tokenize(TEXT, VOCABULARY), begin = \"TOKEN\", begin = INPUT",
+        "The first tokens of `target`: those of a text, which is then gone on with; one token (or a list) by its name or number, for a decoder \
+         that starts with one; or an input of numbers, `i32[n, p]`.\n\n\
+         Example: `begin = tokenize(prompt, book.letters)`\n\n\
+         Example: `begin = \"<s>\"`",
+    ),
+    (
+        "generate",
+        "until",
+        "until = \"TOKEN\"",
+        "Where a text ends: at a token of the vocabulary, by its name or number, or before a piece of text; a list names several. A name in \
+         `<…>` or `[…]` must be a token. Without it, only `max` ends a text.\n\n\
+         Example: `until = \"</s>\"`\n\n\
+         Example: `until = [\"</s>\", \"THE END\"]`",
+    ),
+    (
+        "generate",
+        "max",
+        "max = 100",
+        "So many tokens are written at most; `--max` overrides it. A text that is gone on with doesn't count.\n\nExample: `max = 200`",
+    ),
+    (
+        "generate",
+        "by",
+        "by = greedy",
+        "How each token is chosen: `greedy`, `sample(…)` or `beam(…)`; `--by` overrides it.\n\nExample: `by = beam(4)`",
+    ),
+    (
+        "generate",
+        "greedy",
+        "greedy(repetition_penalty = 1.0)",
+        "Always the best token.\n\nExample: `by = greedy`",
+    ),
+    (
+        "generate",
+        "sample",
+        "sample(temperature = 1.0, top_k = none, top_p = 1.0, repetition_penalty = 1.0)",
+        "Tokens are drawn by their probabilities. The logits are divided by `temperature` first: below 1 makes likely tokens likelier. Only the \
+         `top_k` best may be drawn, and of these only the fewest that together have the probability `top_p` (Holtzman et al. 2020). With \
+         `repetition_penalty` above 1, tokens that stand in the text already are less likely (Keskar et al. 2019). What is drawn depends on the \
+         seed, the row and the place alone.\n\n\
+         Example: `by = sample(temperature = 0.8, top_k = 40, top_p = 0.95)`",
+    ),
+    (
+        "generate",
+        "beam",
+        "beam(width, length_penalty = 1.0, early_stopping = false, repetition_penalty = 1.0)",
+        "Follows the `width` best beginnings at once and gives the text with the best sum of log-probabilities, divided by its length to the power \
+         of `length_penalty`: above 0 favours long texts. `early_stopping = true` ends as soon as `width` texts are finished, `never` only when \
+         no beginning can become better at any length; `false` judges beginnings by their present length. All as `transformers` has it.\n\n\
+         Example: `by = beam(4, length_penalty = 0.6)`",
     ),
     // ---- data
     (

@@ -69,7 +69,7 @@ fn around(tokenizer: &Tokenizer) -> Result<(Vec<i32>, Vec<i32>)> {
 }
 
 /// A special token that may have been meant.
-fn similar(tokenizer: &Tokenizer, token: &str) -> String {
+pub(crate) fn similar(tokenizer: &Tokenizer, token: &str) -> String {
     let common = [
         "<s>",
         "</s>",
@@ -104,6 +104,7 @@ impl Vocabulary {
                     std::str::from_utf8(&json).map_err(|_| Error::damaged(&path, "this is no UTF-8"))?;
                 Tokenizer::from_json(&path.display().to_string(), json)?.named(&self.name)
             }
+            (None, VocabularySource::Bytes) => super::train::bytes(&self.name)?,
             (None, _) => return Ok(None),
         };
         if tokenizer.size() > self.size {

@@ -40,7 +40,7 @@ impl Reader {
                     let name = encoding.vocabulary.as_str();
                     let tokenizer = match known.iter().find(|(known, _)| *known == name) {
                         Some((_, tokenizer)) => tokenizer.clone(),
-                        None => read(program, name, kept, base)?,
+                        None => self::tokenizer(program, name, kept, base)?,
                     };
                     known.push((name, tokenizer.clone()));
                     let fixed = encoding.max_length.filter(|_| encoding.fixed);
@@ -52,6 +52,16 @@ impl Reader {
             }
         }
         Ok(reader)
+    }
+
+    /// How many tokens each input of tokens has for one row of the texts, those that are filled up as many as all have.
+    pub fn lengths(&self, texts: &[(String, Vec<String>)], row: usize) -> Result<Vec<usize>> {
+        let length = |(_, text, encoder, _, fixed): &(String, String, Encoder, i32, Option<usize>)| {
+            let given = texts.iter().find(|(name, _)| name == text).and_then(|(_, texts)| texts.get(row));
+            let count = encoder.encode(given.map(String::as_str).unwrap_or_default())?.len();
+            Ok(fixed.unwrap_or(count))
+        };
+        self.inputs.iter().map(length).collect()
     }
 
     /// The entry's inputs that are made of texts, by name.
@@ -76,7 +86,8 @@ impl Reader {
     }
 }
 
-fn read(program: &Program, name: &str, kept: &[(String, String)], base: &Path) -> Result<Tokenizer> {
+/// The tokenizer of a vocabulary of the program: what was kept with the weights, else what its file in the spec's folder holds.
+pub fn tokenizer(program: &Program, name: &str, kept: &[(String, String)], base: &Path) -> Result<Tokenizer> {
     let of_data = program.data.iter().flat_map(|set| &set.vocabularies);
     let vocabulary: Option<&Vocabulary> =
         of_data.chain(&program.vocabularies).find(|vocabulary| vocabulary.name == name);

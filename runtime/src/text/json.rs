@@ -13,6 +13,21 @@ pub fn file(normalizer: Value, pre_tokenizer: Value, decoder: Value, model: Valu
             json!({ "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true })
         })
         .collect();
+    around(added, normalizer, pre_tokenizer, decoder, model)
+}
+
+/// One whose model has no special tokens.
+pub fn file_without_special(normalizer: Value, pre_tokenizer: Value, decoder: Value, model: Value) -> String {
+    around(Vec::new(), normalizer, pre_tokenizer, decoder, model)
+}
+
+fn around(
+    added: Vec<Value>,
+    normalizer: Value,
+    pre_tokenizer: Value,
+    decoder: Value,
+    model: Value,
+) -> String {
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
         "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": decoder, "model": model,

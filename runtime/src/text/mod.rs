@@ -15,6 +15,7 @@ mod model;
 #[path = "absent.rs"]
 mod model;
 pub mod overlap;
+mod piece;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -28,11 +29,22 @@ use crate::error::{Error, Result};
 use model::Model;
 
 pub use encode::Encoder;
+pub(crate) use encode::similar;
+pub use piece::Piece;
 pub use stream::Stream;
 pub use train::train;
 
 /// What trained vocabularies begin with: the tokens that fill rows up, that stand for what is unknown, and that begin and end a text.
 pub const SPECIAL: [&str; 4] = ["<pad>", "<unk>", "<s>", "</s>"];
+/// Does a name have the form that special tokens have everywhere: `</s>`, `[SEP]`?
+pub fn is_special(name: &str) -> bool {
+    let between = |open: char, close: char| {
+        let inner = name.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+        inner.is_some_and(|inner| !inner.is_empty() && !inner.contains(char::is_whitespace))
+    };
+    between('<', '>') || between('[', ']')
+}
+
 /// The names that other tokenizers give to the token that fills rows up.
 const PADDING: [&str; 4] = ["<pad>", "[PAD]", "<|padding|>", "<PAD>"];
 

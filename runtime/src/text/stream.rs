@@ -19,6 +19,11 @@ impl<'t> Stream<'t> {
         Stream { tokenizer, ids: Vec::new(), context: 0, read: 0 }
     }
 
+    /// Goes on behind these tokens, whose text was given elsewhere.
+    pub fn after(tokenizer: &'t Tokenizer, ids: &[i32]) -> Stream<'t> {
+        Stream { tokenizer, ids: ids.to_vec(), context: 0, read: ids.len() }
+    }
+
     /// The text that a token adds; empty while a letter is not whole.
     pub fn push(&mut self, id: i32) -> Result<String> {
         self.ids.push(id);

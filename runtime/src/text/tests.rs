@@ -263,3 +263,74 @@ fn bleu_and_chrf_are_those_of_sacrebleu() {
         }
     }
 }
+
+#[test]
+fn bytes_are_their_own_numbers() {
+    let bytes = vocabulary(VocabularySource::Bytes, 256).tokenizer(&[], Path::new("")).unwrap().unwrap();
+    assert_eq!(bytes.size(), 256);
+    let every: String = (0..=0x4ff).filter_map(char::from_u32).collect();
+    for text in [&every, "naïve 日本語 🎈\n\ttabs  ", "a\u{0}b", ""] {
+        let tokens = bytes.encode(text, true).unwrap();
+        assert_eq!(tokens, text.bytes().map(i32::from).collect::<Vec<_>>());
+        assert_eq!(bytes.decode(&tokens, false).unwrap(), text);
+    }
+    assert_eq!(bytes.id_of("<s>"), None);
+}
+
+/// The pieces of a text that is gone on with, and what they are together.
+fn pieces(tokenizer: &Tokenizer, text: &str, begin: usize, ends: &[&str]) -> (Vec<String>, String) {
+    let ends: Vec<String> = ends.iter().map(|end| end.to_string()).collect();
+    let tokens = tokenizer.encode(text, false).unwrap();
+    let (before, new) = tokens.split_at(begin);
+    let mut piece = Piece::new(Some(tokenizer), before, &ends);
+    let mut all: Vec<String> = new.iter().map(|&token| piece.push(token).unwrap()).collect();
+    all.push(piece.end().unwrap());
+    assert_eq!(all.concat(), piece.into_text());
+    let text = all.concat();
+    (all, text)
+}
+
+#[test]
+fn pieces_are_together_what_the_tokens_say_behind_the_beginning() {
+    let unigram = Tokenizer::from_json("unigram", UNIGRAM).unwrap();
+    let bert = Tokenizer::from_json("bert", WORD_PIECE).unwrap();
+    let bytes = vocabulary(VocabularySource::Bytes, 256).tokenizer(&[], Path::new("")).unwrap().unwrap();
+    for tokenizer in [unigram, bert, bytes, trained(&kinds()[2], 1)] {
+        let text = "let there be light";
+        let tokens = tokenizer.encode(text, false).unwrap();
+        for begin in 0..=tokens.len() {
+            let (pieces, new) = pieces(&tokenizer, text, begin, &[]);
+            let before = tokenizer.decode(&tokens[..begin], false).unwrap();
+            assert_eq!(before + &new, text, "{pieces:?}");
+        }
+    }
+}
+
+#[test]
+fn a_text_ends_before_what_ends_it_and_shows_nothing_of_it() {
+    let bytes = vocabulary(VocabularySource::Bytes, 256).tokenizer(&[], Path::new("")).unwrap().unwrap();
+    for (text, ends, due) in [
+        ("one\n\ntwo", &["\n\n"][..], "one"),
+        ("one\ntwo\n", &["\n\n"], "one\ntwo\n"),
+        ("aaab", &["aab"], "a"),
+        ("one STOP", &["STOP", "ne"], "o"),
+        ("é STOP é", &["STOP"], "é "),
+        ("none", &[], "none"),
+    ] {
+        let (pieces, new) = pieces(&bytes, text, 0, ends);
+        assert_eq!(new, due, "{pieces:?}");
+    }
+    // What may be the beginning of an end waits until it is known.
+    let (pieces, _) = pieces(&bytes, "a\nb\n", 0, &["\n\n"]);
+    assert_eq!(pieces, ["a", "", "\nb", "", "\n"]);
+}
+
+#[test]
+fn what_has_the_form_of_a_special_token_is_told_from_text() {
+    for special in ["<s>", "</s>", "[SEP]", "<|endoftext|>"] {
+        assert!(is_special(special), "{special}");
+    }
+    for text in ["", "<>", "[]", "\n\n", "< s>", "a <b>", "THE END", "["] {
+        assert!(!is_special(text), "{text}");
+    }
+}

@@ -31,9 +31,20 @@ pub fn train(vocabulary: &Vocabulary, texts: &[&str], threads: usize) -> Result<
             file::bpe(&tokens, &merges, false)
         }
         VocabularySource::Unigram { .. } => file::unigram(&unigram::learn(counts, size)),
-        VocabularySource::File(_) => return Err(wrong("a tokenizer from a file is not trained".into())),
+        VocabularySource::File(_) | VocabularySource::Bytes => {
+            return Err(wrong("a tokenizer that is known already is not trained".into()));
+        }
     };
     Tokenizer::from_json(&vocabulary.name, &form.file(model))
+}
+
+/// The tokenizer of bytes, which has no special tokens.
+pub fn bytes(name: &str) -> Result<Tokenizer> {
+    let Form { normalizer, pre_tokenizer, decoder } = Form::of(&VocabularySource::Bytes);
+    let letters: Vec<String> = byte_letters().into_iter().map(String::from).collect();
+    let json =
+        file::file_without_special(normalizer, pre_tokenizer, decoder, file::bpe(&letters, &[], false));
+    Tokenizer::from_json(name, &json)
 }
 
 /// Everything of a tokenizer but its model.
@@ -55,7 +66,7 @@ impl Form {
                 (normalizer, json!({ "type": "BertPreTokenizer" }), Value::Null)
             }
             VocabularySource::Characters { .. } => (Value::Null, Value::Null, json!({ "type": "Fuse" })),
-            VocabularySource::Bpe { .. } | VocabularySource::File(_) => {
+            VocabularySource::Bpe { .. } | VocabularySource::File(_) | VocabularySource::Bytes => {
                 let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
                 (Value::Null, bytes.clone(), bytes)
             }

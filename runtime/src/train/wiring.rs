@@ -74,6 +74,7 @@ impl Wiring {
             InputSource::Caller
             | InputSource::Tokens { .. }
             | InputSource::Lengths { .. }
+            | InputSource::Written
             | InputSource::Kept
             | InputSource::Carried { .. } => {
                 Err(wrong(&input.name, "must be given by a caller, but a training has none"))

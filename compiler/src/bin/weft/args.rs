@@ -39,6 +39,8 @@ pub enum Command {
     Compare(Compare),
     /// Run a model on your own input
     Predict(Predict),
+    /// Write text with a model, token by token
+    Generate(Generate),
     /// Show a spec's data: fields, parts, classes, ranges, fit values and pictures
     Data(Data),
     /// Show which parts of an input a prediction comes from, and what a layer makes of it
@@ -378,6 +380,54 @@ pub struct Predict {
     pub seed: u64,
     #[command(flatten)]
     pub item: ItemArgs,
+}
+
+/// On a terminal the text of one row is shown as it is written. Else, and for several rows, a row is printed when it is whole. Ctrl-C ends a
+/// text where it is.
+#[derive(Debug, Args)]
+pub struct Generate {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// The generate item, by name, when the spec has several
+    pub name: Option<String>,
+    /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// An input by name: a text, a file with a text a line (prompt=@FILE) or a JSON object a line (prompt=@FILE.jsonl), or - for the lines of
+    /// standard input; where it takes no text, as for predict
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair)]
+    pub inputs: Vec<(String, String)>,
+    /// Write for the rows of a part of the data (pairs.test), whose fields are the inputs of the same names, and print BLEU and chrF against
+    /// another field of theirs, beside those of the given text itself and of the nearest training row
+    #[arg(long, value_name = "DATA.PART", requires = "against")]
+    pub on: Option<String>,
+    /// The field of the rows that what is written is held against
+    #[arg(long, value_name = "FIELD", requires = "on")]
+    pub against: Option<String>,
+    /// Only so many rows of the part
+    #[arg(long, value_name = "N", requires = "on", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rows: Option<u32>,
+    /// Take a data set of the spec from another folder (may be repeated)
+    #[arg(long = "data", value_name = "NAME=PATH", requires = "on", value_parser = pair)]
+    pub data: Vec<(String, String)>,
+    /// Fetch no data set that is absent; say which files to put where
+    #[arg(long, requires = "on")]
+    pub offline: bool,
+    /// Write so many tokens at most [default: the spec's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub max: Option<u32>,
+    /// How each token is chosen: greedy, "sample(temperature = 0.8)", "beam(4)" [default: the spec's]
+    #[arg(long, value_name = "STRATEGY")]
+    pub by: Option<String>,
+    /// The seed of all that is drawn
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Threads to run on [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// The device to run on
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
 }
 
 #[derive(Debug, Args)]

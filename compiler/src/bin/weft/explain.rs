@@ -204,9 +204,6 @@ fn shapes(code: &str, note: &str) -> Vec<Vec<String>> {
     let cells = |name: &str, ty: &str, more: String| vec![format!("        {name}"), ty.to_owned(), more];
     let spec = match example::check(code, note) {
         example::Outcome::Fine(spec) => spec,
-        example::Outcome::Later => {
-            return vec![cells("in a later edition", "", String::new())];
-        }
         example::Outcome::Wrong(_) => return Vec::new(),
     };
     let Some(typed) = &spec.checked.typed else { return Vec::new() };

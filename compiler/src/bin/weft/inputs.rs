@@ -1,11 +1,12 @@
 //! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` or `.jpg` picture, numbers, or so
-//! many rows of noise. Where the prediction takes texts, it is a text, a `.txt` file with a text a line, or a `.jsonl` file with one in
-//! each object.
+//! many rows of noise. Where the prediction takes texts, it is a text, a file with a text a line (`@FILE`, or one that ends in `.txt`), a
+//! `.jsonl` file with one in each object, or `-` for the lines of standard input.
 
 use crate::compile;
 use crate::failure::Failure;
 use std::path::Path;
 use weft_runtime::data;
+use weft_runtime::generate::{Generator, Given};
 use weft_runtime::io::{image, npy};
 use weft_runtime::kernels::random;
 use weft_runtime::program::{DType, DimExpr, Entry, Input, InputSource, Program};
@@ -38,26 +39,11 @@ pub fn read(
         .map(|i| i.name.as_str())
         .chain(taken.iter().copied())
         .collect();
-    let names = || known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    for (place, (name, _)) in given.iter().enumerate() {
-        if !known.contains(&name.as_str()) {
-            return Err(Failure::usage(format!("there is no input `{name}`; the inputs are {}", names())));
-        }
-        if given[..place].iter().any(|(other, _)| other == name) {
-            return Err(Failure::usage(format!("the input `{name}` is given twice")));
-        }
-    }
-    let mut all: Vec<(&str, Vec<String>)> = Vec::new();
-    for name in taken {
-        let Some((_, value)) = given.iter().find(|(given, _)| given == name) else {
-            return Err(Failure::usage(format!("the input `{name}` is missing")).help(format!(
-                "give it with --input {name}=\"a text\", or a file of texts: --input {name}=FILE.txt"
-            )));
-        };
-        all.push((name, texts_of(name, value)?));
-    }
+    known_and_once(given, &known)?;
+    let all: Vec<(String, Vec<String>)> =
+        taken.into_iter().map(|name| texts_given(name, given)).collect::<Result<_, _>>()?;
     let all: Vec<(&str, Vec<&str>)> =
-        all.iter().map(|(name, texts)| (*name, texts.iter().map(String::as_str).collect())).collect();
+        all.iter().map(|(name, texts)| (name.as_str(), texts.iter().map(String::as_str).collect())).collect();
     let reader = text::given::Reader::new(texts.program, entry, texts.kept, texts.base);
     let tensors = reader.and_then(|reader| reader.tensors(&all)).map_err(compile::runtime_failure)?;
     entry
@@ -69,28 +55,84 @@ pub fn read(
                 Some((_, tensor)) => Ok(tensor.clone()),
                 None => Err(Failure::input(format!("nothing gives the tokens `{}`", input.name))),
             },
-            Some((_, value)) => match noise(entry, input, value, seed) {
-                Some(drawn) => drawn,
-                None => read_one(entry, input, value),
-            },
-            None => Err(Failure::usage(format!("the input `{}` is missing", input.name))
-                .help(format!("give it with --input {}=FILE, or numbers: --input {0}=1.5,2", input.name))),
+            _ => tensor_given(entry, input, given, seed),
         })
         .collect()
 }
 
+/// What a generation is given: texts, and tensors for its other inputs.
+pub fn of_generation(generator: &Generator, given: &[(String, String)], seed: u64) -> Result<Given, Failure> {
+    let (texts, tensors) = (generator.texts(), generator.tensors());
+    let known: Vec<&str> = texts.iter().copied().chain(tensors.iter().map(|i| i.name.as_str())).collect();
+    known_and_once(given, &known)?;
+    Ok(Given {
+        texts: texts.into_iter().map(|name| texts_given(name, given)).collect::<Result<_, _>>()?,
+        tensors: tensors
+            .into_iter()
+            .map(|input| {
+                tensor_given(generator.entry(), input, given, seed).map(|tensor| (input.name.clone(), tensor))
+            })
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn known_and_once(given: &[(String, String)], known: &[&str]) -> Result<(), Failure> {
+    for (place, (name, _)) in given.iter().enumerate() {
+        if !known.contains(&name.as_str()) {
+            let names = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            return Err(match known {
+                [] => Failure::usage(format!("there is no input `{name}`; nothing is to be given")),
+                _ => Failure::usage(format!("there is no input `{name}`; the inputs are {names}")),
+            });
+        }
+        if given[..place].iter().any(|(other, _)| other == name) {
+            return Err(Failure::usage(format!("the input `{name}` is given twice")));
+        }
+    }
+    Ok(())
+}
+
+fn texts_given(name: &str, given: &[(String, String)]) -> Result<(String, Vec<String>), Failure> {
+    let Some((_, value)) = given.iter().find(|(given, _)| given == name) else {
+        return Err(Failure::usage(format!("the input `{name}` is missing")).help(format!(
+            "give it with --input {name}=\"a text\", or a file of texts: --input {name}=@FILE.txt"
+        )));
+    };
+    Ok((name.to_owned(), texts_of(name, value)?))
+}
+
+fn tensor_given(
+    entry: &Entry,
+    input: &Input,
+    given: &[(String, String)],
+    seed: u64,
+) -> Result<Tensor, Failure> {
+    match given.iter().find(|(name, _)| *name == input.name) {
+        Some((_, value)) => match noise(entry, input, value, seed) {
+            Some(drawn) => drawn,
+            None => read_one(entry, input, value),
+        },
+        None => Err(Failure::usage(format!("the input `{}` is missing", input.name))
+            .help(format!("give it with --input {}=FILE, or numbers: --input {0}=1.5,2", input.name))),
+    }
+}
+
 /// The texts that a value stands for.
 fn texts_of(name: &str, value: &str) -> Result<Vec<String>, Failure> {
-    let file = Path::new(value);
+    let named = value.strip_prefix('@').filter(|file| !file.is_empty());
+    let file = Path::new(named.unwrap_or(value));
     let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if !["txt", "jsonl"].contains(&extension.as_str()) {
-        return Ok(vec![value.to_owned()]);
-    }
-    let content = data::read_text(file).map_err(compile::runtime_failure)?;
+    let is_file = named.is_some() || ["txt", "jsonl"].contains(&extension.as_str());
+    let content = match value {
+        "-" => std::io::read_to_string(std::io::stdin())
+            .map_err(|error| Failure::reading(Path::new("standard input"), &error))?,
+        _ if is_file => data::read_text(file).map_err(compile::runtime_failure)?,
+        _ => return Ok(vec![value.to_owned()]),
+    };
     let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let texts: Vec<String> = lines
         .map(|(number, line)| match extension.as_str() {
-            "txt" => Ok(line.to_owned()),
+            _ if extension != "jsonl" => Ok(line.to_owned()),
             _ => json_text(name, line).ok_or_else(|| {
                 Failure::input(format!(
                     "{value}: line {}: this is neither a text nor an object with `{name}`",
@@ -99,7 +141,8 @@ fn texts_of(name: &str, value: &str) -> Result<Vec<String>, Failure> {
             }),
         })
         .collect::<Result<_, _>>()?;
-    if texts.is_empty() { Err(Failure::input(format!("{value}: there is no text"))) } else { Ok(texts) }
+    let from = if value == "-" { "standard input" } else { value };
+    if texts.is_empty() { Err(Failure::input(format!("{from}: there is no text"))) } else { Ok(texts) }
 }
 
 /// `"a text"` or `{ "text": "a text" }`.

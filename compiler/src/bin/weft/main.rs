@@ -16,8 +16,10 @@ mod eval;
 mod explain;
 mod failure;
 mod fmt;
+mod generate;
 mod inputs;
 mod inspect;
+mod interrupt;
 mod new;
 mod numerics;
 mod output;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Generate(args) => generate::run(args),
         Command::Data(args) => data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),

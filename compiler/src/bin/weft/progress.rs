@@ -1,11 +1,11 @@
 //! How a training looks while it runs: a bar on a terminal, a line for each epoch and validation elsewhere, JSON objects for scripts.
 
+use crate::interrupt;
 use crate::output;
 use crate::standing::{self, Standing};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use weft_runtime::train::{Event, Figures, Observer, Reading, Record};
@@ -27,7 +27,7 @@ pub struct Progress {
     /// The rates shown last: a rate is shown when it has changed.
     rates: Vec<(String, f32)>,
     standing: Standing,
-    interrupted: Arc<AtomicBool>,
+    interrupted: &'static AtomicBool,
 }
 
 enum Form {
@@ -46,15 +46,6 @@ impl Progress {
             (false, true) => Form::Bar(None),
             (false, false) => Form::Lines,
         };
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = interrupted.clone();
-        // A handler can be set once a process; if that failed, an interrupt simply ends the process as it always does.
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                // The second time, the user means it.
-                std::process::exit(130);
-            }
-        });
         let now = Instant::now();
         let (rates, standing) = (Vec::new(), Standing::new());
         Progress {
@@ -66,7 +57,7 @@ impl Progress {
             last_figures: now,
             rates,
             standing,
-            interrupted,
+            interrupted: interrupt::taken(),
         }
     }
 

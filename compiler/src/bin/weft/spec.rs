@@ -45,6 +45,16 @@ pub fn read_by<T>(
     epochs: Option<u32>,
     check: Check<T>,
 ) -> Result<(T, PathBuf, String), Failure> {
+    read_changed(args, run, epochs, check, |_| {})
+}
+
+fn read_changed<T>(
+    args: &SpecArgs,
+    run: Option<&RunArgs>,
+    epochs: Option<u32>,
+    check: Check<T>,
+    change: impl FnOnce(&mut Options),
+) -> Result<(T, PathBuf, String), Failure> {
     let path = &args.spec;
     // The main file is read first, so that a wrong path is a plain message rather than a diagnostic about an import.
     let main = read_text(path)?;
@@ -59,13 +69,14 @@ pub fn read_by<T>(
             |message: String| message.rsplit_once(": ").map(|(_, why)| why.to_owned()).unwrap_or(message);
         read_text(Path::new(name)).map_err(|failure| plain(failure.message))
     };
-    let options = Options {
+    let mut options = Options {
         settings: args.set.clone(),
         batch: run.and_then(|r| r.batch).map(|b| b as usize),
         epochs: epochs.map(|e| e as usize),
         seed: run.and_then(|r| r.seed),
         ..Options::default()
     };
+    change(&mut options);
     let checked = check(&file, &mut loader, &options);
     Ok((checked, folder, stem(args)))
 }
@@ -78,6 +89,12 @@ pub fn stem(args: &SpecArgs) -> String {
 /// Reads and checks a spec for a command that needs it whole: shows what was found, and ends when there is an error.
 pub fn sound(args: &SpecArgs, run: Option<&RunArgs>, epochs: Option<u32>) -> Result<Spec, Failure> {
     whole(read(args, run, epochs)?)
+}
+
+/// As [`sound`], with other options than those that commands share.
+pub fn sound_with(args: &SpecArgs, change: impl FnOnce(&mut Options)) -> Result<Spec, Failure> {
+    let (checked, folder, name) = read_changed(args, None, None, check::check, change)?;
+    whole(Spec { checked, folder, name })
 }
 
 /// As [`sound`], for a run of which a record is kept; also the text with every default written out.

@@ -44,6 +44,12 @@ pub const TABLE: &[Builtin] = &[
         run: |c, call| trained(c, call, LEAST, |texts| VocabularySource::Characters { texts }),
     },
     Builtin {
+        signature: "bytes()",
+        doc: "The 256 bytes of UTF-8 as a vocabulary, each by its own number: every text can be written in it, nothing is learned, and there are no special tokens.\n\nExample: `predict ids(text: text[n]) { tokenize(text, bytes()) }`",
+        first: First::Plain,
+        run: |_, _| Ok(vocabulary(VocabularySource::Bytes, 256)),
+    },
+    Builtin {
         signature: "tokenizer(file, size)",
         doc: "A tokenizer in the form of Hugging Face's `tokenizer.json`. `size` is the number of its tokens, which a model must know before the file is read. With `fit` it is kept with the weights, so that they need no file beside them.\n\nExample: `predict ids(text: text[n]) { tokenize(text, tokenizer(\"tokenizer.json\", size = 30522), max_length = 128) }`",
         first: First::Plain,

@@ -2,6 +2,7 @@
 
 use super::{Kind, Walk};
 use crate::check::data;
+use crate::check::generate;
 use crate::check::names::ItemRef;
 use crate::check::value::Item;
 use crate::registry::train_keys;
@@ -10,6 +11,7 @@ use weft_grammar::ast::{
     self, CallableKind, ColumnKind, DataClause, DimSpec, Expr, ExprKind, MetricStatement, Name, Param,
     Pattern, ResultType, Statement, StatementKind, TrainClause, TrainClauseKind, Type, TypeKind,
 };
+use weft_runtime::program::Generation;
 
 impl Walk<'_, '_> {
     pub(super) fn item(&mut self, item: &ItemRef, main: bool) {
@@ -38,9 +40,23 @@ impl Walk<'_, '_> {
                 self.block(&predict.body, true);
             }
             ItemRef::Load(load) => self.mention_path(&load.target),
-            ItemRef::Generate(_) | ItemRef::Lost => {}
+            ItemRef::Generate(item) => self.generate(item),
+            ItemRef::Lost => {}
         }
         self.levels.clear();
+    }
+
+    fn generate(&mut self, item: &ast::Generate) {
+        self.inputs(&item.inputs, Kind::Parameter);
+        self.levels.push(Vec::new());
+        self.declare(&Name { text: Generation::TARGET.into(), span: item.name.span }, Kind::Quiet);
+        for (at, statement) in item.body.statements.iter().enumerate() {
+            match generate::expressions(statement) {
+                Some(expressions) => expressions.into_iter().for_each(|expr| self.expr(expr)),
+                None => self.statement(statement, at + 1 == item.body.statements.len()),
+            }
+        }
+        self.levels.pop();
     }
 
     fn callable(&mut self, item: &Item) {

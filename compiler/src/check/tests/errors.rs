@@ -23,10 +23,6 @@ const CASES: &[(&str, &str)] = &[
     ("E0105", "setting a = 1\nsetting a = 2"),
     ("E0106", "use \"layers.weft\""),
     ("E0107", "fn f(x: f32[n]) { { a = x, b = x } }\nmodel M(x: f32[n]) { f(x).c }"),
-    (
-        "E0110",
-        "model M(x: i32[n, t]) { x |> embedding(9, 8) |> dense(9) }\ngenerate story(text) { max = 50 }",
-    ),
     ("E0201", "model M(x: f32[n, 8]) { x |> dense(8.5) }"),
     ("E0201", "model M(x: f32[n, 8, 8, 2]) { x |> conv2d(8, kernel = 3, padding = sane) }"),
     ("E0202", "model M(x: f32[n, 8], y: f32[n, 7]) { x + y }"),
@@ -134,6 +130,10 @@ const CASES: &[(&str, &str)] = &[
     ("E0603", "data d = mnist() { image = \"a\" }"),
     ("E0604", "data d = mnist() { fit means = f32(image) / 255 }"),
     ("E0701", "model Net(x: f32[n, 8]) { x |> dense(8) }\nload Nett from \"a.safetensors\""),
+    (
+        "E0801",
+        "model M(x: i32[n, t]) { x |> embedding(9, 8) |> dense(9) }\ngenerate story() { max = 50; M(target) }",
+    ),
     (
         "W0401",
         "layer l(x: f32[n, d]) { x |> dense(d) |> relu }\nmodel M(x: f32[n, 8]) { let s = l\n x |> repeat(3, s) }",

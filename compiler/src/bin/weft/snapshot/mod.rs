@@ -179,11 +179,15 @@ impl Run<'_> {
         spec::read(&args, None, None)
     }
 
-    /// The entries to compare of a spec: those that were named, else its training steps and predictions.
+    /// The entries to compare of a spec: those that were named, else its training steps, predictions and generations.
     fn entries(&self, path: &Path, module: &Module) -> Result<BTreeSet<String>, Failure> {
         if self.args.entry.is_empty() {
             let steps = module.trainings.iter().flat_map(|t| t.steps.iter().cloned());
-            return Ok(steps.chain(module.predictions.iter().map(|p| p.entry.clone())).collect());
+            let predictions = module.predictions.iter().map(|p| p.entry.clone());
+            return Ok(steps
+                .chain(predictions)
+                .chain(module.generations.iter().flat_map(|g| [g.start.clone(), g.step.clone()]))
+                .collect());
         }
         let found = self.args.entry.iter().map(|name| stages::entry_name(module, Some(name)));
         found.collect::<Result<_, _>>().map_err(|error| match error {

@@ -1,0 +1,107 @@
+//! Text out of a model, token by token.
+//!
+//! A [`Decoder`] makes logits from tokens: the compiled model ([`Cached`], which computes each token once), or in tests a table or the same
+//! model run on all tokens so far ([`Whole`]). The strategies know nothing else of it: [`choose`] takes or draws one token after another, [`beam`] follows several
+//! beginnings at once. [`Ends`] says where a row is at its end. [`write`] puts them together for rows of equal length, and [`Generator`]
+//! does it for texts: it finds the tokenizer and the tokens to begin with, and gives text as soon as it is whole.
+//!
+//! What is drawn depends on the seed, the row's number among all that were given, and the token's place in what is written, alone: never on the
+//! number of threads, nor on which rows run beside.
+
+mod beam;
+mod cached;
+mod choose;
+mod ends;
+mod generator;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+use crate::error::Result;
+use crate::program::{Choice, Strategy};
+
+pub use cached::Cached;
+pub use ends::Ends;
+pub use generator::{Asked, Generator, Given, Reading, Text};
+pub use whole::Whole;
+
+/// What makes logits from tokens.
+pub trait Decoder {
+    /// How many logits a row has.
+    fn vocabulary(&self) -> usize;
+
+    /// Appends `tokens` (rows × count, row by row) to the sequences; gives the logits after the last of them (rows × vocabulary).
+    fn step(&mut self, tokens: &[i32], rows: usize) -> Result<&[f32]>;
+
+    /// The sequences become those with these numbers, of which one may be taken several times.
+    fn select(&mut self, rows: &[usize]) -> Result<()>;
+}
+
+/// What is asked of one run of [`write`].
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    pub by: &'a Strategy,
+    pub ends: &'a Ends,
+    /// So many tokens are written at most.
+    pub max: usize,
+    pub seed: u64,
+}
+
+/// Is told what is written while it is, by the row's number. A beam search knows only at its end.
+pub trait Observer {
+    fn wrote(&mut self, _row: usize, _token: i32) -> Result<()> {
+        Ok(())
+    }
+
+    /// Asked before each token: true ends the generation with what was written so far.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// What was written in a row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Written {
+    /// Without those that it began with, and without the one that ended it.
+    pub tokens: Vec<i32>,
+    /// It came to an end by itself, rather than at the most tokens or by an interruption.
+    pub ended: bool,
+    /// Of drawn tokens, the sum of their log-probabilities as the model has them; of beams, the sum divided by the length to the power of
+    /// the length penalty. The token that ended the row counts in both.
+    pub score: Option<f64>,
+}
+
+/// Writes rows, which all begin with equally many tokens; `numbers` are the rows' numbers among all that were given. One a row, in order.
+pub fn write(
+    decoder: &mut dyn Decoder,
+    begin: &[&[i32]],
+    numbers: &[usize],
+    plan: &Plan<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Written>> {
+    match plan.by.choice {
+        Choice::Beam { .. } => beam::write(decoder, begin, plan, observer),
+        _ => choose::write(decoder, begin, numbers, plan, observer),
+    }
+}
+
+/// Scores of tokens that stand in a row already are divided by the penalty where they are positive, else multiplied, each token once.
+fn penalise(scores: &mut [f64], row: &[i32], penalty: f64) {
+    if penalty == 1.0 {
+        return;
+    }
+    let mut seen: Vec<usize> = row.iter().filter_map(|&id| usize::try_from(id).ok()).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    for id in seen {
+        if let Some(score) = scores.get_mut(id) {
+            *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+        }
+    }
+}
+
+/// The logarithm of the sum of exponentials.
+fn log_sum_exp(logits: impl Iterator<Item = f64> + Clone) -> f64 {
+    let most = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+    most + logits.map(|logit| (logit - most).exp()).sum::<f64>().ln()
+}
