@@ -302,7 +302,7 @@ mod tests {
     /// Sums, largest and smallest values, and deviations of random graphs of rows: what chunks give is what all rows at once give.
     fn agree(seed: u64) -> bool {
         const ROWS: usize = 7;
-        let case = random::case(seed, Options { steps: 14, smooth: true, loops: seed % 2 == 0 });
+        let case = random::case(seed, Options { steps: 14, smooth: true, loops: seed.is_multiple_of(2) });
         let mut b = Builder::new("fit");
         b.graph.bounds.push(("rows".into(), 8));
         let rows = Dim::symbol("rows");
