@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ends::id_of;
-use super::{Ends, Observer, Plan, Whole, Written, write};
+use super::{Decoder, Ends, Observer, Plan, Whole, Written, write};
 use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::program::{Begin, Choice, Entry, Generation, Input, InputSource, Strategy};
@@ -242,8 +242,8 @@ impl Generator {
         };
         let piece = |begin: &[i32]| Piece::new(self.tokenizer.as_ref(), begin, self.ends.texts());
         let mut page = Page { rows, pieces: begins.iter().map(|b| piece(b)).collect(), reading };
-        let mut decoder = Whole::new(&mut self.session, self.entry, &inputs)?;
-        let written = write(&mut decoder, begins, rows, &plan, &mut page)?;
+        let mut decoder = decoder(&mut self.session, &self.generation, &inputs)?;
+        let written = write(decoder.as_mut(), begins, rows, &plan, &mut page)?;
         // What was told already is not told again; a beam search tells nothing before its end.
         let told = !matches!(plan.by.choice, Choice::Beam { .. });
         let mut texts = Vec::new();
@@ -296,6 +296,16 @@ impl Generator {
         }
         Ok(inputs)
     }
+}
+
+/// The decoder of a generation for rows with these inputs, which are all of its entry's but the tokens so far.
+pub fn decoder<'s>(
+    session: &'s mut Session,
+    generation: &Generation,
+    inputs: &[(String, Tensor)],
+) -> Result<Box<dyn Decoder + 's>> {
+    let entry = session.entry(&generation.step)?;
+    Ok(Box::new(Whole::new(session, entry, inputs)?))
 }
 
 /// Makes pieces of text of the tokens, row by row.

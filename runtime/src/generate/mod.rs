@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::program::{Choice, Strategy};
 
 pub use ends::Ends;
-pub use generator::{Asked, Generator, Given, Reading, Text};
+pub use generator::{Asked, Generator, Given, Reading, Text, decoder};
 pub use whole::Whole;
 
 /// What makes logits from tokens.
