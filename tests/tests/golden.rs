@@ -305,7 +305,9 @@ fn batch(
             | InputSource::Collected
             | InputSource::Tokens { .. }
             | InputSource::Lengths { .. }
-            | InputSource::Written => panic!("nobody gives `{name}`"),
+            | InputSource::Written
+            | InputSource::Kept
+            | InputSource::Carried { .. } => panic!("nobody gives `{name}`"),
         };
         inputs.insert(name.clone(), tensor.clone());
     }

@@ -73,6 +73,7 @@ mod builtins;
 mod call;
 mod context;
 mod data;
+mod decode;
 mod expr;
 pub mod filled;
 mod generate;
@@ -105,6 +106,8 @@ mod tests;
 
 pub use builtins::{Documentation, documentation};
 pub use data::{SourceDocumentation, sources};
+#[doc(hidden)]
+pub use decode::check_decoding;
 pub use std::{declared, library};
 pub use typed::TypedSpec;
 
@@ -273,6 +276,7 @@ pub(crate) struct Checker<'a> {
     doubts: Vec<Diagnostic>,
     /// What the trainings did with each weight, for the lints.
     trained: lint::Trained,
+    trial: Option<decode::Trial>,
 }
 
 impl<'a> Checker<'a> {
@@ -316,6 +320,7 @@ impl<'a> Checker<'a> {
             touched: HashSet::new(),
             doubts: Vec::new(),
             trained: lint::Trained::default(),
+            trial: None,
         }
     }
 

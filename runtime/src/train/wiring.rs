@@ -74,7 +74,9 @@ impl Wiring {
             InputSource::Caller
             | InputSource::Tokens { .. }
             | InputSource::Lengths { .. }
-            | InputSource::Written => {
+            | InputSource::Written
+            | InputSource::Kept
+            | InputSource::Carried { .. } => {
                 Err(wrong(&input.name, "must be given by a caller, but a training has none"))
             }
             InputSource::Field { data: other, .. } if *other != data => {
