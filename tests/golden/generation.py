@@ -18,7 +18,7 @@ NEW = 16
 BEAMS = [
     {"width": 4},
     {"width": 3, "length_penalty": 0.4, "early_stopping": True},
-    {"width": 4, "length_penalty": 2.0, "early_stopping": "never"},
+    {"width": 4, "length_penalty": 1.2, "early_stopping": "never"},
     {"width": 2, "repetition_penalty": 1.3},
     {"width": 5, "length_penalty": -0.5},
 ]
@@ -67,7 +67,7 @@ def cases(model, inputs):
             return None
         found.append({"by": by, "tokens": rows, "scores": scores})
     ended = sum(row[-1] == 1 for case in found for row in case["tokens"])
-    if not 2 <= ended or min(len(set(sum(case["tokens"], []))) for case in found[2:]) < 6:
+    if not 2 <= ended or max(len(set(sum(case["tokens"], []))) for case in found[2:]) < 10:
         return None
     return found
 
@@ -81,12 +81,12 @@ def search(make, source):
     raise SystemExit("no model says enough")
 
 
-def random_weights(model, seed, positions=1.0):
-    """Large weights, of positions too, so that the tokens differ from place to place."""
+def random_weights(model, seed, scale, positions=1.0):
+    """Large weights, of positions even larger, so that the tokens differ from place to place."""
     generator = torch.Generator().manual_seed(seed)
     for path, parameter in model.named_parameters():
-        scale = positions if ".wpe." in path else 0.2 if path.endswith(".bias") else 1.0
-        parameter.data = torch.randn(parameter.shape, generator=generator) * scale
+        factor = positions if ".wpe." in path else 0.2 if path.endswith(".bias") else scale
+        parameter.data = torch.randn(parameter.shape, generator=generator) * factor
     return model.eval()
 
 
@@ -104,11 +104,11 @@ def t5():
                                    tie_word_embeddings=True, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
 
     def source(seed):
-        tokens = torch.from_numpy(2 + integers((2, 9), seed, 38)).long()
+        tokens = torch.from_numpy(2 + integers((3, 9), seed, 38)).long()
         tokens[1, 6:] = 0
         return {"input_ids": tokens, "attention_mask": (tokens != 0).long()}
 
-    model, inputs, found = search(lambda seed: random_weights(transformers.T5ForConditionalGeneration(config), seed), source)
+    model, inputs, found = search(lambda seed: random_weights(transformers.T5ForConditionalGeneration(config), seed, 2.0), source)
     weights = {path: value.contiguous() for path, value in model.state_dict().items()}
     kept = {path: value for path, value in weights.items() if not path.endswith(("embed_tokens.weight", "lm_head.weight"))}
     write("t5", kept, "vocab=40 width=16 head_width=6 hidden=24 layers=2 heads=3 buckets=8 furthest=20", {"source": inputs["input_ids"]}, found)
@@ -121,7 +121,7 @@ def gpt2():
         tokens = torch.from_numpy(2 + integers((2, 5), seed, 38)).long()
         return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
 
-    model, inputs, found = search(lambda seed: random_weights(transformers.GPT2LMHeadModel(config), seed, 6.0), source)
+    model, inputs, found = search(lambda seed: random_weights(transformers.GPT2LMHeadModel(config), seed, 1.0, positions=6.0), source)
     theirs, ours = model.state_dict(), {}
     ours["Gpt2.symbols.table"] = theirs["transformer.wte.weight"]
     ours["Gpt2.positions.table"] = theirs["transformer.wpe.weight"]

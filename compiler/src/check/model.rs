@@ -19,8 +19,7 @@ impl Checker<'_> {
             ItemRef::Callable(item) if item.callable.kind == CallableKind::Model => Some(item.clone()),
             _ => None,
         });
-        let stated =
-            self.items(home, |item| matches!(item, ItemRef::Predict(_) | ItemRef::Generate(_)).then_some(()));
+        let stated = self.items(home, |item| matches!(item, ItemRef::Predict(_)).then_some(()));
         let single = models.len() == 1;
         for model in models {
             // A model whose configuration must be given has no signature of its own.

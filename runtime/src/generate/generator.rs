@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ends::id_of;
-use super::{Cached, Ends, Observer, Plan, Written, write};
+use super::{Cached, Decoder, Ends, Observer, Plan, Written, write};
 use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::program::{Begin, Choice, DimExpr, Entry, Generation, Input, InputSource, Strategy};
@@ -250,8 +250,8 @@ impl Generator {
         };
         let piece = |begin: &[i32]| Piece::new(self.tokenizer.as_ref(), begin, self.ends.texts());
         let mut page = Page { rows, pieces: begins.iter().map(|b| piece(b)).collect(), reading };
-        let mut decoder = Cached::new(&mut self.session, &self.generation, &inputs)?;
-        let written = write(&mut decoder, begins, rows, &plan, &mut page)?;
+        let mut decoder = decoder(&mut self.session, &self.generation, &inputs)?;
+        let written = write(decoder.as_mut(), begins, rows, &plan, &mut page)?;
         // What was told already is not told again; a beam search tells nothing before its end.
         let told = !matches!(plan.by.choice, Choice::Beam { .. });
         let mut texts = Vec::new();
@@ -303,6 +303,15 @@ impl Generator {
         }
         Ok(inputs)
     }
+}
+
+/// The decoder of a generation for rows with these inputs, which are all of its start's but the tokens.
+pub fn decoder<'s>(
+    session: &'s mut Session,
+    generation: &Generation,
+    inputs: &[(String, Tensor)],
+) -> Result<Box<dyn Decoder + 's>> {
+    Ok(Box::new(Cached::new(session, generation, inputs)?))
 }
 
 /// Makes pieces of text of the tokens, row by row.

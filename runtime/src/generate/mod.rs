@@ -22,7 +22,7 @@ use crate::program::{Choice, Strategy};
 
 pub use cached::Cached;
 pub use ends::Ends;
-pub use generator::{Asked, Generator, Given, Reading, Text};
+pub use generator::{Asked, Generator, Given, Reading, Text, decoder};
 pub use whole::Whole;
 
 /// What makes logits from tokens.

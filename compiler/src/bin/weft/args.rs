@@ -486,7 +486,7 @@ pub struct Bench {
     pub spec: SpecArgs,
     #[command(flatten)]
     pub run: RunArgs,
-    /// What to time: train, predict, or an entry by its full name
+    /// What to time: train, predict, generate, or an item by its full name (predict.NAME, generate.NAME)
     #[arg(long, value_name = "ENTRY", default_value = "train")]
     pub entry: String,
     /// How many timed repeats at most

@@ -7,7 +7,7 @@ use crate::args::Bench;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::profile::{KernelRow, Kernels};
-use crate::{output, spec, train};
+use crate::{generate, output, spec, train};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,9 @@ const BATCHES: usize = 16;
 const PROFILED: usize = 20;
 
 pub fn run(args: &Bench) -> Result<(), Failure> {
+    if args.entry == "generate" || args.entry.starts_with("generate.") {
+        return generate::bench::run(args);
+    }
     let wanted = if args.entry == "predict" || args.entry.starts_with("predict.") {
         Wanted::Prediction
     } else {
@@ -120,7 +123,7 @@ impl Subject {
     fn training(args: &Bench, spec: &spec::Spec, program: Arc<Program>) -> Result<Subject, Failure> {
         if args.entry != "train" {
             return Err(Failure::usage(format!("`{}` is no entry that can be timed", args.entry))
-                .help("time `train`, `predict` or `predict.NAME`"));
+                .help("time `train`, `predict`, `predict.NAME` or `generate.NAME`"));
         }
         let training = train::block(&program, None)?;
         let options = compile::run_options(&args.run, spec)?;

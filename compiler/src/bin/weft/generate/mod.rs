@@ -1,5 +1,6 @@
 //! `weft generate`: text out of a model, shown as it is written.
 
+pub mod bench;
 mod measure;
 mod nearest;
 
