@@ -15,7 +15,7 @@ model Gpt2(tokens: i32[n, t]) -> f32[n, t, 40] {
     let symbols = embedding(40, 16)
     let y = symbols(tokens)
         |> positions(32)
-        |> block: repeat(2, transformer_block(attention(2, causal = true), feed_forward(64, activation = gelu_tanh)))
+        |> block: repeat(2, transformer_block(attention(2, causal = true), feed_forward(64, activation = gelu(approximate = true))))
         |> last_norm: layer_norm
     y @ transpose(symbols.table)
 }
@@ -188,7 +188,7 @@ impl Home {
 #[test]
 fn a_text_is_gone_on_with_letter_by_letter() {
     let home = home("generate");
-    assert_eq!(home.written("story", &["--input", "prompt=a"]), "bc é,\nabc é,\nab\n");
+    assert_eq!(home.written("story", &["--input", "prompt=a"]), "bc é,\nabc é,\na\n");
     assert_eq!(home.written("story", &["--input", "prompt=a", "--max", "4"]), "bc \u{fffd}\n");
     // A text ends before one of the pieces that end it, of which nothing is shown.
     assert_eq!(home.written("word", &["--input", "prompt=a"]), "bc\n");

@@ -52,6 +52,11 @@ impl Checker<'_> {
             ItemRef::Generate(g) => Some(g.clone()),
             _ => None,
         });
+        // Once for all items, whose own strategies it replaces.
+        let by = match self.overriding_strategy(home) {
+            Ok(by) => by,
+            Err(Reported) => return self.incomplete = true,
+        };
         let mut seen: Vec<ast::Name> = Vec::new();
         for item in items {
             if let Some(earlier) = seen.iter().find(|n| n.text == item.name.text) {
@@ -65,7 +70,10 @@ impl Checker<'_> {
             let outer = self.enter(&name, false);
             let why = Rc::from("a `generate` item");
             self.frames.push(Frame::new(Some(Rc::from(item.name.text.as_str())), "generate", Some(why)));
-            let result = self.generation(home, &item, &name);
+            let mut result = self.generation(home, &item, &name);
+            if let (Ok(generation), Some(by)) = (&mut result, &by) {
+                generation.by = by.clone();
+            }
             self.frames.pop();
             let mut context = self.leave(outer);
             self.incomplete |= result.is_err();
@@ -146,10 +154,7 @@ impl Checker<'_> {
             begin,
             until: keys.until,
             max: keys.max.unwrap_or(MAX),
-            by: match self.overriding_strategy(home)? {
-                Some(strategy) => strategy,
-                None => keys.by.unwrap_or_else(strategy::greedy),
-            },
+            by: keys.by.unwrap_or_else(strategy::greedy),
         })
     }
 

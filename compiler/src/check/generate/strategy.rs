@@ -148,7 +148,7 @@ impl Checker<'_> {
                 Diagnostic::error(Code::UnknownArgument, name.span, message).hint_if(hint)
             }
             None => {
-                let message = format!("`{word}` takes {} arguments at most", params.len());
+                let message = format!("`{word}` takes {} at most", counted(params.len()));
                 Diagnostic::error(Code::ExtraArgument, argument.value.span, message).label("one too many")
             }
         };
@@ -201,4 +201,8 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+fn counted(arguments: usize) -> String {
+    if arguments == 1 { "1 argument".to_owned() } else { format!("{arguments} arguments") }
 }

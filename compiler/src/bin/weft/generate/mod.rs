@@ -33,7 +33,8 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
         (false, 1) => Form::Lines(String::new()),
         (false, _) => Form::Rows,
     };
-    let mut page = Page { form, next: 0, waiting: BTreeMap::new(), interrupted: interrupt::taken() };
+    let interrupted = interrupt::taken();
+    let mut page = Page { form, begun: false, next: 0, waiting: BTreeMap::new(), interrupted };
     let written = generator.write(&given, &asked, &mut page).map_err(failure);
     page.close();
     written.map(|_| ())
@@ -93,6 +94,8 @@ fn chosen<'a>(generations: &'a [Generation], name: Option<&str>) -> Result<&'a G
 /// Where the texts go.
 struct Page<'g> {
     form: Form<'g>,
+    /// Something was written, so that there is a line to end.
+    begun: bool,
     /// The row that is printed next, and those that are whole before their turn.
     next: usize,
     waiting: BTreeMap<usize, String>,
@@ -112,6 +115,7 @@ enum Form<'g> {
 
 impl Reading for Page<'_> {
     fn wrote(&mut self, _: usize, piece: &str) {
+        self.begun = true;
         match &mut self.form {
             Form::Live => output::write(piece),
             Form::Lines(line) => {
@@ -125,6 +129,7 @@ impl Reading for Page<'_> {
     }
 
     fn done(&mut self, row: usize, text: &Text) {
+        self.begun = true;
         let shown = match &self.form {
             Form::Live | Form::Lines(_) => return,
             Form::Rows => text.text.clone(),
@@ -146,6 +151,7 @@ impl Page<'_> {
     /// Ends the last line; after an interruption, shows also what waited for rows before it.
     fn close(&mut self) {
         match &mut self.form {
+            Form::Live | Form::Lines(_) if !self.begun => {}
             Form::Live => output::line(""),
             Form::Lines(line) => output::line(&std::mem::take(line)),
             Form::Rows | Form::Json(_) => {
