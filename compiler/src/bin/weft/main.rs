@@ -26,6 +26,7 @@ mod picture;
 mod predict;
 mod profile;
 mod progress;
+mod reading;
 mod report;
 mod resume;
 mod run;
