@@ -162,7 +162,7 @@ impl Rejection<'_> {
             return error;
         }
         let (code, message) = self.message(after, found);
-        let hint = self.hint(code, after, found).or_else(|| self.form());
+        let hint = self.hint(code, after, found).or_else(|| self.near(found)).or_else(|| self.form());
         SyntaxError { code, message, span: self.place(code), related: None, hint }
     }
 
@@ -260,6 +260,16 @@ impl Rejection<'_> {
             related: None,
             hint: Some("write `else if`".into()),
         })
+    }
+
+    /// The word that is misspelt, or only begun, among those that may stand here.
+    fn near(&self, found: &str) -> Option<String> {
+        let words: Vec<&str> = self.expected.iter().filter_map(|rule| describe(*rule)).collect();
+        let words: Vec<&str> =
+            words.iter().filter_map(|word| word.strip_prefix('`')?.strip_suffix('`')).collect();
+        let begun = || words.iter().find(|word| found.len() > 2 && word.starts_with(found)).copied();
+        let near = nearest(found, &words).or_else(begun).filter(|near| *near != found)?;
+        self.next.is_some_and(|next| next.kind == TokenKind::Word).then(|| format!("did you mean `{near}`?"))
     }
 
     /// How the statement or the item is written, when its outline is what is wrong.
@@ -412,6 +422,9 @@ fn describe(rule: Rule) -> Option<&'static str> {
         Rule::kw_by => "`by`",
         Rule::kw_after => "`after`",
         Rule::kw_epochs => "`epochs`",
+        Rule::kw_batches => "`batches`",
+        Rule::kw_minutes => "`minutes`",
+        Rule::kw_every => "`every`",
         Rule::kw_without => "`without`",
         Rule::kw_better => "`better`",
         Rule::kw_using => "`using`",

@@ -260,3 +260,36 @@ fn a_loss_that_is_no_number_is_traced_to_its_line() {
         }
     }
 }
+
+#[test]
+fn the_spec_says_how_often_a_run_is_saved() {
+    let (home, data) = (folder("checkpoint_clause"), trained().data());
+    let plain = std::fs::read_to_string(crate::harness::root().join(MLP)).expect("the spec is there");
+    let saved = |clause: &str, more: &[&str]| {
+        let spec = write(&home, "mlp.weft", plain.replace("    seed = 1", &format!("    seed = 1 {clause}")));
+        let out = home.join("out");
+        let args = ["train", &spec, "--set", "units=8", "--data", &data, "--batch", "8", "--epochs", "5"];
+        let keep = ["--quiet", "--fresh", "--keep-checkpoints", "100", "--out", text(&out)];
+        fine(&[&args[..], &keep, more].concat());
+        let files = std::fs::read_dir(out.join("checkpoints")).expect("they are there").flatten();
+        let mut names: Vec<String> =
+            files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        std::fs::remove_dir_all(out.join("checkpoints")).expect("removed");
+        (names, weights(&out))
+    };
+    // What is due at the end of an epoch may come a little later, where the copy before is still being written.
+    let none_in = |names: &[String], epochs: usize| {
+        (0..epochs).all(|epoch| names.iter().all(|name| !name.starts_with(&format!("epoch-{epoch}"))))
+    };
+    let (usual, expected) = saved("", &[]);
+    assert!(none_in(&usual, 1) && usual.contains(&"epoch-5.safetensors".to_owned()), "{usual:?}");
+    let (often, bits) = saved("checkpoint every 3 batches", &[]);
+    assert!(often.contains(&"epoch-0-batch-3.safetensors".to_owned()) && bits == expected, "{often:?}");
+    let (seldom, bits) = saved("checkpoint every 4 epochs", &[]);
+    assert!(none_in(&seldom, 4) && bits == expected, "{seldom:?}");
+    assert!(seldom.iter().any(|name| name.starts_with("epoch-4")), "{seldom:?}");
+    // The command line has the last word.
+    let (flag, bits) = saved("checkpoint every 3 batches", &["--checkpoint-every", "1h"]);
+    assert!(none_in(&flag, 1) && bits == expected, "{flag:?}");
+}

@@ -2,9 +2,15 @@
 
 use crate::files;
 use crate::harness::{command, fine, folder, text, write};
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 /// A training on a source.
 struct Case {
@@ -28,12 +34,17 @@ const ON_TEXT: &str = "
     model Net(x: f32[n, 16]) -> f32[n, 1] { x |> dense(1) }
     train { on d as { x } batch = 16 epochs = 2 minimize mean((Net(x) - 1) ** 2, axis = -1) using sgd(0.1) }";
 
-/// Rows with a missing number now and then, as CSV and as JSON lines.
+/// Rows with a missing number now and then, as CSV, as JSON lines and as Parquet.
 fn tables(folder: &Path, rows: usize) {
     let (mut csv, mut json) = ("a,unread,kind,b\n".to_owned(), String::new());
+    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in 0..rows {
         let (a, kind) = (row as f32 * 0.25 % 7.0, ["left", "right", "none"][row * 7 % 3]);
         let b = if row % 5 == 0 { None } else { Some(row % 11) };
+        columns.0.push(a);
+        columns.1.push(kind.into());
+        columns.2.extend(b.map(|b| b as i64));
+        columns.3.push(i16::from(b.is_some()));
         let cell = b.map_or(String::new(), |b| b.to_string());
         writeln!(csv, "{a},\"x, y\",{kind},{cell}").expect("text grows");
         let b = b.map_or("null".to_owned(), |b| b.to_string());
@@ -41,6 +52,32 @@ fn tables(folder: &Path, rows: usize) {
     }
     write(folder, "rows.csv", csv);
     write(folder, "rows.jsonl", json);
+    write(folder, "rows.parquet", parquet(&columns.0, &columns.1, &columns.2, &columns.3));
+}
+
+/// The columns `a`, `kind` and `b` in row groups of 64 rows; `there` says which rows have a `b`.
+fn parquet(a: &[f32], kind: &[ByteArray], b: &[i64], there: &[i16]) -> Vec<u8> {
+    let schema = "message rows { REQUIRED FLOAT a; REQUIRED BYTE_ARRAY kind (UTF8); OPTIONAL INT64 b; }";
+    let schema = Arc::new(parse_message_type(schema).expect("a schema"));
+    let packed = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(packed)).expect("a writer");
+    let mut b = b.iter().copied();
+    for ((a, kind), there) in a.chunks(64).zip(kind.chunks(64)).zip(there.chunks(64)) {
+        let b: Vec<i64> = b.by_ref().take(there.iter().filter(|there| **there == 1).count()).collect();
+        let mut group = writer.next_row_group().expect("a group");
+        for place in 0..3 {
+            let mut column = group.next_column().expect("it can be written").expect("a column");
+            match place {
+                0 => column.typed::<FloatType>().write_batch(a, None, None),
+                1 => column.typed::<ByteArrayType>().write_batch(kind, None, None),
+                _ => column.typed::<Int64Type>().write_batch(&b, Some(there), None),
+            }
+            .expect("written");
+            column.close().expect("closed");
+        }
+        group.close().expect("closed");
+    }
+    writer.into_inner().expect("written")
 }
 
 /// A `.npy` file of bytes, of this many rows.
@@ -81,6 +118,7 @@ fn cases(home: &Path) -> Vec<Case> {
     vec![
         case("csv", &format!("csv(\"rows.csv\") -> {TABLE}"), ON_TABLE),
         case("jsonl", &format!("jsonl(\"rows.jsonl\") -> {TABLE}"), ON_TABLE),
+        case("parquet", &format!("parquet(\"rows.parquet\") -> {TABLE}"), ON_TABLE),
         of_images("npy", arrays, "28, 28, 1"),
         of_images("idx", "mnist(\"digits\")", "28, 28, 1"),
         of_images("cifar", "cifar10(\"photos\")", "32, 32, 3"),
@@ -104,6 +142,7 @@ fn entries(cache: &Path) -> usize {
 #[test]
 fn every_source_gives_the_same_bits_paged_and_in_memory() {
     let home = folder("paging");
+    let mut table = None;
     for Case { name, spec } in cases(&home) {
         let spec = write(&home, &format!("{name}.weft"), spec);
         let (cache, out) =
@@ -116,6 +155,13 @@ fn every_source_gives_the_same_bits_paged_and_in_memory() {
         assert!(here == again, "{name}: the cache holds other rows");
         let unnamed = trained(&spec, Path::new(""), "0", out("unnamed"));
         assert!(here == unnamed, "{name}: without a cache, rows are other rows");
+        // One table in three formats.
+        if ["csv", "jsonl", "parquet"].contains(&name) {
+            assert!(
+                *table.get_or_insert_with(|| here.clone()) == here,
+                "{name}: other rows than the CSV file's"
+            );
+        }
     }
 }
 
@@ -164,6 +210,44 @@ fn how_much_may_be_in_memory_can_be_said_in_the_environment() {
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(said.contains("WEFT_DATA_MEMORY is `much`: expected a number of bytes such as 512MB"), "{said}");
     fine(&["data", &spec, "--data-memory", "0.5GB"]);
+}
+
+#[test]
+fn the_cache_holds_what_was_used_last_and_no_more_than_it_may() {
+    let home = folder("paging_room");
+    tables(&home, 200);
+    let table = |name: &str| {
+        let spec = ON_TABLE.replace("SOURCE", &format!("csv(\"{name}.csv\") -> {TABLE}"));
+        std::fs::copy(home.join("rows.csv"), home.join(format!("{name}.csv"))).expect("copied");
+        write(&home, &format!("{name}.weft"), spec)
+    };
+    let (cache, specs) = (home.join("cache"), ["one", "two", "three"].map(table));
+    let read = |spec: &str, room: &str| {
+        let mut command = command(&["data", spec, "--data-memory", "0"]);
+        command.env("WEFT_CACHE", &cache).env("WEFT_CACHE_SIZE", room).output().expect("weft starts")
+    };
+    // Two tables of 200 rows of 12 bytes and what is written about them have room; a third has not.
+    for (spec, left) in specs.iter().zip([1, 2, 2]) {
+        assert!(read(spec, "8KB").status.success());
+        assert_eq!(entries(&cache), left, "{spec}");
+    }
+    assert!(read(&specs[0], "").status.success());
+    assert_eq!(entries(&cache), 3);
+    assert!(read(&specs[1], "1").status.success());
+    assert_eq!(entries(&cache), 3, "what is there is used, and nothing is made");
+    write(
+        &home,
+        "two.csv",
+        "a,unread,kind,b\n1,2,left,3\n2,2,right,3\n3,2,left,3\n4,2,right,3\n5,2,left,3\n",
+    );
+    assert!(read(&specs[1], "1").status.success());
+    assert_eq!(entries(&cache), 1, "the new one stays, however little room there is");
+    let wrong = read(&specs[1], "1GG");
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        said.contains("WEFT_CACHE_SIZE is `1GG`: `GG` is no unit of bytes; did you mean `1GB`?"),
+        "{said}"
+    );
 }
 
 /// The most memory of its own that a run of `weft train` ever has, in bytes.

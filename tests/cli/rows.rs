@@ -50,7 +50,10 @@ fn wrong_cells_have_a_place_a_cause_and_a_way_out() {
         (b"a,b,kind\n", &["rows.csv: there are no rows"]),
         (nothing, &["the file is empty: its first line names the columns"]),
         (b"a,b,kind\n1,2,x\n", &["holding out 0.25 of 1 rows leaves none"]),
-        (b"a;b;kind\n1;2;x\n", &["there are no columns `a`, `b`, `kind`"]),
+        (
+            b"a;b;kind\n1;2;x\n",
+            &["there are no columns `a`, `b`, `kind`", "with `separator = \";\"` they are several"],
+        ),
         (long.as_bytes(), &["a row is longer than 67108864 bytes; is a quote never closed?"]),
         (b"\x1f\x8b\x08\0\0\0\0\0", &["rows.csv: it cannot be read"]),
         (b"a,b,kind\n1e999,2,x\n1,2,y\n", &["line 2: column `a`: `1e999` is too large for f32"]),
@@ -216,7 +219,11 @@ fn a_folder_of_pictures_is_trained_on_evaluated_shown_and_asked_about() {
     assert!(code == Some(0) && tested.contains("\"accuracy\""), "{tested}{said}");
     let small = format!("image={}", write(&home, "one.png", files::png(14, 14, &[9; 196])));
     let (code, asked, said) = run(&["predict", &spec, "--weights", text(&weights), "--input", &small]);
-    assert!(code == Some(0) && asked.contains("label"), "{asked}{said}");
+    assert!(code == Some(0) && asked.contains("label") && asked.contains("(number "), "{asked}{said}");
+    // A picture of another size is brought to the one that the folder's have been brought to.
+    let large = format!("image={}", write(&home, "large.png", files::png(31, 28, &[9; 868])));
+    let (code, same, said) = run(&["predict", &spec, "--weights", text(&weights), "--input", &large]);
+    assert!(code == Some(0) && same == asked, "{same}{said}");
 
     // A file that is none is named with the way out, and passed over only when the spec says so.
     write(&home.join("digits/train/number 1"), "broken.png", "no picture");

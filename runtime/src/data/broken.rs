@@ -86,7 +86,7 @@ fn read(folder: &Folder, source: DataSource, fields: Vec<Field>) -> Result<Parts
         vocabularies: vec![],
     };
     let known = Known { classes: &[], vocabularies: &[], base: folder.path() };
-    let parts = load(&set, &place(&set, folder.path(), None), 1, &known, &Memory::new(Some(64)))?;
+    let parts = load(&set, &place(&set, folder.path(), None), 1, &known, &Memory::new(Some(64)), None)?;
     // All rows can be read, too.
     let mut row = Vec::new();
     for column in &parts.train.table.columns {

@@ -3,8 +3,8 @@
 //!
 //! An entry is a folder: files of bytes, and `table.json`, which says what was read (paths, sizes, times, options), so that
 //! changed data is read anew. It is made beside its place and renamed, so that it is whole or not there; what a process left half made
-//! when it died is removed by the next one that makes something. Whoever can keep the bytes in memory does so where something goes wrong
-//! here.
+//! when it died is removed by the next one that makes something. How much all entries take is bounded ([`room`]). Whoever can keep the bytes
+//! in memory does so where something goes wrong here.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,6 +16,8 @@ use std::time::UNIX_EPOCH;
 use flate2::Crc;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
+
+use super::room;
 
 /// What does not belong to an entry is from another version, and made anew.
 const VERSION: u32 = 2;
@@ -101,6 +103,7 @@ impl Entry {
             }
             maps.push(map);
         }
+        room::used(&self.folder.join(TABLE));
         Some((maps, contents.about))
     }
 
@@ -165,6 +168,7 @@ impl Staging {
             let _ = fs::remove_dir_all(&old);
             renamed?;
         }
+        room::make(&self.entry.parent(), TABLE, &self.entry.folder, room::limit());
         Ok(maps)
     }
 }

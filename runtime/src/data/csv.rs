@@ -1,21 +1,14 @@
-//! Lines of cells: CSV and its kin, plain or gzipped, read row by row.
+//! Lines of cells: CSV and its kin, plain or gzipped, read in blocks of rows.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::rc::Rc;
 
-use csv::{ByteRecord, ErrorKind, ReaderBuilder};
-use flate2::bufread::MultiGzDecoder;
+use csv::{ByteRecord, Reader, ReaderBuilder};
 
-use super::paths;
+use super::blocks::{Block, Blocks};
 use super::rows::Rows;
-use crate::error::{Error, Result, nearest, plain};
+use super::{Watch, paths};
+use crate::error::{Error, Result, nearest};
 use crate::program::Field;
-
-/// A row longer than this is none: a quote that is never closed, or no text at all.
-const LONGEST_ROW: usize = 64 << 20;
 
 /// How the lines are written.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +20,92 @@ pub struct Form {
 }
 
 /// Reads the rows of one file.
-pub fn read(path: &Path, form: Form, fields: &[Field], rows: &mut Rows<'_>) -> Result<()> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(Error::file("read", path))?);
-    let start = file.fill_buf().map_err(Error::file("read", path))?;
-    if start.starts_with(&[0x1f, 0x8b]) {
-        return records(path, BufReader::new(MultiGzDecoder::new(file)), form, fields, rows);
+pub fn read(path: &Path, form: Form, fields: &[Field], rows: &mut Rows<'_>, watch: Watch<'_>) -> Result<()> {
+    let mut blocks = Blocks::open(path, watch, move |bytes| form.whole(bytes))?;
+    let mut first = blocks.next()?.unwrap_or_else(|| Block { bytes: Vec::new(), line: 1 });
+    if first.bytes.starts_with(&[0xff, 0xfe]) || first.bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Error::damaged(path, "this file is UTF-16; save it as UTF-8"));
     }
-    records(path, file, form, fields, rows)
+    if first.bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
+        first.bytes.drain(..3);
+    }
+    let mut reader = form.reader(&first.bytes);
+    let mut record = ByteRecord::new();
+    let is_there = next(&mut reader, &mut record, path)?;
+    let lines = if form.header {
+        if !is_there {
+            return Err(Error::damaged(path, "the file is empty: its first line names the columns"));
+        }
+        let names = record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+        let head = usize::try_from(reader.position().byte()).unwrap_or(0);
+        first = first.after(head);
+        Lines::by_name(path, form, names, fields)?
+    } else {
+        let names = (1..=record.len()).map(|place| place.to_string()).collect();
+        if !is_there {
+            return Ok(());
+        }
+        Lines::by_place(path, form, names, fields)?
+    };
+    let wrong = |field: usize, message: String| {
+        let name = fields.get(field).map_or("", |field| field.name.as_str());
+        Error::damaged(path, format!("`{name}`: {message}"))
+    };
+    blocks.each(first, |block| lines.rows(&block), |piece| rows.append(piece, wrong))
+}
+
+impl Form {
+    fn reader(self, bytes: &[u8]) -> Reader<&[u8]> {
+        ReaderBuilder::new()
+            .delimiter(self.separator)
+            .quoting(self.quotes)
+            .has_headers(false)
+            .flexible(true)
+            .buffer_capacity(1 << 16)
+            .from_reader(bytes)
+    }
+
+    /// How many of these bytes, which begin with a row, are whole rows. A quotation mark opens a cell where one begins, and is a letter
+    /// elsewhere; in a cell that it opened, two of them are a letter, and one closes it.
+    fn whole(self, bytes: &[u8]) -> usize {
+        let ends = |from: usize, to: usize| {
+            memchr::memrchr2(b'\n', b'\r', &bytes[from..to]).map(|end| from + end + 1)
+        };
+        let quote = |from: usize| memchr::memchr(b'"', bytes.get(from..)?).map(|at| from + at);
+        let (mut at, mut whole) = (0, 0);
+        while self.quotes
+            && let Some(mark) = quote(at)
+        {
+            whole = ends(at, mark).unwrap_or(whole);
+            at = mark + 1;
+            let begins = |before: u8| before == self.separator || matches!(before, b'\n' | b'\r');
+            if !mark.checked_sub(1).is_none_or(|before| begins(bytes[before])) {
+                continue;
+            }
+            loop {
+                let Some(mark) = quote(at) else { return whole };
+                at = mark + 1;
+                if bytes.get(at) != Some(&b'"') {
+                    break;
+                }
+                at += 1;
+            }
+        }
+        ends(at, bytes.len()).unwrap_or(whole)
+    }
+}
+
+fn next(reader: &mut Reader<&[u8]>, record: &mut ByteRecord, path: &Path) -> Result<bool> {
+    reader.read_byte_record(record).map_err(|error| Error::damaged(path, error.to_string()))
+}
+
+/// How the lines of a file become rows.
+struct Lines<'a> {
+    path: &'a Path,
+    form: Form,
+    fields: &'a [Field],
+    names: Vec<String>,
+    columns: Vec<Cells>,
 }
 
 /// Which cells of a row make a field.
@@ -44,131 +116,122 @@ struct Cells {
     parts: bool,
 }
 
-fn records(
-    path: &Path,
-    mut source: impl BufRead,
-    form: Form,
-    fields: &[Field],
-    rows: &mut Rows<'_>,
-) -> Result<()> {
-    let start = source.fill_buf().map_err(|error| unreadable(path, &error))?;
-    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
-        return Err(Error::damaged(path, "this file is UTF-16; save it as UTF-8"));
-    }
-    if start.starts_with(&[0xef, 0xbb, 0xbf]) {
-        source.consume(3);
-    }
-    let since = Rc::new(Cell::new(0));
-    let mut reader = ReaderBuilder::new()
-        .delimiter(form.separator)
-        .quoting(form.quotes)
-        .has_headers(false)
-        .flexible(true)
-        .buffer_capacity(1 << 16)
-        .from_reader(Bounded { inner: source, since: Rc::clone(&since) });
-    let mut record = ByteRecord::new();
-    let mut next = |record: &mut ByteRecord| match reader.read_byte_record(record) {
-        Ok(more) => {
-            since.set(0);
-            Ok(more)
-        }
-        Err(error) => Err(match error.into_kind() {
-            ErrorKind::Io(error) => unreadable(path, &error),
-            other => Error::damaged(path, format!("{other:?}")),
-        }),
-    };
-    let (mut names, mut columns): (Vec<String>, Vec<Cells>) = (Vec::new(), Vec::new());
-    if form.header {
-        if !next(&mut record)? {
-            return Err(Error::damaged(path, "the file is empty: its first line names the columns"));
-        }
-        names = record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
-        columns = by_name(path, &names, fields)?;
-    }
-    let mut cells = record.len();
-    while next(&mut record)? {
-        let line = record.position().map_or(0, |position| position.line());
-        let wrong = |message: String| Error::damaged(path, format!("line {line}: {message}"));
-        if !form.header && columns.is_empty() {
-            cells = record.len();
-            names = (1..=cells).map(|place| place.to_string()).collect();
-            columns = by_place(path, &names, fields)?;
-        }
-        if record.len() != cells {
-            let first = if form.header { "the header names" } else { "the first line has" };
-            return Err(wrong(format!("{} cells, but {first} {cells}", record.len())));
-        }
-        for column in &columns {
-            let mut end = |place: usize| {
-                let cell = record.get(place).unwrap_or_default();
-                let cell = std::str::from_utf8(cell).map_err(|_| "the bytes are no UTF-8".to_owned())?;
-                match column.parts {
-                    true => rows.part(column.field, cell),
-                    false => rows.text(column.field, cell, || format!("{}:{line}", path.display())),
-                }
-            };
-            for &place in &column.places {
-                let named = || format!("column `{}`", names.get(place).map_or("", String::as_str));
-                end(place).map_err(|message| wrong(format!("{}: {message}", named())))?;
+impl<'a> Lines<'a> {
+    fn rows(&self, block: &Block) -> Result<Rows<'a>> {
+        let Lines { path, fields, names, .. } = self;
+        let mut rows = Rows::piece(fields);
+        let mut reader = self.form.reader(&block.bytes);
+        let mut record = ByteRecord::new();
+        while next(&mut reader, &mut record, path)? {
+            let line = block.line + line_of(&record, &block.bytes);
+            let wrong = |message: String| Error::damaged(path, format!("line {line}: {message}"));
+            if record.len() != names.len() {
+                let first = if self.form.header { "the header names" } else { "the first line has" };
+                let message = format!("{}, but {first} {}", cells(record.len()), names.len());
+                return Err(wrong(message));
             }
+            for column in &self.columns {
+                let mut end = |place: usize| {
+                    let cell = record.get(place).unwrap_or_default();
+                    let cell = std::str::from_utf8(cell).map_err(|_| "the bytes are no UTF-8".to_owned())?;
+                    match column.parts {
+                        true => rows.part(column.field, cell),
+                        false => rows.text(column.field, cell, || format!("{}:{line}", path.display())),
+                    }
+                };
+                for &place in &column.places {
+                    let named = || format!("column `{}`", names.get(place).map_or("", String::as_str));
+                    end(place).map_err(|message| wrong(format!("{}: {message}", named())))?;
+                }
+            }
+            rows.end_row(|field, message| {
+                wrong(format!("`{}`: {message}", fields.get(field).map_or("", |field| field.name.as_str())))
+            })?;
         }
-        rows.end_row(|field, message| {
-            wrong(format!("`{}`: {message}", fields.get(field).map_or("", |field| field.name.as_str())))
-        })?;
+        Ok(rows)
     }
-    Ok(())
+
+    /// Finds each field's columns by the names of the header.
+    fn by_name(path: &'a Path, form: Form, names: Vec<String>, fields: &'a [Field]) -> Result<Lines<'a>> {
+        let mut lacking = Vec::new();
+        let mut columns = Vec::new();
+        for (index, field) in fields.iter().enumerate() {
+            let exact: Vec<usize> = (0..names.len()).filter(|&place| names[place] == field.from).collect();
+            let parts = exact.is_empty() && field.from.contains('*');
+            let places = match parts {
+                true => {
+                    (0..names.len()).filter(|&place| paths::matches(&field.from, &names[place])).collect()
+                }
+                false => exact,
+            };
+            let wanted = field.shape.iter().product::<usize>();
+            match places.len() {
+                0 => lacking.push(match nearest(&field.from, names.iter().map(String::as_str)) {
+                    Some(near) => format!("`{}` (did you mean `{near}`?)", field.from),
+                    None => format!("`{}`", field.from),
+                }),
+                count if parts && field.ragged.is_none() && count != wanted => {
+                    let found: Vec<String> = places.iter().map(|place| names[*place].clone()).collect();
+                    let message = format!(
+                        "`{}` is {wanted} numbers, but {count} columns are called `{}`: {}",
+                        field.name,
+                        field.from,
+                        some(&found)
+                    );
+                    return Err(Error::damaged(path, message));
+                }
+                1 => {}
+                _ if parts => {}
+                _ => return Err(Error::damaged(path, format!("the header names `{}` twice", field.from))),
+            }
+            columns.push(Cells { field: index, places, parts });
+        }
+        if lacking.is_empty() {
+            return Ok(Lines { path, form, fields, names, columns });
+        }
+        let what = if lacking.len() == 1 { "there is no column" } else { "there are no columns" };
+        let mut message = format!("{what} {}; the header names {}", lacking.join(", "), some(&names));
+        let several =
+            |letter: &&&str| letter.as_bytes() != [form.separator] && names.concat().contains(**letter);
+        if let (1, Some(letter)) = (names.len(), [";", "\t", "|", ",", " "].iter().find(several)) {
+            message += &format!("; with `separator = {letter:?}` they are several");
+        }
+        Err(Error::damaged(path, message))
+    }
+
+    /// Without a header, columns are numbered from 1, and a field without a number comes after the one before it.
+    fn by_place(path: &'a Path, form: Form, names: Vec<String>, fields: &'a [Field]) -> Result<Lines<'a>> {
+        let mut next = 0;
+        let mut columns = Vec::new();
+        for (index, field) in fields.iter().enumerate() {
+            let number = if field.from == field.name { None } else { field.from.parse::<usize>().ok() };
+            let place = number.map_or(next, |number| number.wrapping_sub(1));
+            if place >= names.len() {
+                let message = format!(
+                    "`{}` is column {}, but a line has {}",
+                    field.name,
+                    place.wrapping_add(1),
+                    names.len()
+                );
+                return Err(Error::damaged(path, message));
+            }
+            next = place + 1;
+            columns.push(Cells { field: index, places: vec![place], parts: false });
+        }
+        Ok(Lines { path, form, fields, names, columns })
+    }
 }
 
-/// Finds each field's columns by the names of the header.
-fn by_name(path: &Path, names: &[String], fields: &[Field]) -> Result<Vec<Cells>> {
-    let mut lacking = Vec::new();
-    let mut columns = Vec::new();
-    for (index, field) in fields.iter().enumerate() {
-        let exact: Vec<usize> = (0..names.len()).filter(|&place| names[place] == field.from).collect();
-        let parts = exact.is_empty() && field.from.contains('*');
-        let places = match parts {
-            true => (0..names.len()).filter(|&place| paths::matches(&field.from, &names[place])).collect(),
-            false => exact,
-        };
-        match places.len() {
-            0 => lacking.push(match nearest(&field.from, names.iter().map(String::as_str)) {
-                Some(near) => format!("`{}` (did you mean `{near}`?)", field.from),
-                None => format!("`{}`", field.from),
-            }),
-            1 => {}
-            _ if parts => {}
-            _ => return Err(Error::damaged(path, format!("the header names `{}` twice", field.from))),
-        }
-        columns.push(Cells { field: index, places, parts });
-    }
-    if lacking.is_empty() {
-        return Ok(columns);
-    }
-    let what = if lacking.len() == 1 { "there is no column" } else { "there are no columns" };
-    let message = format!("{what} {}; the header names {}", lacking.join(", "), some(names));
-    Err(Error::damaged(path, message))
+/// How many lines of a block stand before a row. Where a row begins, the empty lines before it have not been counted yet.
+fn line_of(record: &ByteRecord, block: &[u8]) -> u64 {
+    let Some(position) = record.position() else { return 0 };
+    let from = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let empty = block.get(from..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
+    position.line() - 1 + empty.filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Without a header, columns are numbered from 1, and a field without a number comes after the one before it.
-fn by_place(path: &Path, names: &[String], fields: &[Field]) -> Result<Vec<Cells>> {
-    let mut next = 0;
-    let mut columns = Vec::new();
-    for (index, field) in fields.iter().enumerate() {
-        let number = if field.from == field.name { None } else { field.from.parse::<usize>().ok() };
-        let place = number.map_or(next, |number| number.wrapping_sub(1));
-        if place >= names.len() {
-            let message = format!(
-                "`{}` is column {}, but a line has {}",
-                field.name,
-                place.wrapping_add(1),
-                names.len()
-            );
-            return Err(Error::damaged(path, message));
-        }
-        next = place + 1;
-        columns.push(Cells { field: index, places: vec![place], parts: false });
-    }
-    Ok(columns)
+fn cells(count: usize) -> String {
+    if count == 1 { "1 cell".into() } else { format!("{count} cells") }
 }
 
 /// The first names of many.
@@ -179,25 +242,45 @@ fn some(names: &[String]) -> String {
     if more > 0 { format!("{}, and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    Error::damaged(path, format!("it cannot be read: {}", plain(error)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-/// Ends a file whose row never ends.
-struct Bounded<R> {
-    inner: R,
-    /// Bytes since the last row was whole.
-    since: Rc<Cell<usize>>,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.since.set(self.since.get() + count);
-        if self.since.get() > LONGEST_ROW {
-            let message = format!("a row is longer than {LONGEST_ROW} bytes; is a quote never closed?");
-            return Err(std::io::Error::other(message));
+    /// The cells of each row, and the line that it begins on.
+    fn records(form: Form, block: &Block) -> Vec<(u64, Vec<Vec<u8>>)> {
+        let (mut reader, mut record, mut rows) = (form.reader(&block.bytes), ByteRecord::new(), Vec::new());
+        while next(&mut reader, &mut record, Path::new("rows")).unwrap() {
+            let line = block.line + line_of(&record, &block.bytes);
+            rows.push((line, record.iter().map(<[u8]>::to_vec).collect()));
         }
-        Ok(count)
+        rows
+    }
+
+    proptest! {
+        /// Quotation marks may stand anywhere: blocks give the rows that the whole text gives.
+        #[test]
+        fn blocks_end_where_rows_end(text in "[ab,\"\n\r]{0,80}", size in 1usize..24, quotes: bool) {
+            let form = Form { separator: b',', header: false, quotes };
+            let all = records(form, &Block { bytes: text.clone().into_bytes(), line: 1 });
+            let whole = move |bytes: &[u8]| form.whole(bytes);
+            let mut blocks = Blocks::of(Path::new("rows"), Box::new(text.as_bytes()), Box::new(whole), size);
+            let mut parts = Vec::new();
+            while let Some(block) = blocks.next().unwrap() {
+                parts.extend(records(form, &block));
+            }
+            prop_assert_eq!(parts, all);
+        }
+    }
+
+    #[test]
+    fn lines_are_counted_as_an_editor_counts_them() {
+        let form = Form { separator: b',', header: false, quotes: true };
+        for (text, lines) in
+            [("a\nb\n\n\nc\n", [1, 2, 5]), ("a\r\nb\r\n\r\nc", [1, 2, 4]), ("\n\na\n\"b\nb\"\nc", [3, 4, 6])]
+        {
+            let rows = records(form, &Block { bytes: text.into(), line: 1 });
+            assert_eq!(rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), lines, "{text:?}");
+        }
     }
 }

@@ -1,46 +1,33 @@
-//! JSON lines: an object a line, read one after another.
+//! JSON lines: an object a line, read in blocks of lines.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
 
+use super::Watch;
+use super::blocks::{Block, Blocks};
 use super::cells::{Number, shown};
 use super::rows::Rows;
-use crate::error::{Error, Result, nearest, plain};
+use crate::error::{Error, Result, nearest};
 use crate::program::{Cell, Field};
 
-/// A longer line is no row.
-const LONGEST_ROW: u64 = 64 << 20;
-
 /// Reads the rows of one file.
-pub fn read(path: &Path, fields: &[Field], rows: &mut Rows<'_>) -> Result<()> {
-    let mut file = BufReader::new(File::open(path).map_err(Error::file("read", path))?);
-    let start = file.fill_buf().map_err(Error::file("read", path))?;
-    if start.starts_with(&[0x1f, 0x8b]) {
-        return objects(path, BufReader::new(MultiGzDecoder::new(file)), fields, rows);
-    }
-    objects(path, file, fields, rows)
+pub fn read(path: &Path, fields: &[Field], rows: &mut Rows<'_>, watch: Watch<'_>) -> Result<()> {
+    let whole = |bytes: &[u8]| memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
+    let mut blocks = Blocks::open(path, watch, whole)?;
+    let Some(first) = blocks.next()? else { return Ok(()) };
+    let wrong = |field: usize, message: String| {
+        let name = fields.get(field).map_or("", |field| field.from.as_str());
+        Error::damaged(path, format!("`{name}`: {message}"))
+    };
+    blocks.each(first, |block| objects(path, &block, fields), |piece| rows.append(piece, wrong))
 }
 
-fn objects(path: &Path, mut source: impl BufRead, fields: &[Field], rows: &mut Rows<'_>) -> Result<()> {
-    let (mut line, mut number) = (Vec::new(), 0u64);
-    loop {
-        line.clear();
-        number += 1;
+fn objects<'a>(path: &Path, block: &Block, fields: &'a [Field]) -> Result<Rows<'a>> {
+    let mut rows = Rows::piece(fields);
+    for (number, line) in (block.line..).zip(block.bytes.split(|byte| *byte == b'\n')) {
         let wrong = |message: String| Error::damaged(path, format!("line {number}: {message}"));
-        let read = source.by_ref().take(LONGEST_ROW + 1).read_until(b'\n', &mut line);
-        let read =
-            read.map_err(|error| Error::damaged(path, format!("it cannot be read: {}", plain(&error))))?;
-        if read == 0 {
-            return Ok(());
-        }
-        if line.len() as u64 > LONGEST_ROW {
-            return Err(wrong(format!("it is longer than {LONGEST_ROW} bytes")));
-        }
-        let text = line.strip_prefix(&[0xef, 0xbb, 0xbf]).filter(|_| number == 1).unwrap_or(&line);
+        let text = line.strip_prefix(&[0xef, 0xbb, 0xbf]).filter(|_| number == 1).unwrap_or(line);
         if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
@@ -62,7 +49,9 @@ fn objects(path: &Path, mut source: impl BufRead, fields: &[Field], rows: &mut R
                         _ => message,
                     }
                 }),
-                Some(value) => cell(value, index, field, rows, || format!("{}:{number}", path.display())),
+                Some(value) => {
+                    cell(value, index, field, &mut rows, || format!("{}:{number}", path.display()))
+                }
             };
             result.map_err(|message| wrong(format!("`{}`: {message}", field.from)))?;
         }
@@ -70,6 +59,7 @@ fn objects(path: &Path, mut source: impl BufRead, fields: &[Field], rows: &mut R
             wrong(format!("`{}`: {message}", fields.get(field).map_or("", |field| field.from.as_str())))
         })?;
     }
+    Ok(rows)
 }
 
 fn cell(

@@ -7,6 +7,7 @@
 
 mod arrays;
 pub mod batch;
+mod blocks;
 #[cfg(test)]
 mod broken;
 mod cache;
@@ -29,6 +30,7 @@ mod parquet;
 mod paths;
 mod pictures;
 mod resize;
+mod room;
 mod rows;
 mod series;
 pub mod shuffle;
@@ -50,7 +52,9 @@ pub use cache::cache_folder;
 pub use classes::{CLASSES_KEY, Classes, key as classes_key};
 pub use column::{Class, Column, Ragged, Table, Values};
 pub use documents::read as read_text;
-pub use memory::Memory;
+pub use memory::{Memory, bytes};
+pub use resize::resized;
+pub use room::CACHE_SIZE;
 pub use series::fits as fits_series;
 pub use tokens::{VOCABULARY_KEY, vocabulary_key};
 
@@ -181,6 +185,14 @@ pub fn place(set: &DataSet, base: &Path, given: Option<&Path>) -> Place {
     }
 }
 
+/// Who wants to know how far the reading of a data set's files is.
+pub trait FileObserver: std::fmt::Debug + Send + Sync {
+    /// So many bytes of a file are read, out of so many.
+    fn reading(&self, file: &Path, bytes: u64, size: u64);
+}
+
+type Watch<'a> = Option<&'a dyn FileObserver>;
+
 /// Vocabularies by their names, each a `tokenizer.json`.
 pub type Vocabularies = Vec<(String, String)>;
 
@@ -196,7 +208,14 @@ pub struct Known<'a> {
 
 /// Reads a data set. The seed decides which rows are held out where the files have no such part. Rows that don't fit into `memory` go
 /// into files; those that differ in length are in memory.
-pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>, memory: &Memory) -> Result<Parts> {
+pub fn load(
+    set: &DataSet,
+    place: &Place,
+    seed: u64,
+    known: &Known<'_>,
+    memory: &Memory,
+    watch: Watch<'_>,
+) -> Result<Parts> {
     let mut notes = Vec::new();
     let mut files = match &set.source {
         DataSource::Idx { .. } => {
@@ -216,7 +235,7 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>, memory: 
         | DataSource::Npz { .. }
         | DataSource::Text { .. }
         | DataSource::Documents { .. }
-        | DataSource::Series { .. } => rows_of_files(set, place, memory)?,
+        | DataSource::Series { .. } => rows_of_files(set, place, memory, watch)?,
         DataSource::Lines { files, .. } => {
             Files { train: documents::lines(&set.name, &place.path, files)?, validation: None, test: None }
         }
@@ -240,14 +259,15 @@ pub fn load(set: &DataSet, place: &Place, seed: u64, known: &Known<'_>, memory: 
 }
 
 /// Reads a source whose rows lie in files of one kind: its own, and those that `split` names.
-fn rows_of_files(set: &DataSet, place: &Place, memory: &Memory) -> Result<Files> {
-    let own = table(set, &place.path, memory)?;
+fn rows_of_files(set: &DataSet, place: &Place, memory: &Memory, watch: Watch<'_>) -> Result<Files> {
+    let own = table(set, &place.path, memory, watch)?;
     let other = |held: &Held| match held {
         Held::File(file) => {
             let file = Path::new(file);
             let beside = place.base.join(file.file_name().unwrap_or(file.as_os_str()));
             let path = place.base.join(file);
-            table(set, if path.exists() || !beside.exists() { &path } else { &beside }, memory).map(Some)
+            let path = if path.exists() || !beside.exists() { &path } else { &beside };
+            table(set, path, memory, watch).map(Some)
         }
         _ => Ok(None),
     };
@@ -255,7 +275,7 @@ fn rows_of_files(set: &DataSet, place: &Place, memory: &Memory) -> Result<Files>
 }
 
 /// Reads the rows of a file, or of some.
-fn table(set: &DataSet, path: &Path, memory: &Memory) -> Result<Table> {
+fn table(set: &DataSet, path: &Path, memory: &Memory, watch: Watch<'_>) -> Result<Table> {
     let endings: &[&str] = match &set.source {
         DataSource::Npz { .. } => return arrays::npz(set, path, memory),
         DataSource::Text { window, stride, .. } => {
@@ -287,9 +307,9 @@ fn table(set: &DataSet, path: &Path, memory: &Memory) -> Result<Table> {
         match &set.source {
             DataSource::Csv { separator, header, quotes, .. } => {
                 let form = csv::Form { separator: *separator, header: *header, quotes: *quotes };
-                csv::read(&file, form, &fields, &mut rows)?;
+                csv::read(&file, form, &fields, &mut rows, watch)?;
             }
-            DataSource::JsonLines { .. } => jsonl::read(&file, &fields, &mut rows)?,
+            DataSource::JsonLines { .. } => jsonl::read(&file, &fields, &mut rows, watch)?,
             DataSource::Series { .. } => series::read(&file, &fields, &mut rows)?,
             DataSource::Parquet { .. } => parquet::read(&file, &fields, &mut rows)?,
             other => return Err(Error::Unsound(format!("{} has no rows in files", other.path()))),

@@ -1,6 +1,15 @@
 //! Pictures in another size: a tent over the pixels that fall onto each new one, so that shrinking takes the mean of an area and
 //! enlarging goes straight from pixel to pixel.
 
+use crate::tensor::Tensor;
+
+/// A picture `[height, width, channels]` of bytes as the source `images` brings it to another size.
+pub fn resized(picture: &Tensor, height: usize, width: usize) -> Tensor {
+    let [from_height, from_width, channels] = picture.shape[..] else { return picture.clone() };
+    let data = resize(&picture.data, (from_height, from_width), (height, width), channels);
+    Tensor { dtype: picture.dtype, shape: vec![height, width, channels], data }
+}
+
 /// A picture of rows of pixels of bytes, in another size. Its bits are the same everywhere: sums are of whole numbers.
 pub fn resize(pixels: &[u8], from: (usize, usize), to: (usize, usize), channels: usize) -> Vec<u8> {
     if from == to {

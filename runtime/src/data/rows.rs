@@ -24,6 +24,8 @@ pub struct Rows<'a> {
     fields: &'a [Field],
     columns: Vec<Making>,
     store: Store<'a>,
+    /// The fields of one row, side by side.
+    row: Vec<u8>,
     rows: usize,
 }
 
@@ -51,7 +53,42 @@ struct About {
 impl<'a> Rows<'a> {
     pub fn new(fields: &'a [Field], store: Store<'a>) -> Rows<'a> {
         let columns = fields.iter().map(|field| Making { width: step(field), ..Making::default() }).collect();
-        Rows { fields, columns, store, rows: 0 }
+        Rows { fields, columns, store, row: Vec::new(), rows: 0 }
+    }
+
+    /// Rows of a stretch of a file, for [`Rows::append`].
+    pub fn piece(fields: &'a [Field]) -> Rows<'a> {
+        Rows::new(fields, Store::piece())
+    }
+
+    /// Appends the rows of a piece, whose classes get the numbers that they have here. `wrong` says which field cannot be.
+    pub fn append(&mut self, piece: Rows<'_>, wrong: impl Fn(usize, String) -> Error) -> Result<()> {
+        if piece.rows > MAX_ROWS - self.rows {
+            return Err(wrong(0, too_many()));
+        }
+        let mut bytes = piece.store.into_bytes();
+        let stride = self.fields.iter().map(width).sum();
+        let mut first = 0;
+        for (index, mut other) in piece.columns.into_iter().enumerate() {
+            let (Some(own), Some(field)) = (self.columns.get_mut(index), self.fields.get(index)) else {
+                break;
+            };
+            let steps = own.ends.last().copied().unwrap_or(0);
+            own.kept.append(&mut other.kept);
+            own.ends.extend(other.ends.iter().map(|end| end + steps));
+            let mut numbers = Vec::with_capacity(other.classes.len());
+            for class in other.classes {
+                numbers
+                    .push(own.number(&class.name, || class.place).map_err(|message| wrong(index, message))?);
+            }
+            if (0..).zip(&numbers).any(|(there, here)| there != *here) {
+                renumber(&mut bytes, first, stride, &numbers);
+            }
+            first += width(field);
+        }
+        self.store.append(&bytes)?;
+        self.rows += piece.rows;
+        Ok(())
     }
 
     /// The rows that an earlier run has left in the cache.
@@ -172,7 +209,7 @@ impl<'a> Rows<'a> {
     /// All cells of a row are there. `wrong` says where a field stands that is not whole.
     pub fn end_row(&mut self, wrong: impl FnOnce(usize, String) -> Error) -> Result<()> {
         if self.rows >= MAX_ROWS {
-            return Err(wrong(0, format!("a data set has at most {MAX_ROWS} rows")));
+            return Err(wrong(0, too_many()));
         }
         for (index, (column, field)) in self.columns.iter().zip(self.fields).enumerate() {
             let got = column.bytes.len();
@@ -197,9 +234,10 @@ impl<'a> Rows<'a> {
                 column.ends.push((column.kept.len() / column.width.max(1)) as u64);
                 continue;
             }
-            self.store.append(&column.bytes)?;
-            column.bytes.clear();
+            self.row.append(&mut column.bytes);
         }
+        self.store.append(&self.row)?;
+        self.row.clear();
         self.rows += 1;
         Ok(())
     }
@@ -256,25 +294,40 @@ fn step(field: &Field) -> usize {
 }
 
 impl Making {
-    /// The number of a class among those seen so far.
     fn class(&mut self, name: &str, place: impl FnOnce() -> String) -> Result<(), String> {
-        let number = match self.numbers.get(name) {
-            Some(number) => *number,
-            None => {
-                if self.classes.len() >= MAX_CLASSES {
-                    return Err(format!(
-                        "there are more than {MAX_CLASSES} different values: these are no classes"
-                    ));
-                }
-                let number = self.classes.len() as i32;
-                self.classes.push(Class { name: name.to_owned(), place: place() });
-                self.numbers.insert(name.to_owned(), number);
-                number
-            }
-        };
+        let number = self.number(name, place)?;
         self.bytes.extend(number.to_le_bytes());
         Ok(())
     }
+
+    /// The number of a class among those seen so far.
+    fn number(&mut self, name: &str, place: impl FnOnce() -> String) -> Result<i32, String> {
+        if let Some(number) = self.numbers.get(name) {
+            return Ok(*number);
+        }
+        if self.classes.len() >= MAX_CLASSES {
+            return Err(format!("there are more than {MAX_CLASSES} different values: these are no classes"));
+        }
+        let number = self.classes.len() as i32;
+        self.classes.push(Class { name: name.to_owned(), place: place() });
+        self.numbers.insert(name.to_owned(), number);
+        Ok(number)
+    }
+}
+
+/// Gives the classes of a field their numbers in another list; what is missing stays so.
+fn renumber(bytes: &mut [u8], first: usize, stride: usize, numbers: &[i32]) {
+    for row in bytes.chunks_exact_mut(stride) {
+        let Some(cell) = row.get_mut(first..).and_then(|cells| cells.first_chunk_mut::<4>()) else { return };
+        let number = usize::try_from(i32::from_le_bytes(*cell)).ok();
+        if let Some(number) = number.and_then(|number| numbers.get(number)) {
+            *cell = number.to_le_bytes();
+        }
+    }
+}
+
+fn too_many() -> String {
+    format!("a data set has at most {MAX_ROWS} rows")
 }
 
 fn numbers(count: usize) -> String {

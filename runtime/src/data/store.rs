@@ -21,7 +21,8 @@ const BUFFER: usize = 1 << 20;
 /// A run of bytes that grows.
 #[derive(Debug)]
 pub struct Store<'m> {
-    memory: &'m Memory,
+    /// None where the bytes stay in memory for a moment only.
+    memory: Option<&'m Memory>,
     entry: Option<Entry>,
     making: Making,
 }
@@ -35,45 +36,61 @@ enum Making {
 impl<'m> Store<'m> {
     /// `entry`: its place in the cache, if there is a cache.
     pub fn new(memory: &'m Memory, entry: Option<Entry>) -> Store<'m> {
-        Store { memory, entry, making: Making::Memory(Vec::new()) }
+        Store { memory: Some(memory), entry, making: Making::Memory(Vec::new()) }
+    }
+
+    /// In memory however many they are: a piece that is soon put together with others.
+    pub fn piece() -> Store<'m> {
+        Store { memory: None, entry: None, making: Making::Memory(Vec::new()) }
+    }
+
+    /// The bytes of a piece.
+    pub fn into_bytes(self) -> Vec<u8> {
+        if let Making::Memory(run) = self.making { run } else { Vec::new() }
     }
 
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         if let Making::Memory(run) = &mut self.making {
-            if self.memory.take(bytes.len() as u64) {
+            if self.memory.is_none_or(|memory| memory.take(bytes.len() as u64)) {
                 run.extend_from_slice(bytes);
                 return Ok(());
             }
             self.spill()?;
         }
+        let limit = self.limit();
         let Making::File(staging, file) = &mut self.making else { return Ok(()) };
         let written = failpoint::reach("cache").and_then(|()| file.write_all(bytes));
-        written.map_err(too_large(self.memory, staging))
+        written.map_err(too_large(limit, staging))
+    }
+
+    fn limit(&self) -> u64 {
+        self.memory.map_or(0, Memory::limit)
     }
 
     /// From here on, into a file.
     fn spill(&mut self) -> Result<()> {
+        let limit = self.limit();
         let Making::Memory(run) = &mut self.making else { return Ok(()) };
         let entry = self.entry.take().unwrap_or_else(Entry::without_name);
-        let staging = entry.stage().map_err(|source| Error::Spill {
-            folder: entry.parent(),
-            limit: self.memory.limit(),
-            source,
-        })?;
+        let staging =
+            entry.stage().map_err(|source| Error::Spill { folder: entry.parent(), limit, source })?;
         let run = std::mem::take(run);
         let file = File::create(staging.path(0)).and_then(|file| {
             let mut file = BufWriter::with_capacity(BUFFER, file);
             file.write_all(&run)?;
             Ok(file)
         });
-        self.memory.give_back(run.len() as u64);
-        let file = file.map_err(too_large(self.memory, &staging))?;
+        if let Some(memory) = self.memory {
+            memory.give_back(run.len() as u64);
+        }
+        let file = file.map_err(too_large(limit, &staging))?;
         self.making = Making::File(staging, file);
         Ok(())
     }
 
     /// All bytes are there. `about` is kept beside them in the cache.
     pub fn finish(self, about: &impl Serialize) -> Result<Values> {
+        let limit = self.limit();
         let (staging, file) = match self.making {
             Making::Memory(mut run) => {
                 run.shrink_to_fit();
@@ -81,7 +98,7 @@ impl<'m> Store<'m> {
             }
             Making::File(staging, file) => (staging, file),
         };
-        let failed = too_large(self.memory, &staging);
+        let failed = too_large(limit, &staging);
         let closed = file.into_inner().map(drop).map_err(|error| error.into_error());
         let finish = || staging.finish(1, serde_json::to_value(about)?);
         let map = closed.and_then(|()| finish()).map_err(failed)?.into_iter().next();
@@ -89,8 +106,8 @@ impl<'m> Store<'m> {
     }
 }
 
-fn too_large(memory: &Memory, staging: &Staging) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let (folder, limit) = (staging.folder().to_path_buf(), memory.limit());
+fn too_large(limit: u64, staging: &Staging) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let folder = staging.folder().to_path_buf();
     move |source| Error::Spill { folder, limit, source }
 }
 

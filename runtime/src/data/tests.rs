@@ -11,7 +11,7 @@ fn read(set: &DataSet, folder: &Folder) -> Result<Parts> {
 fn known(set: &DataSet, folder: &Folder, vocabularies: &[(String, String)]) -> Result<Parts> {
     let place = place(set, folder.path(), None);
     let memory = Memory::new(None);
-    load(set, &place, 1, &Known { classes: &[], vocabularies, base: folder.path() }, &memory)
+    load(set, &place, 1, &Known { classes: &[], vocabularies, base: folder.path() }, &memory, None)
 }
 
 fn set(source: DataSource, fields: Vec<Field>) -> DataSet {
@@ -383,4 +383,41 @@ fn an_empty_file_of_text_is_an_error() {
     let source = DataSource::Documents { file: "e.txt".into(), rows: Rows::Line };
     let message = read(&set(source, vec![texts("text")]), &folder).unwrap_err().to_string();
     assert!(message.ends_with("there is no text"), "{message}");
+}
+
+/// Many blocks, whose classes come up in another order in each: the rows are as if the file were read from its beginning to its end.
+#[test]
+fn rows_of_many_blocks_are_those_of_the_file() {
+    let folder = Folder::new();
+    let (count, kinds) = (60_000usize, ["left", "right", "up", "down"]);
+    let kind = |row: usize| kinds[(row / 900 + row * row % 3) % 4];
+    let (mut text, mut json) = ("text,number,label\n".to_string(), String::new());
+    for row in 0..count {
+        text += &format!("\"{row}, \n\"\"quoted\"\"\",{row}.5,{}\n", kind(row));
+        json += &format!(
+            "{{\"label\": \"{}\", \"text\": \"{row}, \\n\\\"quoted\\\"\", \"number\": {row}.5}}\n",
+            kind(row)
+        );
+    }
+    folder.file("r.csv", text.as_bytes());
+    folder.file("r.jsonl", json.as_bytes());
+    let fields = || vec![texts("text"), Field::new("number", DType::F32, []), label()];
+    for set in [csv("r.csv", fields()), set(DataSource::JsonLines { file: "r.jsonl".into() }, fields())] {
+        let parts = read(&set, &folder).unwrap();
+        let table = &parts.train.table;
+        assert_eq!(
+            (table.rows, &parts.classes[0].1[..]),
+            (count, &["down", "left", "right", "up"].map(String::from)[..])
+        );
+        for row in 0..count {
+            let mut number = Vec::new();
+            table.columns[1].read(row, &mut number).unwrap();
+            assert_eq!(number, (row as f32 + 0.5).to_le_bytes());
+            let name = &parts.classes[0].1[table.columns[2].integer(row).unwrap() as usize];
+            assert_eq!(
+                (table.columns[0].text(row).unwrap(), name.as_str()),
+                (format!("{row}, \n\"quoted\"").as_str(), kind(row))
+            );
+        }
+    }
 }

@@ -118,6 +118,10 @@ impl Generator {
         &self.session.program().entries[self.start]
     }
 
+    pub fn program(&self) -> &Program {
+        self.session.program()
+    }
+
     /// The names of the texts that it takes.
     pub fn texts(&self) -> Vec<&str> {
         let mut names = given::texts(self.entry());

@@ -67,6 +67,8 @@ pub struct Options {
     pub data: Vec<(String, PathBuf)>,
     /// Bytes of memory that the rows of the data may take; a quarter of the machine's where none are given.
     pub data_memory: Option<u64>,
+    /// Who is told how far the reading of the data is.
+    pub reading: Option<Arc<dyn data::FileObserver>>,
     /// Where the spec lies: its data folders are relative to this.
     pub base: PathBuf,
     pub threads: Option<usize>,

@@ -78,7 +78,8 @@ pub fn read_data(sets: &[DataSet], training: &Training, options: &Options) -> Re
     let vocabularies = vocabularies(options)?;
     let known = Known { classes: &options.classes, vocabularies: &vocabularies, base: &options.base };
     let memory = Memory::new(options.data_memory);
-    data::load(set, &place(set, options), options.seed.unwrap_or(training.seed), &known, &memory)
+    let seed = options.seed.unwrap_or(training.seed);
+    data::load(set, &place(set, options), seed, &known, &memory, options.reading.as_deref())
 }
 
 /// The vocabularies that texts were cut by so far: those of the weights that a training starts from, or of the run that it goes on with.

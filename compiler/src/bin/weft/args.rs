@@ -85,7 +85,7 @@ pub struct RunArgs {
     pub offline: bool,
     /// Hold so much of a data set's rows in memory, such as 512MB or 8GB; what is more is paged from the cache [default:
     /// WEFT_DATA_MEMORY, else a quarter of the machine's memory]
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = weft_runtime::data::bytes)]
     pub data_memory: Option<u64>,
     /// The seed of initial weights, shuffling and random numbers [default: the spec's]
     #[arg(long, value_name = "N")]
@@ -368,8 +368,8 @@ pub struct Predict {
     /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// An input by name: a .npy array, a .png or .jpg picture for an image, numbers (x=1.5,2), or rows of noise (z=normal(16),
-    /// z=uniform(16))
+    /// An input by name: a .npy array, a .png or .jpg picture for an image, numbers (x=1.5,2), rows of noise (z=normal(16),
+    /// z=uniform(16)), or a text, a .txt or .jsonl file of texts
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub inputs: Vec<(String, String)>,
     /// Write the (first) result here instead of printing it: as an array, or images as a picture
@@ -436,7 +436,8 @@ pub struct Data {
     pub spec: SpecArgs,
     #[command(flatten)]
     pub run: RunArgs,
-    /// Draw so many rows of the training part [default: 16], each beside what a training's steps see of it
+    /// Draw so many rows of the training part [default: 16], each beside what a training's steps see of it; rows without a
+    /// picture are printed
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub show: Option<u32>,
@@ -515,35 +516,28 @@ pub struct Explain {
 
 /// `90s`, `5m`, `1h`, or a number of batches.
 fn every(text: &str) -> Result<Every, String> {
-    let (number, seconds) = match text.char_indices().last() {
-        Some((end, 's')) => (&text[..end], 1),
-        Some((end, 'm')) => (&text[..end], 60),
-        Some((end, 'h')) => (&text[..end], 3600),
-        _ => (text, 0),
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim();
+    let seconds = match unit {
+        "" => 0,
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ if number.is_empty() => 0,
+        _ => {
+            let letter = unit.chars().next().filter(|letter| "smh".contains(*letter));
+            let way_out = letter.map_or("they are s, m and h".to_owned(), |letter| {
+                format!("did you mean `{number}{letter}`?")
+            });
+            return Err(format!("`{unit}` is no unit of time; {way_out}"));
+        }
     };
     match number.parse::<u32>() {
         Ok(count @ 1..) if seconds == 0 => Ok(Every::Batches(count as usize)),
         Ok(count @ 1..) => Ok(Every::Time(Duration::from_secs(u64::from(count) * seconds))),
         _ => Err("expected a time such as 90s, 5m or 1h, or a number of batches".to_owned()),
-    }
-}
-
-/// `512MB`, `8GB`, `1.5GiB`, or a number of bytes.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let unit = match unit.trim().to_ascii_uppercase().as_str() {
-        "" | "B" => Some(0),
-        "K" | "KB" | "KIB" => Some(10),
-        "M" | "MB" | "MIB" => Some(20),
-        "G" | "GB" | "GIB" => Some(30),
-        "T" | "TB" | "TIB" => Some(40),
-        _ => None,
-    };
-    match (number.parse::<f64>(), unit) {
-        (Ok(number), Some(unit)) => Ok((number * (1u64 << unit) as f64) as u64),
-        _ => Err("expected a number of bytes such as 512MB or 8GB".to_owned()),
     }
 }
 

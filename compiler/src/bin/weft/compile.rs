@@ -1,8 +1,9 @@
 //! From a checked spec to a program, on as many threads as there are; and what all running commands share.
 
-use crate::args::{self, RunArgs};
+use crate::args::RunArgs;
 use crate::download;
 use crate::failure::Failure;
+use crate::reading::ReadingBar;
 use crate::spec::Spec;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use weft_compiler::cpu::{self, Compilation, Target};
 use weft_compiler::graph::{Entry, Module};
 use weft_compiler::passes;
 use weft_compiler::plan::PlanError;
+use weft_runtime::data::{CACHE_SIZE, bytes};
 use weft_runtime::error::{Class, Error};
 use weft_runtime::execute::Session;
 use weft_runtime::pool::Pool;
@@ -114,22 +116,26 @@ pub fn threads(given: Option<u16>) -> usize {
 pub fn run_options(given: &RunArgs, spec: &Spec) -> Result<Options, Failure> {
     let mut data = given.data.iter().map(|(name, path)| (name.clone(), PathBuf::from(path))).collect();
     download::provide(spec, &mut data, given.offline)?;
-    let memory = match (given.data_memory, std::env::var(DATA_MEMORY)) {
-        (None, Ok(text)) if !text.trim().is_empty() => {
-            let wrong = |message| Failure::input(format!("{DATA_MEMORY} is `{text}`: {message}"));
-            Some(args::bytes(&text).map_err(wrong)?)
-        }
-        (bytes, _) => bytes,
-    };
+    let memory = given.data_memory.or(bytes_of(DATA_MEMORY)?);
+    // The runtime takes this one from the environment itself, where it means nothing when it is wrong.
+    bytes_of(CACHE_SIZE)?;
     Ok(Options {
         batch: given.batch.map(|b| b as usize),
         seed: given.seed,
         data,
         data_memory: memory,
+        reading: Some(Arc::new(ReadingBar::default())),
         base: spec.folder.clone(),
         threads: Some(threads(given.threads)),
         ..Options::default()
     })
+}
+
+/// A number of bytes that the environment gives.
+fn bytes_of(name: &str) -> Result<Option<u64>, Failure> {
+    let Some(text) = std::env::var(name).ok().filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    let wrong = |message| Failure::input(format!("{name} is `{text}`: {message}"));
+    bytes(&text).map(Some).map_err(wrong)
 }
 
 /// Fills the variables with fresh values.

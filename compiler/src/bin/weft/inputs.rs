@@ -9,12 +9,13 @@ use weft_runtime::data;
 use weft_runtime::generate::{Generator, Given};
 use weft_runtime::io::{image, npy};
 use weft_runtime::kernels::random;
-use weft_runtime::program::{DType, DimExpr, Entry, Input, InputSource, Program};
+use weft_runtime::program::{DType, DataSource, DimExpr, DimIndex, Entry, Input, InputSource, Program};
 use weft_runtime::tensor::Tensor;
 use weft_runtime::text;
 
 /// Where the tokenizers are of a prediction that takes texts.
 pub struct Texts<'a> {
+    /// Its data sets also say the size that pictures are brought to.
     pub program: &'a Program,
     /// The vocabularies that the weights hold.
     pub kept: &'a [(String, String)],
@@ -55,7 +56,7 @@ pub fn read(
                 Some((_, tensor)) => Ok(tensor.clone()),
                 None => Err(Failure::input(format!("nothing gives the tokens `{}`", input.name))),
             },
-            _ => tensor_given(entry, input, given, seed),
+            _ => tensor_given(texts.program, entry, input, given, seed),
         })
         .collect()
 }
@@ -70,7 +71,7 @@ pub fn of_generation(generator: &Generator, given: &[(String, String)], seed: u6
         tensors: tensors
             .into_iter()
             .map(|input| {
-                tensor_given(generator.entry(), input, given, seed).map(|tensor| (input.name.clone(), tensor))
+                tensor_given(generator.program(), generator.entry(), input, given, seed).map(|tensor| (input.name.clone(), tensor))
             })
             .collect::<Result<_, _>>()?,
     })
@@ -102,6 +103,7 @@ fn texts_given(name: &str, given: &[(String, String)]) -> Result<(String, Vec<St
 }
 
 fn tensor_given(
+    program: &Program,
     entry: &Entry,
     input: &Input,
     given: &[(String, String)],
@@ -110,7 +112,7 @@ fn tensor_given(
     match given.iter().find(|(name, _)| *name == input.name) {
         Some((_, value)) => match noise(entry, input, value, seed) {
             Some(drawn) => drawn,
-            None => read_one(entry, input, value),
+            None => read_one(program, entry, input, value),
         },
         None => Err(Failure::usage(format!("the input `{}` is missing", input.name))
             .help(format!("give it with --input {}=FILE, or numbers: --input {0}=1.5,2", input.name))),
@@ -154,7 +156,7 @@ fn json_text(name: &str, line: &str) -> Option<String> {
     }
 }
 
-fn read_one(entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure> {
+fn read_one(program: &Program, entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure> {
     if let Some(tensor) = numbers(given) {
         return adapt(
             input,
@@ -176,7 +178,12 @@ fn read_one(entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure
                     )));
                 }
             };
-            image::read(file, channels).map_err(compile::runtime_failure)?
+            as_trained_on(
+                program,
+                entry,
+                input,
+                image::read(file, channels).map_err(compile::runtime_failure)?,
+            )
         }
         _ => {
             return Err(Failure::usage(format!(
@@ -189,6 +196,25 @@ fn read_one(entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure
     let takes =
         format!("{}: `{}` takes {}, but the file holds", file.display(), input.name, input.dtype.name());
     adapt(input, tensor, &takes)
+}
+
+/// A picture in the size that the spec's folder of pictures gives to all of its own, where the input has that size.
+fn as_trained_on(program: &Program, entry: &Entry, input: &Input, picture: Tensor) -> Tensor {
+    let constant = |dim: &DimIndex| match entry.dims.get(dim.0 as usize) {
+        Some(DimExpr::Constant(extent)) => usize::try_from(*extent).ok(),
+        _ => None,
+    };
+    let wanted: Vec<usize> = input.shape.iter().rev().take(3).rev().filter_map(constant).collect();
+    let is_source = |source: &DataSource| match source {
+        DataSource::Images { height, width, channels, .. } => wanted == [*height, *width, *channels],
+        _ => false,
+    };
+    match wanted[..] {
+        [height, width, _] if program.data.iter().any(|set| is_source(&set.source)) => {
+            data::resized(&picture, height, width)
+        }
+        _ => picture,
+    }
 }
 
 /// `normal(16)` or `uniform(16)`: so many rows of random numbers, the same for the same seed and input. None if the value is
@@ -204,7 +230,7 @@ fn noise(entry: &Entry, input: &Input, given: &str, seed: u64) -> Option<Result<
     let Ok(rows) = rows.trim().parse::<u32>() else {
         return wrong(format!("{given}: the number of rows is no whole number"));
     };
-    let constant = |dim: &weft_runtime::program::DimIndex| match entry.dims.get(dim.0 as usize) {
+    let constant = |dim: &DimIndex| match entry.dims.get(dim.0 as usize) {
         Some(DimExpr::Constant(extent)) => usize::try_from(*extent).ok(),
         _ => None,
     };

@@ -28,6 +28,7 @@ mod picture;
 mod predict;
 mod profile;
 mod progress;
+mod reading;
 mod report;
 mod resume;
 mod run;

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::picture::Picture;
 use crate::{inputs, output, spec};
 use serde_json::{Map, Value, json};
+use weft_runtime::data::Classes;
 use weft_runtime::execute::Session;
 use weft_runtime::io::npy;
 use weft_runtime::program::{DType, Prediction};
@@ -48,7 +49,7 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
         let object: Map<String, Value> = results.iter().map(|(n, t)| (n.clone(), nested(t))).collect();
         output::json(&Value::Object(object));
     } else {
-        output::write(&text(&results));
+        output::write(&text(&results, &kept.classes));
     }
     Ok(())
 }
@@ -118,19 +119,32 @@ fn nested(tensor: &Tensor) -> Value {
     }
 }
 
-/// A row per sample: `label 7  confidence 0.9981`.
-fn text(results: &[(String, Tensor)]) -> String {
+/// A row per sample: `label 7  confidence 0.9981`; `species 2 (virginica)` where the result has the name of a field of classes.
+fn text(results: &[(String, Tensor)], classes: &Classes) -> String {
     let rows = results.iter().map(|(_, t)| t.shape.first().copied().unwrap_or(1)).max().unwrap_or(0);
     let mut out = String::new();
     for row in 0..rows.min(SHOWN) {
-        let cells: Vec<String> =
-            results.iter().map(|(name, tensor)| format!("{name} {}", cell(tensor, row))).collect();
+        let cells: Vec<String> = results
+            .iter()
+            .map(|(name, tensor)| format!("{name} {}", named(name, cell(tensor, row), classes)))
+            .collect();
         out += &format!("{}\n", cells.join("  "));
     }
     if rows > SHOWN {
         out += &format!("… and {} more rows; --output FILE.npy writes all\n", rows - SHOWN);
     }
     out
+}
+
+/// A whole number with the class that it stands for in the data of the training, where just one field has this name.
+fn named(result: &str, cell: String, classes: &Classes) -> String {
+    let is_field = |key: &str| key.rsplit('.').next() == Some(result);
+    let mut fields = classes.iter().filter(|(key, _)| is_field(key));
+    let (Some((_, names)), None) = (fields.next(), fields.next()) else { return cell };
+    match cell.parse::<usize>().ok().and_then(|number| names.get(number)) {
+        Some(name) if *name != cell => format!("{cell} ({name})"),
+        _ => cell,
+    }
 }
 
 /// What stands in one row of a result: a number, or up to a dozen of them.

@@ -27,6 +27,8 @@ pub struct Progress {
     /// The rates shown last: a rate is shown when it has changed.
     rates: Vec<(String, f32)>,
     standing: Standing,
+    /// What could not be saved, as it was told.
+    unsaved: Vec<String>,
     interrupted: &'static AtomicBool,
 }
 
@@ -57,6 +59,7 @@ impl Progress {
             last_figures: now,
             rates,
             standing,
+            unsaved: Vec::new(),
             interrupted: interrupt::taken(),
         }
     }
@@ -92,10 +95,12 @@ impl Observer for Progress {
             }
             Event::Note { text } => self.note("note", text),
             Event::Unsaved { error } => {
-                self.note(
-                    "warning",
-                    &format!("{error}; the training goes on, and the next checkpoint is another try"),
-                );
+                let text = format!("{error}; the training goes on, and the next checkpoint is another try");
+                // A disk that stays full is told once for each file, not at every try; scripts are told all.
+                if matches!(self.form, Form::Json) || !self.unsaved.contains(&text) {
+                    self.note("warning", &text);
+                    self.unsaved.push(text);
+                }
             }
             Event::EpochStart { epoch, epochs, batches, done } => {
                 self.epoch_start = Instant::now();

@@ -31,6 +31,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     if let Some(steps) = args.overfit_batch {
         return overfit::run(args, &spec, program, training, steps as usize);
     }
+    let shared = compile::run_options(&args.run, &spec)?;
     let options = Options {
         out: Some(out.clone()),
         weights: args.weights.clone(),
@@ -41,7 +42,8 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         check_numerics: args.check_numerics,
         text: text.clone(),
         arguments: resume::arguments(args),
-        ..compile::run_options(&args.run, &spec)?
+        reading: shared.reading.clone().filter(|_| !args.quiet),
+        ..shared
     };
     let record = Record::new(
         &out,

@@ -39,6 +39,8 @@ enum OptionKind {
     Size,
     Truth,
     Word(&'static [&'static str]),
+    /// A text of the one letter that stands between two cells.
+    Letter,
 }
 
 /// Who says what a row is.
@@ -65,6 +67,7 @@ enum Setting {
     Size(usize, usize),
     Truth(bool),
     Word(&'static str),
+    Letter(u8),
 }
 
 impl Given {
@@ -84,6 +87,10 @@ impl Given {
         matches!(self.find(name), Some(Setting::Truth(true)))
     }
 
+    fn letter(&self, name: &str) -> u8 {
+        if let Some(Setting::Letter(letter)) = self.find(name) { letter } else { b',' }
+    }
+
     fn word(&self, name: &str) -> &'static str {
         if let Some(Setting::Word(word)) = self.find(name) { word } else { "" }
     }
@@ -96,10 +103,10 @@ fn pictures(height: usize, width: usize, channels: usize) -> [Field; 2] {
     [Field::new("image", DType::U8, [height, width, channels]), Field::new("label", DType::I32, [])]
 }
 
-const LINES_OF_CELLS: &[SourceOption] = &[
-    SourceOption { name: "header", kind: OptionKind::Truth, default: Some("true") },
-    SourceOption { name: "quotes", kind: OptionKind::Truth, default: Some("true") },
-];
+const HEADER: SourceOption = SourceOption { name: "header", kind: OptionKind::Truth, default: Some("true") };
+const QUOTES: SourceOption = SourceOption { name: "quotes", kind: OptionKind::Truth, default: Some("true") };
+const SEPARATOR: SourceOption =
+    SourceOption { name: "separator", kind: OptionKind::Letter, default: Some(",") };
 
 const SOURCES: &[Source] = &[
     Source {
@@ -157,13 +164,13 @@ const SOURCES: &[Source] = &[
     },
     Source {
         name: "csv",
-        doc: "A file of lines of cells between commas, whose first line names the columns; `header = false` says that it doesn't, then the fields are the columns in order. `\"data/*.csv\"` reads several files one after another. A cell may stand in quotation marks, unless `quotes = false`. What a row is stands after `->`; columns that it doesn't name are not read.\n\nExample: `data flowers = csv(\"iris.csv\") -> { petal_width: f32, species: class } { split validation = 0.2, stratify = species }`",
+        doc: "A file of lines of cells between commas, or another `separator`, whose first line names the columns; `header = false` says that it doesn't, then the fields are the columns in order. `\"data/*.csv\"` reads several files one after another. A cell may stand in quotation marks, unless `quotes = false`. What a row is stands after `->`; columns that it doesn't name are not read.\n\nExample: `data flowers = csv(\"iris.csv\") -> { petal_width: f32, species: class } { split validation = 0.2, stratify = species }`",
         place: ("file", None),
-        options: LINES_OF_CELLS,
+        options: &[SEPARATOR, HEADER, QUOTES],
         row: RowOf::Spec,
         make: |given| DataSource::Csv {
             file: given.place.clone(),
-            separator: b',',
+            separator: given.letter("separator"),
             header: given.truth("header"),
             quotes: given.truth("quotes"),
         },
@@ -172,7 +179,7 @@ const SOURCES: &[Source] = &[
         name: "tsv",
         doc: "As `csv`, with tabs between the cells.\n\nExample: `data words = tsv(\"words.tsv\") -> { length: i32, kind: class? }`",
         place: ("file", None),
-        options: LINES_OF_CELLS,
+        options: &[HEADER, QUOTES],
         row: RowOf::Spec,
         make: |given| DataSource::Csv {
             file: given.place.clone(),
@@ -304,8 +311,13 @@ pub fn sources() -> impl Iterator<Item = SourceDocumentation> {
                 OptionKind::Size => "(int, int)".to_owned(),
                 OptionKind::Truth => "bool".to_owned(),
                 OptionKind::Word(words) => format!("choice({})", words.join(", ")),
+                OptionKind::Letter => "text".to_owned(),
             };
-            (option.name, kind, option.default.map(str::to_owned))
+            let default = option.default.map(|default| match option.kind {
+                OptionKind::Letter => format!("{default:?}"),
+                _ => default.to_owned(),
+            });
+            (option.name, kind, default)
         }));
         let row = source.documented_row();
         SourceDocumentation { name: source.name, place: default, parameters, row, doc: source.doc }
@@ -527,6 +539,18 @@ impl Checker<'_> {
                 let truth = if let Value::Bool(truth) = given { Some(Setting::Truth(truth)) } else { None };
                 (truth, "`true` or `false`".to_owned())
             }
+            OptionKind::Letter => {
+                let text = if let Value::Text(text) = &given { text.as_bytes() } else { &[] };
+                let letter = match text {
+                    [letter @ (b'\t' | b' '..=b'~')]
+                        if !letter.is_ascii_alphanumeric() && *letter != b'"' =>
+                    {
+                        Some(Setting::Letter(*letter))
+                    }
+                    _ => None,
+                };
+                (letter, "a text of one mark, such as `\";\"` or `\"\\t\"`".to_owned())
+            }
             OptionKind::Word(_) => (None, String::new()),
         };
         match setting {
@@ -578,6 +602,7 @@ impl OptionKind {
             OptionKind::Size => return None,
             OptionKind::Truth => Setting::Truth(text == "true"),
             OptionKind::Word(words) => Setting::Word(words.iter().find(|word| **word == text)?),
+            OptionKind::Letter => Setting::Letter(*text.as_bytes().first()?),
         })
     }
 }
@@ -598,6 +623,7 @@ fn written(source: &Source, given: &Given) -> String {
             Some(Setting::Size(height, width)) => format!("({height}, {width})"),
             Some(Setting::Truth(truth)) => truth.to_string(),
             Some(Setting::Word(word)) => word.to_owned(),
+            Some(Setting::Letter(letter)) => format!("{:?}", char::from(letter).to_string()),
             None => continue,
         };
         text += &format!(", {} = {value}", option.name);

@@ -40,6 +40,8 @@ pub fn run(args: &Data) -> Result<(), Failure> {
         let shown = args.show.map_or(PRINTED, |n| n as usize);
         let seen = reader.first(shown)?;
         let picture = match args.show {
+            // Rows without a picture are printed, as many as were asked for.
+            Some(_) if args.out.is_none() && !pictures::any(&seen) => None,
             Some(_) => {
                 let folder = std::path::Path::new("runs").join(&spec.name);
                 let path = args.out.clone().unwrap_or_else(|| folder.join(format!("data.{}.png", set.name)));
@@ -64,7 +66,8 @@ pub fn run(args: &Data) -> Result<(), Failure> {
             }));
             continue;
         }
-        print(set, &reader, &all, &fits, &seen);
+        let printed = if picture.is_some() { PRINTED.min(shown) } else { shown };
+        print(set, &reader, &all, &fits, &seen[..printed.min(seen.len())]);
         if let Some((sheet, path)) = picture {
             if output::colored() {
                 output::write(&pictures::blocks(&sheet));
@@ -114,7 +117,10 @@ fn print(
     let types = width(&mut set.row.iter().map(|(_, ty)| ty.chars().count())).max(3);
     output::line(&format!("  {:names$}  {:raws$}  {:types$}  training part", "field", "raw", "row"));
     for (name, ty) in &set.row {
-        let range = all[0].iter().find(|f| f.name == *name).map_or(String::new(), FieldFigures::range);
+        let range = match reader.classes(name) {
+            Some(names) => format!("{} classes", count(names.len())),
+            None => all[0].iter().find(|f| f.name == *name).map_or(String::new(), FieldFigures::range),
+        };
         output::line(&format!("  {name:names$}  {:raws$}  {ty:types$}  {range}", raw(name)));
     }
     for (name, value) in fits {
@@ -149,7 +155,7 @@ fn print(
     for note in reader.notes() {
         output::line(&format!("  note: {note}"));
     }
-    for (place, row) in seen.iter().take(PRINTED).enumerate() {
+    for (place, row) in seen.iter().enumerate() {
         let texts = row.texts.iter().map(|(name, text)| format!("{name} {}", lengths::beginning(text)));
         let numbers = |(name, t): &(String, Tensor)| format!("{name} {}", figures::short(&t.view().to_f64()));
         let cells: Vec<String> = texts.chain(row.plain.iter().map(numbers)).collect();

@@ -9,12 +9,17 @@ use weft_runtime::tensor::Tensor;
 /// Columns of a terminal that a picture may take.
 const COLUMNS: usize = 96;
 
+/// Is there anything to draw?
+pub fn any(rows: &[Seen]) -> bool {
+    rows.iter().any(|row| picture(&row.plain).is_some())
+}
+
 /// Writes the sheet of some rows and gives it back.
 pub fn sheet(rows: &[Seen], path: &Path) -> Result<Picture, Failure> {
     let tiles: Vec<Picture> = rows.iter().filter_map(tile).collect();
     if tiles.is_empty() {
         return Err(Failure::input("no field of a row is a picture, so there is nothing to draw")
-            .help("without --show the rows are printed as numbers"));
+            .help("without --out the rows are printed as numbers"));
     }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {

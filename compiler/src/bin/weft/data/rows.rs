@@ -61,10 +61,14 @@ impl Reader {
         Ok(Reader { program, session, set, parts, seed, batch, rows })
     }
 
+    /// The names of the classes of a field.
+    pub fn classes(&self, field: &str) -> Option<&[String]> {
+        self.parts.classes.iter().find(|(own, _)| own == field).map(|(_, names)| names.as_slice())
+    }
+
     /// What a class is called in the data; nothing where classes are numbers only.
     pub fn class_name(&self, field: &str, value: i64) -> &str {
-        let names = self.parts.classes.iter().find(|(own, _)| own == field).map(|(_, names)| names);
-        match (value, names) {
+        match (value, self.classes(field)) {
             (-1, Some(_)) => "missing",
             (_, Some(names)) => {
                 usize::try_from(value).ok().and_then(|at| names.get(at)).map_or("", |name| name)

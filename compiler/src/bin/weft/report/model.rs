@@ -23,7 +23,7 @@ pub fn section(model: &Model) -> String {
             vec![
                 format!("<code>{}</code>", html::text(&layer.path)),
                 html::text(&layer.layer),
-                format!("<code>{}</code>", html::text(&layer.output)),
+                format!("<code class=\"shape\">{}</code>", html::text(&layer.output)),
                 output::thousands(layer.parameters),
                 html::text(&layer.flops),
                 layer.line.to_string(),
