@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cpu;
+pub mod decode;
 pub mod diagnostics;
 pub mod evaluate;
 pub mod grad;

@@ -201,6 +201,11 @@ pub enum InputSource {
     Tokens { text: String, encoding: Encoding },
     /// `i32[n]`: how many tokens each text has, by the name of the input that holds them.
     Lengths { tokens: String },
+    /// Of the step of a sequence: what its start gave in the output of this input's name.
+    Kept,
+    /// Of the step of a sequence: what the step before gave in the output of this input's name. The first step has it from the start,
+    /// but what grows by the new tokens along its first axis begins empty.
+    Carried { grows: bool },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -242,6 +247,8 @@ pub enum Storage {
     Variable(u32),
     /// Constant bytes.
     Constant(Vec<u8>),
+    /// What a sequence keeps between its steps for the input of this number; see [`crate::execute::Session::begin`].
+    Kept(u32),
     /// The same storage as another buffer (in-place update, reshape), from its start.
     Alias(BufferIndex),
     /// Memory of the thread that runs a task, which stays in its cache: only the task's units are there. One segment alone uses
@@ -450,8 +457,8 @@ pub struct Attention<D = DimIndex> {
     pub depth: D,
     /// The bits of the f32 that the products are scaled by.
     pub scale: u32,
-    /// A query sees the keys up to its own place.
-    pub causal: bool,
+    /// A query sees the keys up to its own place, before which so many stand for the first query.
+    pub causal: Option<D>,
     /// Strides of n, step and head; those of the last axis are 1.
     pub q: [D; 3],
     pub k: [D; 3],
@@ -477,7 +484,7 @@ impl<D> Attention<D> {
             width: dim(&self.width),
             depth: dim(&self.depth),
             scale: self.scale,
-            causal: self.causal,
+            causal: self.causal.as_ref().map(&mut dim),
             q: self.q.each_ref().map(&mut dim),
             k: self.k.each_ref().map(&mut dim),
             v: self.v.each_ref().map(&mut dim),

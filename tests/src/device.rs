@@ -110,6 +110,14 @@ impl Machine {
         }
     }
 
+    /// The session of a CPU.
+    pub fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.state {
+            State::Cpu(session) => Some(session),
+            _ => None,
+        }
+    }
+
     fn index(&self, path: &str) -> usize {
         let found = self.module.variables.iter().position(|v| v.path == path);
         found.unwrap_or_else(|| panic!("no variable `{path}`"))

@@ -304,7 +304,9 @@ fn batch(
             InputSource::Caller
             | InputSource::Collected
             | InputSource::Tokens { .. }
-            | InputSource::Lengths { .. } => panic!("nobody gives `{name}`"),
+            | InputSource::Lengths { .. }
+            | InputSource::Kept
+            | InputSource::Carried { .. } => panic!("nobody gives `{name}`"),
         };
         inputs.insert(name.clone(), tensor.clone());
     }

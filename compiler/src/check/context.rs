@@ -1,5 +1,6 @@
 //! The graph that is being built, and what belongs to it alone: inputs, the variables it reads, the new values they get.
 
+use super::decode::Decoding;
 use super::scan::{Finals, Turn};
 use super::trail::Trail;
 use super::value::Tensor;
@@ -43,6 +44,8 @@ pub struct Context {
     pub places: Vec<NodeId>,
     /// The final carries of the scan that gave a tensor.
     pub finals: HashMap<NodeId, Finals>,
+    /// The sequence that is written step by step, if one is.
+    pub decoding: Option<Decoding>,
 }
 
 /// What is known about the equality of two dims.
@@ -73,6 +76,7 @@ impl Context {
             turns: Vec::new(),
             places: Vec::new(),
             finals: HashMap::new(),
+            decoding: None,
         }
     }
 
@@ -189,6 +193,22 @@ impl Context {
             let k = self.multiples.get(name)?;
             Some(Dim::constant(*k) * Dim::symbol(format!("{name}/{k}")))
         })
+    }
+
+    /// Does a node depend on what stands for a step's values in the body of a scan?
+    pub fn in_turn(&self, node: NodeId) -> bool {
+        let graph = &self.builder.graph;
+        let mut wanted = vec![false; node.index() + 1];
+        wanted[node.index()] = true;
+        for at in (0..=node.index()).rev() {
+            if wanted[at] {
+                if self.places.contains(&NodeId(at as u32)) {
+                    return true;
+                }
+                graph.nodes[at].inputs.iter().for_each(|input| wanted[input.index()] = true);
+            }
+        }
+        false
     }
 
     /// The finished entry. `keeps` tells which variables it may write.

@@ -73,6 +73,7 @@ mod builtins;
 mod call;
 mod context;
 mod data;
+mod decode;
 mod expr;
 pub mod filled;
 mod hints;
@@ -104,6 +105,8 @@ mod tests;
 
 pub use builtins::{Documentation, documentation};
 pub use data::{SourceDocumentation, sources};
+#[doc(hidden)]
+pub use decode::check_decoding;
 pub use std::{declared, library};
 pub use typed::TypedSpec;
 
@@ -270,6 +273,7 @@ pub(crate) struct Checker<'a> {
     doubts: Vec<Diagnostic>,
     /// What the trainings did with each weight, for the lints.
     trained: lint::Trained,
+    trial: Option<decode::Trial>,
 }
 
 impl<'a> Checker<'a> {
@@ -313,6 +317,7 @@ impl<'a> Checker<'a> {
             touched: HashSet::new(),
             doubts: Vec::new(),
             trained: lint::Trained::default(),
+            trial: None,
         }
     }
 

@@ -208,6 +208,7 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
                 }
                 plan::Storage::Variable(at) => Storage::Variable(*at as u32),
                 plan::Storage::Constant(bytes) => Storage::Constant(bytes.clone()),
+                plan::Storage::Kept(input) => Storage::Kept(*input as u32),
                 plan::Storage::Alias(of) => Storage::Alias(index(*of)),
                 plan::Storage::Local => Storage::Local,
                 plan::Storage::Unused | plan::Storage::Row { .. } => Storage::Arena { first: 0, last: 0 },

@@ -104,7 +104,8 @@ impl<T: Real> Frame<'_, T> {
     fn weights(&self, b: usize, h: usize, group: usize, t: usize) -> (Vec<f64>, f64) {
         let width = self.q.shape()[3];
         let score = |s: usize| {
-            let seen = (!self.op.causal || s <= t) && self.mask.is_none_or(|m| m[IxDyn(&[b, h, t, s])]);
+            let seen = self.op.causal.is_none_or(|a| s <= t + a.before(self.q.shape()[1], self.k.shape()[1]))
+                && self.mask.is_none_or(|m| m[IxDyn(&[b, h, t, s])]);
             if !seen {
                 return f64::NEG_INFINITY;
             }

@@ -18,9 +18,36 @@ pub struct Attention {
     /// What products are multiplied by.
     pub scale: f64,
     /// A query sees the keys up to its own place.
-    pub causal: bool,
+    pub causal: Option<Align>,
     pub bias: bool,
     pub mask: bool,
+}
+
+/// Which key stands at the place of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// The first at that of the first query.
+    First,
+    /// The last at that of the last query: queries are the newest steps of a sequence.
+    Last,
+}
+
+impl Align {
+    /// The name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Align::First => "true",
+            Align::Last => "last",
+        }
+    }
+
+    /// So many keys stand before the place of the first query.
+    pub fn before(self, queries: usize, keys: usize) -> usize {
+        match self {
+            Align::First => 0,
+            Align::Last => keys.saturating_sub(queries),
+        }
+    }
 }
 
 /// What is computed of it.
@@ -137,7 +164,7 @@ impl Attention {
             Part::Values => depth,
         };
         let all = pairs * each * Dim::constant(2);
-        if self.causal { all.floor_div(&Dim::constant(2)) } else { all }
+        if self.causal == Some(Align::First) { all.floor_div(&Dim::constant(2)) } else { all }
     }
 }
 
@@ -156,7 +183,7 @@ pub struct Found {
     keys_axes: Vec<usize>,
     values_axes: Vec<usize>,
     pub scale: f64,
-    pub causal: bool,
+    pub causal: Option<Align>,
     /// What is added to the scaled scores, `[n, heads, t, s]` each.
     pub biases: Vec<NodeId>,
     /// What must hold for a query to look, beside `causal`.
@@ -206,7 +233,7 @@ pub fn find(graph: &Graph, id: NodeId, uses: &[usize]) -> Option<Found> {
         keys_axes: Vec::new(),
         values_axes,
         scale: 1.0,
-        causal: false,
+        causal: None,
         biases: Vec::new(),
         masks: Vec::new(),
         grouped,
@@ -398,13 +425,15 @@ fn conditions(graph: &Graph, id: NodeId, found: &mut Found) {
             conditions(graph, a, found);
             conditions(graph, b, found);
         }
-        _ if sees_past(graph, id, 2, 3) => found.causal = true,
-        _ => found.masks.push(id),
+        _ => match sees_past(graph, id, 2, 3) {
+            Some(align) => found.causal = Some(align),
+            None => found.masks.push(id),
+        },
     }
 }
 
-/// Does this hold where the index along `query` is at least that along `key`?
-fn sees_past(graph: &Graph, id: NodeId, query: usize, key: usize) -> bool {
+/// Does this hold where the place of the query, along one axis, is at least that of the key, along another?
+fn sees_past(graph: &Graph, id: NodeId, query: usize, key: usize) -> Option<Align> {
     let node = graph.node(id);
     match (&node.op, node.inputs.as_slice()) {
         (Op::Broadcast { axes }, &[from]) => {
@@ -412,27 +441,78 @@ fn sees_past(graph: &Graph, id: NodeId, query: usize, key: usize) -> bool {
                 let place = axes.iter().position(|a| *a == axis)?;
                 (graph.node(from).ty.shape.get(place) == node.ty.shape.get(axis)).then_some(place)
             };
-            matches!((inner(query), inner(key)), (Some(q), Some(k)) if sees_past(graph, from, q, k))
+            sees_past(graph, from, inner(query)?, inner(key)?)
         }
-        (Op::Compare(Compare::Ge), &[a, b]) => counts(graph, a, query) && counts(graph, b, key),
-        (Op::Compare(Compare::Le), &[a, b]) => counts(graph, b, query) && counts(graph, a, key),
-        _ => false,
+        (Op::Compare(compare @ (Compare::Ge | Compare::Le)), &[a, b]) => {
+            let (a, b) = if *compare == Compare::Ge { (a, b) } else { (b, a) };
+            let apart = counts(graph, a, query)? - counts(graph, b, key)?;
+            let extent = |axis: usize| node.ty.shape.get(axis).cloned();
+            if apart.is(0) {
+                Some(Align::First)
+            } else {
+                (apart == extent(key)? - extent(query)?).then_some(Align::Last)
+            }
+        }
+        _ => None,
     }
 }
 
-/// Is every element its own index along this axis?
-fn counts(graph: &Graph, id: NodeId, axis: usize) -> bool {
+/// From which number on the elements count along this axis, if they do and are the same along the others.
+fn counts(graph: &Graph, id: NodeId, axis: usize) -> Option<Dim> {
+    let node = graph.node(id);
+    let first = |place: usize| graph.node(node.inputs[place]);
+    match (&node.op, node.inputs.as_slice()) {
+        (Op::Iota { axis: along }, _) => (*along == axis).then(|| Dim::constant(0)),
+        // One number counts from itself on.
+        (Op::DimValue(dim), _) => Some(dim.clone()),
+        (Op::Constant(value), _) if value.fract() == 0.0 && value.abs() < 1e9 => {
+            Some(Dim::constant(*value as i64))
+        }
+        (Op::Broadcast { axes }, &[from]) => match axes.iter().position(|a| *a == axis) {
+            Some(place) if first(0).ty.shape.get(place) == node.ty.shape.get(axis) => {
+                counts(graph, from, place)
+            }
+            // The same everywhere along an axis of one place.
+            None if node.ty.shape.get(axis)?.is(1) && first(0).ty.elements().is(1) => counts(graph, from, 0),
+            _ => None,
+        },
+        (Op::Reshape, &[from]) if node.ty.elements().is(1) => counts(graph, from, 0),
+        // Axes of one place come and go.
+        (Op::Reshape, &[from]) => {
+            let [extent] = node.ty.shape.iter().filter(|d| !d.is(1)).collect::<Vec<_>>()[..] else {
+                return None;
+            };
+            let place = first(0).ty.shape.iter().position(|d| d == extent)?;
+            (node.ty.shape.get(axis) == Some(extent)).then(|| counts(graph, from, place))?
+        }
+        (Op::Slice { axis: along, start, step: 1 }, &[from]) => {
+            let from = counts(graph, from, axis)?;
+            Some(if *along == axis { from + start.clone() } else { from })
+        }
+        (Op::Binary(Binary::Add), &[a, b]) => {
+            let still = |id: NodeId| fixed(graph, id);
+            match (still(a), still(b)) {
+                (Some(by), _) => Some(counts(graph, b, axis)? + by),
+                (_, Some(by)) => Some(counts(graph, a, axis)? + by),
+                _ => None,
+            }
+        }
+        (Op::Transpose { permutation }, &[from]) => counts(graph, from, *permutation.get(axis)?),
+        (Op::Cast, &[from]) => counts(graph, from, axis),
+        _ => None,
+    }
+}
+
+/// The number that all elements are.
+fn fixed(graph: &Graph, id: NodeId) -> Option<Dim> {
     let node = graph.node(id);
     match (&node.op, node.inputs.as_slice()) {
-        (Op::Iota { axis: along }, _) => *along == axis,
-        (Op::Broadcast { axes }, &[from]) => axes.iter().position(|a| *a == axis).is_some_and(|place| {
-            graph.node(from).ty.shape.get(place) == node.ty.shape.get(axis) && counts(graph, from, place)
-        }),
-        (Op::Transpose { permutation }, &[from]) => {
-            permutation.get(axis).is_some_and(|inner| counts(graph, from, *inner))
+        (Op::DimValue(dim), _) => Some(dim.clone()),
+        (Op::Constant(value), _) if value.fract() == 0.0 && value.abs() < 1e9 => {
+            Some(Dim::constant(*value as i64))
         }
-        (Op::Cast, &[from]) => counts(graph, from, axis),
-        _ => false,
+        (Op::Broadcast { .. } | Op::Reshape | Op::Cast, &[from]) => fixed(graph, from),
+        _ => None,
     }
 }
 

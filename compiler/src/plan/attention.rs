@@ -3,7 +3,7 @@
 use super::build::Build;
 use super::values::Place;
 use super::{BufferId, Kernel, Stop, Storage};
-use crate::graph::attention::{Attention, Part};
+use crate::graph::attention::{Align, Attention, Part};
 use crate::graph::{DType, Dim, NodeId, Op};
 use weft_runtime::program;
 
@@ -81,7 +81,10 @@ impl Build<'_> {
             width: shape(0, 3),
             depth: shape(2, 3),
             scale: (op.scale as f32).to_bits(),
-            causal: op.causal,
+            causal: op.causal.map(|align| match align {
+                Align::First => Dim::constant(0),
+                Align::Last => shape(1, 1) - shape(0, 1),
+            }),
             q: three(&strides[0]),
             k: three(&strides[1]),
             v: three(&strides[2]),

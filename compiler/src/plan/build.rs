@@ -9,6 +9,7 @@ use crate::graph::op::{Op, Reduction};
 use crate::graph::text::names;
 use crate::graph::{DType, Dim, Entry, Graph, Node, NodeId, Variable};
 use std::collections::{BTreeMap, BTreeSet};
+use weft_runtime::program::InputSource;
 
 /// Reductions over more rows than this are done in blocks, then over the blocks.
 const LONG: i64 = 4096;
@@ -140,9 +141,13 @@ impl<'a> Build<'a> {
                 place.ok_or_else(|| PlanError::at(node, "is no result of a scan"))?
             }
             _ => {
-                let place = match self.targets.get(&id) {
-                    Some(target) => *target,
-                    None => self.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Unused),
+                let place = match (self.targets.get(&id), self.grown(id)) {
+                    (Some(target), _) => *target,
+                    // New rows are written behind those that are there.
+                    (None, Some(before)) => {
+                        self.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Alias(before))
+                    }
+                    (None, None) => self.buffer(id, node.ty.dtype, node.ty.elements(), Storage::Unused),
                 };
                 self.kernel(id, place)?;
                 place
@@ -153,17 +158,35 @@ impl<'a> Build<'a> {
     }
 
     fn inputs(&mut self, entry: &Entry) -> Result<(), Stop> {
-        for (name, ty, source) in &entry.inputs {
+        for (number, (name, ty, source)) in entry.inputs.iter().enumerate() {
+            let kept = matches!(source, InputSource::Kept | InputSource::Carried { .. });
             let place = BufferId(self.built.buffers.len() as u32);
             self.built.buffers.push(Buffer {
                 name: name.clone(),
                 dtype: ty.dtype,
                 elements: ty.elements(),
-                storage: Storage::Unused,
+                storage: if kept { Storage::Kept(number) } else { Storage::Unused },
             });
             self.built.inputs.push((name.clone(), ty.dtype, ty.shape.clone(), source.clone(), place));
         }
         Ok(())
+    }
+
+    /// The memory that this node makes longer: it is what a step carries on, and begins with what it was given.
+    fn grown(&self, id: NodeId) -> Option<BufferId> {
+        let graph = self.graph;
+        let (Op::Concat { axis: 0 }, &[before, _]) = (&graph.node(id).op, graph.node(id).inputs.as_slice())
+        else {
+            return None;
+        };
+        let Op::Input(name) = &graph.node(before).op else { return None };
+        let input = self.built.inputs.iter().find(|input| input.0 == *name)?;
+        let carried = input.3 == InputSource::Carried { grows: true }
+            && graph.outputs.iter().any(|output| output.0 == *name && output.1 == id);
+        // Whoever else reads it would see what is written.
+        let readers =
+            graph.nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == before).count();
+        (carried && readers == 1).then_some(input.4)
     }
 
     fn place(&self, id: NodeId) -> Result<BufferId, Stop> {
@@ -287,8 +310,13 @@ impl<'a> Build<'a> {
             }
             Op::Concat { axis } => {
                 let mut start = Dim::constant(0);
-                for input in &node.inputs {
+                let there = usize::from(self.grown(id).is_some());
+                for (place, input) in node.inputs.iter().enumerate() {
                     let shape = &graph.node(*input).ty.shape;
+                    if place < there {
+                        start = start + shape[*axis].clone();
+                        continue;
+                    }
                     let index = identity(shape, 0);
                     let mut reader = self.reader(shape.clone());
                     let value = reader.read(*input, &index)?;

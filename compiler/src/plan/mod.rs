@@ -115,6 +115,8 @@ pub enum Storage {
     /// Index into the module's variables.
     Variable(usize),
     Constant(Vec<u8>),
+    /// What a sequence keeps between its steps for this input.
+    Kept(usize),
     /// The storage of another buffer.
     Alias(BufferId),
     /// What one step of a loop sees of another buffer, which may be such a part itself: from `offset` on, and `advance` elements

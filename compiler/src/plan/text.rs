@@ -27,6 +27,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             Storage::Arena { first, last } => format!("segments {first} to {last}"),
             Storage::Variable(_) => "variable".to_string(),
             Storage::Constant(bytes) => format!("constant of {} bytes", bytes.len()),
+            Storage::Kept(_) => "kept".to_string(),
             Storage::Alias(of) => format!("over {}", buffer_name(plan, *of)),
             Storage::Row { of, offset, level, advance } => {
                 let mut at = super::affine::Affine::constant(offset.clone());
@@ -151,7 +152,8 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
         }
         Kernel::Attention(a) => {
             let form = if a.backward { "attention backward" } else { "attention" };
-            let marks = [(a.causal, " causal"), (a.bias.is_some(), " bias"), (a.mask.is_some(), " mask")];
+            let marks =
+                [(a.causal.is_some(), " causal"), (a.bias.is_some(), " bias"), (a.mask.is_some(), " mask")];
             let marks: String = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
             let heads = if a.heads == a.groups {
                 format!("{}", a.heads)

@@ -5,6 +5,8 @@
 //! placed, kernels bound, pointers resolved. Bound entries are kept by their input shapes, so from then on a run is: copy the
 //! inputs in, walk a flat list of segments, read the error words.
 //!
+//! An entry that goes on with a sequence keeps some inputs from run to run in blocks of their own ([`Session::begin`]).
+//!
 //! The arena is planned once at the largest sizes seen ([`Session::reserve`] announces them); smaller dims use the same
 //! offsets. When a larger dim comes, the plan is made anew and entries are bound again.
 
@@ -12,6 +14,7 @@ mod bind;
 mod code;
 mod dims;
 mod run;
+mod sequence;
 mod sound;
 // Tests need generated code, and what they have is written for x86-64.
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -32,6 +35,7 @@ use crate::tensor::{TensorView, byte_count};
 use bind::{BoundEntry, Layout};
 use code::MappedCode;
 use run::Scratch;
+use sequence::{Memory, is_kept};
 
 /// An entry keeps at most so many bindings; the oldest goes first.
 const MAX_BINDINGS: usize = 64;
@@ -66,6 +70,8 @@ struct EntryState {
     sizes: Vec<usize>,
     plan: memory::Plan,
     bindings: Vec<BoundEntry>,
+    /// Inputs that live on from run to run.
+    memory: Memory,
     /// The binding that is replaced next once there are too many.
     oldest: usize,
 }
@@ -247,11 +253,17 @@ impl Session {
 
     /// Runs an entry. The inputs are given in the order of [`Entry::inputs`].
     pub fn run(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<Outputs<'_>> {
+        let binding = self.execute(entry, inputs)?;
+        self.finish(entry, binding)
+    }
+
+    /// Runs an entry, and says in which of its bindings.
+    fn execute(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<usize> {
         let binding = self.load(entry, inputs)?;
         let (bound, scratch) = (&self.entries[entry].bindings[binding], self.scratch());
         let _mode = FlushDenormals::enter();
         bound.run(&mut self.pool, scratch);
-        self.finish(entry, binding)
+        Ok(binding)
     }
 
     /// Runs an entry and measures each launch.
@@ -294,14 +306,21 @@ impl Session {
         };
         let binding = match self.entries[entry].bindings.iter().position(fits) {
             Some(binding) => {
-                for (input, given) in description.inputs.iter().zip(inputs) {
+                for (input, given) in
+                    description.inputs.iter().zip(inputs).filter(|(input, given)| !lies_there(input, given))
+                {
                     dims::check_bytes(description, &input.name, given)?;
                 }
                 binding
             }
             None => self.bind(&program, entry, inputs)?,
         };
-        for (port, given) in self.entries[entry].bindings[binding].inputs.iter().zip(inputs) {
+        for ((port, given), input) in
+            self.entries[entry].bindings[binding].inputs.iter().zip(inputs).zip(&description.inputs)
+        {
+            if lies_there(input, given) {
+                continue;
+            }
             // SAFETY: the port's buffer holds `port.bytes` bytes (checked when it was bound), which is what the shape asks
             // for and what `given` holds; the arena is the session's own, and `&mut self` makes this the only access.
             unsafe { port.pointer.copy_from_nonoverlapping(given.data.as_ptr(), port.bytes) };
@@ -347,6 +366,10 @@ impl Session {
                 Storage::Constant(bytes) => {
                     (state.constants.pointer().wrapping_add(state.constant_offsets[index]), bytes.len())
                 }
+                Storage::Kept(input) => {
+                    let block = &state.memory.blocks[*input as usize];
+                    (block.pointer(), block.len())
+                }
                 Storage::Local => (std::ptr::null_mut(), state.sizes[index]),
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
@@ -382,12 +405,19 @@ impl Session {
         if sizes.iter().zip(&state.sizes).all(|(needed, planned)| needed <= planned) {
             return Ok(());
         }
+        // What goes on with a sequence grows with every run: it is given twice as much each time.
+        let ahead = if description.inputs.iter().any(|input| is_kept(&input.source)) { 2 } else { 1 };
         for (size, &planned) in sizes.iter_mut().zip(&state.sizes) {
-            *size = planned.max(*size);
+            *size = if *size > planned { (*size).max(planned.saturating_mul(ahead)) } else { planned };
         }
         let sum = sizes.iter().fold(0usize, |sum, &bytes| sum.saturating_add(memory::align(bytes)));
         if isize::try_from(sum).is_err() {
             return Err(Error::Memory { bytes: sum, source: std::io::ErrorKind::OutOfMemory.into() });
+        }
+        for (index, buffer) in description.buffers.iter().enumerate() {
+            if let Storage::Kept(input) = buffer.storage {
+                state.memory.make_room(input as usize, sizes[index])?;
+            }
         }
         let plan = state.layout.plan(&sizes);
         let larger = if plan.bytes > self.arena.len() { Some(Block::new(plan.bytes)?) } else { None };
@@ -431,9 +461,15 @@ impl EntryState {
             sizes: vec![0; entry.buffers.len()],
             plan: memory::Plan { offsets: vec![0; entry.buffers.len()], bytes: 0 },
             bindings: Vec::new(),
+            memory: Memory::new(entry),
             oldest: 0,
         })
     }
+}
+
+/// Is an input there already, in the session's own memory? Then what is given shows its shape alone.
+fn lies_there(input: &Input, given: &TensorView<'_>) -> bool {
+    is_kept(&input.source) && given.data.is_empty()
 }
 
 /// Places sizes one after another, aligned.

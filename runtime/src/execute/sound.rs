@@ -100,6 +100,9 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
             Storage::Variable(variable) if variable as usize >= program.variables.len() => {
                 return Err(format!("buffer {index} is variable {variable}, which does not exist"));
             }
+            Storage::Kept(input) if input as usize >= entry.inputs.len() => {
+                return Err(format!("buffer {index} is kept for input {input}, which does not exist"));
+            }
             Storage::Arena { first, last } if first > last => {
                 return Err(format!("buffer {index} lives from segment {first} to {last}"));
             }
@@ -127,10 +130,16 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
     if let Some(output) = entry.outputs.iter().find(|output| local(output.buffer.0 as usize).is_some()) {
         return Err(format!("output `{}` is local to a task", output.name));
     }
-    for input in &entry.inputs {
+    for (number, input) in entry.inputs.iter().enumerate() {
         let buffer = &entry.buffers[input.buffer.0 as usize];
-        if !matches!(buffer.storage, Storage::Arena { .. }) {
-            return Err(format!("input `{}` has no buffer of its own in the arena", input.name));
+        let kept = matches!(input.source, InputSource::Kept | InputSource::Carried { .. });
+        let own = match buffer.storage {
+            Storage::Arena { .. } => !kept,
+            Storage::Kept(of) => kept && of as usize == number,
+            _ => false,
+        };
+        if !own {
+            return Err(format!("input `{}` has no buffer of its own", input.name));
         }
         if buffer.dtype != input.dtype {
             return Err(format!("input `{}` and its buffer differ in type", input.name));

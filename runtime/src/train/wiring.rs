@@ -71,7 +71,11 @@ impl Wiring {
         let wrong =
             |input: &str, message: &str| Error::Unsound(format!("input `{input}` of `{name}` {message}"));
         let wire = |input: &crate::program::Input| match &input.source {
-            InputSource::Caller | InputSource::Tokens { .. } | InputSource::Lengths { .. } => {
+            InputSource::Caller
+            | InputSource::Tokens { .. }
+            | InputSource::Lengths { .. }
+            | InputSource::Kept
+            | InputSource::Carried { .. } => {
                 Err(wrong(&input.name, "must be given by a caller, but a training has none"))
             }
             InputSource::Field { data: other, .. } if *other != data => {

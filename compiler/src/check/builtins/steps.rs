@@ -28,6 +28,9 @@ pub const TABLE: &[Builtin] = &[
 fn position(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let argument = call.need("t")?;
     let steps = c.value_dim(&argument.value, argument.span)?;
+    if let Some(later) = c.positions_so_far(&steps, call.span) {
+        return later;
+    }
     let ty = TensorType::new(DType::I32, vec![steps]);
     let node = c.emit(Op::Iota { axis: 0 }, &[], Some(ty), call.span)?;
     Ok(c.tensor(node))
@@ -37,6 +40,9 @@ fn cached(c: &mut Checker<'_>, call: &Call<'_>) -> Result {
     let (x, ty) = call.typed(c, "x")?;
     let over = call.need("over")?;
     let steps = c.value_dim(&over.value, over.span)?;
+    if let Some(all) = c.all_so_far(x.node, &steps, call.span) {
+        return all;
+    }
     // Which axis is meant matters only where a sequence is made step by step; there its extent is a symbol of its own.
     if ty.shape.contains(&steps) {
         return Ok(Value::Tensor(x));

@@ -19,6 +19,7 @@
 mod names;
 mod parse;
 
+use super::attention::Align;
 use super::op::{Conv, Distribution, Op};
 use super::{Graph, NodeId};
 pub use names::names;
@@ -145,7 +146,7 @@ pub fn op_attributes(op: &Op) -> String {
         Op::Attention(a) => vec![
             ("part", a.part.name().to_string()),
             ("scale", format!("{:?}", a.scale)),
-            ("causal", a.causal.to_string()),
+            ("causal", a.causal.map_or("false", Align::name).to_string()),
             ("bias", a.bias.to_string()),
             ("mask", a.mask.to_string()),
         ],

@@ -1,6 +1,6 @@
 //! Reading the text form: a cursor over one line at a time. The type rules check every node, so what is read is well-typed.
 
-use super::super::attention::{Attention, Part};
+use super::super::attention::{Align, Attention, Part};
 use super::super::build::infer;
 use super::super::dim::Dim;
 use super::super::op::{Binary, Compare, Conv, Distribution, Op, Reduction, Unary};
@@ -214,7 +214,8 @@ fn read_op(name: &str, label: &str, c: &mut Cursor<'_>) -> Read<Op> {
             let part = part.ok_or("attention has no such part")?;
             c.field("scale")?;
             let scale = c.float()?;
-            let [causal, bias, mask] = [c.flag("causal")?, c.flag("bias")?, c.flag("mask")?];
+            let causal = c.align()?;
+            let [bias, mask] = [c.flag("bias")?, c.flag("mask")?];
             Ok(Op::Attention(Attention { part, scale, causal, bias, mask }))
         }),
         "conv" => c.fields(|c| Ok(Op::Conv(read_conv(c)?))),
@@ -416,6 +417,16 @@ impl<'a> Cursor<'a> {
     fn numbers(&mut self, name: &str) -> Read<Vec<usize>> {
         self.field(name)?;
         self.list(Cursor::number)
+    }
+
+    fn align(&mut self) -> Read<Option<Align>> {
+        self.field("causal")?;
+        match self.word()? {
+            "false" => Ok(None),
+            "true" => Ok(Some(Align::First)),
+            "last" => Ok(Some(Align::Last)),
+            other => Err(format!("`causal` cannot be `{other}`")),
+        }
     }
 
     fn flag(&mut self, name: &str) -> Read<bool> {

@@ -35,7 +35,8 @@ pub struct Bound {
     width: usize,
     depth: usize,
     scale: f32,
-    causal: bool,
+    /// With so many keys before the first query's own place.
+    causal: Option<usize>,
     q: [isize; 3],
     k: [isize; 3],
     v: [isize; 3],
@@ -99,7 +100,7 @@ impl Bound {
             width: extent(kernel.width)?,
             depth: extent(kernel.depth)?,
             scale: f32::from_bits(kernel.scale),
-            causal: kernel.causal,
+            causal: kernel.causal.map(extent).transpose()?,
             q: three(&kernel.q)?,
             k: three(&kernel.k)?,
             v: three(&kernel.v)?,
@@ -195,7 +196,7 @@ impl Bound {
 
     /// The keys up to which a block of queries that ends before `end` looks.
     fn limit(&self, end: usize) -> usize {
-        if self.causal { end.min(self.keys) } else { self.keys }
+        self.causal.map_or(self.keys, |before| (before + end).min(self.keys))
     }
 
     /// Where the buffers of `bias` and `mask` stand, if they are there.
@@ -233,7 +234,7 @@ impl Bound {
 
     /// How many of the keys from `from` up to `end` a query sees by its place.
     fn visible(&self, query: usize, from: usize, end: usize) -> usize {
-        if self.causal { (query + 1).clamp(from, end) - from } else { end - from }
+        self.causal.map_or(end, |before| (before + query + 1).clamp(from, end)) - from
     }
 }
 

@@ -16,6 +16,8 @@ struct Case {
     width: usize,
     depth: usize,
     causal: bool,
+    /// Keys before the place of the first query.
+    before: usize,
     bias: bool,
     mask: bool,
     /// Queries, keys and values are parts of one tensor, `[n, steps, all heads, width]`; else each is `[n, heads, steps, width]`.
@@ -65,7 +67,8 @@ fn naive(case: &Case, [q, k, v, g]: [&Operand; 4], bias: &[f32], mask: &[u8], sc
     for (b, h, t) in (0..n).flat_map(|b| (0..heads).flat_map(move |h| (0..queries).map(move |t| (b, h, t)))) {
         let group = h / each;
         let seen = |s: usize| {
-            (!case.causal || s <= t) && (!case.mask || mask[b * queries * keys + t * keys + s] != 0)
+            (!case.causal || s <= t + case.before)
+                && (!case.mask || mask[b * queries * keys + t * keys + s] != 0)
         };
         let score = |s: usize| {
             let product: f64 = (0..width).map(|i| q.at(b, t, h, i) * k.at(b, s, group, i)).sum();
@@ -148,7 +151,7 @@ fn check(case: &Case) {
         width: d.add(width),
         depth: d.add(depth),
         scale: scale.to_bits(),
-        causal: case.causal,
+        causal: case.causal.then(|| d.add(case.before)),
         q: sq,
         k: sk,
         v: sv,
@@ -198,6 +201,7 @@ fn plain(queries: usize, keys: usize) -> Case {
         width: 8,
         depth: 8,
         causal: false,
+        before: 0,
         bias: false,
         mask: false,
         side_by_side: true,
@@ -216,6 +220,10 @@ fn attention_agrees_with_its_definition() {
     // Causal with more keys than queries, and fewer.
     check(&Case { causal: true, ..plain(4, 9) });
     check(&Case { causal: true, ..plain(60, 9) });
+    // The newest steps of a sequence: one, a few, more than a block of them.
+    check(&Case { causal: true, before: 8, ..plain(1, 9) });
+    check(&Case { causal: true, before: 600, ..plain(3, 603) });
+    check(&Case { causal: true, before: 530, ..plain(100, 630) });
 }
 
 proptest! {
@@ -225,8 +233,9 @@ proptest! {
     fn attention_at_odd_sizes(
         (n, queries, keys) in (1usize..3, 1usize..100, 1usize..100),
         (groups, each, width, depth) in (1usize..3, 1usize..3, 1usize..40, 1usize..40),
-        (causal, bias, mask, side_by_side) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        (causal, newest, bias, mask, side_by_side) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
     ) {
-        check(&Case { n, queries, keys, groups, each, width, depth, causal, bias, mask, side_by_side });
+        let before = if newest { keys.saturating_sub(queries) } else { 0 };
+        check(&Case { n, queries, keys, groups, each, width, depth, causal, before, bias, mask, side_by_side });
     }
 }
