@@ -18,7 +18,7 @@ const TALL: i64 = 8;
 /// As many tasks as keep a few cores busy.
 const TILES_WANTED: i64 = 16;
 /// A contraction of so few rows reads B once, where it lies.
-const FEW: i64 = 4;
+pub(super) const FEW: i64 = 4;
 /// So many rows pay for packing B, whose rows may lie in few sets of the first cache where they are long.
 const ROWS_PACKED: i64 = 512;
 

@@ -241,10 +241,13 @@ impl Open {
         let again = matches!(draft.work, Work::Loop(_));
         let mut least = 1;
         for kernel in draft.kernels() {
-            if let Work::Kernel(Kernel::Contraction { partition: Partition::Tiles, .. }) = &kernel.work
-                && units >= TILES * TILES
-            {
-                least = least.max(TILES);
+            if let Work::Kernel(Kernel::Contraction { m, partition: Partition::Tiles, .. }) = &kernel.work {
+                // Few rows read B in stretches as long as their columns.
+                let rows: i64 = m.iter().map(|s| built.estimate(&s.extent).max(1)).product();
+                let tasks = if rows <= super::contract::FEW { 2 } else { TILES };
+                if units >= tasks * TILES {
+                    least = least.max(TILES);
+                }
             }
             if let Work::Kernel(Kernel::Contraction { batch, m, k, n, partition: Partition::Rows, .. }) =
                 &kernel.work
