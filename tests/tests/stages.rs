@@ -9,7 +9,7 @@ use weft_compiler::stages::{self, Format, Stage};
 use weft_tests::specs;
 
 /// Specs of many equal layers: one of them shows what all are.
-const DEEP: &[&str] = &["gpt", "t5_small", "bert", "vit"];
+const DEEP: &[&str] = &["gpt", "t5_small", "bert", "vit", "en_es", "imdb_transformer"];
 
 /// A stage of a spec of the repository, as text.
 fn emit(path: &str, stage: Stage, entry: Option<&str>) -> String {
@@ -32,9 +32,20 @@ fn named(path: &Path) -> String {
     format!("specs/{name}")
 }
 
-/// Networks of many blocks that are alike, and a matrix root of many steps: nobody would read the thousands of lines of their graphs.
-/// What they are made of is in the other specs, and that they compute the right thing is the devices' suite.
-const LONG: [&str; 5] = ["cifar_keras", "gan_quality", "mobilenet", "resnet50", "unet"];
+/// Networks of many blocks that are alike or of layers that other specs show, and a matrix root of many steps: nobody would read the
+/// thousands of lines of their graphs. What they are made of is in the other specs, and that they compute the right thing is the devices' suite.
+const LONG: [&str; 10] = [
+    "cifar_keras",
+    "en_es",
+    "gan_quality",
+    "imdb_lstm",
+    "imdb_transformer",
+    "mobilenet",
+    "peephole",
+    "resnet50",
+    "unet",
+    "vowels_lstm",
+];
 
 fn is_long(path: &Path) -> bool {
     path.file_stem().and_then(|n| n.to_str()).is_some_and(|name| LONG.contains(&name))
