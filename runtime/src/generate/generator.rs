@@ -7,7 +7,7 @@ use super::ends::id_of;
 use super::{Cached, Decoder, Ends, Observer, Plan, Written, write};
 use crate::error::{Error, Result};
 use crate::execute::Session;
-use crate::program::{Begin, Choice, DimExpr, Entry, Generation, Input, InputSource, Strategy};
+use crate::program::{Begin, Choice, DimExpr, Entry, Generation, Input, InputSource, Program, Strategy};
 use crate::tensor::Tensor;
 use crate::text::given::{self, Reader};
 use crate::text::{Encoder, Piece, Tokenizer};
