@@ -116,6 +116,7 @@ data book = text(\"book.txt\", window = 17) {
     input = i32(text[:-1])
     next = i32(text[1:])
 }
+data pairs = csv(\"pairs.csv\") -> { prompt: text, answer: text } { split test = 0.25 }
 train {
     on book as { input, next }
     batch = 8
@@ -168,6 +169,7 @@ struct Home {
 fn home(name: &str) -> Home {
     let folder = folder(name);
     write(&folder, "book.txt", BOOK.repeat(60));
+    write(&folder, "pairs.csv", format!("prompt,answer\n{}", "a,bc\nab,c\n".repeat(30)));
     let spec = write(&folder, "next.weft", SPEC);
     let run = folder.join("run");
     fine(&["train", &spec, "--out", text(&run), "--json"]);
@@ -236,6 +238,37 @@ fn several_texts_are_written_as_if_each_were_alone() {
     assert_ne!(wild(&["--seed", "4"]), first);
     let alone = fine(&home.args("wild", &["--input", "prompt=a", "--seed", "3", "--json"])).last_object();
     assert_eq!(alone["tokens"], first[0]);
+}
+
+#[test]
+fn what_is_written_for_a_part_of_the_data_is_held_against_its_answers() {
+    let home = home("generate_measured");
+    let on = ["--on", "pairs.test", "--against", "answer"];
+    let table = home.written("word", &on);
+    for part in [
+        "word                 ",
+        "prompt itself",
+        "nearest training row",
+        "15 rows of pairs.test, against answer",
+    ] {
+        assert!(table.contains(part), "{table}");
+    }
+    let objects = fine(&home.args("word", &[&on[..], &["--rows", "10", "--json"]].concat())).objects();
+    let (figures, rows) = objects.split_last().expect("the figures come last");
+    assert_eq!((rows.len(), figures["rows"].as_u64()), (10, Some(10)));
+    for row in rows {
+        assert_eq!(row["text"], row["reference"], "{row}");
+    }
+    let chrf = |at: usize| figures["figures"][at]["chrf"].as_f64().expect("a number");
+    assert_eq!((chrf(0), chrf(2)), (100.0, 100.0), "{figures}");
+    assert!(chrf(1) < 50.0, "{figures}");
+    let run = |more: &[&str]| weft(&home.args("word", more));
+    run(&["--on", "pairs.tset", "--against", "answer"]).fails(2, &["pairs.tset", "did you mean `test`?"]);
+    run(&["--on", "pears.test", "--against", "answer"]).fails(2, &["no data set `pears`", "book, pairs"]);
+    run(&["--on", "pairs.test", "--against", "anser"]).fails(1, &["`anser`", "did you mean `answer`?"]);
+    run(&["--on", "pairs.test"]).fails(2, &["--against"]);
+    let input = ["--input", "prompt=a"];
+    run(&[&on[..], &input[..]].concat()).fails(2, &["`prompt` comes from the rows of pairs.test"]);
 }
 
 #[cfg(unix)]

@@ -53,9 +53,9 @@ impl Checker<'_> {
             _ => None,
         });
         // Once for all items, whose own strategies it replaces.
-        let by = match self.overriding_strategy(home) {
-            Ok(by) => by,
-            Err(Reported) => return self.incomplete = true,
+        let Ok(by) = self.overriding_strategy(home) else {
+            self.incomplete = true;
+            return;
         };
         let mut seen: Vec<ast::Name> = Vec::new();
         for item in items {
