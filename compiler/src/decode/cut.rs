@@ -19,7 +19,9 @@ pub fn cut(entry: &Entry, sequence: &Sequence, carries: &[Carry]) -> Result<Part
     let outputs = graph.outputs.iter().map(|(_, id)| *id);
     // From the end: what a step needs, and what of it is kept.
     let mut here = vec![false; graph.nodes.len()];
-    outputs.for_each(|id| here[id.index()] = true);
+    // The tokens are always given: their shape says how many there are.
+    let tokens = graph.ids().filter(|id| graph.node(*id).op == Op::Input(sequence.tokens.clone()));
+    outputs.chain(tokens).for_each(|id| here[id.index()] = true);
     for id in graph.ids().rev().filter(|id| late[id.index()] || made_where_read(&graph.node(*id).op)) {
         if here[id.index()] {
             graph.node(id).inputs.iter().for_each(|input| here[input.index()] = true);
