@@ -202,7 +202,7 @@ pub enum InputSource {
     Tokens { text: String, encoding: Encoding },
     /// `i32[n]`: how many tokens each text has, by the name of the input that holds them.
     Lengths { tokens: String },
-    /// `i32[n, t]`: the tokens that a generation has written so far, with those that it began with.
+    /// `i32[n, t]`: the new tokens of a generation; in its first step, and in its start, those that it begins with.
     Written,
     /// Of the step of a sequence: what its start gave in the output of this input's name.
     Kept,
@@ -930,8 +930,10 @@ pub struct Prediction {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Generation {
     pub name: String,
-    /// The entry that is run for each token. Its input [`Generation::TARGET`] holds the tokens so far ([`InputSource::Written`]), its output
-    /// [`Generation::LOGITS`], `f32[n, vocab]`, says of each token how well it goes on.
+    /// The entry that is run once, on what the caller gives.
+    pub start: String,
+    /// The entry that goes on with new tokens: its input [`Generation::TARGET`] holds them ([`InputSource::Written`]), its output
+    /// [`Generation::LOGITS`], `f32[n, vocab]`, says of each token how well it follows the last one.
     pub step: String,
     /// What texts are made of, by its name; without one, tokens are numbers.
     pub vocabulary: Option<String>,

@@ -1,9 +1,10 @@
 //! A sequence that is written a few tokens at a time gives what it gives as a whole: every model, at every place, for every split.
 
 use std::collections::BTreeMap;
-use weft_compiler::check::{Options, check_decoding};
-use weft_compiler::graph::{Entry, TensorType};
-use weft_runtime::program::InputSource;
+use weft_compiler::check::Options;
+use weft_compiler::graph::{Builder, Dim, Entry, Graph, Op, TensorType};
+use weft_runtime::generate::{Cached, Decoder, Ends, Observer, Plan, Whole, Written, write};
+use weft_runtime::program::{Choice, EarlyStopping, Generation, InputSource, Strategy, Token};
 use weft_runtime::tensor::Tensor;
 use weft_tests::device::{Device, Machine, Tensors};
 use weft_tests::specs;
@@ -120,22 +121,48 @@ fn spec(body: &str, from_source: bool) -> String {
     let inputs = if from_source { "source: i32[n, s], there: bool[n, s], " } else { "" };
     let given = if from_source { "source, there, " } else { "" };
     format!(
-        "model Lm({inputs}target: i32[n, t]) {{\n{body}\n}}\npredict whole({inputs}target: i32[n, t]) {{ Lm({given}target) }}\n"
+        "model Lm({inputs}target: i32[n, t]) {{\n{body}\n}}
+        predict whole({inputs}target: i32[n, t]) {{ Lm({given}target) }}
+        generate text({inputs}prompt: i32[n, p]) {{
+            begin = prompt
+            until = 0
+            max = 12
+            Lm({given}target)
+        }}\n"
     )
+}
+
+/// A prediction of all logits as an entry that gives those after the last of all tokens so far, for [`Whole`].
+fn all_tokens(entry: Entry) -> Entry {
+    let mut b = Builder::new("whole");
+    b.graph = Graph { name: "whole".into(), ..entry.graph };
+    let (_, all) = b.graph.outputs[0].clone();
+    let ty = b.ty(all).clone();
+    let mut last = ty.clone();
+    last.shape[1] = Dim::constant(1);
+    let slice = Op::Slice { axis: 1, start: ty.shape[1].clone() - Dim::constant(1), step: 1 };
+    let last = b.push(slice, &[all], Some(last)).unwrap();
+    let last = b.reshape(last, &[ty.shape[0].clone(), ty.shape[2].clone()]).unwrap();
+    b.graph.outputs = vec![(Generation::LOGITS.into(), last)];
+    let inputs = entry.inputs.into_iter().map(|(name, ty, source)| {
+        let source = if name == Generation::TARGET { InputSource::Written } else { source };
+        (name, ty, source)
+    });
+    Entry { inputs: inputs.collect(), graph: b.graph }
 }
 
 impl Case {
     fn new(name: &str, body: &str, from_source: bool, device: Device) -> Case {
-        let text = spec(body, from_source);
-        let whole = specs::check_text(&text, &Options::default());
-        let mut module =
-            whole.module.clone().unwrap_or_else(|| panic!("{name}:\n{}", specs::rendered(&whole)));
-        let mut loader = |_: &str| Ok(text.clone());
-        let (checked, parts) =
-            check_decoding("case.weft", &mut loader, &Options::default(), ("whole", "target"));
-        let parts = parts.unwrap_or_else(|| panic!("{name}:\n{}", specs::rendered(&checked)));
-        module.entries.extend([parts.start.clone(), parts.step.clone()]);
+        let checked = specs::check_text(&spec(body, from_source), &Options::default());
+        let Some(mut module) = checked.module.clone() else {
+            panic!("{name}:\n{}", specs::rendered(&checked))
+        };
         weft_compiler::graph::verify_module(&module).unwrap_or_else(|e| panic!("{name}: {e:#?}"));
+        let entry =
+            |entry: &str| module.entries.iter().find(|e| e.graph.name == entry).cloned().expect(entry);
+        let (start, step) = (entry("generate.text.start"), entry("generate.text.step"));
+        let whole = all_tokens(entry("predict.whole"));
+        module.entries.push(whole);
         let mut machine = Machine::new(module, device);
         machine.run("init", &BTreeMap::from([("random".to_owned(), Tensor::from_i64(&[2], &[3, 0]))]));
         // Biases and the like start at one value; here they differ.
@@ -163,7 +190,7 @@ impl Case {
             inputs.insert("there".into(), there);
         }
         let symbols = BTreeMap::from([("n".into(), ROWS as i64), ("s".into(), 5)]);
-        Case { machine, start: parts.start, step: parts.step, inputs, symbols }
+        Case { machine, start, step, inputs, symbols }
     }
 
     fn tensor(&self, ty: &TensorType, values: &[f64], symbols: &BTreeMap<String, i64>) -> Tensor {
@@ -351,6 +378,42 @@ fn a_session_keeps_what_goes_on_and_chooses_rows() {
                     let apart = due.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                     assert!(apart <= 1e-5, "{name}: {apart} after {end} tokens");
                 }
+            }
+        }
+    }
+}
+
+struct Silent;
+
+impl Observer for Silent {}
+
+#[test]
+fn strategies_write_the_same_as_with_all_tokens_again() {
+    let sample = Choice::Sample { temperature: 0.9, top_k: Some(8), top_p: 0.95 };
+    let beam = |width, early_stopping| Choice::Beam { width, length_penalty: 1.0, early_stopping };
+    let choices = [Choice::Greedy, sample, beam(4, EarlyStopping::Yes), beam(3, EarlyStopping::Never)];
+    let ends = Ends::new(&[Token::Id(0)], None).unwrap();
+    let prompt = numbers(21, ROWS * 3, KINDS);
+    let begin: Vec<&[i32]> = prompt.chunks(3).collect();
+    for (name, body, from_source) in cases() {
+        let mut case = Case::new(name, body, from_source, Device::Cpu(2));
+        let generation = case.machine.module().generations[0].clone();
+        let mut inputs: Vec<(String, Tensor)> = case.inputs.clone().into_iter().collect();
+        inputs.push(("prompt".into(), Tensor::from_i32(&[ROWS, 3], &prompt)));
+        let session = case.machine.session().expect("a CPU");
+        for choice in &choices {
+            let by = Strategy { choice: choice.clone(), repetition_penalty: 1.1 };
+            let plan = Plan { by: &by, ends: &ends, max: 12, seed: 5 };
+            let run = |decoder: &mut dyn Decoder| -> Vec<Written> {
+                write(decoder, &begin, &[0, 1], &plan, &mut Silent).unwrap()
+            };
+            let whole = session.entry("whole").unwrap();
+            let due = run(&mut Whole::new(session, whole, &inputs).unwrap());
+            let got = run(&mut Cached::new(session, &generation, &inputs).unwrap());
+            for (due, got) in due.iter().zip(&got) {
+                assert_eq!(due.tokens, got.tokens, "{name}, {choice:?}");
+                let apart = due.score.unwrap_or_default() - got.score.unwrap_or_default();
+                assert!(apart.abs() < 1e-4, "{name}, {choice:?}: {due:?} {got:?}");
             }
         }
     }

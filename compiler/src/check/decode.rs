@@ -4,12 +4,10 @@
 //! tokens before, and `cached` joins what earlier steps gave.
 
 use super::context::Context;
-use super::value::Value;
 use super::{Checker, Result};
 use crate::decode::{self, Parts, Sequence, SplitError};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::graph::{DType, Dim, NodeId, Op, Symbol, TensorType};
-use std::rc::Rc;
 use weft_grammar::Span;
 use weft_runtime::program::InputSource;
 
@@ -68,7 +66,7 @@ impl Checker<'_> {
         if self.context.in_turn(x) {
             let message = "`cached` keeps one value a step, but this loop has one for each of its turns";
             let hint = "a `scan` over the tokens carries what it needs from step to step; other loops yield, and what they yield can be kept";
-            return self.fail_hint(Code::BadOperation, span, message, hint);
+            return self.fail_hint(Code::StepMixed, span, message, hint);
         }
         let order: Vec<usize> = std::iter::once(axis).chain((0..ty.rank()).filter(|a| *a != axis)).collect();
         self.place(span);
@@ -111,7 +109,7 @@ impl Checker<'_> {
             SplitError::Mixed(list) => {
                 for mixed in list {
                     self.report(
-                        Diagnostic::error(Code::BadOperation, mixed.span, mixed.message).hint(mixed.hint),
+                        Diagnostic::error(Code::StepMixed, mixed.span, mixed.message).hint(mixed.hint),
                     );
                 }
                 super::Reported
@@ -120,51 +118,5 @@ impl Checker<'_> {
                 self.report(Diagnostic::error(Code::BadOperation, Span::default(), error.message))
             }
         })
-    }
-}
-
-/// A predict item that is elaborated as if a sequence were written with it, for tests: its name, its input of tokens.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    pub predict: Rc<str>,
-    pub tokens: Rc<str>,
-    pub parts: Option<Parts>,
-}
-
-/// Checks a spec, and makes the two entries of a sequence of one of its predict items, whose first output is taken for logits.
-#[doc(hidden)]
-pub fn check_decoding(
-    main: &str,
-    loader: &mut dyn FnMut(&str) -> std::result::Result<String, String>,
-    options: &super::Options,
-    (predict, tokens): (&str, &str),
-) -> (super::Checked, Option<Parts>) {
-    let mut checker = Checker::new(loader, options);
-    checker.trial = Some(Trial { predict: predict.into(), tokens: tokens.into(), parts: None });
-    checker.spec(main);
-    let parts = checker.trial.take().and_then(|trial| trial.parts);
-    (checker.finish(main), parts)
-}
-
-impl Checker<'_> {
-    /// Begins a trial's sequence, if this is its item.
-    pub(crate) fn begin_trial(&mut self, item: &str, scope: &super::scope::Scope) {
-        let Some(trial) = self.trial.as_ref().filter(|trial| *trial.predict == *item) else { return };
-        let Some((Value::Tensor(tokens), _)) = scope.find(&trial.tokens) else { return };
-        if let Some(steps) = self.context.builder.ty(tokens.node).shape.get(1).and_then(Dim::as_symbol) {
-            self.context.decoding = Some(Decoding::new(steps.clone()));
-        }
-    }
-
-    /// Ends it.
-    pub(crate) fn end_trial(&mut self, context: Context) {
-        let Some(tokens) = self.trial.as_ref().map(|trial| trial.tokens.clone()) else { return };
-        let Some(logits) = context.builder.graph.outputs.first().map(|(name, _)| name.clone()) else {
-            return;
-        };
-        let parts = self.decoded(context, &tokens, &logits).ok();
-        if let Some(trial) = &mut self.trial {
-            trial.parts = parts;
-        }
     }
 }

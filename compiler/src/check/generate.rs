@@ -1,19 +1,22 @@
 //! `generate` items: text out of a model, token by token.
 //!
 //! An item's body holds keys (`begin = …`, `until = …`), `let`s, and last the logits after each token of `target`, which the item itself
-//! binds: all tokens that there are so far, those that it began with among them. Of these logits the entry gives the last ones; which token
+//! binds: all tokens that there are so far, those that it began with among them. It is elaborated as one that goes on with a sequence
+//! (`decode.rs`), and becomes two entries: what runs once, and what runs for new tokens and gives the logits after the last one. Which token
 //! they lead to is chosen by the runtime (`weft_runtime::generate`), as the key `by` says (`strategy.rs`).
 
 mod strategy;
 
+use super::decode::Decoding;
 use super::layer::Frame;
 use super::names::ItemRef;
 use super::scope::Scope;
 use super::text::Known;
 use super::value::{Tensor, Value};
 use super::{Checker, Reported, Result};
+use crate::decode::Parts;
 use crate::diagnostics::{Code, Diagnostic, did_you_mean};
-use crate::graph::{DType, Dim, Op, TensorType};
+use crate::graph::{DType, Dim, TensorType};
 use crate::registry::generate_keys;
 use std::rc::Rc;
 use weft_grammar::Span;
@@ -63,11 +66,11 @@ impl Checker<'_> {
                 continue;
             }
             seen.push(item.name.clone());
-            let step = format!("generate.{}.step", item.name.text);
-            let outer = self.enter(&step, false);
+            let name = format!("generate.{}", item.name.text);
+            let outer = self.enter(&name, false);
             let why = Rc::from("a `generate` item");
             self.frames.push(Frame::new(Some(Rc::from(item.name.text.as_str())), "generate", Some(why)));
-            let mut result = self.generation(home, &item, &step);
+            let mut result = self.generation(home, &item, &name);
             if let (Ok(generation), Some(by)) = (&mut result, &by) {
                 generation.by = by.clone();
             }
@@ -76,13 +79,17 @@ impl Checker<'_> {
             self.incomplete |= result.is_err();
             if let Ok(generation) = result {
                 context.drop_unread_texts();
-                self.module.entries.push(context.finish(|_| false));
-                self.module.generations.push(generation);
+                let parts = self.decoded(context, Generation::TARGET, Generation::LOGITS);
+                self.incomplete |= parts.is_err();
+                if let Ok(Parts { start, step }) = parts {
+                    self.module.entries.extend([start, step]);
+                    self.module.generations.push(generation);
+                }
             }
         }
     }
 
-    fn generation(&mut self, home: usize, item: &ast::Generate, step: &str) -> Result<Generation> {
+    fn generation(&mut self, home: usize, item: &ast::Generate, entry: &str) -> Result<Generation> {
         let scope = Scope::of_file(home);
         for argument in self.own_inputs(&item.inputs, &scope)? {
             let Some(name) = argument.name else { continue };
@@ -141,7 +148,8 @@ impl Checker<'_> {
         self.context.output(Generation::LOGITS, logits.node);
         Ok(Generation {
             name: item.name.text.clone(),
-            step: step.to_owned(),
+            start: format!("{entry}.start"),
+            step: format!("{entry}.step"),
             vocabulary,
             begin,
             until: keys.until,
@@ -171,10 +179,11 @@ impl Checker<'_> {
         let node = self.context.input(Generation::TARGET, ty, InputSource::Written);
         let node = self.built(node, span)?;
         self.originate(node, "`target`, the tokens so far".to_owned(), span, None);
+        self.context.decoding = steps.as_symbol().cloned().map(Decoding::new);
         Ok(Target { node: self.context.tensor(node), rows, steps })
     }
 
-    /// Reads the keys, evaluates everything else, and gives the logits after the last token: `f32[n, vocab]`.
+    /// Reads the keys, evaluates everything else, and gives the logits after each token: `f32[n, t, vocab]`.
     fn generation_body(
         &mut self,
         item: &ast::Generate,
@@ -229,25 +238,10 @@ impl Checker<'_> {
             );
             return self.fail(Code::IncompleteGeneration, at, message);
         }
-        self.last_step(logits, ty, at)
-    }
-
-    fn last_step(&mut self, logits: Tensor, mut ty: TensorType, span: Span) -> Result<Tensor> {
-        let (Some(rows), Some(steps), Some(size)) =
-            (ty.shape.first().cloned(), ty.shape.get(1).cloned(), ty.shape.get(2).cloned())
-        else {
-            return Err(Reported);
-        };
-        if let Some(axis) = ty.shape.get_mut(1) {
-            *axis = Dim::constant(1);
-        }
-        let start = steps - Dim::constant(1);
-        let last = self.emit(Op::Slice { axis: 1, start, step: 1 }, &[logits.node], Some(ty), span)?;
-        let last = self.context.builder.reshape(last, &[rows, size]);
-        let last = self.built(last, span)?;
-        let last = self.context.builder.cast(last, DType::F32);
-        let last = self.built(last, span)?;
-        Ok(self.context.tensor(last))
+        self.place(at);
+        let logits = self.context.builder.cast(logits.node, DType::F32);
+        let logits = self.built(logits, at)?;
+        Ok(self.context.tensor(logits))
     }
 
     fn same_dim(&self, a: &Dim, b: &Dim) -> bool {

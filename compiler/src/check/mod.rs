@@ -106,8 +106,6 @@ mod tests;
 
 pub use builtins::{Documentation, documentation};
 pub use data::{SourceDocumentation, sources};
-#[doc(hidden)]
-pub use decode::check_decoding;
 pub use std::{declared, library};
 pub use typed::TypedSpec;
 
@@ -276,7 +274,6 @@ pub(crate) struct Checker<'a> {
     doubts: Vec<Diagnostic>,
     /// What the trainings did with each weight, for the lints.
     trained: lint::Trained,
-    trial: Option<decode::Trial>,
 }
 
 impl<'a> Checker<'a> {
@@ -320,7 +317,6 @@ impl<'a> Checker<'a> {
             touched: HashSet::new(),
             doubts: Vec::new(),
             trained: lint::Trained::default(),
-            trial: None,
         }
     }
 

@@ -39,9 +39,7 @@ impl Checker<'_> {
             self.frames.pop();
             let context = self.leave(outer);
             self.incomplete |= result.is_err();
-            if result.is_ok() && context.decoding.is_some() {
-                self.end_trial(context);
-            } else if result.is_ok() {
+            if result.is_ok() {
                 self.module.entries.push(context.finish(|_| false));
                 self.module.predictions.push(Prediction {
                     name: predict.name.text.clone(),
@@ -60,7 +58,6 @@ impl Checker<'_> {
                 scope.bind(&name.text, argument.value.clone(), name.span);
             }
         }
-        self.begin_trial(&predict.name.text, &scope);
         let value = self.block(&predict.body, &scope.inner())?;
         self.lint_entry(None);
         let at = predict.body.statements.last().map_or(predict.body.span, |s| s.span);

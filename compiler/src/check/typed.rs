@@ -146,7 +146,7 @@ impl TypedSpec {
 
 impl Generation {
     fn of(generation: &program::Generation, module: &Module) -> Generation {
-        let entry = module.entries.iter().find(|e| e.graph.name == generation.step);
+        let entry = module.entries.iter().find(|e| e.graph.name == generation.start);
         let inputs = entry.iter().flat_map(|entry| &entry.inputs);
         let token = |token: &Token| match token {
             Token::Id(id) => id.to_string(),

@@ -10,7 +10,7 @@ use crate::graph::{Builder, Dim, Entry, Graph, NodeId, Symbol, TensorType, TypeE
 use std::collections::BTreeSet;
 use weft_runtime::program::InputSource;
 
-/// A step is planned for so many rows, and takes any number.
+/// Both are planned for so many rows, and take any number.
 const ROWS: i64 = 4;
 
 pub fn cut(entry: &Entry, sequence: &Sequence, carries: &[Carry]) -> Result<Parts, TypeError> {
@@ -19,7 +19,9 @@ pub fn cut(entry: &Entry, sequence: &Sequence, carries: &[Carry]) -> Result<Part
     let outputs = graph.outputs.iter().map(|(_, id)| *id);
     // From the end: what a step needs, and what of it is kept.
     let mut here = vec![false; graph.nodes.len()];
-    outputs.for_each(|id| here[id.index()] = true);
+    // The tokens are always given: their shape says how many there are.
+    let tokens = graph.ids().filter(|id| graph.node(*id).op == Op::Input(sequence.tokens.clone()));
+    outputs.chain(tokens).for_each(|id| here[id.index()] = true);
     for id in graph.ids().rev().filter(|id| late[id.index()] || made_where_read(&graph.node(*id).op)) {
         if here[id.index()] {
             graph.node(id).inputs.iter().for_each(|input| here[input.index()] = true);
@@ -101,13 +103,11 @@ pub fn cut(entry: &Entry, sequence: &Sequence, carries: &[Carry]) -> Result<Part
     }
     // Nearly all steps are of one token; a search follows a few rows.
     let tokens = entry.inputs.iter().find(|input| input.0 == sequence.tokens);
-    let rows = tokens.and_then(|(_, ty, _)| ty.shape.first()?.as_symbol());
-    let likely = [(Some(&sequence.steps), 1), (rows, ROWS)];
-    for (symbol, count) in likely.into_iter().filter_map(|(symbol, count)| Some((symbol?, count))) {
-        if step.b.graph.bounds.iter().all(|(known, _)| known != symbol) {
-            step.b.graph.bounds.push((symbol.clone(), count));
-        }
+    if let Some(rows) = tokens.and_then(|(_, ty, _)| ty.shape.first()?.as_symbol()) {
+        start.likely(rows, ROWS);
+        step.likely(rows, ROWS);
     }
+    step.likely(&sequence.steps, 1);
     step.b.graph.outputs = graph.outputs.iter().map(|(name, id)| (name.clone(), step.at(*id))).collect();
     for guard in &graph.guards {
         let mut of_start = true;
@@ -216,6 +216,14 @@ impl Half {
         match (tokens, source) {
             (Some(id), Some(source)) if !told => self.input(graph, id, &sequence.tokens, source),
             _ => Ok(()),
+        }
+    }
+
+    /// What a symbol mostly is, for planning.
+    fn likely(&mut self, symbol: &Symbol, count: i64) {
+        let bounds = &mut self.b.graph.bounds;
+        if bounds.iter().all(|(known, _)| known != symbol) {
+            bounds.push((symbol.clone(), count));
         }
     }
 

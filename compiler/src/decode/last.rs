@@ -19,7 +19,10 @@ pub fn last(graph: &Graph, sequence: &Sequence, places: &[Option<Steps>]) -> Res
     asked[logits.index()] = true;
     for id in graph.ids().rev() {
         let at = id.index();
-        if asked[at] && !whole[at] && goes_through(graph.node(id), places, id) {
+        if asked[at]
+            && (!whole[at] || still(graph.node(id), places))
+            && goes_through(graph.node(id), places, id)
+        {
             let inputs = &graph.node(id).inputs;
             inputs.iter().filter(|x| places[x.index()].is_some()).for_each(|x| asked[x.index()] = true);
         }
@@ -30,7 +33,7 @@ pub fn last(graph: &Graph, sequence: &Sequence, places: &[Option<Steps>]) -> Res
     for id in graph.ids().filter(|id| asked[id.index()]) {
         let (node, Some(steps)) = (graph.node(id), &places[id.index()]) else { continue };
         (b.span, b.path) = (node.span, node.path.clone());
-        let through = !whole[id.index()] && goes_through(node, places, id);
+        let through = (!whole[id.index()] || still(node, places)) && goes_through(node, places, id);
         let one = one(&node.ty, steps, sequence);
         at_last[id.index()] = Some(if through {
             let inputs: Vec<NodeId> = node.inputs.iter().map(|x| at_last[x.index()].unwrap_or(*x)).collect();
@@ -55,6 +58,12 @@ pub fn last(graph: &Graph, sequence: &Sequence, places: &[Option<Steps>]) -> Res
     (b.span, b.path) = (graph.node(logits).span, graph.node(logits).path.clone());
     b.graph.outputs[place].1 = b.reshape(id, &shape)?;
     Ok(b.graph)
+}
+
+/// Is it made of what has no places, at no cost? Then it is made for the last place, whoever needs it for all.
+fn still(node: &Node, places: &[Option<Steps>]) -> bool {
+    matches!(node.op, Op::Broadcast { .. } | Op::Slice { .. } | Op::Iota { .. })
+        && node.inputs.iter().all(|x| places[x.index()].is_none())
 }
 
 /// Is the result at the last place that of the same operation on inputs at the last place?

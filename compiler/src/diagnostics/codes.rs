@@ -136,6 +136,8 @@ codes! {
     // ---- generate
     IncompleteGeneration = "E0801", "an incomplete generation",
         "A `generate` item needs tokens to begin with, a vocabulary for the names of tokens, and last the logits after each token of `target`.";
+    StepMixed = "E0802", "a step that needs all of its sequence",
+        "A `generate` item goes on with a sequence a few tokens at a time. An operation along its axis that makes one of all places, moves them, or sees later ones has not all it needs there.";
     // ---- warnings
     UnusedLet = "W0101", "unused name",
         "A `let`, a weight or a sum is used by nothing. A name that starts with `_` may stay unused.";

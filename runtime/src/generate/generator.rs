@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ends::id_of;
-use super::{Decoder, Ends, Observer, Plan, Whole, Written, write};
+use super::{Cached, Decoder, Ends, Observer, Plan, Written, write};
 use crate::error::{Error, Result};
 use crate::execute::Session;
-use crate::program::{Begin, Choice, Entry, Generation, Input, InputSource, Strategy};
+use crate::program::{Begin, Choice, DimExpr, Entry, Generation, Input, InputSource, Strategy};
 use crate::tensor::Tensor;
 use crate::text::given::{self, Reader};
 use crate::text::{Encoder, Piece, Tokenizer};
@@ -19,7 +19,8 @@ const SIDE_BY_SIDE: usize = 32;
 #[derive(Debug)]
 pub struct Generator {
     session: Session,
-    entry: usize,
+    start: usize,
+    step: usize,
     generation: Generation,
     reader: Reader,
     tokenizer: Option<Tokenizer>,
@@ -80,8 +81,8 @@ impl Generator {
         base: &Path,
     ) -> Result<Generator> {
         let program = session.program();
-        let entry = session.entry(&generation.step)?;
-        let reader = Reader::new(program, &program.entries[entry], kept, base)?;
+        let (start, step) = (session.entry(&generation.start)?, session.entry(&generation.step)?);
+        let reader = Reader::new(program, &program.entries[start], kept, base)?;
         let tokenizer = match &generation.vocabulary {
             Some(name) => Some(given::tokenizer(program, name, kept, base)?),
             None => None,
@@ -100,7 +101,8 @@ impl Generator {
             (Begin::Input(name), _) => Beginning::Input(name.clone()),
         };
         let ends = Ends::new(&generation.until, tokenizer.as_ref())?;
-        Ok(Generator { session, entry, generation: generation.clone(), reader, tokenizer, beginning, ends })
+        let generation = generation.clone();
+        Ok(Generator { session, start, step, generation, reader, tokenizer, beginning, ends })
     }
 
     pub fn generation(&self) -> &Generation {
@@ -113,7 +115,7 @@ impl Generator {
 
     /// The entry whose inputs are given.
     pub fn entry(&self) -> &Entry {
-        &self.session.program().entries[self.entry]
+        &self.session.program().entries[self.start]
     }
 
     /// The names of the texts that it takes.
@@ -175,9 +177,7 @@ impl Generator {
     /// How many rows there are: all that is given says the same.
     fn rows(&self, given: &Given) -> Result<usize> {
         let texts = given.texts.iter().map(|(name, texts)| (name.as_str(), texts.len()));
-        let symbol = self.row_symbol();
-        let by_row =
-            |name: &str| self.entry().inputs.iter().any(|i| i.name == name && i.shape.first() == symbol);
+        let by_row = |name: &str| self.entry().inputs.iter().any(|i| i.name == name && self.by_row(i));
         let tensors = given.tensors.iter().filter(|(name, _)| by_row(name));
         let tensors =
             tensors.map(|(name, tensor)| (name.as_str(), tensor.shape.first().copied().unwrap_or(0)));
@@ -192,10 +192,18 @@ impl Generator {
         }
     }
 
-    /// The dim that counts the rows.
-    fn row_symbol(&self) -> Option<&crate::program::DimIndex> {
-        let target = self.entry().inputs.iter().find(|input| input.source == InputSource::Written);
-        target.and_then(|target| target.shape.first())
+    /// Has an input a row for each text, as the tokens that are written have?
+    fn by_row(&self, input: &Input) -> bool {
+        let step = &self.session.program().entries[self.step];
+        let target = step.inputs.iter().find(|input| input.source == InputSource::Written);
+        let symbol = |entry: &Entry, input: &Input| match entry.dims.get(input.shape.first()?.0 as usize) {
+            Some(DimExpr::Symbol(symbol)) => entry.symbols.get(*symbol as usize).cloned(),
+            _ => None,
+        };
+        target.is_some_and(|target| {
+            let rows = symbol(step, target);
+            rows.is_some() && symbol(self.entry(), input) == rows
+        })
     }
 
     fn begin(&self, given: &Given, row: usize) -> Result<Vec<i32>> {
@@ -277,7 +285,6 @@ impl Generator {
         let texts: Vec<(&str, Vec<&str>)> =
             texts.iter().map(|(name, texts)| (*name, texts.iter().map(String::as_str).collect())).collect();
         let mut inputs = self.reader.tensors(&texts)?;
-        let symbol = self.row_symbol();
         for input in &self.entry().inputs {
             match input.source {
                 InputSource::Random => {
@@ -288,7 +295,7 @@ impl Generator {
                     else {
                         continue;
                     };
-                    let by_row = input.shape.first() == symbol;
+                    let by_row = self.by_row(input);
                     inputs.push((name.clone(), if by_row { tensor.rows(rows) } else { tensor.clone() }));
                 }
                 _ => {}
@@ -298,14 +305,13 @@ impl Generator {
     }
 }
 
-/// The decoder of a generation for rows with these inputs, which are all of its entry's but the tokens so far.
+/// The decoder of a generation for rows with these inputs, which are all of its start's but the tokens.
 pub fn decoder<'s>(
     session: &'s mut Session,
     generation: &Generation,
     inputs: &[(String, Tensor)],
 ) -> Result<Box<dyn Decoder + 's>> {
-    let entry = session.entry(&generation.step)?;
-    Ok(Box::new(Whole::new(session, entry, inputs)?))
+    Ok(Box::new(Cached::new(session, generation, inputs)?))
 }
 
 /// Makes pieces of text of the tokens, row by row.

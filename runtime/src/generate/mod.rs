@@ -1,7 +1,7 @@
 //! Text out of a model, token by token.
 //!
-//! A [`Decoder`] makes logits from tokens: the compiled model ([`Whole`], which runs it on all tokens so far, again at each token), or a
-//! table in a test. The strategies know nothing else of it: [`choose`] takes or draws one token after another, [`beam`] follows several
+//! A [`Decoder`] makes logits from tokens: the compiled model ([`Cached`], which computes each token once), or in tests a table or the same
+//! model run on all tokens so far ([`Whole`]). The strategies know nothing else of it: [`choose`] takes or draws one token after another, [`beam`] follows several
 //! beginnings at once. [`Ends`] says where a row is at its end. [`write`] puts them together for rows of equal length, and [`Generator`]
 //! does it for texts: it finds the tokenizer and the tokens to begin with, and gives text as soon as it is whole.
 //!
@@ -9,6 +9,7 @@
 //! number of threads, nor on which rows run beside.
 
 mod beam;
+mod cached;
 mod choose;
 mod ends;
 mod generator;
@@ -19,6 +20,7 @@ mod whole;
 use crate::error::Result;
 use crate::program::{Choice, Strategy};
 
+pub use cached::Cached;
 pub use ends::Ends;
 pub use generator::{Asked, Generator, Given, Reading, Text, decoder};
 pub use whole::Whole;

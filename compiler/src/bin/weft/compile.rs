@@ -38,7 +38,7 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
     let keep = |entry: &Entry| {
         let name = &entry.graph.name;
         let predicts = module.predictions.iter().any(|p| p.entry == *name);
-        let generates = module.generations.iter().any(|g| g.step == *name);
+        let generates = module.generations.iter().any(|g| g.start == *name || g.step == *name);
         let (rows, fits) = (name.starts_with("data."), name.starts_with("fit."));
         match wanted {
             _ if name == "init" => true,
@@ -151,7 +151,12 @@ pub fn fresh_weights(session: &mut Session, seed: u64) -> Result<(), Error> {
 }
 
 /// Gives an entry its weights: those of a file, or else what the spec's `load` items say.
-pub fn weights(session: &mut Session, entry: usize, file: Option<&Path>, spec: &Spec) -> Result<(), Failure> {
+pub fn weights(
+    session: &mut Session,
+    entries: &[usize],
+    file: Option<&Path>,
+    spec: &Spec,
+) -> Result<(), Failure> {
     if let Some(file) = file {
         return weft_runtime::train::load_weights(session, file).map_err(runtime_failure);
     }
@@ -161,7 +166,8 @@ pub fn weights(session: &mut Session, entry: usize, file: Option<&Path>, spec: &
             path.strip_prefix(&load.target).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     };
-    let read = program.entries[entry].buffers.iter().filter_map(|buffer| match buffer.storage {
+    let buffers = entries.iter().flat_map(|entry| &program.entries[*entry].buffers);
+    let read = buffers.filter_map(|buffer| match buffer.storage {
         Storage::Variable(variable) => Some(program.variables[variable as usize].path.as_str()),
         _ => None,
     });

@@ -21,7 +21,7 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
     let mut session = Session::new(program.clone(), compile::threads(args.item.threads))
         .map_err(compile::runtime_failure)?;
     let index = session.entry(entry).map_err(compile::runtime_failure)?;
-    compile::weights(&mut session, index, args.weights.as_deref(), &spec)?;
+    compile::weights(&mut session, &[index], args.weights.as_deref(), &spec)?;
     let entry = &program.entries[index];
     let kept = match &args.weights {
         Some(weights) => weft_runtime::train::provenance(weights).map_err(compile::runtime_failure)?,

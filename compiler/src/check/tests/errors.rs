@@ -135,6 +135,10 @@ const CASES: &[(&str, &str)] = &[
         "model M(x: i32[n, t]) { x |> embedding(9, 8) |> dense(9) }\ngenerate story() { max = 50; M(target) }",
     ),
     (
+        "E0802",
+        "model M(x: i32[n, t]) { let y = x |> embedding(9, 8)\n y + mean(y, axis = 1, keep = true) |> dense(9) }\ngenerate story() { begin = 0; M(target) }",
+    ),
+    (
         "W0401",
         "layer l(x: f32[n, d]) { x |> dense(d) |> relu }\nmodel M(x: f32[n, 8]) { let s = l\n x |> repeat(3, s) }",
     ),

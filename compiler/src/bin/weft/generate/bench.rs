@@ -30,16 +30,17 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let rows = args.run.batch.unwrap_or(1) as usize;
     let mut session = Session::new(program.clone(), threads).map_err(compile::runtime_failure)?;
     compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1)).map_err(compile::runtime_failure)?;
-    let entry = session.entry(&generation.step).map_err(compile::runtime_failure)?;
-    let entry = &program.entries[entry];
+    let entry =
+        |name: &str| session.entry(name).map(|at| &program.entries[at]).map_err(compile::runtime_failure);
+    let (start, step) = (entry(&generation.start)?, entry(&generation.step)?);
     let begin = match &generation.begin {
         Begin::Tokens(tokens) => tokens.len(),
         Begin::Text { .. } | Begin::Input(_) => GIVEN,
     };
-    let inputs = inputs(entry, rows)?;
+    let inputs = inputs(start, step, rows)?;
     let (mut first, mut later) = (Vec::new(), Vec::new());
-    let start = Instant::now();
-    while first.len() < args.repeats as usize && (first.len() < ENOUGH || start.elapsed() < BUDGET) {
+    let began = Instant::now();
+    while first.len() < args.repeats as usize && (first.len() < ENOUGH || began.elapsed() < BUDGET) {
         let before = Instant::now();
         let mut decoder = decoder(&mut session, generation, &inputs).map_err(compile::runtime_failure)?;
         let size = decoder.vocabulary();
@@ -60,7 +61,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         times[times.len() / 2]
     });
     let a_second = rows as f64 * 1e3 / later_ms;
-    let bytes = weight_bytes(&program, entry);
+    let bytes = weight_bytes(&program, step);
     let rate = bytes as f64 / (later_ms * 1e6);
     if args.spec.json {
         output::json(&json!({
@@ -82,18 +83,17 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Inputs of the entry but the tokens so far, for so many rows: random numbers, and token 1 where a text is read.
-fn inputs(entry: &Entry, rows: usize) -> Result<Vec<(String, Tensor)>, Failure> {
-    let target = entry.inputs.iter().find(|input| input.source == InputSource::Written);
-    let symbol = |input: &weft_runtime::program::Input| match entry.dims.get(input.shape.first()?.0 as usize)
-    {
-        Some(weft_runtime::program::DimExpr::Symbol(symbol)) => Some(*symbol as usize),
+/// Inputs of the start but the tokens, for so many rows: random numbers, and token 1 where a text is read.
+fn inputs(entry: &Entry, step: &Entry, rows: usize) -> Result<Vec<(String, Tensor)>, Failure> {
+    let target = step.inputs.iter().find(|input| input.source == InputSource::Written);
+    let symbol = |input: &weft_runtime::program::Input| match step.dims.get(input.shape.first()?.0 as usize) {
+        Some(weft_runtime::program::DimExpr::Symbol(symbol)) => step.symbols.get(*symbol as usize),
         _ => None,
     };
     let by_row = target.and_then(symbol);
-    let extent = |place: usize| if Some(place) == by_row { rows } else { GIVEN };
+    let extent = |name: &String| if Some(name) == by_row { rows } else { GIVEN };
     let symbols: Vec<(&str, usize)> =
-        entry.symbols.iter().enumerate().map(|(place, name)| (name.as_str(), extent(place))).collect();
+        entry.symbols.iter().map(|name| (name.as_str(), extent(name))).collect();
     let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
     let others = entry.inputs.iter().filter(|input| input.source != InputSource::Written);
     Ok(others

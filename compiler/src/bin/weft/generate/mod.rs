@@ -67,8 +67,9 @@ pub fn generator(
     let generation = chosen(&program.generations, name)?;
     let mut session =
         Session::new(program.clone(), compile::threads(threads)).map_err(compile::runtime_failure)?;
-    let entry = session.entry(&generation.step).map_err(compile::runtime_failure)?;
-    compile::weights(&mut session, entry, weights, spec)?;
+    let entry = |name: &String| session.entry(name).map_err(compile::runtime_failure);
+    let entries = [entry(&generation.start)?, entry(&generation.step)?];
+    compile::weights(&mut session, &entries, weights, spec)?;
     let kept = match weights {
         Some(weights) => weft_runtime::train::provenance(weights).map_err(compile::runtime_failure)?,
         None => weft_runtime::train::Provenance::default(),

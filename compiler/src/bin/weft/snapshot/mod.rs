@@ -186,7 +186,7 @@ impl Run<'_> {
             let predictions = module.predictions.iter().map(|p| p.entry.clone());
             return Ok(steps
                 .chain(predictions)
-                .chain(module.generations.iter().map(|g| g.step.clone()))
+                .chain(module.generations.iter().flat_map(|g| [g.start.clone(), g.step.clone()]))
                 .collect());
         }
         let found = self.args.entry.iter().map(|name| stages::entry_name(module, Some(name)));

@@ -1,0 +1,86 @@
+//! The model on new tokens alone: what the earlier ones gave is kept in the session.
+
+use super::Decoder;
+use crate::error::{Error, Result};
+use crate::execute::Session;
+use crate::program::{DimExpr, Entry, Generation, InputSource};
+use crate::tensor::{Tensor, TensorView};
+
+/// A decoder that computes each token once.
+#[derive(Debug)]
+pub struct Cached<'s> {
+    session: &'s mut Session,
+    start: usize,
+    step: usize,
+    /// Those of the start, in order.
+    inputs: Vec<Tensor>,
+    begun: bool,
+    logits: Vec<f32>,
+    vocabulary: usize,
+}
+
+impl<'s> Cached<'s> {
+    /// A decoder over the two entries of a generation; `inputs` are those of the start, by name, except the tokens.
+    pub fn new(
+        session: &'s mut Session,
+        generation: &Generation,
+        inputs: &[(String, Tensor)],
+    ) -> Result<Cached<'s>> {
+        let (start, step) = (session.entry(&generation.start)?, session.entry(&generation.step)?);
+        let program = session.program();
+        let missing =
+            |input: &str| Error::MissingInput { entry: generation.name.clone(), input: input.into() };
+        let tensors = program.entries[start].inputs.iter().map(|input| {
+            let given = inputs.iter().find(|(name, _)| *name == input.name);
+            match given {
+                // The first tokens take its place.
+                _ if input.source == InputSource::Written => Ok(Tensor::from_i32(&[0, 0], &[])),
+                Some((_, tensor)) => Ok(tensor.clone()),
+                None => Err(missing(&input.name)),
+            }
+        });
+        let inputs = tensors.collect::<Result<_>>()?;
+        let vocabulary = vocabulary(&program.entries[step])?;
+        Ok(Cached { start, step, inputs, begun: false, logits: Vec::new(), vocabulary, session })
+    }
+}
+
+/// How many logits a row of a step has.
+fn vocabulary(step: &Entry) -> Result<usize> {
+    let logits = step.outputs.iter().find(|output| output.name == Generation::LOGITS);
+    match logits.and_then(|output| step.dims.get(output.shape.last()?.0 as usize)) {
+        Some(DimExpr::Constant(size)) => Ok(usize::try_from(*size).unwrap_or(0)),
+        _ => Err(Error::Unsound(format!("the entry `{}` gives no logits", step.name))),
+    }
+}
+
+impl Decoder for Cached<'_> {
+    fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    fn step(&mut self, tokens: &[i32], rows: usize) -> Result<&[f32]> {
+        let tokens = Tensor::from_i32(&[rows, tokens.len() / rows.max(1)], tokens);
+        if !self.begun {
+            let sources = self.session.program().entries[self.start].inputs.iter().map(|input| &input.source);
+            let views = sources.zip(&self.inputs).map(|(source, given)| match source {
+                InputSource::Written => tokens.view(),
+                _ => given.view(),
+            });
+            let views: Vec<TensorView<'_>> = views.collect();
+            self.session.begin(self.start, self.step, &views)?;
+            self.begun = true;
+        }
+        let outputs = self.session.advance(self.step, &[tokens.view()])?;
+        self.logits.clear();
+        if let Some(logits) = outputs.named(Generation::LOGITS) {
+            let numbers = logits.data.as_chunks::<4>().0;
+            self.logits.extend(numbers.iter().map(|&number| f32::from_le_bytes(number)));
+        }
+        Ok(&self.logits)
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.session.select(self.step, rows)
+    }
+}
