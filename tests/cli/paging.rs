@@ -177,7 +177,7 @@ fn a_full_disk_says_what_to_do_and_leaves_nothing() {
         let cache = home.join(format!("{name}.cache"));
         let mut command =
             command(&["train", &spec, "--data-memory", "100", "--out", text(&home.join("out"))]);
-        command.env("WEFT_CACHE", &cache).env("WEFT_FAILPOINT", "cache:2=enospc");
+        command.env("WEFT_CACHE", &cache).env("WEFT_FAILPOINT", "cache:1=enospc");
         let output = command.output().expect("weft starts");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(3), "{name}: {said}");
@@ -226,20 +226,22 @@ fn the_cache_holds_what_was_used_last_and_no_more_than_it_may() {
         let mut command = command(&["data", spec, "--data-memory", "0"]);
         command.env("WEFT_CACHE", &cache).env("WEFT_CACHE_SIZE", room).output().expect("weft starts")
     };
-    // Two tables of 200 rows of 12 bytes and what is written about them have room; a third has not.
+    assert!(read(&specs[0], "").status.success());
+    let files = std::fs::read_dir(cache.join("data")).expect("it is there").flatten();
+    let files = files.flat_map(|entry| std::fs::read_dir(entry.path()).expect("a folder").flatten());
+    let one: u64 = files.map(|file| file.metadata().expect("a file").len()).sum();
+    // Two tables have room; a third has not.
+    let room = (one * 5 / 2).to_string();
     for (spec, left) in specs.iter().zip([1, 2, 2]) {
-        assert!(read(spec, "8KB").status.success());
+        assert!(read(spec, &room).status.success());
         assert_eq!(entries(&cache), left, "{spec}");
     }
     assert!(read(&specs[0], "").status.success());
     assert_eq!(entries(&cache), 3);
     assert!(read(&specs[1], "1").status.success());
     assert_eq!(entries(&cache), 3, "what is there is used, and nothing is made");
-    write(
-        &home,
-        "two.csv",
-        "a,unread,kind,b\n1,2,left,3\n2,2,right,3\n3,2,left,3\n4,2,right,3\n5,2,left,3\n",
-    );
+    let rows = std::fs::read_to_string(home.join("rows.csv")).expect("it is there");
+    write(&home, "two.csv", rows + "1,2,left,3\n");
     assert!(read(&specs[1], "1").status.success());
     assert_eq!(entries(&cache), 1, "the new one stays, however little room there is");
     let wrong = read(&specs[1], "1GG");
