@@ -173,7 +173,7 @@ fn scalar(source: &InputSource, done: usize) -> Tensor {
     }
 }
 
-/// Inputs of an entry for so many rows: bytes of a fixed pattern, and labels from 0 to 9.
+/// Inputs of an entry for so many rows: numbers and bytes of a fixed pattern, and labels from 0 to 9, or below what they look up.
 fn batch(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
     let entry = module.entries.iter().find(|e| e.graph.name == entry).expect("the entry is there");
     let mut rng = random::Rng::new(100 + done as u64);
@@ -190,7 +190,14 @@ fn batch(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
                     Tensor::from_u8(&shape, &(0..count).map(|_| rng.below(256) as u8).collect::<Vec<_>>())
                 }
                 DType::I32 => {
-                    Tensor::from_i32(&shape, &(0..count).map(|_| rng.below(10) as i32).collect::<Vec<_>>())
+                    let indexed = module.trainings[0].indexed.iter().filter(|indexed| indexed.field == *name);
+                    let most = indexed.map(|indexed| indexed.rows).min().unwrap_or(10).min(10);
+                    let values: Vec<i32> = (0..count).map(|_| rng.below(most) as i32).collect();
+                    Tensor::from_i32(&shape, &values)
+                }
+                DType::F32 => {
+                    let values: Vec<f32> = (0..count).map(|_| rng.below(200) as f32 / 100.0 - 1.0).collect();
+                    Tensor::from_f32(&shape, &values)
                 }
                 other => panic!("`{name}` is {other:?}"),
             };
@@ -199,11 +206,27 @@ fn batch(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
         .collect()
 }
 
+/// Is this a value that a data set computes from its rows?
+fn fitted(module: &Module, path: &str) -> bool {
+    module.data.iter().any(|set| path.strip_prefix(&set.name).is_some_and(|rest| rest.starts_with('.')))
+}
+
 /// What three steps at three batch sizes leave: figures after each, and all variables at the end.
 fn train(module: &Module, device: Device) -> (Results, Results) {
     let training = &module.trainings[0];
     let mut machine = Machine::new(module.clone(), device);
     machine.run("init", &batch(module, "init", 0, 0));
+    // What would be fitted to the rows.
+    for variable in module.variables.iter().filter(|variable| fitted(module, &variable.path)) {
+        let shape: Vec<usize> = variable
+            .ty
+            .shape
+            .iter()
+            .map(|d| d.as_constant().expect("its shape is constant") as usize)
+            .collect();
+        let halves = vec![0.5; shape.iter().product()];
+        machine.set(&variable.path, &Tensor::from_f32(&shape, &halves));
+    }
     let mut figures = Results::new();
     for (done, rows) in [7, 64, 1].into_iter().enumerate() {
         machine.reset();
@@ -298,6 +321,27 @@ fn gpt_agrees() {
 fn t5_agrees() {
     let small = [("layers", "1"), ("width", "12"), ("heads", "2"), ("head_width", "5"), ("hidden", "16")];
     spec_agrees("specs/t5_small.weft", &[&small[..], &[("vocab", "20"), ("length", "9")]].concat());
+}
+
+#[test]
+fn recurrent_specs_agree() {
+    spec_agrees("specs/lstm_series.weft", &[("units", "6")]);
+    spec_agrees("specs/vowels_lstm.weft", &[]);
+    spec_agrees("specs/peephole.weft", &[("units", "6")]);
+}
+
+#[test]
+fn specs_of_reviews_agree() {
+    spec_agrees("specs/imdb_lstm.weft", &[("vocab", "20"), ("units", "5")]);
+    spec_agrees("specs/imdb_transformer.weft", &[("vocab", "20"), ("width", "8"), ("heads", "2")]);
+}
+
+#[test]
+fn en_es_agrees() {
+    spec_agrees(
+        "specs/en_es.weft",
+        &[("layers", "1"), ("width", "8"), ("heads", "2"), ("hidden", "12"), ("vocab", "20")],
+    );
 }
 
 #[test]

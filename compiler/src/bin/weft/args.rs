@@ -150,7 +150,7 @@ pub struct New {
 }
 
 fn families() -> PossibleValuesParser {
-    PossibleValuesParser::new(crate::new::STARTERS.iter().map(|(family, _)| *family))
+    PossibleValuesParser::new(crate::new::STARTERS.iter().map(|starter| starter.family))
 }
 
 #[derive(Debug, Args)]

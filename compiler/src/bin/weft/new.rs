@@ -1,7 +1,7 @@
 //! `weft new`: a commented spec to start from, with data that it trains on at once.
 //!
 //! The starters lie in `specs/new/` and name themselves `starter.weft`; another family is another file and another row of
-//! [`STARTERS`]. The digits that are in the repository are in the command too, so that an empty folder is enough.
+//! [`STARTERS`]. What they learn from is in the repository and in the command too, so that an empty folder is enough.
 
 use crate::args::New;
 use crate::failure::Failure;
@@ -11,37 +11,69 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use weft_runtime::error::plain;
 
-/// (family, spec)
-pub const STARTERS: &[(&str, &str)] = &[
-    ("cnn", include_str!("../../../../specs/new/cnn.weft")),
-    ("mlp", include_str!("../../../../specs/new/mlp.weft")),
-    ("autoencoder", include_str!("../../../../specs/new/autoencoder.weft")),
-    ("gan", include_str!("../../../../specs/new/gan.weft")),
-];
+/// A family of models: its spec, and what that learns from.
+pub struct Starter {
+    pub family: &'static str,
+    spec: &'static str,
+    data: &'static Shipped,
+}
 
-/// Where the starters look for the digits.
-const FOLDER: &str = "data/mnist";
+/// Files that a starter learns from.
+struct Shipped {
+    /// Where its specs look for them.
+    folder: &'static str,
+    what: &'static str,
+    /// (file name, bytes)
+    files: &'static [(&'static str, &'static [u8])],
+}
 
-macro_rules! digits {
-    ($($name:literal),* $(,)?) => {
-        /// (file name, bytes)
-        const DIGITS: &[(&str, &[u8])] =
-            &[$(($name, include_bytes!(concat!("../../../../specs/data/mnist/", $name)))),*];
+macro_rules! starter {
+    ($family:literal, $data:expr) => {
+        Starter {
+            family: $family,
+            spec: include_str!(concat!("../../../../specs/new/", $family, ".weft")),
+            data: $data,
+        }
     };
 }
 
-digits!(
-    "README.md",
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "validation-images-idx3-ubyte.gz",
-    "validation-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-);
+macro_rules! files {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../../../../specs/", $folder, "/", $name)))),*]
+    };
+}
+
+pub const STARTERS: &[Starter] = &[
+    starter!("cnn", &DIGITS),
+    starter!("mlp", &DIGITS),
+    starter!("autoencoder", &DIGITS),
+    starter!("gan", &DIGITS),
+    starter!("lstm", &DIGITS),
+    starter!("transformer", &GENESIS),
+];
+
+const DIGITS: Shipped = Shipped {
+    folder: "data/mnist",
+    what: "10,000 handwritten digits (1.6 MB)",
+    files: files!(
+        "data/mnist": "README.md",
+        "train-images-idx3-ubyte.gz",
+        "train-labels-idx1-ubyte.gz",
+        "validation-images-idx3-ubyte.gz",
+        "validation-labels-idx1-ubyte.gz",
+        "t10k-images-idx3-ubyte.gz",
+        "t10k-labels-idx1-ubyte.gz",
+    ),
+};
+
+const GENESIS: Shipped = Shipped {
+    folder: "data/genesis",
+    what: "the book of Genesis in English (0.2 MB)",
+    files: files!("data/genesis": "README.md", "genesis.txt"),
+};
 
 pub fn run(args: &New) -> Result<(), Failure> {
-    let Some((_, text)) = STARTERS.iter().find(|(family, _)| *family == args.family) else {
+    let Some(starter) = STARTERS.iter().find(|starter| starter.family == args.family) else {
         return Err(Failure::usage(format!("there is no starter `{}`", args.family)));
     };
     let given = args.name.to_string_lossy();
@@ -59,7 +91,8 @@ pub fn run(args: &New) -> Result<(), Failure> {
     if !folder.as_os_str().is_empty() {
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     }
-    let text = text.replace("runs/starter/", &format!("runs/{stem}/")).replace("starter.weft", &shown);
+    let text =
+        starter.spec.replace("runs/starter/", &format!("runs/{stem}/")).replace("starter.weft", &shown);
     match create(&spec, text.as_bytes()) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -68,27 +101,27 @@ pub fn run(args: &New) -> Result<(), Failure> {
         }
         Err(error) => return Err(failed(&spec, &error)),
     }
-    let data = folder.join(FOLDER);
-    let written = digits(&data)?;
+    let data = folder.join(starter.data.folder);
+    let written = ship(starter.data, &data)?;
     if args.json {
         output::json(&json!({ "spec": shown, "data": data.display().to_string(), "data_written": written }));
         return Ok(());
     }
     output::line(&format!("{shown}: a spec to start from ({})", args.family));
     if written {
-        output::line(&format!("{}: 10,000 handwritten digits (1.6 MB)", data.display()));
+        output::line(&format!("{}: {}", data.display(), starter.data.what));
     }
     output::line(&format!("\nTrain it with:  weft train {shown}"));
     Ok(())
 }
 
-/// Writes the digits into the folder, unless it holds data already; whatever is there stays.
-fn digits(folder: &Path) -> Result<bool, Failure> {
+/// Writes the files into the folder, unless it holds data already; whatever is there stays.
+fn ship(data: &Shipped, folder: &Path) -> Result<bool, Failure> {
     if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         return Ok(false);
     }
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
-    for (name, bytes) in DIGITS {
+    for (name, bytes) in data.files {
         let path = folder.join(name);
         create(&path, bytes).map_err(|error| failed(&path, &error))?;
     }

@@ -43,25 +43,38 @@ struct Declared {
 
 impl Checker<'_> {
     pub(crate) fn data_items(&mut self, home: usize) {
-        for data in self.data_of(home) {
-            self.incomplete |= self.data_item(home, &data).is_err();
+        for (declared, data) in self.data_of(home) {
+            self.incomplete |= self.data_item(declared, &data).is_err();
         }
     }
 
     /// The entries that only give rows, of all items without mistakes.
     pub(crate) fn data_entries(&mut self, home: usize) {
-        for data in self.data_of(home) {
+        for (_, data) in self.data_of(home) {
             if self.rows.contains_key(&data.name.text) {
                 self.incomplete |= self.row_entries(&data).is_err();
             }
         }
     }
 
-    fn data_of(&self, home: usize) -> Vec<Rc<ast::Data>> {
-        self.items(home, |item| match item {
-            ItemRef::Data(data) => Some(data.clone()),
+    /// The items that a file can name, each with the file that declares it: its own in their order, then those that it
+    /// uses, as it calls them.
+    fn data_of(&self, home: usize) -> Vec<(usize, Rc<ast::Data>)> {
+        let own = self.items(home, |item| match item {
+            ItemRef::Data(data) => Some((home, data.clone())),
             _ => None,
-        })
+        });
+        let names = self.homes.get(home).map(|home| &home.names).into_iter().flatten();
+        let used = names.filter_map(|(name, entry)| match &entry.item {
+            ItemRef::Data(data) if entry.home != home => {
+                let own = ast::Name { text: name.clone(), span: data.name.span };
+                Some((entry.home, Rc::new(ast::Data { name: own, ..(**data).clone() })))
+            }
+            _ => None,
+        });
+        let mut used: Vec<_> = used.collect();
+        used.sort_by(|(_, a), (_, b)| a.name.text.cmp(&b.name.text));
+        own.into_iter().chain(used).collect()
     }
 
     fn data_item(&mut self, home: usize, data: &Rc<ast::Data>) -> Result<()> {

@@ -186,6 +186,29 @@ fn used_files_share_their_items() {
     assert_eq!(module(&checked).variables[0].path, "M.head.dense.weight");
 }
 
+/// A used data set is the file's own, under the name that it gives it; what its body needs comes from where it was declared.
+#[test]
+fn used_data_sets_are_trained_on_and_their_fits_read() {
+    let mut loader = |name: &str| {
+        match name {
+        "main.weft" => Ok("use \"parts.weft\" { digits as numbers }
+            model M(image: f32[n, 28, 28, 1]) -> f32[n, 10] { image |> flatten |> dense(10) }
+            train { on numbers as { image, label } minimize cross_entropy(M(image - numbers.centre), label) using adam() }"
+            .to_owned()),
+        "parts.weft" => Ok("fn scaled(image: u8[...]) { f32(image) / 255 }
+            data digits = mnist() { image = scaled(image) fit centre = mean(image) split validation = 0.1 }"
+            .to_owned()),
+        other => Err(format!("no {other}")),
+    }
+    };
+    let checked = crate::check::check("main.weft", &mut loader, &crate::check::Options::default());
+    assert_eq!(rendered(&checked), "");
+    let module = module(&checked);
+    let names: Vec<&str> = module.data.iter().map(|set| set.name.as_str()).collect();
+    assert_eq!(names, ["numbers"]);
+    assert!(module.variables.iter().any(|v| v.path == "numbers.centre"));
+}
+
 #[test]
 fn the_typed_spec_is_stable() {
     let checked = run(super::SPECS[0].1);
