@@ -264,9 +264,11 @@ impl Rejection<'_> {
 
     /// The word that is misspelt, or only begun, among those that may stand here.
     fn near(&self, found: &str) -> Option<String> {
-        let words: Vec<&str> = self.expected.iter().filter_map(|rule| describe(*rule)).collect();
-        let words: Vec<&str> =
-            words.iter().filter_map(|word| word.strip_prefix('`')?.strip_suffix('`')).collect();
+        let expected = self.expected.iter().filter_map(|rule| describe(*rule));
+        let words: Vec<&str> = expected
+            .filter_map(|word| word.strip_prefix('`')?.strip_suffix('`'))
+            .filter(|word| word.starts_with(char::is_alphabetic))
+            .collect();
         let begun = || words.iter().find(|word| found.len() > 2 && word.starts_with(found)).copied();
         let near = nearest(found, &words).or_else(begun).filter(|near| *near != found)?;
         self.next.is_some_and(|next| next.kind == TokenKind::Word).then(|| format!("did you mean `{near}`?"))

@@ -187,7 +187,7 @@ def gpt():
         still = lambda path: path.endswith(("_norm.scale", ".table"))
         groups = [{"params": [t for path, t in w.items() if still(path)], "weight_decay": 0.0},
                   {"params": [t for path, t in w.items() if not still(path)], "weight_decay": 0.1}]
-        step = torch.optim.AdamW(groups, 1e-3)
+        step = torch.optim.AdamW(groups, 1.5e-3, betas=(0.9, 0.99))
         losses, first = [], {}
         norm = lambda x, scale: F.layer_norm(x, (width,), scale)
         parts = lambda x: x.unflatten(-1, (heads, width // heads)).transpose(1, 2)
@@ -210,7 +210,7 @@ def gpt():
                 first = {path: t.grad.clone() for path, t in w.items()}
             torch.nn.utils.clip_grad_norm_(list(w.values()), 1.0)
             for group in step.param_groups:
-                group["lr"] = 1e-3 * (i + 1) / 100
+                group["lr"] = 1.5e-3 * (i + 1) / 100
             step.step()
         return losses, first, w | s
 

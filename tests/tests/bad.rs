@@ -206,7 +206,7 @@ macro_rules! topics {
     };
 }
 
-topics! { data dims habits kinds lints load names predict scans settings shapes sharing syntax training uses }
+topics! { data dims generate habits kinds lints load names predict scans settings shapes sharing syntax training uses }
 
 #[test]
 fn every_folder_is_a_topic() {

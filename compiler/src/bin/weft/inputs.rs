@@ -71,7 +71,8 @@ pub fn of_generation(generator: &Generator, given: &[(String, String)], seed: u6
         tensors: tensors
             .into_iter()
             .map(|input| {
-                tensor_given(generator.program(), generator.entry(), input, given, seed).map(|tensor| (input.name.clone(), tensor))
+                tensor_given(generator.program(), generator.entry(), input, given, seed)
+                    .map(|tensor| (input.name.clone(), tensor))
             })
             .collect::<Result<_, _>>()?,
     })
