@@ -2,7 +2,7 @@
 //!
 //! A [`Decoder`] makes logits from tokens: the compiled model ([`Cached`], which computes each token once), or in tests a table or the same
 //! model run on all tokens so far ([`Whole`]). The strategies know nothing else of it: [`choose`] takes or draws one token after another, [`beam`] follows several
-//! beginnings at once. [`Ends`] says where a row is at its end. [`write`] puts them together for rows of equal length, and [`Generator`]
+//! beginnings at once. [`Ends`] says where a row is at its end. [`write()`] puts them together for rows of equal length, and [`Generator`]
 //! does it for texts: it finds the tokenizer and the tokens to begin with, and gives text as soon as it is whole.
 //!
 //! What is drawn depends on the seed, the row's number among all that were given, and the token's place in what is written, alone: never on the
@@ -37,7 +37,7 @@ pub trait Decoder {
     fn select(&mut self, rows: &[usize]) -> Result<()>;
 }
 
-/// What is asked of one run of [`write`].
+/// What is asked of one run of [`write()`].
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
     pub by: &'a Strategy,
