@@ -7,7 +7,7 @@
 use super::merge::{alike, join_reader, side_by_side};
 use super::nest::{Nest, Stage};
 use super::{BufferId, Built, Draft, Kernel, Storage, Work};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A merged stage has at most so many values: more would not fit registers.
 const LARGEST: usize = 160;
@@ -32,7 +32,8 @@ pub fn fuse(built: &mut Built) {
                 built.drafts[at].work = nest(vec![stage]);
                 (built.drafts[at].path, built.drafts[at].span) = (path, span);
                 built.drafts[other].work = nest(Vec::new());
-                web = Web::new(built);
+                web.renew(built, at);
+                web.renew(built, other);
             }
             None => at += 1,
         }
@@ -40,13 +41,14 @@ pub fn fuse(built: &mut Built) {
     built.drafts.retain(|d| d.as_nest().is_none_or(|nest| !nest.stages.is_empty()));
 }
 
-/// Who reads and writes what.
+/// Who reads and writes what. Kernels are numbered as in [`Built::drafts`].
 #[derive(Debug)]
 struct Web {
     reads: Vec<BTreeSet<BufferId>>,
     writes: Vec<BTreeSet<BufferId>>,
-    readers: BTreeMap<BufferId, Vec<usize>>,
-    writers: BTreeMap<BufferId, Vec<usize>>,
+    /// By buffer, in no order.
+    readers: Vec<Vec<usize>>,
+    writers: Vec<Vec<usize>>,
     /// Must be in memory whoever reads them.
     kept: BTreeSet<BufferId>,
 }
@@ -54,41 +56,35 @@ struct Web {
 impl Web {
     fn new(built: &Built) -> Web {
         let mut web = Web {
-            reads: Vec::new(),
-            writes: Vec::new(),
-            readers: BTreeMap::new(),
-            writers: BTreeMap::new(),
+            reads: vec![BTreeSet::new(); built.drafts.len()],
+            writes: vec![BTreeSet::new(); built.drafts.len()],
+            readers: vec![Vec::new(); built.buffers.len()],
+            writers: vec![Vec::new(); built.buffers.len()],
             kept: built.outputs.iter().map(|o| o.3).chain(built.updates.iter().map(|u| u.0)).collect(),
         };
         // What a step of a loop leaves in a stack is read behind the loop.
         let rows = (0..built.buffers.len() as u32).map(BufferId);
         let is_row = |b: &BufferId| matches!(built.buffers[b.index()].storage, Storage::Row { .. });
         web.kept.extend(rows.filter(is_row));
-        for (at, draft) in built.drafts.iter().enumerate() {
-            let (mut reads, mut writes) = (BTreeSet::new(), BTreeSet::new());
-            match draft.as_nest() {
-                Some(nest) => {
-                    for stage in &nest.stages {
-                        reads.extend(stage.reads().map(|(b, _)| b));
-                        writes.extend(stage.stores.iter().map(|s| s.buffer));
-                    }
-                }
-                None => {
-                    for (buffer, write) in super::repeat::touched(draft) {
-                        if write {
-                            writes.insert(buffer)
-                        } else {
-                            reads.insert(buffer)
-                        };
-                    }
-                }
-            }
-            reads.iter().for_each(|b| web.readers.entry(*b).or_default().push(at));
-            writes.iter().for_each(|b| web.writers.entry(*b).or_default().push(at));
-            web.reads.push(reads);
-            web.writes.push(writes);
-        }
+        (0..built.drafts.len()).for_each(|at| web.renew(built, at));
         web
+    }
+
+    /// Looks at a kernel anew: a merge changes two kernels of what may be thousands.
+    fn renew(&mut self, built: &Built, at: usize) {
+        for buffer in std::mem::take(&mut self.reads[at]) {
+            self.readers[buffer.index()].retain(|reader| *reader != at);
+        }
+        for buffer in std::mem::take(&mut self.writes[at]) {
+            self.writers[buffer.index()].retain(|writer| *writer != at);
+        }
+        let (mut reads, mut writes) = (BTreeSet::new(), BTreeSet::new());
+        for (buffer, write) in super::repeat::touched(&built.drafts[at]) {
+            if write { &mut writes } else { &mut reads }.insert(buffer);
+        }
+        reads.iter().for_each(|b| self.readers[b.index()].push(at));
+        writes.iter().for_each(|b| self.writers[b.index()].push(at));
+        (self.reads[at], self.writes[at]) = (reads, writes);
     }
 
     fn reads_from(&self, late: usize, early: usize) -> bool {
@@ -99,12 +95,11 @@ impl Web {
     fn partners(&self, built: &Built, at: usize) -> Vec<usize> {
         let Some(stage) = single(&built.drafts[at]) else { return Vec::new() };
         let mut list: Vec<usize> =
-            self.reads[at].iter().filter_map(|b| self.writers.get(b)).flatten().copied().collect();
+            self.reads[at].iter().flat_map(|b| &self.writers[b.index()]).copied().collect();
         list.sort_unstable_by(|a, b| b.cmp(a));
         let mut siblings: Vec<usize> = self.reads[at]
             .iter()
-            .filter_map(|b| self.readers.get(b))
-            .flatten()
+            .flat_map(|b| &self.readers[b.index()])
             .copied()
             .filter(|other| *other < at && single(&built.drafts[*other]).is_some_and(|o| alike(o, stage)))
             .collect();
@@ -117,24 +112,19 @@ impl Web {
 
     /// Whether a way leads from one kernel to another through a third.
     fn between(&self, early: usize, late: usize) -> bool {
-        let next = |at: usize| {
-            self.writes[at]
-                .iter()
-                .filter_map(|b| self.readers.get(b))
-                .flatten()
-                .copied()
-                .filter(move |n| *n != at)
-        };
+        let next = |at: usize| self.writes[at].iter().flat_map(|b| &self.readers[b.index()]).copied();
+        let mut seen = vec![false; self.reads.len()];
+        seen[early] = true;
         let mut open: Vec<usize> = next(early).filter(|n| *n != late).collect();
-        let mut seen: BTreeSet<usize> = open.iter().copied().collect();
         while let Some(at) = open.pop() {
+            if std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
             for n in next(at) {
                 if n == late {
                     return true;
                 }
-                if seen.insert(n) {
-                    open.push(n);
-                }
+                open.push(n);
             }
         }
         false
@@ -155,19 +145,17 @@ fn merge(built: &Built, web: &Web, early: usize, late: usize) -> Option<Stage> {
     let (a, b) = (single(&built.drafts[early])?, single(&built.drafts[late])?);
     if a.values.len() + b.values.len() > LARGEST
         || web.reads[early].union(&web.reads[late]).count() > BUFFERS
-        || web.between(early, late)
-        || web.between(late, early)
     {
         return None;
     }
     let shared: Vec<BufferId> = web.writes[early].intersection(&web.reads[late]).copied().collect();
-    if shared.iter().any(|b| web.writers.get(b).is_none_or(|w| w.len() != 1)) {
+    if shared.iter().any(|b| web.writers[b.index()].len() != 1) {
         return None;
     }
     // Who else reads what A stored?
     let only_here = |buffer: &BufferId| {
         !web.kept.contains(buffer)
-            && web.readers.get(buffer).is_none_or(|readers| readers.iter().all(|r| *r == late))
+            && web.readers[buffer.index()].iter().all(|reader| *reader == late)
     };
     let mut stage = if shared.is_empty() {
         side_by_side(a, b)?
@@ -175,6 +163,9 @@ fn merge(built: &Built, web: &Web, early: usize, late: usize) -> Option<Stage> {
         let private = a.stores.iter().all(|s| shared.contains(&s.buffer) && only_here(&s.buffer));
         join_reader(built, a, b, &shared, private)?
     };
+    if web.between(early, late) || web.between(late, early) {
+        return None;
+    }
     stage.stores.retain(|s| !(shared.contains(&s.buffer) && only_here(&s.buffer)));
     stage.tidy();
     Some(stage)
