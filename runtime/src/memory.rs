@@ -87,6 +87,8 @@ impl Request {
 pub struct Plan {
     pub offsets: Vec<usize>,
     pub bytes: usize,
+    /// What is alive in the busiest segment: no arena can do with less.
+    pub live: usize,
 }
 
 /// Rounds up to [`ALIGNMENT`]; saturates, so that an absurd size is refused where memory is asked for.
@@ -129,9 +131,26 @@ pub fn plan(requests: &[Request]) -> Plan {
         let at = placed.partition_point(|&(start, ..)| start <= offset);
         placed.insert(at, (offset, end, index));
     }
-    let plan = Plan { offsets, bytes: total };
+    let plan = Plan { offsets, bytes: total, live: busiest(requests) };
     debug_assert_eq!(verify(requests, &plan), Ok(()));
     plan
+}
+
+/// The bytes that are alive in the segment where these are most.
+fn busiest(requests: &[Request]) -> usize {
+    // Bytes come before their first segment and go behind their last, so both kinds of steps never meet in one key.
+    let mut steps: Vec<(u32, bool, usize)> = requests
+        .iter()
+        .map(|r| (r, align(r.bytes)))
+        .flat_map(|(r, bytes)| [(r.first, false, bytes), (r.last, true, bytes)])
+        .collect();
+    steps.sort_unstable();
+    let (mut live, mut most) = (0usize, 0);
+    for (_, goes, bytes) in steps {
+        live = if goes { live - bytes } else { live.saturating_add(bytes) };
+        most = live.max(most);
+    }
+    most
 }
 
 /// Checks a plan without knowing how it was made: every buffer is aligned and inside, no two live ones overlap.
@@ -195,7 +214,7 @@ mod tests {
     fn the_verifier_finds_overlap_misalignment_and_excess() {
         let requests = [request(64, 0, 1), request(64, 1, 2)];
         let wrong = |offsets: [usize; 2], bytes| {
-            verify(&requests, &Plan { offsets: offsets.to_vec(), bytes }).unwrap_err()
+            verify(&requests, &Plan { offsets: offsets.to_vec(), bytes, live: 0 }).unwrap_err()
         };
         assert!(wrong([0, 0], 128).contains("overlaps"));
         assert!(wrong([0, 65], 256).contains("aligned"));
@@ -233,6 +252,7 @@ mod tests {
                 .max()
                 .unwrap_or(0);
             prop_assert!(first.bytes <= sum && first.bytes >= busiest);
+            prop_assert_eq!(first.live, busiest);
         }
     }
 }

@@ -201,6 +201,16 @@ impl Session {
         self.entries[entry].plan.bytes
     }
 
+    /// The most of them that is needed at once: no plan can do with fewer.
+    pub fn live_bytes(&self, entry: usize) -> usize {
+        self.entries[entry].plan.live
+    }
+
+    /// Bytes of all variables.
+    pub fn variable_bytes(&self) -> usize {
+        self.variables.len()
+    }
+
     /// Fills the arena with a pattern that is NaN in every float type, so that a test finds who reads what nobody wrote.
     pub fn scribble(&mut self) {
         self.arena.bytes_mut().fill(0xff);
@@ -459,7 +469,7 @@ impl EntryState {
             constants,
             constant_offsets,
             sizes: vec![0; entry.buffers.len()],
-            plan: memory::Plan { offsets: vec![0; entry.buffers.len()], bytes: 0 },
+            plan: memory::Plan { offsets: vec![0; entry.buffers.len()], ..memory::Plan::default() },
             bindings: Vec::new(),
             memory: Memory::new(entry),
             oldest: 0,

@@ -1,9 +1,9 @@
 //! The model on new tokens alone: what the earlier ones gave is kept in the session.
 
-use super::Decoder;
+use super::{Decoder, vocabulary};
 use crate::error::{Error, Result};
 use crate::execute::Session;
-use crate::program::{DimExpr, Entry, Generation, InputSource};
+use crate::program::{Generation, InputSource};
 use crate::tensor::{Tensor, TensorView};
 
 /// A decoder that computes each token once.
@@ -42,15 +42,6 @@ impl<'s> Cached<'s> {
         let inputs = tensors.collect::<Result<_>>()?;
         let vocabulary = vocabulary(&program.entries[step])?;
         Ok(Cached { start, step, inputs, begun: false, logits: Vec::new(), vocabulary, session })
-    }
-}
-
-/// How many logits a row of a step has.
-fn vocabulary(step: &Entry) -> Result<usize> {
-    let logits = step.outputs.iter().find(|output| output.name == Generation::LOGITS);
-    match logits.and_then(|output| step.dims.get(output.shape.last()?.0 as usize)) {
-        Some(DimExpr::Constant(size)) => Ok(usize::try_from(*size).unwrap_or(0)),
-        _ => Err(Error::Unsound(format!("the entry `{}` gives no logits", step.name))),
     }
 }
 

@@ -17,8 +17,8 @@ mod generator;
 mod tests;
 mod whole;
 
-use crate::error::Result;
-use crate::program::{Choice, Strategy};
+use crate::error::{Error, Result};
+use crate::program::{Choice, DimExpr, Entry, Generation, Strategy};
 
 pub use cached::Cached;
 pub use ends::Ends;
@@ -82,6 +82,15 @@ pub fn write(
     match plan.by.choice {
         Choice::Beam { .. } => beam::write(decoder, begin, plan, observer),
         _ => choose::write(decoder, begin, numbers, plan, observer),
+    }
+}
+
+/// How many logits a row of the entry has.
+fn vocabulary(entry: &Entry) -> Result<usize> {
+    let logits = entry.outputs.iter().find(|output| output.name == Generation::LOGITS);
+    match logits.and_then(|output| entry.dims.get(output.shape.last()?.0 as usize)) {
+        Some(DimExpr::Constant(size)) => Ok(usize::try_from(*size).unwrap_or(0)),
+        _ => Err(Error::Unsound(format!("the entry `{}` gives no logits", entry.name))),
     }
 }
 

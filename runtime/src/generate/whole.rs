@@ -1,9 +1,9 @@
 //! The model on all tokens so far, again at each token: slow, and right whatever the model is.
 
-use super::Decoder;
+use super::{Decoder, vocabulary};
 use crate::error::{Error, Result};
 use crate::execute::Session;
-use crate::program::{DimExpr, Entry, Generation, InputSource};
+use crate::program::{Generation, InputSource};
 use crate::tensor::{Tensor, TensorView};
 
 /// A decoder that keeps nothing but the tokens.
@@ -42,15 +42,6 @@ impl<'s> Whole<'s> {
         let inputs = tensors.collect::<Result<_>>()?;
         let vocabulary = vocabulary(description)?;
         Ok(Whole { entry, inputs, target, by_row, rows: Vec::new(), logits: Vec::new(), vocabulary, session })
-    }
-}
-
-/// How many logits a row of the entry has.
-fn vocabulary(entry: &Entry) -> Result<usize> {
-    let logits = entry.outputs.iter().find(|output| output.name == Generation::LOGITS);
-    match logits.and_then(|output| entry.dims.get(output.shape.last()?.0 as usize)) {
-        Some(DimExpr::Constant(size)) => Ok(usize::try_from(*size).unwrap_or(0)),
-        _ => Err(Error::Unsound(format!("the entry `{}` gives no logits", entry.name))),
     }
 }
 

@@ -71,14 +71,15 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     if let Some(rows) = &profile {
         show_profile(args.spec.json, rows, fma, read);
     }
-    let planned = subject.planned_bytes();
+    let memory = subject.memory();
     if args.spec.json {
         output::json(&json!({
             "entry": args.entry, "batch": subject.batch, "threads": threads, "repeats": times.len(),
             "median_ms": median, "p10_ms": p10, "p90_ms": p90,
             "flops": flops, "gflops": gflops,
             "fma_peak_gflops": fma, "fma_peak_share": gflops / fma, "read_bandwidth_gbs": read,
-            "planned_bytes": planned, "peak_rss_bytes": resident,
+            "planned_bytes": memory.planned, "live_bytes": memory.live, "variable_bytes": memory.variables,
+            "peak_rss_bytes": resident,
             "compile_ms": compile_ms, "first_run_ms": first_run_ms,
         }));
     } else {
@@ -96,8 +97,10 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
             100.0 * gflops / fma
         ));
         output::line(&format!(
-            "  planned memory {}, peak resident {}",
-            output::bytes(planned as u64),
+            "  planned memory {}, of which {} are in use at once; {} of variables; peak resident {}",
+            output::bytes(memory.planned as u64),
+            output::bytes(memory.live as u64),
+            output::bytes(memory.variables as u64),
             output::bytes(resident)
         ));
         output::line(&format!(
@@ -105,6 +108,13 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Bytes that the entry with the largest plan needs.
+struct Memory {
+    planned: usize,
+    live: usize,
+    variables: usize,
 }
 
 /// What is timed.
@@ -239,11 +249,17 @@ impl Subject {
         Ok(sum)
     }
 
-    fn planned_bytes(&mut self) -> usize {
+    fn memory(&mut self) -> Memory {
         let program = self.program();
         let indices: Vec<usize> = self.entries(&program).into_iter().map(|(i, _)| i).collect();
         let session = self.session();
-        indices.into_iter().map(|i| session.planned_bytes(i)).max().unwrap_or(0)
+        let largest = indices.into_iter().max_by_key(|i| session.planned_bytes(*i));
+        let of = |bytes: &dyn Fn(usize) -> usize| largest.map_or(0, bytes);
+        Memory {
+            planned: of(&|i| session.planned_bytes(i)),
+            live: of(&|i| session.live_bytes(i)),
+            variables: session.variable_bytes(),
+        }
     }
 
     /// Kernels with their mean time, in the order in which they run.
