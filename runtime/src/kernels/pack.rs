@@ -186,8 +186,11 @@ pub unsafe fn strips(block: &Block<'_>, level: Level, strip: usize, target: *mut
     }
 }
 
+/// See [`deal`].
+type Deal = unsafe fn(*const f32, *const f32, isize, usize, *mut f32);
+
 /// [`deal`] for each height of a tile.
-const DEALS: [unsafe fn(*const f32, *const f32, isize, usize, *mut f32); 12] = [
+const DEALS: [Deal; 12] = [
     deal::<1>, deal::<2>, deal::<3>, deal::<4>, deal::<5>, deal::<6>, deal::<7>, deal::<8>, deal::<9>,
     deal::<10>, deal::<11>, deal::<12>,
 ];
