@@ -148,7 +148,10 @@ impl Build<'_> {
         let tall = height >= 1024 && height >= TALL * width;
         // In a loop it is the loop that is cut into tasks.
         // Few rows would be few tasks.
-        let symbolic = leading.is_some_and(|e| e.as_constant().is_none());
+        let of_few = |extent: &Dim| {
+            self.built.batches().any(|(batch, few)| few && extent.exact_div(&Dim::symbol(batch)).is_some())
+        };
+        let symbolic = leading.is_some_and(|e| e.as_constant().is_none() && !of_few(&e));
         let by_rows = symbolic && !self.few(&batch, height) || tall || self.level > 0;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();

@@ -386,6 +386,12 @@ impl Built {
     fn estimate(&self, dim: &Dim) -> i64 {
         estimate(dim, &self.sizes)
     }
+
+    /// The symbols that count rows of inputs, and whether they are mostly few: too few to be cut among threads.
+    fn batches(&self) -> impl Iterator<Item = (Symbol, bool)> {
+        let symbols = self.inputs.iter().filter_map(|input| input.2.first()?.as_symbol());
+        symbols.map(|symbol| (symbol.clone(), self.estimate(&Dim::symbol(symbol.clone())) <= contract::FEW))
+    }
 }
 
 fn estimate(dim: &Dim, sizes: &[(Symbol, i64)]) -> i64 {

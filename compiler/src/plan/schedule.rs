@@ -100,8 +100,7 @@ enum Frame {
 }
 
 pub fn schedule(built: &mut Built) -> Vec<Segment> {
-    let batches: Vec<Symbol> =
-        built.inputs.iter().filter_map(|i| i.2.first()?.as_symbol().cloned()).collect();
+    let batches: Vec<Symbol> = built.batches().filter(|(_, few)| !few).map(|(symbol, _)| symbol).collect();
     let order = settle(built, &batches);
 
     let count = built.drafts.len();
