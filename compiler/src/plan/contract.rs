@@ -100,9 +100,11 @@ impl Build<'_> {
         let again = self.invariant.contains(&b_place.0) || long && height >= ROWS_PACKED;
         let along = k.len() == 1 && k[0].b.as_ref().is_some_and(|s| s.is(1));
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
-        if few {
+        let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
+        let lasting = matrix && long && self.lasts(b_place.0);
+        if few && (along || !lasting) {
             // The kernel reads it as it is.
-        } else if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
+        } else if matrix && (again || lasting || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place);
             packed = true;
         } else if !unit(&n) || k.len() > 2 {
@@ -220,6 +222,12 @@ impl Build<'_> {
         let place = self.parts(node, id, out, &Dim::constant(splits));
         self.runtime_kernel(node, kernel, vec![a, b], vec![place], space, flops);
         self.add_parts(node, place, out, &Dim::constant(splits));
+    }
+
+    /// Whether it is a weight that the entry does not change, so that it is packed once for many runs: panels are read in one stretch.
+    fn lasts(&self, buffer: BufferId) -> bool {
+        let Storage::Variable(variable) = self.built.buffers[buffer.index()].storage else { return false };
+        !self.built.changed.contains(&variable)
     }
 
     /// Whether all that counts is how fast B is read. (In a loop it stays in cache.)

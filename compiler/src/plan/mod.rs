@@ -377,6 +377,8 @@ struct Built {
     updates: Vec<(BufferId, BufferId)>,
     /// By segment: storage of which each unit touches its own share alone.
     owned: Vec<BTreeSet<BufferId>>,
+    /// The variables that the entry changes.
+    changed: BTreeSet<usize>,
     /// Likely values of symbols, for costs alone.
     sizes: Vec<(Symbol, i64)>,
 }
