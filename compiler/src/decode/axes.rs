@@ -183,17 +183,26 @@ impl Walk<'_> {
         let all = |ty: &TensorType, axis: usize| {
             ty.shape.get(axis).is_some_and(|dim| self.sequence.extent(dim) == Extent::All)
         };
+        // What is made of the places of all tokens, and what tells by them which come after a place.
+        let mut places = vec![false; graph.nodes.len()];
         let mut ordered = vec![false; graph.nodes.len()];
         let mut blind = Vec::new();
         let wanted = needed(graph, graph.outputs.iter().map(|(_, id)| *id));
         for id in graph.ids().filter(|id| wanted[id.index()]) {
             let node = graph.node(id);
             let of = |place: usize| &graph.node(node.inputs[place]).ty;
-            ordered[id.index()] = match &node.op {
+            let any = |known: &[bool]| node.inputs.iter().any(|input| known[input.index()]);
+            // The places of the new tokens say nothing of the others.
+            let new = matches!(&node.op, Op::Slice { start, .. } if *start == Dim::symbol(self.sequence.past.clone()));
+            places[id.index()] = match &node.op {
                 Op::Iota { axis } => all(&node.ty, *axis),
-                // The places of the new tokens say nothing of the others.
-                Op::Slice { start, .. } if *start == Dim::symbol(self.sequence.past.clone()) => false,
-                _ => node.inputs.iter().any(|input| ordered[input.index()]),
+                _ => !new && any(&places),
+            };
+            ordered[id.index()] = match &node.op {
+                Op::Compare(_) => any(&places) || any(&ordered),
+                // A number for each distance hides no place.
+                Op::Gather { .. } => node.inputs.first().is_some_and(|table| ordered[table.index()]),
+                _ => !new && any(&ordered),
             };
             let over_all = match &node.op {
                 Op::Reduce { axes, .. } | Op::ArgReduce { axes, .. } => {
