@@ -119,6 +119,10 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
             buffer.storage = if local { Storage::Local } else { Storage::Arena { first, last } };
         }
     }
+    let mut changes: Vec<usize> =
+        built.updates.iter().filter_map(|(_, target)| variable(&built, *target)).collect();
+    changes.sort_unstable();
+    changes.dedup();
     let mut symbols = Vec::new();
     let mut note = |dim: &Dim| {
         dim.symbols(&mut |s| {
@@ -144,6 +148,16 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         guards: entry.graph.guards.clone(),
         buffers: built.buffers,
         segments,
+        prepares: built.prepares,
+        changes,
+    }
+}
+
+/// The variable that a buffer is.
+pub fn variable(built: &Built, buffer: BufferId) -> Option<usize> {
+    match built.buffers[root(built, buffer).index()].storage {
+        Storage::Variable(variable) => Some(variable),
+        _ => None,
     }
 }
 

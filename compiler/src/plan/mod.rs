@@ -95,6 +95,10 @@ pub struct Plan {
     pub guards: Vec<(Dim, String, Span)>,
     pub buffers: Vec<Buffer>,
     pub segments: Vec<Segment>,
+    /// The first so many segments only fill prepared buffers.
+    pub prepares: usize,
+    /// The variables that a run changes.
+    pub changes: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +121,8 @@ pub enum Storage {
     Constant(Vec<u8>),
     /// What a sequence keeps between its steps for this input.
     Kept(usize),
+    /// Made from variables alone, and kept until one of them changes.
+    Prepared,
     /// The storage of another buffer.
     Alias(BufferId),
     /// What one step of a loop sees of another buffer, which may be such a part itself: from `offset` on, and `advance` elements
@@ -377,6 +383,8 @@ struct Built {
     updates: Vec<(BufferId, BufferId)>,
     /// By segment: storage of which each unit touches its own share alone.
     owned: Vec<BTreeSet<BufferId>>,
+    /// How many segments, the first ones, fill prepared buffers.
+    prepares: usize,
     /// Likely values of symbols, for costs alone.
     sizes: Vec<(Symbol, i64)>,
 }
