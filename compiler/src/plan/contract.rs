@@ -85,6 +85,11 @@ impl Build<'_> {
         for (i, j) in sum {
             k.push(stride(&a_type.shape[*i], Some(&a.strides[*i]), Some(&b.strides[*j]), None));
         }
+        // A sum may run in any order: that of memory makes long runs, or even one axis.
+        k.sort_by_key(|axis| {
+            let step = |stride: &Option<Dim>| stride.as_ref().map_or(0, |dim| self.built.estimate(dim));
+            std::cmp::Reverse(step(&axis.a).saturating_add(step(&axis.b)))
+        });
         let (mut batches, mut m, mut k, mut n) = (collapse(batches), collapse(m), collapse(k), collapse(n));
         let (mut a_place, mut b_place) = ((a.buffer, a.offset), (b.buffer, b.offset));
 
