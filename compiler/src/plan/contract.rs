@@ -85,6 +85,11 @@ impl Build<'_> {
         for (i, j) in sum {
             k.push(stride(&a_type.shape[*i], Some(&a.strides[*i]), Some(&b.strides[*j]), None));
         }
+        // A sum may run in any order: that of memory makes long runs, or even one axis.
+        k.sort_by_key(|axis| {
+            let step = |stride: &Option<Dim>| stride.as_ref().map_or(0, |dim| self.built.estimate(dim));
+            std::cmp::Reverse(step(&axis.a).saturating_add(step(&axis.b)))
+        });
         let (mut batches, mut m, mut k, mut n) = (collapse(batches), collapse(m), collapse(k), collapse(n));
         let (mut a_place, mut b_place) = ((a.buffer, a.offset), (b.buffer, b.offset));
 
@@ -101,7 +106,8 @@ impl Build<'_> {
         let along = k.len() == 1 && k[0].b.as_ref().is_some_and(|s| s.is(1));
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
         let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
-        let lasting = matrix && long && self.lasts(b_place.0);
+        // Weights that stay as they are are packed once for many runs.
+        let lasting = matrix && long && self.level == 0 && self.built.lasts(b_place.0);
         if few && (along || !lasting) {
             // The kernel reads it as it is.
         } else if matrix && (again || lasting || !unit(&n)) {
@@ -222,12 +228,6 @@ impl Build<'_> {
         let place = self.parts(node, id, out, &Dim::constant(splits));
         self.runtime_kernel(node, kernel, vec![a, b], vec![place], space, flops);
         self.add_parts(node, place, out, &Dim::constant(splits));
-    }
-
-    /// Whether it is a weight that the entry does not change, so that it is packed once for many runs: panels are read in one stretch.
-    fn lasts(&self, buffer: BufferId) -> bool {
-        let Storage::Variable(variable) = self.built.buffers[buffer.index()].storage else { return false };
-        !self.built.changed.contains(&variable)
     }
 
     /// Whether all that counts is how fast B is read. (In a loop it stays in cache.)
