@@ -106,8 +106,9 @@ impl Build<'_> {
         let along = k.len() == 1 && k[0].b.as_ref().is_some_and(|s| s.is(1));
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
         let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
-        // Weights that stay as they are are packed once for many runs.
-        let lasting = matrix && long && self.level == 0 && self.built.lasts(b_place.0);
+        // Weights that stay as they are are packed once for many runs; between the steps of a training they change.
+        let reads = self.level == 0 && self.built.changed.is_empty();
+        let lasting = matrix && long && reads && self.built.lasts(b_place.0);
         if few && (along || !lasting) {
             // The kernel reads it as it is.
         } else if matrix && (again || lasting || !unit(&n)) {
