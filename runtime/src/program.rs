@@ -175,6 +175,10 @@ pub struct Entry {
     pub outputs: Vec<Output>,
     pub buffers: Vec<Buffer>,
     pub segments: Vec<Segment>,
+    /// The first so many segments fill the prepared buffers, and nothing else: they run when a variable that they read has changed.
+    pub prepares: u32,
+    /// The variables that a run changes.
+    pub changes: Vec<u32>,
     /// Algorithmic FLOPs of one run (multiply-add = 2), a dim.
     pub flops: Option<DimIndex>,
 }
@@ -252,6 +256,8 @@ pub enum Storage {
     Constant(Vec<u8>),
     /// What a sequence keeps between its steps for the input of this number; see [`crate::execute::Session::begin`].
     Kept(u32),
+    /// Made from variables alone, such as packed weights, and kept from run to run until one of them changes.
+    Prepared,
     /// The same storage as another buffer (in-place update, reshape), from its start.
     Alias(BufferIndex),
     /// Memory of the thread that runs a task, which stays in its cache: only the task's units are there. One segment alone uses

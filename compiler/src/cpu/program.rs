@@ -210,6 +210,7 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
                 plan::Storage::Variable(at) => Storage::Variable(*at as u32),
                 plan::Storage::Constant(bytes) => Storage::Constant(bytes.clone()),
                 plan::Storage::Kept(input) => Storage::Kept(*input as u32),
+                plan::Storage::Prepared => Storage::Prepared,
                 plan::Storage::Alias(of) => Storage::Alias(index(*of)),
                 plan::Storage::Local => Storage::Local,
                 plan::Storage::Unused | plan::Storage::Row { .. } => Storage::Arena { first: 0, last: 0 },
@@ -263,6 +264,8 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
         outputs,
         buffers,
         segments,
+        prepares: plan.prepares as u32,
+        changes: plan.changes.iter().map(|variable| *variable as u32).collect(),
         flops,
     }
 }

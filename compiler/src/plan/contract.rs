@@ -85,6 +85,11 @@ impl Build<'_> {
         for (i, j) in sum {
             k.push(stride(&a_type.shape[*i], Some(&a.strides[*i]), Some(&b.strides[*j]), None));
         }
+        // A sum may run in any order: that of memory makes long runs, or even one axis.
+        k.sort_by_key(|axis| {
+            let step = |stride: &Option<Dim>| stride.as_ref().map_or(0, |dim| self.built.estimate(dim));
+            std::cmp::Reverse(step(&axis.a).saturating_add(step(&axis.b)))
+        });
         let (mut batches, mut m, mut k, mut n) = (collapse(batches), collapse(m), collapse(k), collapse(n));
         let (mut a_place, mut b_place) = ((a.buffer, a.offset), (b.buffer, b.offset));
 
@@ -100,9 +105,13 @@ impl Build<'_> {
         let again = self.invariant.contains(&b_place.0) || long && height >= ROWS_PACKED;
         let along = k.len() == 1 && k[0].b.as_ref().is_some_and(|s| s.is(1));
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
-        if few {
+        let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
+        // Weights that stay as they are are packed once for many runs; between the steps of a training they change.
+        let reads = self.level == 0 && self.built.changed.is_empty();
+        let lasting = matrix && long && reads && self.built.lasts(b_place.0);
+        if few && (along || !lasting) {
             // The kernel reads it as it is.
-        } else if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
+        } else if matrix && (again || lasting || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place);
             packed = true;
         } else if !unit(&n) || k.len() > 2 {
@@ -148,7 +157,10 @@ impl Build<'_> {
         let tall = height >= 1024 && height >= TALL * width;
         // In a loop it is the loop that is cut into tasks.
         // Few rows would be few tasks.
-        let symbolic = leading.is_some_and(|e| e.as_constant().is_none());
+        let of_few = |extent: &Dim| {
+            self.built.batches().any(|(batch, few)| few && extent.exact_div(&Dim::symbol(batch)).is_some())
+        };
+        let symbolic = leading.is_some_and(|e| e.as_constant().is_none() && !of_few(&e));
         let by_rows = symbolic && !self.few(&batch, height) || tall || self.level > 0;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();

@@ -144,6 +144,16 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         guards: entry.graph.guards.clone(),
         buffers: built.buffers,
         segments,
+        prepares: built.prepares,
+        changes: built.changed.into_iter().collect(),
+    }
+}
+
+/// The variable that a buffer is.
+pub fn variable(built: &Built, buffer: BufferId) -> Option<usize> {
+    match built.buffers[root(built, buffer).index()].storage {
+        Storage::Variable(variable) => Some(variable),
+        _ => None,
     }
 }
 

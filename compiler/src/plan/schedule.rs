@@ -102,16 +102,20 @@ enum Frame {
 }
 
 pub fn schedule(built: &mut Built) -> Vec<Segment> {
-    let batches: Vec<Symbol> =
-        built.inputs.iter().filter_map(|i| i.2.first()?.as_symbol().cloned()).collect();
+    let batches: Vec<Symbol> = built.batches().filter(|(_, few)| !few).map(|(symbol, _)| symbol).collect();
     let order = settle(built, &batches);
+    let prepared = prepare(built);
 
     let count = built.drafts.len();
     let mut done = vec![false; count];
     let mut segments = Vec::new();
     let mut remaining = count;
     while remaining > 0 {
-        let ready = |at: usize, done: &[bool]| !done[at] && order.before[at].iter().all(|b| done[*b]);
+        // What is prepared comes first, in segments of its own.
+        let preparing = (0..count).any(|at| prepared[at] && !done[at]);
+        let ready = |at: usize, done: &[bool]| {
+            !done[at] && prepared[at] == preparing && order.before[at].iter().all(|b| done[*b])
+        };
         let Some(first) = (0..count).find(|at| ready(*at, &done)) else { break };
         let mut open = Open::new(built, first, &batches);
         open.add(built, first);
@@ -133,8 +137,31 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
         let owned = open.owned(built);
         segments.push(open.close(built));
         built.owned.push(owned);
+        built.prepares += usize::from(preparing);
     }
     segments
+}
+
+/// Which kernels need to run only when variables have changed: those that pack weights which this entry does not change itself.
+/// What they write is kept.
+fn prepare(built: &mut Built) -> Vec<bool> {
+    let lasting = |buffer: BufferId| built.lasts(buffer);
+    let fresh = |buffer: BufferId| {
+        let buffer = &built.buffers[buffer.index()];
+        buffer.storage == Storage::Unused && buffer.elements.as_constant().is_some()
+    };
+    let once = |draft: &Draft| {
+        let packs = matches!(draft.work, Work::Kernel(Kernel::Pack { .. }));
+        packs && draft.accesses.iter().all(|a| if a.write { fresh(a.buffer) } else { lasting(a.buffer) })
+    };
+    let prepared: Vec<bool> = built.drafts.iter().map(once).collect();
+    let written = |(draft, _): (&Draft, &bool)| -> Vec<BufferId> {
+        draft.accesses.iter().filter(|a| a.write).map(|a| a.buffer).collect()
+    };
+    let kept: Vec<BufferId> =
+        built.drafts.iter().zip(&prepared).filter(|(_, once)| **once).flat_map(written).collect();
+    kept.into_iter().for_each(|buffer| built.buffers[buffer.index()].storage = Storage::Prepared);
+    prepared
 }
 
 /// Brings all drafts into their final shape, those in loops in their order, and says which must run before which.

@@ -28,6 +28,7 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
             Storage::Variable(_) => "variable".to_string(),
             Storage::Constant(bytes) => format!("constant of {} bytes", bytes.len()),
             Storage::Kept(_) => "kept".to_string(),
+            Storage::Prepared => "prepared".to_string(),
             Storage::Alias(of) => format!("over {}", buffer_name(plan, *of)),
             Storage::Row { of, offset, level, advance } => {
                 let mut at = super::affine::Affine::constant(offset.clone());
@@ -49,7 +50,8 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
         )?;
     }
     for (at, segment) in plan.segments.iter().enumerate() {
-        writeln!(out, "\nsegment {at}: units {}, at least {} a task", segment.units, segment.grain)?;
+        let when = if at < plan.prepares { ", when variables have changed" } else { "" };
+        writeln!(out, "\nsegment {at}: units {}, at least {} a task{when}", segment.units, segment.grain)?;
         write_steps(plan, &segment.steps, 0, out)?;
     }
     Ok(())

@@ -5,6 +5,8 @@
 //! placed, kernels bound, pointers resolved. Bound entries are kept by their input shapes, so from then on a run is: copy the
 //! inputs in, walk a flat list of segments, read the error words.
 //!
+//! What an entry makes from variables alone, such as packed weights, it keeps until one of them changes (`prepared`).
+//!
 //! An entry that goes on with a sequence keeps some inputs from run to run in blocks of their own ([`Session::begin`]).
 //!
 //! The arena is planned once at the largest sizes seen ([`Session::reserve`] announces them); smaller dims use the same
@@ -13,6 +15,7 @@
 mod bind;
 mod code;
 mod dims;
+mod prepared;
 mod run;
 mod sequence;
 mod sound;
@@ -34,6 +37,7 @@ use crate::tensor::{TensorView, byte_count};
 
 use bind::{BoundEntry, Layout};
 use code::MappedCode;
+use prepared::{Changes, Prepared};
 use run::Scratch;
 use sequence::{Memory, is_kept};
 
@@ -54,6 +58,7 @@ pub struct Session {
     variables: Block,
     /// Start and bytes of each variable.
     places: Vec<(usize, usize)>,
+    changes: Changes,
     arena: Block,
     scratch: Block,
     scratch_stride: usize,
@@ -70,6 +75,7 @@ struct EntryState {
     sizes: Vec<usize>,
     plan: memory::Plan,
     bindings: Vec<BoundEntry>,
+    prepared: Prepared,
     /// Inputs that live on from run to run.
     memory: Memory,
     /// The binding that is replaced next once there are too many.
@@ -128,6 +134,7 @@ impl Session {
             pool: Pool::new(threads)?,
             code,
             variables,
+            changes: Changes::new(sizes.len()),
             places: offsets.into_iter().zip(sizes).collect(),
             arena: Block::empty(),
             scratch: Block::empty(),
@@ -163,6 +170,7 @@ impl Session {
     /// The bytes of a variable, to be changed.
     pub fn variable_bytes_mut(&mut self, index: usize) -> &mut [u8] {
         let (start, bytes) = self.places[index];
+        self.changes.note(index);
         &mut self.variables.bytes_mut()[start..start + bytes]
     }
 
@@ -196,9 +204,9 @@ impl Session {
         }
     }
 
-    /// Bytes of the arena that the entry's plan takes, at the largest dims seen so far.
+    /// Bytes that the entry's plan takes, in the arena and of what is prepared, at the largest dims seen so far.
     pub fn planned_bytes(&self, entry: usize) -> usize {
-        self.entries[entry].plan.bytes
+        self.entries[entry].plan.bytes + self.entries[entry].prepared.bytes()
     }
 
     /// The most of them that is needed at once: no plan can do with fewer.
@@ -228,6 +236,7 @@ impl Session {
         state.bindings.clear();
         state.sizes.fill(0);
         state.plan.bytes = 0;
+        state.prepared.release();
         let needed = self.entries.iter().map(|state| state.plan.bytes).max().unwrap_or(0);
         if needed < self.arena.len() {
             self.entries.iter_mut().for_each(|state| {
@@ -270,19 +279,21 @@ impl Session {
     /// Runs an entry, and says in which of its bindings.
     fn execute(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<usize> {
         let binding = self.load(entry, inputs)?;
+        let first = self.begin_run(entry);
         let (bound, scratch) = (&self.entries[entry].bindings[binding], self.scratch());
         let _mode = FlushDenormals::enter();
-        bound.run(&mut self.pool, scratch);
+        bound.run(first, &mut self.pool, scratch);
         Ok(binding)
     }
 
     /// Runs an entry and measures each launch.
     pub fn run_profiled(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<Profile<'_>> {
         let binding = self.load(entry, inputs)?;
+        let first = self.begin_run(entry);
         let (bound, scratch) = (&self.entries[entry].bindings[binding], self.scratch());
         let times = {
             let _mode = FlushDenormals::enter();
-            bound.run_profiled(&mut self.pool, scratch)
+            bound.run_profiled(first, &mut self.pool, scratch)
         };
         let outputs = self.finish(entry, binding)?;
         let at = |dim: crate::program::DimIndex| outputs.bound.dims[dim.0 as usize];
@@ -300,6 +311,14 @@ impl Session {
             })
             .collect();
         Ok(Profile { launches, outputs })
+    }
+
+    /// The segment with which a run of an entry begins; notes what the run changes.
+    fn begin_run(&mut self, entry: usize) -> usize {
+        let first = self.entries[entry].prepared.first(&self.changes);
+        let changed = &self.program.entries[entry].changes;
+        changed.iter().for_each(|variable| self.changes.note(*variable as usize));
+        first
     }
 
     fn scratch(&self) -> Scratch {
@@ -380,12 +399,14 @@ impl Session {
                     let block = &state.memory.blocks[*input as usize];
                     (block.pointer(), block.len())
                 }
+                Storage::Prepared => (state.prepared.pointer(index), state.sizes[index]),
                 Storage::Local => (std::ptr::null_mut(), state.sizes[index]),
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
             .collect();
-        let bound = BoundEntry::bind(description, &state.layout, dims, &bases, &self.code)
-            .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
+        let bound =
+            BoundEntry::bind(description, &state.layout, dims, &bases, &self.code, state.bindings.last())
+                .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
 
         let stride = memory::align(bound.scratch_bytes);
         if stride > self.scratch_stride {
@@ -429,6 +450,7 @@ impl Session {
                 state.memory.make_room(input as usize, sizes[index])?;
             }
         }
+        state.prepared.make_room(description, &sizes)?;
         let plan = state.layout.plan(&sizes);
         let larger = if plan.bytes > self.arena.len() { Some(Block::new(plan.bytes)?) } else { None };
         state.bindings.clear();
@@ -471,6 +493,7 @@ impl EntryState {
             sizes: vec![0; entry.buffers.len()],
             plan: memory::Plan { offsets: vec![0; entry.buffers.len()], ..memory::Plan::default() },
             bindings: Vec::new(),
+            prepared: Prepared::new(entry),
             memory: Memory::new(entry),
             oldest: 0,
         })

@@ -38,20 +38,20 @@ struct Task<'a> {
 }
 
 impl BoundEntry {
-    /// Runs all segments.
-    pub fn run(&self, pool: &mut Pool, scratch: Scratch) {
-        for section in &self.sections {
+    /// Runs all segments from a first one on.
+    pub fn run(&self, first: usize, pool: &mut Pool, scratch: Scratch) {
+        for section in &self.sections[first..] {
             pool.run(section.tasks, &|task, thread| {
                 self.task::<false>(section, task, scratch.of(thread), &[]);
             });
         }
     }
 
-    /// Runs all segments and gives the nanoseconds of each call, in order. Calls of one segment run interleaved, so a
-    /// segment's time on the clock is divided among them by the time that they took on all threads.
-    pub fn run_profiled(&self, pool: &mut Pool, scratch: Scratch) -> Vec<u64> {
+    /// Runs all segments from a first one on and gives the nanoseconds of each call, in order. Calls of one segment run interleaved,
+    /// so a segment's time on the clock is divided among them by the time that they took on all threads.
+    pub fn run_profiled(&self, first: usize, pool: &mut Pool, scratch: Scratch) -> Vec<u64> {
         let clocks: Vec<AtomicU64> = self.calls.iter().map(|_| AtomicU64::new(0)).collect();
-        for section in &self.sections {
+        for section in &self.sections[first..] {
             let start = Instant::now();
             pool.run(section.tasks, &|task, thread| {
                 self.task::<true>(section, task, scratch.of(thread), &clocks);

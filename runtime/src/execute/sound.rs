@@ -112,6 +112,7 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
             _ => {}
         }
     }
+    check_prepared(program, entry)?;
     let local = |buffer: usize| {
         root(entry, buffer).filter(|root| matches!(entry.buffers[*root].storage, Storage::Local))
     };
@@ -153,6 +154,23 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks that what is prepared comes from variables alone, so that it stays right as long as they do.
+fn check_prepared(program: &Program, entry: &Entry) -> Result<(), String> {
+    if let Some(variable) = entry.changes.iter().find(|v| **v as usize >= program.variables.len()) {
+        return Err(format!("variable {variable} is changed, but does not exist"));
+    }
+    let Some(first) = entry.segments.get(..entry.prepares as usize) else {
+        return Err(format!("{} of {} segments prepare", entry.prepares, entry.segments.len()));
+    };
+    for slice in first.iter().flat_map(|s| s.launches()).flat_map(|l| &l.buffers) {
+        let storage = root(entry, slice.buffer.0 as usize).map(|root| &entry.buffers[root].storage);
+        if !matches!(storage, Some(Storage::Variable(_) | Storage::Prepared)) {
+            return Err(format!("buffer {} is neither prepared nor a variable", slice.buffer.0));
+        }
+    }
+    Ok(())
+}
+
 /// Loops are nested so deeply at most: each level is a call in what walks them.
 const DEEPEST: usize = 64;
 
@@ -187,7 +205,7 @@ pub fn root(entry: &Entry, index: usize) -> Option<usize> {
 }
 
 /// Every dim that a kernel reads.
-fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
+pub fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
     let stride = |stride: &Stride, dims: &mut Vec<DimIndex>| {
         dims.push(stride.extent);
         dims.extend([stride.a, stride.b, stride.c].into_iter().flatten());

@@ -4,6 +4,7 @@ mod forms;
 mod halves;
 mod loops;
 mod models;
+mod prepared;
 
 use super::{Target, compile};
 use crate::evaluate::{self, Value, Values};
