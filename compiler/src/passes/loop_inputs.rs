@@ -2,12 +2,13 @@
 //!
 //! - A contraction whose results a loop reads in another order of axes is computed in that order: the steps' parts then follow one
 //!   another in memory, and only the view of its operand changes.
+//! - A contraction of few terms (the channels of a series, say) goes into the loop: its operand is several times smaller than its result.
 //! - What is the same for all steps and is put on a contraction of the elements, such as a bias, is put on by the step. It has the
 //!   number in a register anyway, where a kernel before the loop would read and write all steps' numbers once more.
 
-use super::loops::{Results, close, rewrite_loops};
+use super::loops::{Results, close, rewrite_loops, spreads};
 use super::rewrite::{Rewritten, is_elementwise, look};
-use crate::graph::{Builder, Dim, Graph, NodeId, Op, OpenScan, TensorType};
+use crate::graph::{Builder, Dim, Graph, Node, NodeId, Op, OpenScan, TensorType};
 
 /// What is to be done to an element of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ enum Change {
     Turn,
     /// The step puts on what all steps share: which operand is that.
     PutOn(usize),
+    /// The step computes the contraction.
+    Contract,
 }
 
 pub fn run(graph: &mut Graph) -> bool {
@@ -52,6 +55,11 @@ fn change(graph: &Graph, uses: &[usize], operand: NodeId) -> Change {
     }
     match (&node.op, node.inputs.as_slice()) {
         (Op::Transpose { permutation }, [x]) if turns(graph, uses, *x, permutation) => Change::Turn,
+        (op @ Op::Contract { sum, .. }, [x, y]) => {
+            let (a, b) = (&graph.node(*x).ty, &graph.node(*y).ty);
+            let by_step = a.rank() > 0 && sum.iter().all(|pair| pair.0 != 0);
+            if by_step && spreads(op, a, b) { Change::Contract } else { Change::None }
+        }
         (Op::Binary(_), inputs) => {
             let contraction =
                 |id: NodeId| uses[id.index()] == 1 && matches!(graph.node(id).op, Op::Contract { .. });
@@ -110,6 +118,7 @@ fn inputs(b: &mut Builder, mut open: OpenScan, plan: &[Change]) -> Results {
                     changed = true;
                 }
             }
+            Change::Contract => changed |= contract(b, &mut open, at, place),
             Change::PutOn(side) => changed |= put_on(b, &mut open, at, place, *side),
         }
         (b.span, b.path) = (span, path.clone());
@@ -156,6 +165,29 @@ fn turned(b: &mut Builder, id: NodeId, permutation: &[usize]) -> Rewritten {
     }
 }
 
+/// Lets the step compute a contraction that is one of its elements.
+fn contract(b: &Builder, open: &mut OpenScan, at: usize, place: NodeId) -> bool {
+    let node = b.graph.node(open.elements[at].1);
+    let (Op::Contract { sum, .. }, &[x, y]) = (&node.op, node.inputs.as_slice()) else { return false };
+    let ty = b.ty(x);
+    let row = TensorType::new(ty.dtype, ty.shape[1..].to_vec());
+    let like = open.node(place).clone();
+    let (element, given) = (open.placeholder(row, node), open.placeholder(b.ty(y).clone(), node));
+    let result = NodeId(open.nodes.len() as u32);
+    let op = Op::Contract { batch: Vec::new(), sum: sum.iter().map(|pair| (pair.0 - 1, pair.1)).collect() };
+    open.nodes.push(Node {
+        op,
+        inputs: vec![element, given],
+        span: node.span,
+        path: node.path.clone(),
+        ..like
+    });
+    open.replace(place, result);
+    open.elements[at] = (element, x);
+    open.captures.push((given, y));
+    true
+}
+
 /// Lets the step do what was done to one of its elements.
 fn put_on(b: &Builder, open: &mut OpenScan, at: usize, place: NodeId, side: usize) -> bool {
     let node = b.graph.node(open.elements[at].1);
@@ -165,10 +197,10 @@ fn put_on(b: &Builder, open: &mut OpenScan, at: usize, place: NodeId, side: usiz
     let like = open.node(place).clone();
     let element = open.placeholder(like.ty.clone(), node);
     let given = open.placeholder(b.ty(*source).clone(), shared);
-    let mut push = |op: Op, inputs: Vec<NodeId>, of: &crate::graph::Node| {
+    let mut push = |op: Op, inputs: Vec<NodeId>, of: &Node| {
         let id = NodeId(open.nodes.len() as u32);
         let (ty, path) = (like.ty.clone(), of.path.clone());
-        open.nodes.push(crate::graph::Node { op, inputs, ty, span: of.span, path });
+        open.nodes.push(Node { op, inputs, ty, span: of.span, path });
         id
     };
     let spread =
