@@ -6,13 +6,17 @@
     mod2imp spaRV1909eb > spanish.imp
     python make_verses.py english.imp spanish.imp FOLDER
 
-FOLDER gets `train.tsv` and `test.tsv`, a line `english<TAB>spanish` a verse below a line of names, and `kjv.txt`, the English verses alone. The
-test part is whole books, less the verses that are like one of the training part: a sentence that was learned by heart is not translated.
+FOLDER gets `train.tsv` and `test.tsv`, a line `english<TAB>spanish` a verse below a line of names, of verses that are not too long, and
+`kjv.txt`, all English verses alone. The test part is whole books, less the verses that are like one of the training part in either language: a
+sentence that was learned by heart is not translated.
 """
 
 import re
 import sys
 from pathlib import Path
+
+# Words that a verse of a pair has at most, in either language.
+LONGEST = 30
 
 TEST_BOOKS = {"Ruth", "Esther", "Jonah", "Galatians", "James"}
 
@@ -33,7 +37,7 @@ def verses(path):
 
 
 def triples(text):
-    words = re.findall(r"[a-z]+", text.lower())
+    words = re.findall(r"[^\W\d_]+", text.lower())
     return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
 
 
@@ -42,22 +46,24 @@ def main(english, spanish, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     book = lambda reference: reference.rsplit(" ", 1)[0]
-    pairs = [(r, text, spanish[r]) for r, text in english.items() if r in spanish]
+    short = lambda text: len(text.split()) <= LONGEST
+    pairs = [(r, text, spanish[r]) for r, text in english.items() if r in spanish and short(text) and short(spanish[r])]
     train = [pair for pair in pairs if book(pair[0]) not in TEST_BOOKS]
     holders = {}
-    for place, (_, text, _) in enumerate(train):
-        for triple in triples(text):
-            holders.setdefault(triple, []).append(place)
+    for place, texts in enumerate(train):
+        for language, text in enumerate(texts[1:]):
+            for triple in triples(text):
+                holders.setdefault((language, triple), []).append(place)
 
-    def known(text):
+    def known(text, language):
         """Does a training verse have so many of this one's triples?"""
         own, counts = triples(text), {}
         for triple in own:
-            for place in holders.get(triple, []):
+            for place in holders.get((language, triple), []):
                 counts[place] = counts.get(place, 0) + 1
         return max(counts.values(), default=0) >= ALIKE * len(own)
 
-    test = [pair for pair in pairs if book(pair[0]) in TEST_BOOKS and not known(pair[1])]
+    test = [pair for pair in pairs if book(pair[0]) in TEST_BOOKS and not any(map(known, pair[1:], (0, 1)))]
     for name, rows in [("train", train), ("test", test)]:
         lines = ["english\tspanish", *(f"{en}\t{es}" for _, en, es in rows)]
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
