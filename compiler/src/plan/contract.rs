@@ -16,7 +16,7 @@ use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 /// So many times as many rows as columns are cut by rows.
 const TALL: i64 = 8;
 /// As many tasks as keep a few cores busy.
-const TILES_WANTED: i64 = 16;
+pub(super) const TILES_WANTED: i64 = 16;
 /// A contraction of so few rows reads B once, where it lies.
 pub(super) const FEW: i64 = 4;
 /// So many rows pay for packing B, whose rows may lie in few sets of the first cache where they are long.

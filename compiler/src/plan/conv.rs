@@ -2,7 +2,7 @@
 
 use super::affine::Affine;
 use super::build::{Build, product};
-use super::contract::splits;
+use super::contract::{TILES_WANTED, splits};
 use super::{Access, BufferId, Draft, Kernel, PlanError, Stop, Storage, Stride, Work};
 use crate::graph::op::{Conv, Op};
 use crate::graph::{DType, Dim, NodeId};
@@ -10,6 +10,8 @@ use weft_runtime::program::{ConvolutionKind, PANEL, TILE_ROWS};
 
 /// A weight gradient is summed image by image when an image of dy has so many times its elements.
 const IMAGE_SHARE: i64 = 16;
+/// So many elements stay in no cache from one task to the next.
+const LARGE: i64 = 2 << 20;
 
 impl Build<'_> {
     pub fn convolution(&mut self, id: NodeId, out: BufferId, conv: &Conv) -> Result<(), Stop> {
@@ -56,7 +58,12 @@ impl Build<'_> {
         let parts = match kind {
             _ if by_image => n.clone(),
             ConvolutionKind::Weights => {
-                Dim::constant(splits(self.built.estimate(&tiles), self.built.estimate(&n) / 4))
+                let size = |shape: &[Dim]| self.built.estimate(&product(shape));
+                let parts = match self.built.estimate(&tiles) {
+                    few if few < TILES_WANTED => splits(few, self.built.estimate(&n) / 4),
+                    _ => parts(size(x) + size(y), size(own)).min(self.built.estimate(&n) / 4).max(1),
+                };
+                Dim::constant(parts)
             }
             _ => one(),
         };
@@ -155,4 +162,15 @@ impl Build<'_> {
         self.runtime_kernel(node, kernel, vec![from], vec![to], space, elements);
         (to, Dim::constant(0))
     }
+}
+
+/// Into how many parts to cut the batch for a weight gradient of many tiles, whose operands and result have so many elements. Tasks of the same
+/// part each read its operands again, and each part has a gradient of its own, which is brought in, written and read once more: least
+/// passes by in about the root of what the former are to the latter.
+fn parts(operands: i64, gradient: i64) -> i64 {
+    if operands < LARGE {
+        return 1;
+    }
+    let least = (TILES_WANTED * operands / (3 * gradient).max(1)).isqrt().max(1);
+    1 << least.ilog2()
 }

@@ -19,6 +19,8 @@ use weft_runtime::program::Partition;
 const SMALL: i64 = 16 << 10;
 /// What a task should touch at most, so that it stays in a core's cache.
 const CACHE: i64 = 512 << 10;
+/// What a pack reads and writes, in bytes, from which it runs just before what it is for: in several times the near caches.
+const PACKED: i64 = 2 << 20;
 /// Rows that a dense layer should see at once.
 const ROWS: i64 = 16;
 /// Floating-point operations that make a task of a part of a batch's row worth starting.
@@ -240,6 +242,10 @@ impl Open {
         if self.steps(built, draft).is_none() {
             return false;
         }
+        // What is packed is to be met while it is in cache, and its place to be taken by the next, so nothing runs in between.
+        if self.members.iter().copied().chain([at]).any(|at| is_large_pack(built, &built.drafts[at])) {
+            return false;
+        }
         let (least, most) = self.wishes(built, draft);
         if self.least.max(least) > self.most.min(most).saturating_mul(2) {
             return false;
@@ -387,6 +393,11 @@ impl Open {
     fn work(&self, built: &Built, draft: &Draft) -> i64 {
         built.estimate(&draft.flops).max(total_elements(built, draft))
     }
+}
+
+/// Whether a kernel packs so much that it shares no segment.
+fn is_large_pack(built: &Built, draft: &Draft) -> bool {
+    matches!(draft.work, Work::Kernel(Kernel::Pack { .. })) && 4 * total_elements(built, draft) >= PACKED
 }
 
 /// Elements of all buffers that a kernel touches.

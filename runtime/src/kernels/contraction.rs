@@ -9,7 +9,7 @@ use super::few::{self, Few};
 use super::isa::Level;
 use super::pack;
 use super::resolve::{self, Axis, Layout};
-use super::runs::{Run, Runs};
+use super::runs::Runs;
 use super::tile::Segment;
 use crate::program::{Contraction, PANEL, Partition, TILE_ROWS};
 use std::ops::Range;
@@ -235,40 +235,55 @@ impl Bound {
         let group = if self.packs_b { PANELS * PANEL } else { columns.len() };
         for first in columns.clone().step_by(group.max(1)) {
             let columns = first..columns.end.min(first + group);
-            let b = if self.packs_b {
-                b.wrapping_offset(columns.start as isize * self.b_step)
-            } else {
-                b.wrapping_offset((columns.start / PANEL) as isize * self.b_panel)
+            let at = match self.packs_b {
+                true => columns.start as isize * self.b_step,
+                false => (columns.start / PANEL) as isize * self.b_panel,
             };
-            for block in 0..blocks {
-                let start = rows.start + rows.len() * block / blocks;
-                let count = rows.start + rows.len() * (block + 1) / blocks - start;
-                layout.fill(start, &mut room.a_rows[..count], &mut room.c_rows[..count]);
-                for (index, run) in self.runs.of(split).enumerate() {
-                    let (a_rows, c_rows) = (&room.a_rows[..count], &room.c_rows[..count]);
-                    let block = Block {
-                        a,
-                        a_rows,
-                        a_step: self.runs.a_step,
-                        adjacent: self.adjacent,
-                        strip: None,
-                        b,
-                        b_step: self.runs.b_step,
-                        b_panel: self.b_panel,
-                        segments: run.segments,
-                        length: run.length,
-                        c: c.wrapping_add(columns.start),
-                        c_rows,
-                        columns: columns.len(),
-                        accumulate: index > 0,
-                    };
-                    // SAFETY: a part of the contraction, for whose operands the caller vouches.
+            for (index, run) in self.runs.of(split).enumerate() {
+                let long = run.segments.len() * run.length;
+                let mut whole = Block {
+                    a,
+                    a_rows: &[],
+                    a_step: self.runs.a_step,
+                    adjacent: self.adjacent,
+                    strip: None,
+                    b: b.wrapping_offset(at),
+                    b_step: self.runs.b_step,
+                    b_panel: self.b_panel,
+                    segments: run.segments,
+                    length: run.length,
+                    c: c.wrapping_add(columns.start),
+                    c_rows: &[],
+                    columns: columns.len(),
+                    accumulate: index > 0,
+                };
+                if self.packs_b {
+                    // SAFETY: scratch has room for the longest run; the caller vouches for B.
+                    unsafe { pack::panels(&whole, self.b_step, room.panels) };
+                    whole.b = room.panels.cast_const();
+                    whole.b_step = PANEL as isize;
+                    whole.b_panel = (long * PANEL) as isize;
+                    whole.segments = run.packed;
+                }
+                for block in 0..blocks {
+                    let start = rows.start + rows.len() * block / blocks;
+                    let count = rows.start + rows.len() * (block + 1) / blocks - start;
+                    layout.fill(start, &mut room.a_rows[..count], &mut room.c_rows[..count]);
+                    let mut block =
+                        Block { a_rows: &room.a_rows[..count], c_rows: &room.c_rows[..count], ..whole };
+                    // One axis of k is one segment.
+                    let packed = block.segments.first().map(|segment| Segment { a: 0, ..*segment });
+                    // SAFETY: a part of the contraction, for whose operands the caller vouches; scratch has room for the strips of as many
+                    // rows as a block has.
                     unsafe {
-                        if self.packs_b || self.packs_a {
-                            self.run_packing(block, run, room.panels, room.strips);
-                        } else {
-                            block.run(self.level);
+                        if self.packs_a && block.columns >= COLUMNS_PACKED && packed.is_some() {
+                            let strip = block.height(self.level) * long + pack::STRIP_GAP;
+                            pack::strips(&block, self.level, strip, room.strips);
+                            block.a = room.strips.cast_const();
+                            block.strip = Some(strip);
+                            block.segments = packed.as_slice();
                         }
+                        block.run(self.level);
                     }
                 }
             }
@@ -317,39 +332,5 @@ impl Bound {
                 }
             }
         }
-    }
-
-    /// Runs a block for which B, with any stride along n, is packed first where it has to be, and A too if the block is wide.
-    unsafe fn run_packing(&self, block: Block<'_>, run: Run<'_>, panels: *mut f32, strips: *mut f32) {
-        let long = run.segments.len() * run.length;
-        let mut packed = block;
-        if self.packs_b {
-            for first in (0..block.columns).step_by(PANEL) {
-                let columns = PANEL.min(block.columns - first);
-                for (index, segment) in run.segments.iter().enumerate() {
-                    let source = block.b.wrapping_offset(segment.b + first as isize * self.b_step);
-                    let target = panels.wrapping_add(first * long + index * run.length * PANEL);
-                    let steps = (self.runs.b_step, self.b_step);
-                    // SAFETY: scratch has room for the longest run; the caller vouches for B.
-                    unsafe { pack::panel(source, steps.0, steps.1, run.length, columns, target) };
-                }
-            }
-            packed.b = panels.cast_const();
-            packed.b_step = PANEL as isize;
-            packed.b_panel = (long * PANEL) as isize;
-            packed.segments = run.packed;
-        }
-        // One axis of k is one segment.
-        let from = packed.segments.first().map(|segment| Segment { a: 0, ..*segment });
-        if self.packs_a && block.columns >= COLUMNS_PACKED && from.is_some() {
-            let strip = packed.height(self.level) * long + pack::STRIP_GAP;
-            // SAFETY: as above, for A.
-            unsafe { pack::strips(&block, self.level, run, strip, strips) };
-            packed.a = strips.cast_const();
-            packed.strip = Some(strip);
-            packed.segments = from.as_slice();
-        }
-        // SAFETY: the block itself, whose operands lie elsewhere.
-        unsafe { packed.run(self.level) };
     }
 }

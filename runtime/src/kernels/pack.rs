@@ -3,7 +3,7 @@
 use super::block::Block;
 use super::isa::Level;
 use super::resolve::{self, Axis};
-use super::runs::Run;
+use super::tile::Segment;
 use super::vector;
 use crate::program::{PANEL, Pack};
 
@@ -11,6 +11,10 @@ use crate::program::{PANEL, Pack};
 pub const STRIP_GAP: usize = 16;
 /// f32 in a cache line.
 const LINE: usize = 16;
+/// Steps of k, and columns, that are turned around together.
+const SQUARE: usize = 16;
+/// Steps of k that the strips take at a time.
+const STEPS: usize = 8;
 /// So many steps of k ahead, what is to be packed is asked for: they may lie a page apart, which the processor doesn't foresee.
 const AHEAD: isize = 8;
 
@@ -85,7 +89,6 @@ pub unsafe fn panel(
             return;
         }
         // A transposition, in squares that stay in the first cache; those of four by four stay in registers.
-        const SQUARE: usize = 16;
         for first in (0..k).step_by(SQUARE) {
             let rows = first..(first + SQUARE).min(k);
             let fours = if k_step == 1 && rows.len() == SQUARE { columns / 4 * 4 } else { 0 };
@@ -139,62 +142,126 @@ unsafe fn turn_four(source: *const f32, step: isize, target: *mut f32) {
     }
 }
 
-/// Packs the A of a block whose rows are neighbours, one strip for each tile: `target[tile * strip + k * height + row]`. All tiles go along k
-/// together, so that A is read in long stretches.
+/// Packs the A of a block whose rows are neighbours, one strip for each tile: `target[tile * strip + k * height + row]`, where the segments
+/// follow one another along k. All tiles take a few steps of k together, so that A is read in long stretches, while what comes next is on its
+/// way.
 ///
 /// # Safety
 /// The block's A must be there, and `target` have room for the strips.
-pub unsafe fn strips(block: &Block<'_>, level: Level, run: Run<'_>, strip: usize, target: *mut f32) {
-    let rows = block.a_rows.len();
+pub unsafe fn strips(block: &Block<'_>, level: Level, strip: usize, target: *mut f32) {
     let neighbours = block.a_rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
-    let height = block.height(level);
-    let even = neighbours && rows.is_multiple_of(height);
-    let mut step = 0;
-    for segment in run.segments {
-        for i in 0..run.length as isize {
-            let source = block.a.wrapping_offset(segment.a + i * block.a_step);
-            let target = target.wrapping_add(step * height);
+    let pieces = block.length.div_ceil(STEPS);
+    let place = |piece: usize| {
+        let first = piece % pieces * STEPS;
+        let segment = block.segments[piece / pieces];
+        let source = block.a.wrapping_offset(segment.a + first as isize * block.a_step);
+        (source, STEPS.min(block.length - first))
+    };
+    let mut before = 0;
+    for piece in 0..pieces * block.segments.len() {
+        let (source, steps) = place(piece);
+        let (next, _) = place((piece + 1).min(pieces * block.segments.len() - 1));
+        for (tile, rows) in block.tiles(level).enumerate() {
+            let target = target.wrapping_add(tile * strip + before * rows.len());
+            let row = block.a_rows[rows.start];
+            let (next, source) = (next.wrapping_offset(row), source.wrapping_offset(row));
+            let height = rows.len();
             // SAFETY: the caller's own promise.
             unsafe {
-                match height {
-                    12 if even => {
-                        deal::<12>(source.offset(block.a_rows[0]), block.a_step, rows, target, strip)
-                    }
-                    6 if even => deal::<6>(source.offset(block.a_rows[0]), block.a_step, rows, target, strip),
+                match DEALS.get(height - 1) {
+                    Some(deal) if neighbours => deal(source, next, block.a_step, steps, target),
                     _ => {
-                        for (tile, rows) in block.tiles(level).enumerate() {
-                            let target =
-                                target.wrapping_add(tile * strip).wrapping_sub(step * (height - rows.len()));
-                            for (place, row) in rows.enumerate() {
-                                *target.add(place) = *source.offset(block.a_rows[row]);
+                        for step in 0..steps {
+                            let source = source.offset(step as isize * block.a_step);
+                            for (place, other) in rows.clone().enumerate() {
+                                *target.add(step * height + place) =
+                                    *source.offset(block.a_rows[other] - row);
                             }
                         }
                     }
                 }
             }
-            step += 1;
+        }
+        before += steps;
+    }
+}
+
+/// See [`deal`].
+type Deal = unsafe fn(*const f32, *const f32, isize, usize, *mut f32);
+
+/// [`deal`] for each height of a tile.
+const DEALS: [Deal; 12] = [
+    deal::<1>, deal::<2>, deal::<3>, deal::<4>, deal::<5>, deal::<6>, deal::<7>, deal::<8>, deal::<9>,
+    deal::<10>, deal::<11>, deal::<12>,
+];
+
+/// Deals some steps of k to one strip of `HEIGHT` neighbours, and asks for those that follow at `next`.
+unsafe fn deal<const HEIGHT: usize>(
+    source: *const f32,
+    next: *const f32,
+    step: isize,
+    steps: usize,
+    target: *mut f32,
+) {
+    for i in 0..steps {
+        let at = i as isize * step;
+        vector::prefetch_to_read(next.wrapping_offset(at));
+        // SAFETY: the caller's own promise.
+        unsafe {
+            let source = source.offset(at).cast::<[f32; HEIGHT]>();
+            target.add(i * HEIGHT).cast::<[f32; HEIGHT]>().write_unaligned(source.read_unaligned());
         }
     }
 }
 
-/// Deals the neighbours of one step of k to the strips, `HEIGHT` to each.
-#[inline(always)]
-unsafe fn deal<const HEIGHT: usize>(
-    source: *const f32,
-    step: isize,
-    rows: usize,
-    target: *mut f32,
-    strip: usize,
-) {
-    let ahead = source.wrapping_offset(AHEAD * step);
-    for line in (0..rows).step_by(LINE) {
-        vector::prefetch_to_read(ahead.wrapping_add(line));
-    }
-    for tile in 0..rows / HEIGHT {
-        // SAFETY: the caller's own promise.
-        unsafe {
-            let source = source.add(tile * HEIGHT).cast::<[f32; HEIGHT]>();
-            target.add(tile * strip).cast::<[f32; HEIGHT]>().write_unaligned(source.read_unaligned());
+/// Packs B's panels, one behind the other, where the segments follow one another along k. All panels take a few steps of k together.
+///
+/// # Safety
+/// The block's B must be there with columns `step` apart, and `target` have room for the panels.
+pub unsafe fn panels(block: &Block<'_>, step: isize, target: *mut f32) {
+    let long = block.segments.len() * block.length;
+    for (index, segment) in block.segments.iter().enumerate() {
+        for at in (0..block.length).step_by(SQUARE) {
+            let source = block.b.wrapping_offset(segment.b + at as isize * block.b_step);
+            let target = target.wrapping_add((index * block.length + at) * PANEL);
+            let steps = SQUARE.min(block.length - at);
+            for first in (0..block.columns).step_by(PANEL) {
+                let columns = PANEL.min(block.columns - first);
+                let source = source.wrapping_offset(first as isize * step);
+                // SAFETY: the caller's own promise.
+                unsafe {
+                    panel(source, block.b_step, step, steps, columns, target.wrapping_add(first * long))
+                };
+            }
         }
+    }
+}
+
+/// Packs both operands of a block, with B's columns side by side: gives the block that reads them, for which all of k is one segment.
+///
+/// # Safety
+/// As for [`strips`] and [`panels`].
+pub unsafe fn both<'a>(
+    block: &Block<'a>,
+    level: Level,
+    to_panels: *mut f32,
+    to_strips: *mut f32,
+) -> Block<'a> {
+    let long = block.segments.len() * block.length;
+    let strip = block.height(level) * long + STRIP_GAP;
+    // SAFETY: the caller's own promises.
+    unsafe {
+        panels(block, 1, to_panels);
+        strips(block, level, strip, to_strips);
+    }
+    Block {
+        a: to_strips,
+        strip: Some(strip),
+        b: to_panels,
+        b_step: PANEL as isize,
+        b_panel: (long * PANEL) as isize,
+        segments: &[Segment { a: 0, b: 0 }],
+        length: long,
+        ..*block
     }
 }

@@ -1,19 +1,24 @@
 //! Weight gradient: rows are taps and input channels; k runs over output pixels, image after image; B is dy itself.
 //!
 //! A tile's rows lie a pixel apart in x. Where that is far, the same lines of the first cache and many pages would be asked for
-//! again by each tile beside it, so the rows are copied into one stretch before.
+//! again by each tile beside it, so both operands are packed before, block by block.
 
 use super::geometry::Geometry;
 use crate::kernels::block::Block;
 use crate::kernels::isa::Level;
+use crate::kernels::pack;
 use crate::kernels::resolve::{Axis, Layout};
 use crate::kernels::runs::{KC, Run};
 use crate::kernels::tile::Segment;
 use crate::program::{PANEL, TILE_ROWS};
 use std::ops::Range;
 
-/// Elements from one pixel of x to the next from which a tile's rows are copied, if several tiles take them.
-const FAR: isize = 128;
+/// Elements from one pixel of x to the next from which the operands are packed, if several tiles take them.
+const FAR: usize = 128;
+/// Rows that are worked on at a time, several tiles of the index space.
+const ROWS: usize = 5 * TILE_ROWS;
+/// Panels that are packed at a time.
+const PANELS: usize = 8;
 
 /// Output pixels that are summed in one chain: rows of the batch's images, and columns.
 #[derive(Clone, Debug)]
@@ -38,18 +43,18 @@ pub struct Weights {
     taps: Vec<TapRuns>,
     /// The axes of a row: ky, kx, input channel; strides in x and dw.
     rows: [Axis; 3],
-    /// Segments and pixels of the longest block.
-    longest: [usize; 2],
+    /// Pixels of the longest block.
+    longest: usize,
+    /// Whether the operands are packed, for more columns than one tile's.
+    packs: bool,
 }
 
-/// What a thread works with: tables of offsets, and rows of x that were copied.
+/// What a thread works with: tables of offsets, and the packed operands.
 struct Scratch<'a> {
     a_rows: &'a mut [isize],
     c_rows: &'a mut [isize],
-    /// 0, 1, 2, …: the rows of what was copied.
-    copied_rows: &'a mut [isize],
-    segments: &'a mut [Segment],
-    copied: *mut f32,
+    panels: *mut f32,
+    strips: *mut f32,
 }
 
 impl Weights {
@@ -86,10 +91,10 @@ impl Weights {
             Axis { extent: g.kernel[1], a: (g.ci * g.dilation[1]) as isize, b: 0, c: (ci * g.co) as isize },
             Axis { extent: ci, a: 1, b: 0, c: g.co as isize },
         ];
-        let sizes =
-            taps.iter().flat_map(|runs| &runs.blocks).map(|&(_, count, length)| [count, count * length]);
-        let longest = sizes.fold([0, 0], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
-        Ok(Weights { unpadded, splits: starts, taps, rows, longest })
+        let longest = taps.iter().flat_map(|runs| &runs.blocks).map(|&(_, count, length)| count * length);
+        let (longest, packs) =
+            (longest.max().unwrap_or(0), g.stride[1] * g.ci >= FAR && g.group_outputs() > PANEL);
+        Ok(Weights { unpadded, splits: starts, taps, rows, longest, packs })
     }
 
     pub fn splits(&self) -> usize {
@@ -97,10 +102,13 @@ impl Weights {
     }
 
     pub fn scratch_bytes(&self) -> usize {
-        let [segments, pixels] = self.longest;
-        size_of::<isize>() * 3 * TILE_ROWS
-            + size_of::<Segment>() * segments
-            + size_of::<f32>() * pixels * TILE_ROWS
+        let floats =
+            if self.packs { self.panels_room() + ROWS * (self.longest + pack::STRIP_GAP) } else { 0 };
+        size_of::<isize>() * 2 * ROWS + size_of::<f32>() * floats
+    }
+
+    fn panels_room(&self) -> usize {
+        PANELS * PANEL * self.longest
     }
 
     /// # Safety
@@ -114,19 +122,11 @@ impl Weights {
         range: Range<usize>,
         scratch: *mut u8,
     ) {
-        let segments = scratch.wrapping_add(size_of::<isize>() * 3 * TILE_ROWS).cast::<Segment>();
-        // SAFETY: scratch holds three tables of `TILE_ROWS` offsets, then one of segments, then copies.
-        let (tables, segments) = unsafe {
-            (
-                std::slice::from_raw_parts_mut(scratch.cast::<isize>(), 3 * TILE_ROWS),
-                std::slice::from_raw_parts_mut(segments, self.longest[0]),
-            )
-        };
-        let copied = segments.as_mut_ptr_range().end.cast::<f32>();
-        let (a_rows, rest) = tables.split_at_mut(TILE_ROWS);
-        let (c_rows, copied_rows) = rest.split_at_mut(TILE_ROWS);
-        copied_rows.iter_mut().zip(0..).for_each(|(row, number)| *row = number);
-        let mut scratch = Scratch { a_rows, c_rows, copied_rows, segments, copied };
+        let tables = scratch.cast::<isize>();
+        let panels = tables.wrapping_add(2 * ROWS).cast::<f32>();
+        // SAFETY: scratch holds two tables of `ROWS` offsets, then the panels and the strips.
+        let (a_rows, c_rows) = unsafe { std::slice::from_raw_parts_mut(tables, 2 * ROWS) }.split_at_mut(ROWS);
+        let mut scratch = Scratch { a_rows, c_rows, panels, strips: panels.wrapping_add(self.panels_room()) };
         let m = g.taps() * g.group_inputs();
         let across = g.co.div_ceil(PANEL);
         let each = g.weight_tiles();
@@ -141,14 +141,18 @@ impl Weights {
                 let mut at = begin;
                 while at < end {
                     let (down, left) = (at % each / across, at % across);
-                    let wide = (end - at).min(across - left);
-                    let rows = down * TILE_ROWS..((down + 1) * TILE_ROWS).min(m);
+                    let whole = if left == 0 { ((end - at) / across).min(ROWS / TILE_ROWS) } else { 0 };
+                    let (tall, wide) = match whole {
+                        0 => (1, (end - at).min(across - left)),
+                        _ => (whole, across),
+                    };
+                    let rows = down * TILE_ROWS..((down + tall) * TILE_ROWS).min(m);
                     let columns = left * PANEL..((left + wide) * PANEL).min(g.co);
                     // SAFETY: as for this function.
                     unsafe {
                         self.rectangle(level, g, [x, dy], dw, rows, columns, block, accumulate, &mut scratch)
                     };
-                    at += wide;
+                    at += tall * wide;
                 }
             }
             begin = end;
@@ -168,7 +172,7 @@ impl Weights {
         accumulate: bool,
         scratch: &mut Scratch<'_>,
     ) {
-        let Scratch { a_rows, c_rows, copied_rows, segments, copied } = scratch;
+        let Scratch { a_rows, c_rows, panels, strips } = scratch;
         let (a_rows, c_rows) = (&mut a_rows[..rows.len()], &mut c_rows[..rows.len()]);
         let a_step = (g.stride[1] * g.ci) as isize;
         Layout::new(&self.rows).fill(rows.start, a_rows, c_rows);
@@ -189,7 +193,10 @@ impl Weights {
             let mut column = columns.start;
             while column < columns.end {
                 let group = column / co;
-                let next = columns.end.min((group + 1) * co);
+                let mut next = columns.end.min((group + 1) * co);
+                if self.packs {
+                    next = next.min(column + PANELS * PANEL);
+                }
                 let mut block = Block {
                     a: x.wrapping_add(group * ci),
                     a_rows: &a_rows[part.clone()],
@@ -207,55 +214,16 @@ impl Weights {
                     accumulate,
                 };
                 // SAFETY: the segments list valid pixels only; the caller vouches for the operands, and scratch has room for the
-                // rows of the longest block.
+                // longest block.
                 unsafe {
-                    if a_step >= FAR && block.columns > PANEL {
-                        copy(block.a, block.a_rows, a_step, run, segments, *copied);
-                        block.a = *copied;
-                        block.a_rows = &copied_rows[..part.len()];
-                        block.a_step = part.len() as isize;
-                        block.segments = &segments[..run.segments.len()];
+                    if self.packs && block.columns > PANEL {
+                        block = pack::both(&block, level, *panels, *strips);
                     }
                     block.run(level);
                 }
                 column = next;
             }
             first = end;
-        }
-    }
-}
-
-/// Copies rows of A, so that those of one k lie beside each other and one k behind the other.
-///
-/// # Safety
-/// As for a [`Block`] of these rows and this run; `to` has room for all of them.
-unsafe fn copy(
-    a: *const f32,
-    rows: &[isize],
-    a_step: isize,
-    run: Run<'_>,
-    segments: &mut [Segment],
-    to: *mut f32,
-) {
-    let whole = rows.len() == TILE_ROWS && rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
-    let mut at = 0;
-    for (from, own) in run.segments.iter().zip(segments) {
-        *own = Segment { a: at as isize, b: from.b };
-        let mut source = a.wrapping_offset(from.a);
-        for _ in 0..run.length {
-            // SAFETY: the caller's own promises.
-            unsafe {
-                let to = to.add(at);
-                if whole {
-                    source.wrapping_offset(rows[0]).copy_to_nonoverlapping(to, TILE_ROWS);
-                } else {
-                    for (r, row) in rows.iter().enumerate() {
-                        *to.add(r) = *source.wrapping_offset(*row);
-                    }
-                }
-            }
-            at += rows.len();
-            source = source.wrapping_offset(a_step);
         }
     }
 }

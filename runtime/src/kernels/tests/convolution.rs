@@ -159,12 +159,14 @@ fn shapes_with_many_pixels_channels_or_rows() {
     assert!(case(Shape { n: 2, input: [20, 90], channels: [64, 2], ..plain }, 2, &[7, 21]));
     assert!(case(Shape { n: 2, input: [40, 90], channels: [9, 3], stride: [1, 1], ..plain }, 2, &[7, 21]));
     assert!(case(Shape { n: 2, input: [80, 90], channels: [3, 9], stride: [2, 2], ..plain }, 2, &[7, 21]));
-    // Pixels of x so far from each other that a weight gradient copies its rows: whole tiles and parts, padded and not, in groups.
+    // Pixels of x so far from each other that a weight gradient packs its operands: whole tiles and parts, padded and not, in groups, and
+    // more columns than are packed at a time.
     let far = Shape { n: 2, channels: [70, 40], stride: [2, 2], ..plain };
     assert!(case(far, 2, &[7, 21]));
     assert!(case(Shape { padding: [0, 0], after: [0, 0], ..far }, 1, &[5]));
     assert!(case(Shape { channels: [130, 70], stride: [1, 1], ..far }, 1, &[3, 50]));
     assert!(case(Shape { groups: 2, channels: [65, 40], stride: [1, 1], ..far }, 1, &[9]));
+    assert!(case(Shape { channels: [130, 300], stride: [1, 1], input: [4, 4], ..far }, 2, &[90, 300]));
     // More splits than images; padding beyond the kernel's reach.
     assert!(case(Shape { n: 2, ..plain }, 5, &[3]));
     assert!(case(Shape { n: 2, padding: [5, 4], after: [6, 5], ..plain }, 1, &[3]));
