@@ -68,6 +68,20 @@ const SPECS: &[(&str, &str)] = &[
         einsum(\"nqk,nkd->nqd\", weights, kept) |> dense(11)",
     ),
     (
+        "places before, and those before them",
+        "let x = embedding(11, 8)(target)
+        let one = pad(x[:, :-1], [(0, 0), (1, 0), (0, 0)])
+        let two = pad(one[:, :-1], [(0, 0), (1, 0), (0, 1)], value = 0.5)
+        concat([x * one, two], axis = -1) |> dense(16) |> tanh |> dense(11)",
+    ),
+    (
+        "sums and means of all places so far",
+        "let x = embedding(11, 8)(target)
+        let before = cumsum(x, axis = 1, exclusive = true)
+        let mean = cumsum(tanh(x + before), axis = 1) / f32(reshape(position(t) + 1, [t, 1]))
+        concat([x, before, mean], axis = -1) |> dense(11)",
+    ),
+    (
         "places and rows as one axis",
         "let x = reshape(embedding(11, 8)(target), [n * t, 8]) |> dense(16) |> gelu |> layer_norm
         let y = reshape(x, [n, t, 4, 4]) |> transpose([1, 0, 3, 2]) |> transpose([1, 0, 2, 3])

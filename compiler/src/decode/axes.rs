@@ -7,6 +7,7 @@
 use super::{Extent, Mixed, Sequence, needed};
 use crate::graph::op::{Op, Reduction};
 use crate::graph::{Dim, Graph, Node, NodeId, Scan, TensorType};
+use std::collections::BTreeSet;
 use weft_grammar::Span;
 
 /// The axis that holds the new tokens.
@@ -21,7 +22,7 @@ pub struct Steps {
 
 /// The axis of each node that an output needs.
 pub fn follow(graph: &Graph, sequence: &Sequence) -> Result<Vec<Option<Steps>>, Vec<Mixed>> {
-    let mut walk = Walk { sequence, mixed: Vec::new() };
+    let mut walk = Walk { sequence, mixed: Vec::new(), depth: 0 };
     let caches: Vec<NodeId> =
         graph.outputs.iter().filter(|(name, _)| sequence.caches.contains(name)).map(|(_, id)| *id).collect();
     let places = walk.graph(graph, &[], &caches);
@@ -49,6 +50,7 @@ enum Why {
     /// The logits are the same at all places.
     None,
     Captured,
+    Inside,
     Pairs,
     Blind,
 }
@@ -95,6 +97,10 @@ impl Why {
                 "the last expression of `generate` is the model on all tokens so far: logits `[n, t, vocabulary]`".to_owned(),
             ),
             Why::Captured => (format!("each step of this loop sees all places of `{t}`"), cached),
+            Why::Inside => (
+                format!("this looks back to earlier places of `{t}` inside of a loop, where nothing keeps them from one token to the next"),
+                "do it before the loop or behind it".to_owned(),
+            ),
             Why::Blind => (
                 format!("each place of `{t}` sees all others here, also those that come after it, which `generate` has not written yet"),
                 "`attention(…, causal = true)` sees a place and those before it".to_owned(),
@@ -113,6 +119,8 @@ type Found = Result<Option<Steps>, Why>;
 struct Walk<'s> {
     sequence: &'s Sequence,
     mixed: Vec<Mixed>,
+    /// How many loops stand around the graph at hand.
+    depth: usize,
 }
 
 impl Walk<'_> {
@@ -128,7 +136,8 @@ impl Walk<'_> {
         let mut places: Vec<Option<Steps>> = vec![None; graph.nodes.len()];
         let mut results: Vec<Vec<Option<Steps>>> = vec![Vec::new(); graph.nodes.len()];
         let wanted = needed(graph, graph.outputs.iter().map(|(_, id)| *id));
-        for id in graph.ids().filter(|id| wanted[id.index()]) {
+        let shifted = if self.depth == 0 { self.shifted(graph, &wanted) } else { BTreeSet::new() };
+        for id in graph.ids().filter(|id| wanted[id.index()] && !shifted.contains(id)) {
             let node = graph.node(id);
             let args: Vec<Option<Steps>> = node.inputs.iter().map(|i| places[i.index()].clone()).collect();
             let types: Vec<&TensorType> = node.inputs.iter().map(|i| &graph.node(*i).ty).collect();
@@ -164,6 +173,16 @@ impl Walk<'_> {
                         if by_type.is_err() { continue } else { by_type }
                     }
                 },
+                Op::Pad { .. } if node.inputs.first().is_some_and(|x| shifted.contains(x)) => {
+                    let shift = shift(graph, node, self.sequence);
+                    let from = shift.as_ref().and_then(|shift| places[shift.from.index()].clone());
+                    match (shift, from) {
+                        (Some(shift), Some(steps)) if steps.axis == shift.axis && steps.behind == 0 => {
+                            Ok(Some(Steps { behind: shift.before - shift.dropped, ..steps }))
+                        }
+                        _ => Err(Why::Order),
+                    }
+                }
                 _ => self.rule(node, &args, &types),
             };
             places[id.index()] = match found.and_then(|steps| self.sound(&node.ty, steps)) {
@@ -178,22 +197,44 @@ impl Walk<'_> {
         places
     }
 
+    /// What is only there to be shifted: without its last places, it gets as many in front.
+    fn shifted(&self, graph: &Graph, wanted: &[bool]) -> BTreeSet<NodeId> {
+        let (mut shifted, mut used) = (BTreeSet::new(), BTreeSet::new());
+        for node in graph.ids().filter(|id| wanted[id.index()]).map(|id| graph.node(id)) {
+            match (shift(graph, node, self.sequence), node.inputs.as_slice()) {
+                (Some(_), [slice]) => drop(shifted.insert(*slice)),
+                (_, inputs) => used.extend(inputs),
+            }
+        }
+        used.extend(graph.outputs.iter().map(|(_, id)| *id));
+        &shifted - &used
+    }
+
     /// Sums over all tokens so far that know nothing of their order: each place would see those after it in the same step.
     fn unordered(&mut self, graph: &Graph) {
         let all = |ty: &TensorType, axis: usize| {
             ty.shape.get(axis).is_some_and(|dim| self.sequence.extent(dim) == Extent::All)
         };
+        // What is made of the places of all tokens, and what tells by them which come after a place.
+        let mut places = vec![false; graph.nodes.len()];
         let mut ordered = vec![false; graph.nodes.len()];
         let mut blind = Vec::new();
         let wanted = needed(graph, graph.outputs.iter().map(|(_, id)| *id));
         for id in graph.ids().filter(|id| wanted[id.index()]) {
             let node = graph.node(id);
             let of = |place: usize| &graph.node(node.inputs[place]).ty;
-            ordered[id.index()] = match &node.op {
+            let any = |known: &[bool]| node.inputs.iter().any(|input| known[input.index()]);
+            // The places of the new tokens say nothing of the others.
+            let new = matches!(&node.op, Op::Slice { start, .. } if *start == Dim::symbol(self.sequence.past.clone()));
+            places[id.index()] = match &node.op {
                 Op::Iota { axis } => all(&node.ty, *axis),
-                // The places of the new tokens say nothing of the others.
-                Op::Slice { start, .. } if *start == Dim::symbol(self.sequence.past.clone()) => false,
-                _ => node.inputs.iter().any(|input| ordered[input.index()]),
+                _ => !new && any(&places),
+            };
+            ordered[id.index()] = match &node.op {
+                Op::Compare(_) => any(&places) || any(&ordered),
+                // A number for each distance hides no place.
+                Op::Gather { .. } => node.inputs.first().is_some_and(|table| ordered[table.index()]),
+                _ => !new && any(&ordered),
             };
             let over_all = match &node.op {
                 Op::Reduce { axes, .. } | Op::ArgReduce { axes, .. } => {
@@ -289,7 +330,18 @@ impl Walk<'_> {
                 without(first, axes, Why::Together(what))
             }
             Op::ArgReduce { axes, .. } => without(first, axes, Why::Together("compares")),
-            Op::CumulativeSum { axis, .. } => apart(*axis, Why::Together("adds up")),
+            Op::CumulativeSum { axis, reverse, .. } => match &first {
+                Some(steps) if steps.axis == *axis => {
+                    let whole = steps.behind == 0 && node.ty.shape.get(*axis) == Some(&self.sequence.steps());
+                    match (reverse, whole) {
+                        (true, _) => Err(Why::Backward),
+                        (false, false) => Err(Why::Together("adds up")),
+                        // The sum of all earlier places is carried.
+                        (false, true) => self.looks_back(first),
+                    }
+                }
+                _ => Ok(first),
+            },
             Op::Sort { .. } => apart(node.ty.rank().wrapping_sub(1), Why::Together("sorts")),
             Op::Contract { batch, sum } => contract(batch, sum, args, types),
             Op::Attention(_) => match args {
@@ -312,7 +364,9 @@ impl Walk<'_> {
                 let (Some(kernel), Some(before), true) = (kernel, before.as_constant(), after.is(0)) else {
                     return Err(Why::Later);
                 };
-                self.windowed(steps, kernel, before, (conv.stride.get(at), conv.dilation.get(at)))
+                let found =
+                    self.windowed(steps, kernel, before, (conv.stride.get(at), conv.dilation.get(at)))?;
+                if before == 0 { Ok(found) } else { self.looks_back(found) }
             }
             Op::ConvData(_) => match first {
                 Some(steps) if steps.axis != 0 => Err(Why::Later),
@@ -427,7 +481,7 @@ impl Walk<'_> {
                     Some((before, after)) => match before.as_constant() {
                         Some(before) if before >= 0 && after.is(0) && is_one(&steps.inner) => {
                             let behind = steps.behind + before;
-                            Ok(Some(Steps { behind, ..steps }))
+                            self.looks_back(Some(Steps { behind, ..steps }))
                         }
                         _ => Err(Why::Later),
                     },
@@ -440,6 +494,11 @@ impl Walk<'_> {
                 steps => Ok(steps),
             },
         }
+    }
+
+    /// What needs earlier places carries them, which a loop's body cannot.
+    fn looks_back(&self, steps: Option<Steps>) -> Found {
+        if self.depth == 0 { Ok(steps) } else { Err(Why::Inside) }
     }
 
     /// A window of so many places, each looking back, with so many put in front of the first.
@@ -507,7 +566,9 @@ impl Walk<'_> {
         if over_steps {
             given.iter_mut().for_each(|steps| *steps = None);
         }
+        self.depth += 1;
         let places = self.graph(&scan.body, &given, &[]);
+        self.depth -= 1;
         let mut results = Vec::new();
         for (at, (_, id)) in scan.body.outputs.iter().enumerate() {
             let steps = places.get(id.index()).cloned().flatten();
@@ -522,6 +583,32 @@ impl Walk<'_> {
         }
         results
     }
+}
+
+/// Places moved towards the end by a few, in front of which others stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Shift {
+    /// What is shifted, along which axis.
+    pub from: NodeId,
+    pub axis: usize,
+    /// So many of the last places are left out, and so many stand in front.
+    pub dropped: i64,
+    pub before: i64,
+}
+
+/// What a padding shifts: `pad(x[:, :-1], [(0, 0), (1, 0)])`, where `x` holds the new tokens alone.
+pub fn shift(graph: &Graph, pad: &Node, sequence: &Sequence) -> Option<Shift> {
+    let (Op::Pad { amounts, .. }, [slice]) = (&pad.op, pad.inputs.as_slice()) else { return None };
+    let slice = graph.node(*slice);
+    let (Op::Slice { axis, start, step: 1 }, [from]) = (&slice.op, slice.inputs.as_slice()) else {
+        return None;
+    };
+    let new = graph.node(*from).ty.shape.get(*axis) == Some(&sequence.steps());
+    let dropped = (sequence.steps() - slice.ty.shape.get(*axis)?.clone()).as_constant()?;
+    let (before, after) = amounts.get(*axis)?;
+    let before = before.as_constant()?;
+    let shifts = new && start.is(0) && after.is(0) && dropped > 0 && before >= dropped;
+    shifts.then_some(Shift { from: *from, axis: *axis, dropped, before })
 }
 
 fn is_one(inner: &Option<Dim>) -> bool {

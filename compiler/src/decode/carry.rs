@@ -1,8 +1,9 @@
-//! What goes from one step to the next beside caches: where loops over the tokens ended, and the last places that a window looks back to.
+//! What goes from one step to the next beside caches: where loops over the tokens ended, the last places that a window or a shift looks back
+//! to, and the sum of all places.
 
-use super::axes::Steps;
+use super::axes::{Shift, Steps, shift};
 use super::{Names, Sequence, dims_of, needed};
-use crate::graph::op::{Conv, Op};
+use crate::graph::op::{Binary, Conv, Op};
 use crate::graph::{Builder, DType, Dim, Graph, Node, NodeId, TensorType, TypeError};
 
 /// A value that goes from step to step: an input and an output of this name.
@@ -35,8 +36,12 @@ pub fn carry(graph: &Graph, sequence: &Sequence, places: &[Option<Steps>]) -> Re
         let mut node = graph.node(id).clone();
         (made.b.span, made.b.path) = (node.span, node.path.clone());
         let steps = node.inputs.first().and_then(|x| places[x.index()].clone());
+        let shift = shift(graph, &node, sequence);
+        let shift =
+            shift.filter(|shift| places[shift.from.index()].as_ref().is_some_and(|s| s.axis == shift.axis));
+        let shift = shift.map(|shift| Shift { from: map[shift.from.index()], ..shift });
         node.inputs.iter_mut().for_each(|input| *input = map[input.index()]);
-        map[id.index()] = made.node(node, steps)?;
+        map[id.index()] = made.node(node, steps, shift)?;
     }
     let old = graph.outputs.iter().map(|(name, id)| (name.clone(), map[id.index()]));
     let outputs: Vec<(String, NodeId)> = old.chain(std::mem::take(&mut made.outputs)).collect();
@@ -58,8 +63,8 @@ struct Made<'s> {
 }
 
 impl Made<'_> {
-    /// The node as a step has it; `steps` is the axis of its first input.
-    fn node(&mut self, node: Node, steps: Option<Steps>) -> Result<NodeId, TypeError> {
+    /// The node as a step has it; `steps` is the axis of its first input, `shift` what it does to that.
+    fn node(&mut self, node: Node, steps: Option<Steps>, shift: Option<Shift>) -> Result<NodeId, TypeError> {
         match &node.op {
             Op::Scan(scan) if scan.trip == self.sequence.steps() => {
                 let mut operands = node.inputs.clone();
@@ -79,15 +84,27 @@ impl Made<'_> {
                 Ok(made)
             }
             Op::Pad { amounts, value } => {
-                let before = steps.and_then(|s| Some((s.axis, amounts.get(s.axis)?.0.as_constant()?)));
+                let axis = shift.map(|shift| shift.axis).or(steps.map(|steps| steps.axis));
+                let before = axis.and_then(|axis| Some((axis, amounts.get(axis)?.0.as_constant()?)));
                 let (Some((axis, before @ 1..)), &[x]) = (before, node.inputs.as_slice()) else {
                     return self.same(node);
                 };
                 let mut rest = amounts.clone();
                 rest[axis].0 = Dim::constant(0);
+                let x = shift.map_or(x, |shift| shift.from);
                 let x = self.b.push(Op::Pad { amounts: rest, value: *value }, &[x], None)?;
-                self.behind(x, axis, before, *value)
+                let all = self.behind(x, axis, before, *value)?;
+                if shift.is_none() {
+                    return Ok(all);
+                }
+                // What the next step needs lies among the last places, which are left out here.
+                let kept = Op::Slice { axis, start: Dim::constant(0), step: 1 };
+                self.b.push(kept, &[all], Some(node.ty))
             }
+            Op::CumulativeSum { axis, exclusive, .. } => match (steps, node.inputs.as_slice()) {
+                (Some(steps), &[x]) if steps.axis == *axis => self.summed(&node, x, *axis, *exclusive),
+                _ => self.same(node),
+            },
             Op::Conv(conv) => {
                 let before = steps.and_then(|s| {
                     let at = s.axis.checked_sub(1)?;
@@ -123,6 +140,29 @@ impl Made<'_> {
         self.outputs.push((name.clone(), next));
         self.carries.push(Carry { name, first: Some(first) });
         Ok(all)
+    }
+
+    /// Sums that go on from that of all earlier places.
+    fn summed(&mut self, node: &Node, x: NodeId, axis: usize, exclusive: bool) -> Result<NodeId, TypeError> {
+        let mut ty = node.ty.clone();
+        ty.shape[axis] = Dim::constant(1);
+        let first = self.b.full(0.0, &ty)?;
+        let name = self.names.fresh(format!("{}.sum", self.b.path));
+        let before = self.b.input(&name, ty.clone())?;
+        let new = self.b.push(node.op.clone(), &[x], Some(node.ty.clone()))?;
+        let stretch = Op::Broadcast { axes: (0..node.ty.rank()).collect() };
+        let stretched = self.b.push(stretch, &[before], Some(node.ty.clone()))?;
+        let sums = self.b.push(Op::Binary(Binary::Add), &[stretched, new], None)?;
+        let last = Op::Slice { axis, start: self.sequence.steps() - Dim::constant(1), step: 1 };
+        let mut next = self.b.push(last.clone(), &[sums], Some(ty.clone()))?;
+        if exclusive {
+            // The last place's own element is in no sum yet.
+            let own = self.b.push(last, &[x], Some(ty))?;
+            next = self.b.push(Op::Binary(Binary::Add), &[next, own], None)?;
+        }
+        self.outputs.push((name.clone(), next));
+        self.carries.push(Carry { name, first: Some(first) });
+        Ok(sums)
     }
 
     /// Where nothing that grows tells how many tokens came before, but somebody asks, their places are carried.

@@ -37,7 +37,8 @@ pub struct Build<'a> {
 
 pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Result<Built, Stop> {
     let graph = &entry.graph;
-    let built = Built { sizes: graph.bounds.clone(), ..Built::default() };
+    let changed = graph.updates.iter().filter_map(|(path, _)| variable(variables, path)).collect();
+    let built = Built { sizes: graph.bounds.clone(), changed, ..Built::default() };
     let mut build = Build::new(graph, selection, built, 0);
     build.inputs(entry)?;
     let mut variable_places = vec![None; variables.len()];

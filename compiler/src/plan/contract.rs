@@ -105,9 +105,13 @@ impl Build<'_> {
         let again = self.invariant.contains(&b_place.0) || long && height >= ROWS_PACKED;
         let along = k.len() == 1 && k[0].b.as_ref().is_some_and(|s| s.is(1));
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
-        if few {
+        let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
+        // Weights that stay as they are are packed once for many runs; between the steps of a training they change.
+        let reads = self.level == 0 && self.built.changed.is_empty();
+        let lasting = matrix && long && reads && self.built.lasts(b_place.0);
+        if few && (along || !lasting) {
             // The kernel reads it as it is.
-        } else if batches.is_empty() && n.len() == 1 && k.len() == 1 && (again || !unit(&n)) {
+        } else if matrix && (again || lasting || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place);
             packed = true;
         } else if !unit(&n) || k.len() > 2 {
@@ -153,7 +157,10 @@ impl Build<'_> {
         let tall = height >= 1024 && height >= TALL * width;
         // In a loop it is the loop that is cut into tasks.
         // Few rows would be few tasks.
-        let symbolic = leading.is_some_and(|e| e.as_constant().is_none());
+        let of_few = |extent: &Dim| {
+            self.built.batches().any(|(batch, few)| few && extent.exact_div(&Dim::symbol(batch)).is_some())
+        };
+        let symbolic = leading.is_some_and(|e| e.as_constant().is_none() && !of_few(&e));
         let by_rows = symbolic && !self.few(&batch, height) || tall || self.level > 0;
         if by_rows {
             let loops: Vec<Dim> = batch.iter().chain(&m).map(|s| s.extent.clone()).collect();

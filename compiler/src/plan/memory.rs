@@ -119,10 +119,6 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
             buffer.storage = if local { Storage::Local } else { Storage::Arena { first, last } };
         }
     }
-    let mut changes: Vec<usize> =
-        built.updates.iter().filter_map(|(_, target)| variable(&built, *target)).collect();
-    changes.sort_unstable();
-    changes.dedup();
     let mut symbols = Vec::new();
     let mut note = |dim: &Dim| {
         dim.symbols(&mut |s| {
@@ -149,7 +145,7 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         buffers: built.buffers,
         segments,
         prepares: built.prepares,
-        changes,
+        changes: built.changed.into_iter().collect(),
     }
 }
 

@@ -383,6 +383,8 @@ struct Built {
     updates: Vec<(BufferId, BufferId)>,
     /// By segment: storage of which each unit touches its own share alone.
     owned: Vec<BTreeSet<BufferId>>,
+    /// The variables that the entry changes.
+    changed: BTreeSet<usize>,
     /// How many segments, the first ones, fill prepared buffers.
     prepares: usize,
     /// Likely values of symbols, for costs alone.
@@ -393,6 +395,17 @@ impl Built {
     /// A likely value of a dim, for decisions about speed. Never for decisions about meaning.
     fn estimate(&self, dim: &Dim) -> i64 {
         estimate(dim, &self.sizes)
+    }
+
+    /// Whether it is a variable that the entry does not change.
+    fn lasts(&self, buffer: BufferId) -> bool {
+        memory::variable(self, buffer).is_some_and(|variable| !self.changed.contains(&variable))
+    }
+
+    /// The symbols that count rows of inputs, and whether they are mostly few: too few to be cut among threads.
+    fn batches(&self) -> impl Iterator<Item = (Symbol, bool)> {
+        let symbols = self.inputs.iter().filter_map(|input| input.2.first()?.as_symbol());
+        symbols.map(|symbol| (symbol.clone(), self.estimate(&Dim::symbol(symbol.clone())) <= contract::FEW))
     }
 }
 

@@ -106,8 +106,7 @@ enum Frame {
 }
 
 pub fn schedule(built: &mut Built) -> Vec<Segment> {
-    let batches: Vec<Symbol> =
-        built.inputs.iter().filter_map(|i| i.2.first()?.as_symbol().cloned()).collect();
+    let batches: Vec<Symbol> = built.batches().filter(|(_, few)| !few).map(|(symbol, _)| symbol).collect();
     let order = settle(built, &batches);
     let prepared = prepare(built);
 
@@ -151,10 +150,7 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
 /// Which kernels need to run only when variables have changed: those that pack weights which this entry does not change itself.
 /// What they write is kept.
 fn prepare(built: &mut Built) -> Vec<bool> {
-    let changed: BTreeSet<BufferId> = built.updates.iter().map(|(_, target)| *target).collect();
-    let lasting = |buffer: BufferId| {
-        super::memory::variable(built, buffer).is_some() && !changed.contains(&root(built, buffer))
-    };
+    let lasting = |buffer: BufferId| built.lasts(buffer);
     let fresh = |buffer: BufferId| {
         let buffer = &built.buffers[buffer.index()];
         buffer.storage == Storage::Unused && buffer.elements.as_constant().is_some()
@@ -383,11 +379,15 @@ impl Open {
         let fitting = (CACHE / bytes.max(1)).max(1).min((units / 16).max(1));
         let enough = (TASK.saturating_mul(units) / work.max(1)).max(ROWS);
         let fitting = if self.fine { fitting.min(enough) } else { fitting };
-        let grain = fitting.max(worth).max(self.least);
+        let mut grain = Dim::constant(fitting.max(worth).max(self.least));
+        if self.fine {
+            // Many rows are few tasks all the same, each of which reads all of the weights.
+            grain = grain.larger(&self.units.floor_div(&Dim::constant(16)));
+        }
         let once = Dim::constant(1);
         let steps =
             self.members.iter().map(|at| step(built, &built.drafts[*at], &self.units, &once)).collect();
-        Segment { units: self.units, grain: Dim::constant(grain), steps }
+        Segment { units: self.units, grain, steps }
     }
 
     fn work(&self, built: &Built, draft: &Draft) -> i64 {

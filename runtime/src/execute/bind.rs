@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::StrayIndex;
 use crate::kernels::index::Stray;
@@ -111,8 +112,12 @@ pub(super) struct Local {
 
 #[derive(Debug)]
 pub(super) enum BoundKernel {
-    Nest { function: NestFunction, dims: Range<usize> },
-    Native(Box<Bound>),
+    Nest {
+        function: NestFunction,
+        dims: Range<usize>,
+    },
+    /// Bindings whose dims differ elsewhere share it.
+    Native(Arc<Bound>),
 }
 
 /// A step of a task; the steps inside of a loop follow it.
@@ -194,13 +199,15 @@ unsafe impl Send for BoundEntry {}
 unsafe impl Sync for BoundEntry {}
 
 impl BoundEntry {
-    /// Resolves an entry. `bases` holds each root's start and how many bytes are there.
+    /// Resolves an entry. `bases` holds each root's start and how many bytes are there. Kernels whose dims are those of `like`, another
+    /// binding of the entry, are taken from there: from one token of a sequence to the next, few are others.
     pub fn bind(
         entry: &Entry,
         layout: &Layout,
         dims: Vec<i64>,
         bases: &[(*mut u8, usize)],
         code: &MappedCode,
+        like: Option<&BoundEntry>,
     ) -> Result<BoundEntry, String> {
         let mut bound = BoundEntry {
             inputs: Vec::new(),
@@ -219,7 +226,7 @@ impl BoundEntry {
             scratch_bytes: 0,
             dims: Vec::new(),
         };
-        let source = Source { entry, layout, dims: &dims, bases, code };
+        let source = Source { entry, layout, dims: &dims, bases, code, like };
         for (index, buffer) in entry.buffers.iter().enumerate() {
             if buffer_bytes(buffer, &dims).is_none_or(|bytes| bytes > source.base(index).1) {
                 return Err(format!("buffer {index} is larger than its storage"));
@@ -290,6 +297,7 @@ struct Source<'a> {
     dims: &'a [i64],
     bases: &'a [(*mut u8, usize)],
     code: &'a MappedCode,
+    like: Option<&'a BoundEntry>,
 }
 
 impl Source<'_> {
@@ -299,6 +307,16 @@ impl Source<'_> {
 
     fn size(&self, dim: DimIndex, what: &str) -> Result<usize, String> {
         usize::try_from(self.at(dim)).map_err(|_| format!("{what} is {}, which is no size", self.at(dim)))
+    }
+
+    /// The kernel of this call where its dims are those of the other binding.
+    fn bound_before(&self, call: usize, kernel: &Kernel) -> Option<Arc<Bound>> {
+        let like = self.like?;
+        let BoundKernel::Native(native) = &like.calls.get(call)?.kernel else { return None };
+        let mut dims = Vec::with_capacity(32);
+        sound::kernel_dims(kernel, &mut dims);
+        let same = dims.into_iter().all(|dim| self.at(dim) == like.dims[dim.0 as usize]);
+        same.then(|| Arc::clone(native))
     }
 
     fn base(&self, buffer: usize) -> (*mut u8, usize) {
@@ -378,8 +396,13 @@ impl Filling<'_> {
                 BoundKernel::Nest { function, dims: first..bound.values.len() }
             }
             kernel => {
-                let native = Bound::bind(kernel, source.dims)
-                    .map_err(|message| format!("`{}`: {message}", launch.path))?;
+                let native = match source.bound_before(bound.calls.len(), kernel) {
+                    Some(native) => native,
+                    None => Arc::new(
+                        Bound::bind(kernel, source.dims)
+                            .map_err(|message| format!("`{}`: {message}", launch.path))?,
+                    ),
+                };
                 // An index kernel does not know its outermost count; its extent is open.
                 let extent = native.extent();
                 if units * per_unit != extent && extent != usize::MAX {
@@ -391,7 +414,7 @@ impl Filling<'_> {
                     ));
                 }
                 bound.scratch_bytes = bound.scratch_bytes.max(native.scratch_bytes());
-                BoundKernel::Native(Box::new(native))
+                BoundKernel::Native(native)
             }
         };
         bound.steps.push(BoundStep::Call(bound.calls.len()));

@@ -394,8 +394,9 @@ impl Session {
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
             .collect();
-        let bound = BoundEntry::bind(description, &state.layout, dims, &bases, &self.code)
-            .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
+        let bound =
+            BoundEntry::bind(description, &state.layout, dims, &bases, &self.code, state.bindings.last())
+                .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
 
         let stride = memory::align(bound.scratch_bytes);
         if stride > self.scratch_stride {

@@ -5,14 +5,14 @@
 //! where the step reads them: nothing is handed over. What grows does so in place, since its new rows are written behind those that are
 //! there ([`crate::program::Storage::Kept`]); its block is made twice as large when it is full. Other carried values are a few numbers a row, and are copied.
 //!
-//! Rows (the beams of a search) are chosen by number: a row that stays where it is costs nothing.
+//! Rows (the beams of a search) are chosen by number, in all blocks at once: a row that stays where it is costs nothing.
 
 use super::{Outputs, Session, dims};
 use crate::error::{Error, Result};
 use crate::memory::Block;
 use crate::program::{DimExpr, Entry, InputSource, Program};
 use crate::tensor::{TensorView, byte_count};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What a step's inputs hold between runs, by the number of the input.
 #[derive(Debug, Default)]
@@ -26,8 +26,8 @@ pub(super) struct Memory {
     fresh: bool,
     /// From which row of the start each row comes.
     origins: Vec<usize>,
-    /// Rows on their way.
-    spare: Vec<u8>,
+    /// Rows on their way, of each input.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Memory {
@@ -36,6 +36,7 @@ impl Memory {
             blocks: entry.inputs.iter().map(|_| Block::empty()).collect(),
             shapes: vec![Vec::new(); entry.inputs.len()],
             symbols: vec![0; entry.symbols.len()],
+            spare: vec![Vec::new(); entry.inputs.len()],
             ..Memory::default()
         }
     }
@@ -164,6 +165,8 @@ impl Session {
         memory.symbols[symbol] = rows.len() as i64;
         memory.origins = origins;
         let mut moved = false;
+        // Of each input whose rows move: how often they stand in it, and the bytes of one.
+        let mut moves = vec![None; entry.inputs.len()];
         for (number, input) in entry.inputs.iter().enumerate().filter(|(_, input)| is_kept(&input.source)) {
             // What a start gave is the same for all rows that come from one.
             if input.source == InputSource::Kept && same_origins || memory.shapes[number].is_empty() {
@@ -178,8 +181,17 @@ impl Session {
             shape[axis] = shape[axis] / count * rows.len();
             let bytes = byte_count(input.dtype, shape).unwrap_or(usize::MAX);
             moved |= memory.make_room(number, bytes)?;
-            gather(memory.blocks[number].bytes_mut(), &mut memory.spare, outer, row, count, rows);
+            moves[number] = Some((outer, row));
         }
+        let blocks = memory.blocks.iter_mut().zip(&mut memory.spare).zip(moves);
+        let tasks: Vec<_> = blocks.filter_map(|(block, moves)| Some(Mutex::new((block, moves?)))).collect();
+        self.pool.run(tasks.len(), &|task, _| {
+            // Each block has one task, so that nobody waits.
+            if let Ok(mut task) = tasks[task].lock() {
+                let ((block, spare), (outer, row)) = &mut *task;
+                gather(block.bytes_mut(), spare, *outer, *row, count, rows);
+            }
+        });
         if moved {
             self.entries[step].bindings.clear();
             self.entries[step].oldest = 0;

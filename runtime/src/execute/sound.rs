@@ -205,7 +205,7 @@ pub fn root(entry: &Entry, index: usize) -> Option<usize> {
 }
 
 /// Every dim that a kernel reads.
-fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
+pub fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
     let stride = |stride: &Stride, dims: &mut Vec<DimIndex>| {
         dims.push(stride.extent);
         dims.extend([stride.a, stride.b, stride.c].into_iter().flatten());

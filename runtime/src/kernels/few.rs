@@ -4,7 +4,8 @@
 //! - [`across`]: B has unit stride along n. A stretch of C's columns is kept in the first cache, and rows of B are added to it, several at a
 //!   time. Each element is the same chain of multiply-adds as in a register tile, so it has the same bits.
 //! - [`along`]: B has unit stride along k, as a table of embeddings that logits are computed from. Each element is a dot product, in [`LANES`]
-//!   sums that a fixed tree adds up.
+//!   sums that a fixed tree adds up. Columns come one after another: memory is fastest where all that a thread reads is one stretch, and half as
+//!   fast where it goes along several columns at once.
 
 use super::isa::versions;
 use super::tile::Segment;
@@ -14,10 +15,12 @@ use super::vector::{self, Vector};
 pub const ROWS: usize = 4;
 /// Columns of C that are kept as sums.
 pub const STRETCH: usize = 512;
-/// Rows of B that are added, or columns that are multiplied, together.
+/// Rows of B that are added together.
 const TOGETHER: usize = 4;
 /// Sums of a dot product, the same for every width of vectors.
-const LANES: usize = 16;
+const LANES: usize = 32;
+/// Vectors that hold them, at most.
+const VECTORS: usize = LANES / 4;
 /// Rows of B that are asked for ahead.
 const AHEAD: isize = 2 * TOGETHER as isize;
 
@@ -125,76 +128,49 @@ unsafe fn across_rows<V: Vector>(
 #[inline(always)]
 unsafe fn along_columns<V: Vector>(few: &Few<'_>, first: Segment, length: usize) {
     let (a, b) = (few.a.wrapping_offset(first.a), few.b.wrapping_offset(first.b));
-    let mut column = 0;
-    // SAFETY: as above.
-    unsafe {
-        while column < few.columns {
-            let b = b.wrapping_offset(column as isize * few.b_column);
-            let together = TOGETHER.min(few.columns - column);
-            for (a_row, c_row) in few.a_rows.iter().zip(few.c_rows) {
-                let a = a.wrapping_offset(*a_row);
-                let c = few.c.wrapping_offset(*c_row).wrapping_add(column);
-                if together == TOGETHER {
-                    let dots: [f32; TOGETHER] = dots::<V, TOGETHER>(a, b, few.b_column, length);
-                    c.cast::<[f32; TOGETHER]>().write_unaligned(dots);
-                } else {
-                    for i in 0..together {
-                        let [dot] = dots::<V, 1>(a, b.wrapping_offset(i as isize * few.b_column), 0, length);
-                        *c.add(i) = dot;
-                    }
-                }
-            }
-            column += together;
+    for column in 0..few.columns {
+        let b = b.wrapping_offset(column as isize * few.b_column);
+        for (a_row, c_row) in few.a_rows.iter().zip(few.c_rows) {
+            let c = few.c.wrapping_offset(*c_row).wrapping_add(column);
+            // SAFETY: as above.
+            unsafe { *c = dot::<V>(a.wrapping_offset(*a_row), b, length) };
         }
     }
 }
 
-/// The products of A with some columns of B, each in [`LANES`] sums: `k` is added to that of number `k % LANES`.
+/// The product of two runs in [`LANES`] sums: `k` is added to that of number `k % LANES`.
 #[inline(always)]
-unsafe fn dots<V: Vector, const N: usize>(
-    a: *const f32,
-    b: *const f32,
-    b_column: isize,
-    length: usize,
-) -> [f32; N] {
+unsafe fn dot<V: Vector>(a: *const f32, b: *const f32, length: usize) -> f32 {
     // Wider vectors than a sum's lanes are there for nobody.
-    const { assert!(LANES.is_multiple_of(V::LANES)) };
+    const { assert!(LANES.is_multiple_of(V::LANES) && LANES / V::LANES <= VECTORS) };
+    let vectors = LANES / V::LANES;
+    let mut sums = [0.0f32; LANES];
     // SAFETY: the caller's own promise; masks name elements that exist.
     unsafe {
-        let mut sums = [[0.0f32; LANES]; N];
-        for part in (0..LANES).step_by(V::LANES) {
-            let mut own = [V::zero(); N];
-            let mut k = part;
-            while k + V::LANES <= length {
-                let x = V::load_full(a.add(k));
-                for i in 0..N {
-                    let b = b.wrapping_offset(i as isize * b_column).wrapping_add(k);
-                    vector::prefetch_to_read(b.wrapping_offset(N as isize * b_column));
-                    own[i] = x.multiply_add(V::load_full(b), own[i]);
-                }
-                k += LANES;
+        let mut own = [V::zero(); VECTORS];
+        let mut k = 0;
+        while k + LANES <= length {
+            for v in 0..vectors {
+                let at = k + v * V::LANES;
+                own[v] = V::load_full(a.add(at)).multiply_add(V::load_full(b.add(at)), own[v]);
             }
-            if k < length {
-                let mask = V::mask(length - k);
-                let x = V::load(a.add(k), mask);
-                for i in 0..N {
-                    let b = b.wrapping_offset(i as isize * b_column).wrapping_add(k);
-                    own[i] = x.multiply_add(V::load(b, mask), own[i]);
-                }
-            }
-            for i in 0..N {
-                own[i].store_full(sums[i].as_mut_ptr().add(part));
-            }
+            k += LANES;
         }
-        sums.map(|mut sums| {
-            let mut half = LANES / 2;
-            while half > 0 {
-                for lane in 0..half {
-                    sums[lane] += sums[lane + half];
-                }
-                half /= 2;
+        for v in 0..vectors {
+            let at = k + v * V::LANES;
+            if at < length {
+                let mask = V::mask(length - at);
+                own[v] = V::load(a.add(at), mask).multiply_add(V::load(b.add(at), mask), own[v]);
             }
-            sums[0]
-        })
+            own[v].store_full(sums.as_mut_ptr().add(v * V::LANES));
+        }
     }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+        half /= 2;
+    }
+    sums[0]
 }

@@ -428,6 +428,8 @@ pub struct Generate {
     /// The device to run on
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    #[command(flatten)]
+    pub kept: KeptArgs,
 }
 
 #[derive(Debug, Args)]
@@ -493,6 +495,9 @@ pub struct Bench {
     /// How many timed repeats at most
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(5..=1_000_000))]
     pub repeats: u32,
+    /// Of a generation: tokens of a text that it begins with, and of one that the model reads beside
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub given: u32,
     /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
     #[arg(long)]
     pub profile: bool,

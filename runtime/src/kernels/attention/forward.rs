@@ -1,5 +1,7 @@
 //! The forward form: result, and the logarithm of each row's sum.
 
+use super::super::few::{self, Few};
+use super::super::tile::Segment;
 use super::{Bound, KEYS, Product, ROWS, Room, Steps, rows, transposed};
 use crate::program::PANEL;
 
@@ -11,8 +13,8 @@ pub unsafe fn heads(bound: &Bound, buffers: &[*mut u8], begin: usize, end: usize
     let each = bound.heads / bound.groups;
     for at in begin..end {
         let (n, head) = (at / bound.heads, at % bound.heads);
-        // Neighbouring heads that share their keys find them packed.
-        if at == begin || head % each == 0 {
+        // Neighbouring heads that share their keys find them packed. For few queries that would take longer than their products.
+        if !bound.few() && (at == begin || head % each == 0) {
             let k = Bound::steps(buffers[1], bound.k, n, head / each);
             // SAFETY: the caller vouches for the buffer, the room is made for it.
             unsafe { transposed(k, bound.keys, bound.width, room.keys) };
@@ -22,12 +24,14 @@ pub unsafe fn heads(bound: &Bound, buffers: &[*mut u8], begin: usize, end: usize
     }
 }
 
-/// One head whose keys are packed.
+/// One head, whose keys are packed unless there are few queries.
 unsafe fn one(bound: &Bound, buffers: &[*mut u8], n: usize, head: usize, room: &mut Room<'_>) {
     let beside = bound.beside(buffers);
     let own = buffers.len() - 2;
+    let group = head * bound.groups / bound.heads;
     let q = Bound::steps(buffers[0], bound.q, n, head);
-    let v = Bound::steps(buffers[2], bound.v, n, head * bound.groups / bound.heads);
+    let k = Bound::steps(buffers[1], bound.k, n, group);
+    let v = Bound::steps(buffers[2], bound.v, n, group);
     let strides = Bound::contiguous(bound.queries, bound.heads, bound.depth);
     let result = Bound::steps(buffers[own], strides, n, head);
     let sums = buffers[own + 1].cast::<f32>().wrapping_add((n * bound.heads + head) * bound.queries);
@@ -41,7 +45,11 @@ unsafe fn one(bound: &Bound, buffers: &[*mut u8], n: usize, head: usize, room: &
             let frame = bound.rows(beside, n, head, first, from);
             // SAFETY: all parts lie in the head's own share of the buffers and in the room.
             unsafe {
-                scores(bound, q, first, count, from, end, room);
+                if bound.few() {
+                    few_scores(bound, q, k, from, end, room);
+                } else {
+                    scores(bound, q, first, count, from, end, room);
+                }
                 for r in 0..count {
                     let row = std::slice::from_raw_parts_mut(room.scores.add(r * room.stride), room.stride);
                     let seen = bound.visible(first + r, from, end);
@@ -82,6 +90,27 @@ unsafe fn one(bound: &Bound, buffers: &[*mut u8], n: usize, head: usize, room: &
             }
         }
     }
+}
+
+/// The products of all queries, which are few, with the keys `from..end` where they lie.
+unsafe fn few_scores(bound: &Bound, q: Steps, k: Steps, from: usize, end: usize, room: &mut Room<'_>) {
+    for row in 0..bound.queries {
+        room.a_rows[row] = row as isize * q.step;
+        room.c_rows[row] = (row * room.stride) as isize;
+    }
+    let few = Few {
+        a: q.at,
+        a_rows: &room.a_rows[..bound.queries],
+        a_step: 1,
+        b: k.row(from),
+        b_step: 1,
+        b_column: k.step,
+        c: room.scores,
+        c_rows: &room.c_rows[..bound.queries],
+        columns: end - from,
+    };
+    // SAFETY: the caller's own promise.
+    unsafe { few::along(bound.level, &few, Segment::default(), bound.width) }
 }
 
 /// The products of the queries from `first` on with the packed keys `from..end`.

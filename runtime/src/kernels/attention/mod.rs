@@ -4,7 +4,7 @@
 //! [`forward`] form goes over the keys once, and rescales what it has whenever a larger score comes up; beside the result it
 //! writes the logarithm of each row's sum, with which the [`backward`] form computes the weights again instead of keeping them. Both are
 //! [`Block`]s of register tiles with [`rows`] of elementwise work between them. With `causal`, blocks that lie beyond the last query are not
-//! computed.
+//! computed. Few queries read their keys where they lie; for more of them the keys of a head are packed once.
 //!
 //! One head of the keys is one step of the index space (in the forward form one of the queries), so the bits don't depend on threads.
 
@@ -15,7 +15,7 @@ mod rows;
 use super::block::Block;
 use super::isa::Level;
 use super::tile::Segment;
-use super::{pack, resolve};
+use super::{few, pack, resolve};
 use crate::program::{Attention, DimIndex, PANEL};
 
 /// Queries whose scores are computed together.
@@ -126,6 +126,11 @@ impl Bound {
         let beside = usize::from(self.bias.is_some()) + usize::from(self.mask.is_some());
         let own = if self.backward { 6 + usize::from(self.bias_gradient) } else { 2 };
         3 + beside + own
+    }
+
+    /// Whether so few queries meet each key that its row is read where it lies, as in a step of a generation.
+    fn few(&self) -> bool {
+        self.queries <= few::ROWS
     }
 
     /// Elements of a row of scores in scratch.

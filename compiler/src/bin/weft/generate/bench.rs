@@ -13,8 +13,6 @@ use weft_runtime::kernels::{peak, random};
 use weft_runtime::program::{Begin, DType, Entry, InputSource, Program, Storage};
 use weft_runtime::tensor::Tensor;
 
-/// Tokens that a text begins with, and that a text has which the model reads beside.
-const GIVEN: usize = 64;
 /// Tokens that are written after them.
 const WRITTEN: usize = 50;
 /// Texts are written for so long, once there are [`ENOUGH`].
@@ -22,12 +20,12 @@ const BUDGET: Duration = Duration::from_secs(10);
 const ENOUGH: usize = 3;
 
 pub fn run(args: &Bench) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, Some(&args.run), None)?;
+    let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
     let program = compile::program(&spec, Wanted::Generation, args.run.threads)?;
     let name = args.entry.strip_prefix("generate").and_then(|rest| rest.strip_prefix('.'));
     let generation = chosen(&program.generations, name)?;
     let threads = compile::threads(args.run.threads);
-    let rows = args.run.batch.unwrap_or(1) as usize;
+    let (rows, given) = (args.run.batch.unwrap_or(1) as usize, args.given as usize);
     let mut session = Session::new(program.clone(), threads).map_err(compile::runtime_failure)?;
     compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1)).map_err(compile::runtime_failure)?;
     let entry =
@@ -35,9 +33,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let (start, step) = (entry(&generation.start)?, entry(&generation.step)?);
     let begin = match &generation.begin {
         Begin::Tokens(tokens) => tokens.len(),
-        Begin::Text { .. } | Begin::Input(_) => GIVEN,
+        Begin::Text { .. } | Begin::Input(_) => given,
     };
-    let inputs = inputs(start, step, rows)?;
+    let inputs = inputs(start, step, rows, given)?;
     let (mut first, mut later) = (Vec::new(), Vec::new());
     let began = Instant::now();
     while first.len() < args.repeats as usize && (first.len() < ENOUGH || began.elapsed() < BUDGET) {
@@ -65,7 +63,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let rate = bytes as f64 / (later_ms * 1e6);
     if args.spec.json {
         output::json(&json!({
-            "entry": args.entry, "rows": rows, "threads": threads, "texts": first.len(), "begin": begin, "written": WRITTEN,
+            "entry": args.entry, "rows": rows, "threads": threads, "texts": first.len(), "begin": begin, "given": given, "written": WRITTEN,
             "prefill_ms": first_ms, "step_ms": later_ms, "tokens_per_second": a_second, "weight_bytes": bytes,
             "read_gbs": rate, "read_bandwidth_gbs": read,
         }));
@@ -83,15 +81,15 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Inputs of the start but the tokens, for so many rows: random numbers, and token 1 where a text is read.
-fn inputs(entry: &Entry, step: &Entry, rows: usize) -> Result<Vec<(String, Tensor)>, Failure> {
+/// Inputs of the start but the tokens, for so many rows: random numbers, and so many tokens 1 where a text is read.
+fn inputs(entry: &Entry, step: &Entry, rows: usize, given: usize) -> Result<Vec<(String, Tensor)>, Failure> {
     let target = step.inputs.iter().find(|input| input.source == InputSource::Written);
     let symbol = |input: &weft_runtime::program::Input| match step.dims.get(input.shape.first()?.0 as usize) {
         Some(weft_runtime::program::DimExpr::Symbol(symbol)) => step.symbols.get(*symbol as usize),
         _ => None,
     };
     let by_row = target.and_then(symbol);
-    let extent = |name: &String| if Some(name) == by_row { rows } else { GIVEN };
+    let extent = |name: &String| if Some(name) == by_row { rows } else { given };
     let symbols: Vec<(&str, usize)> =
         entry.symbols.iter().map(|name| (name.as_str(), extent(name))).collect();
     let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
@@ -103,7 +101,7 @@ fn inputs(entry: &Entry, step: &Entry, rows: usize) -> Result<Vec<(String, Tenso
             let drawn = |at: u64| random::uniform(at, [0, 0], random::key(&input.name));
             let tensor = match (input.dtype, &input.source) {
                 (DType::I32, InputSource::Lengths { .. }) => {
-                    Tensor::from_i32(&shape, &vec![GIVEN as i32; count])
+                    Tensor::from_i32(&shape, &vec![given as i32; count])
                 }
                 (DType::I32, _) => Tensor::from_i32(&shape, &vec![1; count]),
                 (DType::F32, _) => {

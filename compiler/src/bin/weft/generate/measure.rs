@@ -4,7 +4,7 @@
 //! whose text is most like it.
 
 use super::nearest::Nearest;
-use super::{generator, object, with_strategy};
+use super::{asked_spec, generator, object};
 use crate::args::{Generate, RunArgs};
 use crate::compile;
 use crate::failure::Failure;
@@ -20,7 +20,7 @@ use weft_runtime::text::overlap::{bleu, chrf};
 use weft_runtime::train::{self, Options};
 
 pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
-    let spec = with_strategy(&args.spec, args.by.as_deref())?;
+    let spec = asked_spec(args)?;
     let mut generator = generator(&spec, args.name.as_deref(), args.weights.as_deref(), args.threads)?;
     let (set, split) = named(generator.session().program(), on)?;
     if let Some((name, _)) = args.inputs.first() {

@@ -4,7 +4,7 @@ pub mod bench;
 mod measure;
 mod nearest;
 
-use crate::args::{Generate, SpecArgs};
+use crate::args::Generate;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::spec::Spec;
@@ -22,7 +22,7 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     if let (Some(on), Some(against)) = (&args.on, &args.against) {
         return measure::run(args, on, against);
     }
-    let spec = with_strategy(&args.spec, args.by.as_deref())?;
+    let spec = asked_spec(args)?;
     let mut generator = generator(&spec, args.name.as_deref(), args.weights.as_deref(), args.threads)?;
     let given = inputs::of_generation(&generator, &args.inputs, args.seed)?;
     let asked = Asked { max: args.max.map(|max| max as usize), by: None, seed: args.seed };
@@ -51,9 +51,10 @@ pub fn failure(error: Error) -> Failure {
     }
 }
 
-/// Checks the spec; `by` takes the place of its own strategies.
-pub fn with_strategy(args: &SpecArgs, by: Option<&str>) -> Result<Spec, Failure> {
-    spec::sound_with(args, |options| options.strategy = by.map(str::to_owned))
+/// Checks the spec. The strategy that is asked for takes the place of its own.
+fn asked_spec(args: &Generate) -> Result<Spec, Failure> {
+    let spec = spec::sound_with(&args.spec, |options| options.strategy.clone_from(&args.by))?;
+    Ok(spec.kept(&args.kept))
 }
 
 /// The generation named, or the only one, with its weights.
