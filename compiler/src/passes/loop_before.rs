@@ -1,10 +1,10 @@
 //! What needs no carry moves before the loop.
 //!
 //! What is the same at each step is computed once. What differs, but depends on elements alone, is computed for all steps at once
-//! where that pays: the contraction of each step's input becomes one of all inputs, with what follows it element by element. Views
-//! and cheap arithmetic on elements stay, since a step reads less than all steps' results would be.
+//! where that pays: the contraction of each step's input becomes one of all inputs, with what follows it element by element. Views,
+//! cheap arithmetic on elements and contractions of few terms stay, since a step reads less than all steps' results would be.
 
-use super::loops::{Results, close, rewrite_loops};
+use super::loops::{Results, close, rewrite_loops, spreads};
 use super::rewrite::is_elementwise;
 use crate::grad::scan::is_dear;
 use crate::graph::{Builder, Graph, Leaves, Mapped, NodeId, Op, OpenScan, Rows};
@@ -27,6 +27,11 @@ fn before(b: &mut Builder, mut open: OpenScan, _: &[bool]) -> Results {
         }
         let dear = is_dear(&node.op) || matches!(node.op, Op::Gather { .. });
         let follows = node.inputs.iter().any(|input| moved[input.index()]);
+        let small = match node.inputs.as_slice() {
+            [x, y] => varying[at] && spreads(&node.op, &open.node(*x).ty, &open.node(*y).ty),
+            _ => false,
+        };
+        let dear = dear && !small;
         moved[at] = if varying[at] {
             let same_size =
                 || node.inputs.iter().any(|i| moved[i.index()] && open.node(*i).ty.shape == node.ty.shape);

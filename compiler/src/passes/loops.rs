@@ -2,8 +2,27 @@
 
 use super::rewrite::rewrite;
 use crate::graph::scan::token;
-use crate::graph::{Builder, Graph, NodeId, Op, OpenScan, TypeError};
+use crate::graph::{Builder, Graph, NodeId, Op, OpenScan, TensorType, TypeError};
 use std::collections::HashMap;
+
+/// So few terms a sum, and so many times as many results, make a contraction that is better done again than kept.
+const FEW_TERMS: i64 = 16;
+const SPREAD: i64 = 4;
+
+/// Whether a contraction of these operands makes much out of little: a step that computes it reads a few numbers, and a step that is
+/// given the result reads many.
+pub(super) fn spreads(op: &Op, a: &TensorType, b: &TensorType) -> bool {
+    let Op::Contract { batch, sum } = op else { return false };
+    let terms = sum.iter().try_fold(1i64, |product, pair| Some(product * a.shape[pair.0].as_constant()?));
+    let summed = |axis: usize| sum.iter().any(|pair| pair.1 == axis);
+    let free = b.shape.iter().enumerate().filter(|(axis, _)| !summed(*axis));
+    let columns =
+        free.map(|(_, extent)| extent.as_constant()).try_fold(1i64, |a, e| Some(a.saturating_mul(e?)));
+    batch.is_empty()
+        && terms
+            .zip(columns)
+            .is_some_and(|(terms, columns)| (1..=FEW_TERMS).contains(&terms) && columns >= SPREAD * terms)
+}
 
 /// What stands for each result of a loop; `None` where nothing reads it. As a whole `None`: the loop stays as it is.
 pub(super) type Results = Result<Option<Vec<Option<NodeId>>>, TypeError>;

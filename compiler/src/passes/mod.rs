@@ -6,7 +6,7 @@
 //! where a power becomes products. Names of outputs, updates, guards and inputs stay.
 //!
 //! The bodies of loops are graphs like any other, and go through the same passes; what may leave a loop does
-//! ([`loop_before`], [`loop_behind`]).
+//! ([`loop_before`], [`loop_behind`]), and what a loop reads is made as it reads it ([`loop_inputs`]).
 //!
 //! Gradients are taken before: `Hold` means nothing after, and goes.
 
@@ -24,6 +24,7 @@ pub mod hoist;
 pub mod layout;
 pub mod loop_before;
 pub mod loop_behind;
+pub mod loop_inputs;
 pub mod loop_prune;
 mod loops;
 pub mod narrow;
@@ -54,6 +55,7 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("loop_prune", loop_prune::run),
     ("loop_before", loop_before::run),
     ("loop_behind", loop_behind::run),
+    ("loop_inputs", loop_inputs::run),
     ("fold", fold::run),
     ("cse", cse::run),
     ("dce", dce::run),

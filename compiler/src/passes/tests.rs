@@ -296,6 +296,54 @@ fn contractions_take_transpositions_and_broadcasts_in() {
     );
 }
 
+/// A projection of the elements of a loop that are batch-major, with a bias: what the loop reads is steps-major, and the bias is
+/// added by the step.
+#[test]
+fn what_a_step_reads_is_computed_in_its_order() {
+    let body = r#"  | %element.0 = input : f64[n, 3]
+  | %carry.0 = input : f64[n, 3]
+  | %add = add %element.0, %carry.0 : f64[n, 3]
+  | %tanh = tanh %add : f64[n, 3]
+  | output "carry.0" = %tanh
+%last = result %scan {index=0} : f64[n, 3]
+output "last" = %last
+"#;
+    let before = format!(
+        r#"graph g
+%x = input : f64[n, t, 2]
+%w = input : f64[2, 3]
+%b = input : f64[3]
+%h = input : f64[n, 3]
+%contract = contract %x, %w {{batch=[], sum=[(2, 0)]}} : f64[n, t, 3]
+%broadcast = broadcast %b {{axes=[2]}} : f64[n, t, 3]
+%given = add %contract, %broadcast : f64[n, t, 3]
+%transpose = transpose %given {{permutation=[1, 0, 2]}} : f64[t, n, 3]
+%scan = scan %transpose, %h {{trip=t, reversed=false, elements=1, carries=1}} : bool[0]
+{body}"#
+    );
+    let graph = parse(&before).unwrap();
+    let optimized = optimize(&graph);
+    let adds = optimized.nodes.iter().filter(|n| matches!(n.op, Op::Binary(_))).count();
+    assert_eq!(adds, 0, "{}", print(&optimized));
+    let made = optimized.nodes.iter().find(|n| matches!(n.op, Op::Contract { .. })).unwrap();
+    assert_eq!(made.ty.shape, [Dim::symbol("t"), Dim::symbol("n"), Dim::from(3usize)]);
+    // Both say the same.
+    let symbols = Symbols::from([("n".to_string(), 4), ("t".to_string(), 5)]);
+    let value = |shape: &[usize]| {
+        let count: usize = shape.iter().product();
+        let of: Vec<f64> = (0..count).map(|i| (i * 7 % 11) as f64 / 11.0 - 0.4).collect();
+        Value::from_f64(DType::F64, shape, &of).unwrap()
+    };
+    let values = Values::from([
+        ("x".to_string(), value(&[4, 5, 2])),
+        ("w".to_string(), value(&[2, 3])),
+        ("b".to_string(), value(&[3])),
+        ("h".to_string(), value(&[4, 3])),
+    ]);
+    let results = |graph: &Graph| evaluate_with(graph, &values, &Values::new(), &symbols).unwrap().outputs;
+    assert_eq!(same(&results(&graph), &results(&optimized)), Ok(()));
+}
+
 fn values(case: &Case) -> Values<f64> {
     let value = |given: &random::Given| Value::from_f64(given.dtype, &given.shape, &given.values).unwrap();
     case.inputs.iter().map(|given| (given.name.clone(), value(given))).collect()

@@ -23,6 +23,8 @@ const CACHE: i64 = 512 << 10;
 const PACKED: i64 = 2 << 20;
 /// Rows that a dense layer should see at once.
 const ROWS: i64 = 16;
+/// Floating-point operations that make a task of a part of a batch's row worth starting.
+const TASK: i64 = 512 << 10;
 /// Tiles of a contraction that read an operand together, where there are many.
 const TILES: i64 = 8;
 
@@ -82,6 +84,8 @@ struct Open {
     touched: BTreeMap<BufferId, Touch>,
     least: i64,
     most: i64,
+    /// The units are parts of the batch's rows.
+    fine: bool,
 }
 
 /// What the kernels of a segment do to some storage.
@@ -134,6 +138,7 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
                 }
             }
         }
+        let open = open.finer(built);
         let owned = open.owned(built);
         segments.push(open.close(built));
         built.owned.push(owned);
@@ -203,7 +208,7 @@ fn cut(built: &Built, draft: &Draft, batches: &[Symbol]) -> Option<Dim> {
 
 impl Open {
     fn over(units: Dim) -> Open {
-        Open { units, members: Vec::new(), touched: BTreeMap::new(), least: 1, most: i64::MAX }
+        Open { units, members: Vec::new(), touched: BTreeMap::new(), least: 1, most: i64::MAX, fine: false }
     }
 
     fn new(built: &Built, first: usize, batches: &[Symbol]) -> Open {
@@ -299,6 +304,30 @@ impl Open {
         (least, (CACHE / share_bytes(built, draft.kernels(), units).max(1)).max(1))
     }
 
+    /// The same segment, cut along all rows of the contraction that opens it, where its other kernels can be cut so too: then a batch
+    /// of one is work for several threads.
+    fn finer(self, built: &Built) -> Open {
+        let Some(first) = self.members.first().map(|at| &built.drafts[*at]) else { return self };
+        let by_rows = Partition::Rows;
+        let opens = matches!(&first.work, Work::Kernel(Kernel::Contraction { partition, .. }) if *partition == by_rows);
+        let Some(rows) = first.loops.first().filter(|rows| opens && **rows != self.units) else {
+            return self;
+        };
+        if self.units.is(1) || rows.exact_div(&self.units).is_none() {
+            return self;
+        }
+        let mut finer = Open { fine: true, ..Open::over(rows.clone()) };
+        for at in &self.members {
+            let kernels = built.drafts[*at].kernels();
+            if kernels.into_iter().any(|kernel| finer.steps(built, kernel).is_none()) {
+                return self;
+            }
+            finer.add(built, *at);
+        }
+        let apart = finer.touched.values().all(|touch| !touch.written || touch.within);
+        if apart { finer } else { self }
+    }
+
     fn add(&mut self, built: &Built, at: usize) {
         let draft = &built.drafts[at];
         let (least, most) = self.wishes(built, draft);
@@ -348,11 +377,17 @@ impl Open {
         let kernels = self.members.iter().flat_map(|at| built.drafts[*at].kernels());
         let bytes = share_bytes(built, kernels, units);
         let fitting = (CACHE / bytes.max(1)).max(1).min((units / 16).max(1));
-        let grain = fitting.max(worth).max(self.least);
+        let enough = (TASK.saturating_mul(units) / work.max(1)).max(ROWS);
+        let fitting = if self.fine { fitting.min(enough) } else { fitting };
+        let mut grain = Dim::constant(fitting.max(worth).max(self.least));
+        if self.fine {
+            // Many rows are few tasks all the same, each of which reads all of the weights.
+            grain = grain.larger(&self.units.floor_div(&Dim::constant(16)));
+        }
         let once = Dim::constant(1);
         let steps =
             self.members.iter().map(|at| step(built, &built.drafts[*at], &self.units, &once)).collect();
-        Segment { units: self.units, grain: Dim::constant(grain), steps }
+        Segment { units: self.units, grain, steps }
     }
 
     fn work(&self, built: &Built, draft: &Draft) -> i64 {

@@ -2,7 +2,7 @@
 //!
 //! - What a runtime kernel reads or writes, what is stored by a reduction or a placement, outputs and new values of variables: always.
 //! - Views, constants, index ramps: never; they become index maps and immediate values.
-//! - Elementwise nodes: not when they have one user that reads each element once; not when they are so cheap that doing them
+//! - Elementwise nodes: not when each element is read once, by one user or by several that read parts of their own; not when they are so cheap that doing them
 //!   again costs less than the memory traffic. Else they have a buffer, which [`super::fuse`] may still make vanish.
 
 use crate::graph::op::Op;
@@ -34,6 +34,7 @@ pub fn select(graph: &Graph) -> Selection {
         }
     }
     let users = users(graph, &chosen.live);
+    let parted = parted(graph, &chosen.live, &users);
     let mut size = vec![(0usize, 0usize); graph.nodes.len()];
     for id in graph.ids().filter(|id| chosen.live[id.index()]) {
         let at = id.index();
@@ -48,7 +49,7 @@ pub fn select(graph: &Graph) -> Selection {
             Class::Leaf => required[at] || matches!(node.op, Op::Input(_) | Op::Variable(_) | Op::Table(_)),
             Class::Kernel => true,
             Class::View => required[at],
-            Class::Point => required[at] || !inlines(graph, node, &users[at], total, calls),
+            Class::Point => required[at] || !inlines(graph, node, &users[at], parted[at], total, calls),
         };
         chosen.materialised[at] = keep;
         size[at] = if keep { (0, 1) } else { total };
@@ -153,6 +154,38 @@ fn users(graph: &Graph, live: &[bool]) -> Vec<Vec<(NodeId, bool)>> {
     users
 }
 
+/// Which nodes are read in slices that share no element, each by one user: the gates of a recurrent cell.
+fn parted(graph: &Graph, live: &[bool], users: &[Vec<(NodeId, bool)>]) -> Vec<bool> {
+    // By node: the axis of the slices, and the range of each; none as soon as something else reads it.
+    let mut slices: Vec<Option<Vec<(usize, i64, i64)>>> = vec![Some(Vec::new()); graph.nodes.len()];
+    for (_, id) in graph.outputs.iter().chain(&graph.updates) {
+        slices[id.index()] = None;
+    }
+    for id in graph.ids().filter(|id| live[id.index()]) {
+        let node = graph.node(id);
+        let range = match &node.op {
+            Op::Slice { axis, start, step: 1 } if users[id.index()].len() == 1 => {
+                let extent = node.ty.shape.get(*axis).and_then(|extent| extent.as_constant());
+                start.as_constant().zip(extent).map(|(start, extent)| (*axis, start, start + extent))
+            }
+            _ => None,
+        };
+        for input in &node.inputs {
+            let list = &mut slices[input.index()];
+            match (range, list.as_mut()) {
+                (Some(range), Some(list)) => list.push(range),
+                _ => *list = None,
+            }
+        }
+    }
+    let apart = |list: &[(usize, i64, i64)]| {
+        let mut list = list.to_vec();
+        list.sort_unstable();
+        list.len() > 1 && list.windows(2).all(|two| two[0].0 == two[1].0 && two[0].2 <= two[1].1)
+    };
+    slices.iter().map(|list| list.as_deref().is_some_and(apart)).collect()
+}
+
 /// Operations, and how many of them are calls of the vector math library.
 fn cost(node: &Node) -> (usize, usize) {
     if class(&node.op) != Class::Point {
@@ -169,6 +202,7 @@ fn inlines(
     graph: &Graph,
     node: &Node,
     users: &[(NodeId, bool)],
+    parted: bool,
     (operations, loads): (usize, usize),
     calls: usize,
 ) -> bool {
@@ -196,5 +230,5 @@ fn inlines(
             return false;
         }
     }
-    users.len() == 1 || cheap
+    users.len() == 1 || parted || cheap
 }

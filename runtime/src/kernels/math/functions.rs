@@ -9,6 +9,9 @@ use std::f32::consts::LOG2_E;
 const LN2_HIGH: f32 = 6.931_152_4e-1;
 const LN2_LOW: f32 = 3.194_618_3e-5;
 
+/// (eʳ − 1 − r) / r² for |r| ≤ ln 2 / 2.
+const EXP: [f32; 5] = [0.5, 1.666_653_9e-1, 4.166_627_3e-2, 8.367_124e-3, 1.394_735e-3];
+
 /// Adding and subtracting this rounds to the nearest integer, which is left in the sum's low bits.
 const ROUND: f32 = 12_582_912.0;
 const ROUND64: f64 = 6_755_399_441_055_744.0;
@@ -50,7 +53,7 @@ fn reduce_exp(x: f32) -> (i32, f32, f32) {
     let rounded = x.mul_add(LOG2_E, ROUND);
     let n = rounded - ROUND;
     let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
-    let p = polynomial(r, [0.5, 1.666_653_9e-1, 4.166_627_3e-2, 8.367_124e-3, 1.394_735e-3]);
+    let p = polynomial(r, EXP);
     ((rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32), r, r * r * p)
 }
 
@@ -111,15 +114,32 @@ pub fn log1p(x: f32) -> f32 {
     if x == 0.0 || x.is_nan() { x } else { value }
 }
 
+/// For x in −105..=0: eˣ as (1 + m) · 2ⁿ; gives m and 2ⁿ⁺ˢ, where `S` keeps the exponent from running out below.
+#[inline(always)]
+fn decay<const S: i32>(x: f32) -> (f32, f32) {
+    // The bias of an exponent comes with the number that rounds, so that the sum's low bits are an exponent as it is stored.
+    let round = ROUND + (127 + S) as f32;
+    let rounded = x.mul_add(LOG2_E, round);
+    let n = rounded - round;
+    let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
+    let m = (r * r).mul_add(polynomial(r, EXP), r);
+    (m, f32::from_bits(rounded.to_bits() << 23))
+}
+
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
-    let t = expm1(-2.0 * clamp(x.abs(), 0.0, 15.0));
+    let size = if x.abs() > 15.0 { 15.0 } else { x.abs() };
+    let (m, power) = decay::<0>(-2.0 * size);
+    // e⁻²ˣ − 1.
+    let t = power.mul_add(m, power - 1.0);
     (-t / (2.0 + t)).copysign(x)
 }
 
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    let e = exp(-x.abs());
+    let below = if -x.abs() < -105.0 { -105.0 } else { -x.abs() };
+    let (m, power) = decay::<64>(below);
+    let e = (1.0 + m) * power * power_of_two(-64);
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
 }
 
