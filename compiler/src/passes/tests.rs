@@ -484,6 +484,10 @@ proptest! {
             // Richardson's extrapolation of two central differences.
             let (wide, close) = (slope(2e-4), slope(1e-4));
             let expected = (4.0 * close - wide) / 3.0;
+            // A loop of exponentials may leave the range of numbers, where differences say nothing.
+            if !expected.is_finite() {
+                continue;
+            }
             let doubt = 1e-6 * (1.0 + expected.abs()) + (close - wide).abs() + 1e-9 * at(0.0).abs();
             let g = found[&given.name].to_f64()[i];
             prop_assert!((g - expected).abs() <= doubt, "{}[{}]: {} is {} by differences\n{}", given.name, i, g, expected, print(&case.graph));
