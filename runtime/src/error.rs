@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::train::FailedStep;
+use crate::tensor::Tensor;
 
 /// Who has to act on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,16 @@ pub enum Error {
     Memory { bytes: usize, source: io::Error },
     #[error("cannot start a thread: {}", plain(.0))]
     Thread(io::Error),
+}
+
+/// A run of an entry that can be repeated.
+#[derive(Clone, Debug)]
+pub struct FailedStep {
+    pub entry: String,
+    /// By name, in the entry's order.
+    pub inputs: Vec<(String, Tensor)>,
+    /// All variables by path, as they were before.
+    pub variables: Vec<(String, Tensor)>,
 }
 
 /// An index that names no row.

@@ -1,14 +1,21 @@
 //! Weft's runtime: everything that runs a [`program::Program`], and no compiler.
 
+pub mod command;
+#[cfg(feature = "train")]
 pub mod data;
 pub mod error;
+#[cfg(feature = "executable")]
+pub mod executable;
 pub mod execute;
 pub mod generate;
 pub mod io;
 pub mod kernels;
 pub mod memory;
+pub mod payload;
 pub mod pool;
 pub mod program;
 pub mod tensor;
 pub mod text;
+#[cfg(feature = "train")]
 pub mod train;
+pub mod weights;

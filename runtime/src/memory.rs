@@ -4,7 +4,9 @@
 //! the plan is a packing of rectangles (time × bytes). It is found greedily: largest first, each into the smallest gap that
 //! the buffers alive beside it leave. The result depends on the requests alone, never on addresses or threads.
 
-use memmap2::{MmapMut, MmapRaw};
+use std::fs::File;
+
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 use crate::error::{Error, Result};
 
@@ -34,6 +36,17 @@ impl Block {
         if bytes >= LARGE {
             let _ = map.advise(memmap2::Advice::HugePage);
         }
+        Ok(Block { map: Some(map.into()), bytes })
+    }
+
+    /// A part of a file, which is only read: nobody may ask for its [`Block::bytes_mut`].
+    pub fn of_file(file: &File, start: u64, bytes: usize) -> Result<Block> {
+        if bytes == 0 {
+            return Ok(Block::empty());
+        }
+        // SAFETY: the file is that of the running executable, which the system lets nobody write to.
+        let map = unsafe { MmapOptions::new().offset(start).len(bytes).map_copy_read_only(file) };
+        let map = map.map_err(|source| Error::Memory { bytes, source })?;
         Ok(Block { map: Some(map.into()), bytes })
     }
 

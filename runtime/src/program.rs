@@ -225,6 +225,13 @@ pub struct Input {
     pub buffer: BufferIndex,
 }
 
+impl Input {
+    /// Is it made by the runtime, rather than given by the caller of a prediction as it is?
+    pub fn is_made(&self) -> bool {
+        matches!(self.source, InputSource::Tokens { .. } | InputSource::Lengths { .. } | InputSource::Random)
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {
     pub name: String,

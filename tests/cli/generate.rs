@@ -357,3 +357,25 @@ fn weights_of_zeros(folder: &Path) -> String {
     weights::write(&path, &views, &BTreeMap::new()).expect("the weights can be written");
     text(&path).to_owned()
 }
+
+#[test]
+fn an_executable_writes_the_same_texts() {
+    let home = home("generate_executable");
+    let executable = home.folder.join("next");
+    fine(&["build", &home.spec, "--weights", &home.weights, "-o", text(&executable)]);
+    let written = |args: &[&str]| {
+        let ended =
+            std::process::Command::new(&executable).args(args).env_clear().output().expect("it starts");
+        Run::of(args, ended).ends_with(0).out
+    };
+    for (item, input) in [("story", "a"), ("word", "c "), ("wild", "b"), ("searched", "a")] {
+        let given = format!("prompt={input}");
+        assert_eq!(
+            written(&["generate", item, "--prompt", input]),
+            home.written(item, &["--input", &given]),
+            "{item}"
+        );
+    }
+    assert_eq!(written(&["generate", "numbers"]), "99 32 195\n");
+    assert_eq!(written(&["generate", "story", "--prompt", "a", "--max", "4"]), "bc \u{fffd}\n");
+}

@@ -51,13 +51,7 @@ pub struct Run {
 
 /// Runs `weft` to its end.
 pub fn weft(args: &[&str]) -> Run {
-    let Output { status, stdout, stderr } = command(args).output().expect("weft starts");
-    Run {
-        args: args.join(" "),
-        code: status.code(),
-        out: String::from_utf8(stdout).expect("the output is text"),
-        err: String::from_utf8(stderr).expect("the messages are text"),
-    }
+    Run::of(args, command(args).output().expect("weft starts"))
 }
 
 /// Runs `weft`, which must go well.
@@ -66,6 +60,15 @@ pub fn fine(args: &[&str]) -> Run {
 }
 
 impl Run {
+    pub fn of(args: &[&str], ended: Output) -> Run {
+        Run {
+            args: args.join(" "),
+            code: ended.status.code(),
+            out: String::from_utf8(ended.stdout).expect("the output is text"),
+            err: String::from_utf8(ended.stderr).expect("the messages are text"),
+        }
+    }
+
     pub fn ends_with(self, code: i32) -> Run {
         assert!(!self.err.contains("panicked"), "a panic:\n{self}");
         assert_eq!(self.code, Some(code), "{self}");

@@ -12,6 +12,7 @@ mod checkpoint;
 mod data;
 mod download;
 mod emit;
+mod executable;
 mod explain;
 mod files;
 mod fit;

@@ -100,7 +100,7 @@ fn wrong_inputs_are_explained() {
     predict(&weights, &format!("image={whole}"), &[]).ends_with(0);
 
     predict(&weights, "image=nowhere.npy", &[]).fails(1, &["nowhere.npy"]);
-    predict(&weights, "image=nowhere.gif", &[]).fails(2, &[".npy, .png or .jpg"]);
+    predict(&weights, "image=nowhere.gif", &[]).fails(2, &[".npy, .csv, .png or .jpg"]);
     let text_file = write(&folder, "text.npy", "no array");
     predict(&weights, &format!("image={text_file}"), &[]).fails(1, &["text.npy", "not an .npy file"]);
     let text_file = write(&folder, "text.png", "no picture");

@@ -151,7 +151,7 @@ impl Build<'_> {
         let panels = ci.ceil_div(&Dim::from(PANEL));
         let space = taps.clone() * panels;
         let elements = space.clone() * co.clone() * Dim::from(PANEL);
-        let to = self.buffer(id, DType::F32, elements.clone(), Storage::Unused);
+        let to = self.buffer(id, DType::F32, elements, Storage::Unused);
         let axis =
             |extent: &Dim, stride: Dim| Stride { extent: extent.clone(), a: Some(stride), b: None, c: None };
         let kernel = Kernel::Pack {
@@ -159,7 +159,7 @@ impl Build<'_> {
             k: axis(co, Dim::constant(1)),
             n: axis(ci, co.clone()),
         };
-        self.runtime_kernel(node, kernel, vec![from], vec![to], space, elements);
+        self.runtime_kernel(node, kernel, vec![from], vec![to], space, Dim::constant(0));
         (to, Dim::constant(0))
     }
 }

@@ -143,8 +143,7 @@ fn single(draft: &Draft) -> Option<&Stage> {
 /// Both kernels as one stage, if that can and should be.
 fn merge(built: &Built, web: &Web, early: usize, late: usize) -> Option<Stage> {
     let (a, b) = (single(&built.drafts[early])?, single(&built.drafts[late])?);
-    if a.values.len() + b.values.len() > LARGEST
-        || web.reads[early].union(&web.reads[late]).count() > BUFFERS
+    if a.values.len() + b.values.len() > LARGEST || web.reads[early].union(&web.reads[late]).count() > BUFFERS
     {
         return None;
     }
@@ -154,8 +153,7 @@ fn merge(built: &Built, web: &Web, early: usize, late: usize) -> Option<Stage> {
     }
     // Who else reads what A stored?
     let only_here = |buffer: &BufferId| {
-        !web.kept.contains(buffer)
-            && web.readers[buffer.index()].iter().all(|reader| *reader == late)
+        !web.kept.contains(buffer) && web.readers[buffer.index()].iter().all(|reader| *reader == late)
     };
     let mut stage = if shared.is_empty() {
         side_by_side(a, b)?

@@ -8,24 +8,14 @@ use super::column::{Column, Table};
 use super::{Parts, Split};
 use crate::error::{Error, Result};
 use crate::program::{Cell, DataSet, Field};
-
-/// The names of the classes of some fields, in order.
-pub type Classes = Vec<(String, Vec<String>)>;
-
-/// How a weights file begins the names of classes.
-pub const CLASSES_KEY: &str = "classes.";
-
-/// What a weights file calls the classes of a field.
-pub fn key(set: &str, field: &str) -> String {
-    format!("{CLASSES_KEY}{set}.{field}")
-}
+use crate::weights::classes_key;
 
 /// Numbers every class column by the classes that are known from an earlier training, else by those that the spec names, else by
 /// those of the training rows.
 pub fn number(set: &DataSet, parts: &mut Parts, known: &[(String, Vec<String>)]) -> Result<()> {
     for field in &set.fields {
         let Cell::Class(stated) = &field.cell else { continue };
-        let names = match known.iter().find(|(key, _)| *key == self::key(&set.name, &field.name)) {
+        let names = match known.iter().find(|(key, _)| *key == classes_key(&set.name, &field.name)) {
             Some((_, names)) => names.clone(),
             None if !stated.is_empty() => stated.clone(),
             None => of_training(set, field, parts)?,

@@ -8,27 +8,11 @@ use crate::error::{Error, Result};
 use crate::io;
 use crate::program::Rows;
 
-/// The text of a file, which must be UTF-8; a mark of its byte order is no part of it.
-pub fn read(path: &Path) -> Result<String> {
-    let bytes = io::read(path)?;
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Error::damaged(path, "this file is UTF-16; save it as UTF-8"));
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
-            Err(Error::damaged(path, format!("line {line}: byte {at} is no UTF-8; save the file as UTF-8")))
-        }
-    }
-}
-
 /// The texts of a row each; together they are the files, with nothing left out.
 pub fn load(set: &str, path: &Path, by: Rows) -> Result<Table> {
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     for file in paths::files(set, path, &[".txt", ".md", ".text"])? {
-        let text = read(&file)?;
+        let text = io::read_text(&file)?;
         let begin = bytes.len() as u64;
         bytes.extend_from_slice(text.as_bytes());
         match by {
@@ -71,7 +55,7 @@ pub fn lines(set: &str, folder: &Path, files: &[(String, String)]) -> Result<Tab
         if !path.is_file() {
             return Err(super::missing(set, folder, std::slice::from_ref(file)));
         }
-        let text = read(&path)?;
+        let text = io::read_text(&path)?;
         let (mut bytes, mut ends) = (Vec::with_capacity(text.len()), Vec::new());
         for line in text.lines() {
             bytes.extend_from_slice(line.as_bytes());

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::column::{Class, Column, Table};
-use super::{Files, documents, paths};
+use super::{Files, paths};
 use crate::error::{Error, Result};
+use crate::io;
 use crate::program::DType;
 
 /// The classes in their order; `unsup`, which has none, is not read.
@@ -38,7 +39,7 @@ fn part(folder: &Path) -> Result<Table> {
             let Some((_, rating)) = name(&file) else {
                 return Err(Error::damaged(&file, "a review is called ID_RATING.txt, such as `0_9.txt`"));
             };
-            bytes.extend_from_slice(documents::read(&file)?.as_bytes());
+            bytes.extend_from_slice(io::read_text(&file)?.as_bytes());
             ends.push(bytes.len() as u64);
             labels.extend((number as i32).to_le_bytes());
             ratings.extend(rating.to_le_bytes());

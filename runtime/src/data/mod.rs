@@ -29,7 +29,6 @@ mod memory;
 mod parquet;
 mod paths;
 mod pictures;
-mod resize;
 mod room;
 mod rows;
 mod series;
@@ -45,18 +44,15 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::program::{Cell, DType, DataSet, DataSource, Field, Held};
 use crate::text::Tokenizer;
+use crate::weights::Classes;
 
 pub use batch::{Batch, Batches, Order};
 use cache::Entry;
 pub use cache::cache_folder;
-pub use classes::{CLASSES_KEY, Classes, key as classes_key};
 pub use column::{Class, Column, Ragged, Table, Values};
-pub use documents::read as read_text;
 pub use memory::{Memory, bytes};
-pub use resize::resized;
 pub use room::CACHE_SIZE;
 pub use series::fits as fits_series;
-pub use tokens::{VOCABULARY_KEY, vocabulary_key};
 
 use rows::Rows;
 use store::Store;
@@ -193,13 +189,10 @@ pub trait FileObserver: std::fmt::Debug + Send + Sync {
 
 type Watch<'a> = Option<&'a dyn FileObserver>;
 
-/// Vocabularies by their names, each a `tokenizer.json`.
-pub type Vocabularies = Vec<(String, String)>;
-
 /// What an earlier training found in its data, so that it isn't found anew in other data.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// By [`classes_key`].
+    /// By [`crate::weights::classes_key`].
     pub classes: &'a [(String, Vec<String>)],
     pub vocabularies: &'a [(String, String)],
     /// The spec's folder, which the files of tokenizers are relative to.

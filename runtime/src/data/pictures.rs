@@ -18,8 +18,8 @@ use memmap2::Mmap;
 use super::cache::{Entry, Staging};
 use super::disk::Disk;
 use super::memory::Memory;
-use super::resize::resize;
 use crate::error::{Error, Result};
+use crate::io::resize::resize;
 use crate::io::{failpoint, image};
 
 /// So many unreadable pictures are named at once.

@@ -13,14 +13,6 @@ use crate::pool::Pool;
 use crate::program::{Cell, DType, DataSet, Encoding, Field};
 use crate::text::{self, Encoder};
 
-/// How a weights file begins the name of a vocabulary.
-pub const VOCABULARY_KEY: &str = "vocabulary.";
-
-/// What a weights file calls a vocabulary.
-pub fn vocabulary_key(name: &str) -> String {
-    format!("{VOCABULARY_KEY}{name}")
-}
-
 /// Makes the vocabularies of a data set and the fields that are tokens of texts or lengths of rows.
 pub fn tokenize(set: &DataSet, parts: &mut Parts, known: &Known<'_>) -> Result<()> {
     let threads = Pool::default_threads();

@@ -1,6 +1,8 @@
 //! Machine code: written to fresh pages, then made executable; never both at once.
 
-use memmap2::{Mmap, MmapMut};
+use std::fs::File;
+
+use memmap2::{Mmap, MmapMut, MmapOptions};
 
 use crate::error::{Error, Result};
 use crate::program::{Code, NestFunction};
@@ -13,15 +15,25 @@ pub struct MappedCode {
 }
 
 impl MappedCode {
+    /// The functions of a program whose code lies in a file, from `start` on: mapped as it is, readable and executable.
+    pub fn of_file(code: &Code, file: &File, start: u64, bytes: usize) -> Result<MappedCode> {
+        if code.functions.is_empty() {
+            return Ok(MappedCode { map: None, functions: Vec::new() });
+        }
+        check(code, bytes)?;
+        // SAFETY: the file is that of the running executable, which the system lets nobody write to, and its bytes are those that
+        // the compiler made (their checksum was compared).
+        let map = unsafe { MmapOptions::new().offset(start).len(bytes).map_exec(file) };
+        let map = map.map_err(|source| Error::Memory { bytes, source })?;
+        Ok(MappedCode { map: Some(map), functions: code.functions.clone() })
+    }
+
     pub fn map(code: &Code) -> Result<MappedCode> {
         if code.functions.is_empty() {
             return Ok(MappedCode { map: None, functions: Vec::new() });
         }
-        check_target(&code.arch)?;
-        if let Some(start) = code.functions.iter().find(|&&start| start as usize >= code.bytes.len()) {
-            return Err(Error::Unsound(format!("a function starts at {start}, outside the code")));
-        }
         let bytes = code.bytes.len();
+        check(code, bytes)?;
         let memory = |source| Error::Memory { bytes, source };
         let mut map = MmapMut::map_anon(bytes).map_err(memory)?;
         map.copy_from_slice(&code.bytes);
@@ -37,6 +49,15 @@ impl MappedCode {
         // SAFETY: the compiler put a function of this signature there, for this processor (checked by `map`). It is called
         // only while `self` is alive: bound entries live beside it in the session.
         Some(unsafe { std::mem::transmute::<*const u8, NestFunction>(address) })
+    }
+}
+
+/// Checks that this machine can run so many bytes of code, and that functions lie in them.
+fn check(code: &Code, bytes: usize) -> Result<()> {
+    check_target(&code.arch)?;
+    match code.functions.iter().find(|&&start| start as usize >= bytes) {
+        Some(start) => Err(Error::Unsound(format!("a function starts at {start}, outside the code"))),
+        None => Ok(()),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) mod testing;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
+use std::fs::File;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
@@ -124,18 +126,38 @@ impl Session {
     pub fn new(program: Arc<Program>, threads: usize) -> Result<Session> {
         sound::check(&program)?;
         let code = MappedCode::map(&program.code)?;
-        let sizes: Vec<usize> =
-            program.variables.iter().map(|v| byte_count(v.dtype, &v.shape).unwrap_or(usize::MAX)).collect();
-        let (offsets, total) = stack(&sizes);
-        let variables = Block::new(total)?;
+        let variables = Block::new(places(&program).1)?;
+        Session::over(program, threads, code, variables)
+    }
+
+    /// The same for a program whose code and variables lie in a file, the latter as [`Session::all_variables`] has them. They are
+    /// read there: no entry that changes one may be run.
+    pub fn of_file(
+        program: Arc<Program>,
+        threads: usize,
+        file: &File,
+        code: &Range<u64>,
+        variables: &Range<u64>,
+    ) -> Result<Session> {
+        sound::check(&program)?;
+        let size = |range: &Range<u64>| usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+        if size(variables) != places(&program).1 {
+            return Err(Error::Unsound("its weights have another size than it says".into()));
+        }
+        let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
+        let variables = Block::of_file(file, variables.start, size(variables))?;
+        Session::over(program, threads, mapped, variables)
+    }
+
+    fn over(program: Arc<Program>, threads: usize, code: MappedCode, variables: Block) -> Result<Session> {
         let entries = program.entries.iter().map(EntryState::new).collect::<Result<_>>()?;
         Ok(Session {
             entries,
             pool: Pool::new(threads)?,
             code,
             variables,
-            changes: Changes::new(sizes.len()),
-            places: offsets.into_iter().zip(sizes).collect(),
+            changes: Changes::new(program.variables.len()),
+            places: places(&program).0,
             arena: Block::empty(),
             scratch: Block::empty(),
             scratch_stride: 0,
@@ -172,6 +194,11 @@ impl Session {
         let (start, bytes) = self.places[index];
         self.changes.note(index);
         &mut self.variables.bytes_mut()[start..start + bytes]
+    }
+
+    /// The bytes of all variables; [`Session::variable_places`] says where each one lies.
+    pub fn all_variables(&self) -> &[u8] {
+        self.variables.bytes()
     }
 
     /// Copies all variables, on all threads; [`Session::variable_places`] says where each one lies.
@@ -503,6 +530,14 @@ impl EntryState {
 /// Is an input there already, in the session's own memory? Then what is given shows its shape alone.
 fn lies_there(input: &Input, given: &TensorView<'_>) -> bool {
     is_kept(&input.source) && given.data.is_empty()
+}
+
+/// Start and bytes of each variable, and the bytes of all.
+fn places(program: &Program) -> (Vec<(usize, usize)>, usize) {
+    let sizes: Vec<usize> =
+        program.variables.iter().map(|v| byte_count(v.dtype, &v.shape).unwrap_or(usize::MAX)).collect();
+    let (offsets, total) = stack(&sizes);
+    (offsets.into_iter().zip(sizes).collect(), total)
 }
 
 /// Places sizes one after another, aligned.

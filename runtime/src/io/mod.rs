@@ -4,13 +4,18 @@
 //! Files are written whole or not at all: to a temporary file in the same folder, flushed to the disk, then renamed. What a
 //! header claims is checked against the file's size before anything is allocated.
 
+#[cfg(feature = "train")]
 pub mod events;
 pub(crate) mod failpoint;
+#[cfg(feature = "train")]
 pub mod hdf5;
 pub mod image;
+#[cfg(feature = "train")]
 mod keras;
 pub mod npy;
 pub mod png;
+pub mod resize;
+#[cfg(feature = "train")]
 pub mod stored;
 pub mod weights;
 
@@ -26,6 +31,22 @@ use crate::error::{Error, Result};
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::file("read", path))
+}
+
+/// The text of a file, which must be UTF-8; a mark of its byte order is no part of it.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = read(path)?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Error::damaged(path, "this file is UTF-16; save it as UTF-8"));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+            Err(Error::damaged(path, format!("line {line}: byte {at} is no UTF-8; save the file as UTF-8")))
+        }
+    }
 }
 
 /// Maps a file that is only read, to be looked at here and there.
@@ -59,6 +80,20 @@ pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     {
         failpoint::reach("folder").map_err(Error::file("write", path))?;
         let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// The same for a file that can be run.
+pub fn write_executable(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    write_atomically(path, parts)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mut mode = fs::metadata(path).map_err(Error::file("write", path))?.permissions();
+        // Whoever may read it may run it.
+        mode.set_mode(mode.mode() | (mode.mode() & 0o444) >> 2);
+        fs::set_permissions(path, mode).map_err(Error::file("write", path))?;
     }
     Ok(())
 }

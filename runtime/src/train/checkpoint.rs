@@ -18,13 +18,13 @@ use super::figures::Figures;
 use super::fingerprint::Fingerprint;
 use super::point::Point;
 use super::state::State;
-use super::weights::{self, BESIDE};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::io;
 use crate::io::weights::Weights;
 use crate::program::Program;
 use crate::tensor::{Tensor, TensorView};
+use crate::weights::{self, BESIDE};
 
 /// The folder of a run's checkpoints inside its own.
 pub const FOLDER: &str = "checkpoints";

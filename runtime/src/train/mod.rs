@@ -12,7 +12,6 @@ mod fingerprint;
 mod fit;
 mod folder;
 mod indices;
-mod load;
 mod numerics;
 mod plateau;
 mod point;
@@ -24,7 +23,6 @@ mod steps;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 mod trainer;
-mod weights;
 mod wiring;
 
 use std::path::{Path, PathBuf};
@@ -35,16 +33,14 @@ use crate::data::{self, Parts, Split};
 use crate::error::{Error, Result};
 use crate::execute::{LaunchTime, Session};
 use crate::program::{Every, Program, Training};
+use crate::weights::{Classes, Provenance, Vocabularies, provenance};
 
 pub use checkpoint::{Run, peek};
 pub use figures::{Figures, Reading};
 pub use fit::fit;
-pub use load::load_items;
-pub use numerics::FailedStep;
 pub use point::Point;
 pub use state::{Record, State};
 pub use trainer::{Trainer, read_data};
-pub use weights::{Provenance, load_weights, provenance, save_weights};
 pub use wiring::Moment;
 
 /// The entry that fills the variables.
@@ -76,10 +72,10 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Weights to start from instead of fresh ones.
     pub weights: Option<PathBuf>,
-    /// The names of classes by [`crate::data::classes_key`], as an earlier training found them.
-    pub classes: data::Classes,
+    /// The names of classes by [`crate::weights::classes_key`], as an earlier training found them.
+    pub classes: Classes,
     /// Vocabularies by their names, as an earlier training found them.
-    pub vocabularies: data::Vocabularies,
+    pub vocabularies: Vocabularies,
     /// The folder of a run to go on with instead of starting one.
     pub resume: Option<PathBuf>,
     /// Whether an unfinished run in the folder may be lost; else it is moved aside.

@@ -2,20 +2,10 @@
 
 use super::wiring::{Moment, Wiring};
 use crate::data::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, FailedStep, Result};
 use crate::execute::Session;
 use crate::program::{DType, VariableKind};
-use crate::tensor::{Tensor, TensorView};
-
-/// A run of an entry that can be repeated.
-#[derive(Clone, Debug)]
-pub struct FailedStep {
-    pub entry: String,
-    /// By name, in the entry's order.
-    pub inputs: Vec<(String, Tensor)>,
-    /// All variables by path, as they were before.
-    pub variables: Vec<(String, Tensor)>,
-}
+use crate::tensor::TensorView;
 
 /// Looks at all variables after each step.
 #[derive(Debug)]

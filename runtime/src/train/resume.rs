@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::checkpoint::{Checkpoint, Run};
 use super::fingerprint::Fingerprint;
 use super::trainer::Trainer;
-use super::weights::{Misfits, saved};
 use super::{Event, Observer, Options};
 use crate::error::{Error, Result};
 use crate::program::VariableKind;
+use crate::weights::{Misfits, saved};
 
 impl Trainer {
     /// Puts back what the newest checkpoint of a run holds; tells what has changed since.

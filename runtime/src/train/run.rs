@@ -21,7 +21,8 @@ use super::point::Point;
 use super::saver::Saver;
 use super::state::{End, Kept, Record, State};
 use super::trainer::{Trainer, find};
-use super::{Ending, Event, Observer, Options, Silent, Summary, WEIGHTS_FILES, weights};
+use super::{Ending, Event, Observer, Options, Silent, Summary, WEIGHTS_FILES};
+use crate::weights;
 
 /// What the spec watches, resolved.
 struct Rules {

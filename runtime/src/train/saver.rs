@@ -17,11 +17,12 @@ use super::checkpoint::{self, Snapshot};
 use super::figures::Figures;
 use super::point::Point;
 use super::state::State;
-use super::{AVERAGE_FILE, BEST_FILE, LAST_FILE, SAVE_EVERY, WEIGHTS_FILES, weights};
+use super::{AVERAGE_FILE, BEST_FILE, LAST_FILE, SAVE_EVERY, WEIGHTS_FILES};
 use crate::error::{Error, Result};
 use crate::io;
 use crate::program::Every;
 use crate::tensor::TensorView;
+use crate::weights;
 
 /// Writing takes at most one part in so many of the time, unless the user says how often it is done.
 const SHARE: u32 = 10;

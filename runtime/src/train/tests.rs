@@ -414,7 +414,7 @@ fn weights_that_do_not_fit_are_listed() {
     tensors.insert("Cnn.dense_1.weight", scalar.view());
     tensors.insert("loss", scalar.view());
     weights::write(&path, &tensors, &BTreeMap::new()).unwrap();
-    let message = load_weights(&mut session, &path).unwrap_err().to_string();
+    let message = crate::weights::load_weights(&mut session, &path).unwrap_err().to_string();
     let expected = "these weights are not those of `square`; \
         missing: Cnn.dense.weight (the file has Cnn.dense_1.weight); \
         unexpected: Cnn.dense_1.weight; \

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{
-    self, Batch, Batches, Known, Memory, Order, Part, Parts, Split, VOCABULARY_KEY, Vocabularies, shuffle,
-};
+use crate::data::{self, Batch, Batches, Known, Memory, Order, Part, Parts, Split, shuffle};
 use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::pool::Pool;
@@ -18,12 +16,11 @@ use super::checkpoint::peek;
 use super::collect::Collections;
 use super::figures::{Figures, Reading, Watched};
 use super::fit;
-use super::load::load_items;
 use super::numerics::Watcher;
 use super::state::State;
-use super::weights::{self, load_weights, provenance};
 use super::wiring::{Moment, Wiring};
 use super::{INIT, Observer, Options};
+use crate::weights::{self, VOCABULARY_KEY, Vocabularies, load_items, load_weights, provenance};
 
 /// Everything that one training needs, ready to step.
 #[derive(Debug)]
@@ -218,11 +215,11 @@ impl Trainer {
         let name = &self.program.data[self.training().data].name;
         let classes = self.parts.classes.iter();
         let named = |(field, names): &(String, Vec<String>)| {
-            (data::classes_key(name, field), serde_json::json!(names).to_string())
+            (weights::classes_key(name, field), serde_json::json!(names).to_string())
         };
         let vocabularies = self.parts.vocabularies.iter();
         let kept =
-            |tokenizer: &Tokenizer| (data::vocabulary_key(tokenizer.name()), tokenizer.json().to_string());
+            |tokenizer: &Tokenizer| (weights::vocabulary_key(tokenizer.name()), tokenizer.json().to_string());
         classes.map(named).chain(vocabularies.map(kept)).collect()
     }
 

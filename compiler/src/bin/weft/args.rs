@@ -41,6 +41,8 @@ pub enum Command {
     Predict(Predict),
     /// Write text with a model, token by token
     Generate(Generate),
+    /// Make one file of a spec and its weights that runs by itself, on any machine
+    Build(Build),
     /// Show a spec's data: fields, parts, classes, ranges, fit values and pictures
     Data(Data),
     /// Show which parts of an input a prediction comes from, and what a layer makes of it
@@ -368,7 +370,7 @@ pub struct Predict {
     /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// An input by name: a .npy array, a .png or .jpg picture for an image, numbers (x=1.5,2), rows of noise (z=normal(16),
+    /// An input by name: a .npy array, a .csv table of numbers, a .png or .jpg picture for an image, numbers (x=1.5,2), rows of noise (z=normal(16),
     /// z=uniform(16)), or a text, a .txt or .jsonl file of texts
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub inputs: Vec<(String, String)>,
@@ -380,6 +382,22 @@ pub struct Predict {
     pub seed: u64,
     #[command(flatten)]
     pub item: ItemArgs,
+}
+
+/// The file holds machine code, weights and tokenizers, and needs nothing else: no Weft, no compiler, no network. It answers with `predict` (and
+/// `generate`), and tells what it is with `info`.
+#[derive(Debug, Args)]
+pub struct Build {
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Where to write it [default: the spec's name]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub kept: KeptArgs,
 }
 
 /// On a terminal the text of one row is shown as it is written. Else, and for several rows, a row is printed when it is whole. Ctrl-C ends a

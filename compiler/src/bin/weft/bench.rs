@@ -7,14 +7,14 @@ use crate::args::Bench;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::profile::{KernelRow, Kernels};
-use crate::{generate, output, spec, train};
+use crate::{generate, output, sample, spec, train};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weft_runtime::data::Batch;
 use weft_runtime::execute::{Profile, Session, dims_at};
 use weft_runtime::kernels::peak;
-use weft_runtime::program::{DType, Entry, Program};
+use weft_runtime::program::{Entry, Program};
 use weft_runtime::tensor::{Tensor, TensorView};
 use weft_runtime::train::Trainer;
 
@@ -59,7 +59,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let fma = peak::fma_peak_gflops(threads);
     let times = subject.time(args.repeats as usize)?;
     // Before the bandwidth is measured, which takes a lot of memory itself.
-    let resident = peak_rss();
+    let resident = sample::peak_rss();
     // Twice, because a shared machine slows down and speeds up: the better figure is the machine's.
     let fma = fma.max(peak::fma_peak_gflops(threads));
     let read = peak::read_bandwidth_gbs(threads).max(peak::read_bandwidth_gbs(threads));
@@ -137,14 +137,14 @@ impl Subject {
         }
         let training = train::block(&program, None)?;
         let options = compile::run_options(&args.run, spec)?;
-        let mut trainer = Trainer::new(program, training, &options).map_err(compile::runtime_failure)?;
-        trainer.initialise(None).map_err(compile::runtime_failure)?;
-        trainer.fit().map_err(compile::runtime_failure)?;
+        let mut trainer = Trainer::new(program, training, &options)?;
+        trainer.initialise(None)?;
+        trainer.fit()?;
         let batch = trainer.batch_size();
-        let mut source = trainer.batches(1).map_err(compile::runtime_failure)?;
+        let mut source = trainer.batches(1)?;
         let mut batches = Vec::new();
         while batches.len() < BATCHES
-            && let Some(next) = source.next_batch().map_err(compile::runtime_failure)?
+            && let Some(next) = source.next_batch()?
         {
             if next.rows == batch {
                 batches.push(next.clone());
@@ -173,13 +173,13 @@ impl Subject {
                 if names.is_empty() { "nothing to predict with".to_owned() } else { names.join(", ") }
             ))
         })?;
-        let mut session = Session::new(program.clone(), threads).map_err(compile::runtime_failure)?;
-        compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1)).map_err(compile::runtime_failure)?;
-        let entry = session.entry(&chosen.entry).map_err(compile::runtime_failure)?;
+        let mut session = Session::new(program.clone(), threads)?;
+        compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1))?;
+        let entry = session.entry(&chosen.entry)?;
         let batch = args.run.batch.unwrap_or(1) as usize;
         let description = &program.entries[entry];
         let inputs =
-            (0..BATCHES as u64).map(|b| random_inputs(description, batch, b)).collect::<Result<_, _>>()?;
+            (0..BATCHES as u64).map(|b| sample::inputs(description, batch, b)).collect::<Result<_, _>>()?;
         Ok(Subject { work: Work::Prediction { session: Box::new(session), entry, inputs }, batch, next: 0 })
     }
 
@@ -194,7 +194,7 @@ impl Subject {
                 session.run(*entry, &views).map(|_| ())
             }
         };
-        done.map_err(compile::runtime_failure)
+        done.map_err(Failure::from)
     }
 
     /// Milliseconds of each repeat, sorted.
@@ -243,7 +243,7 @@ impl Subject {
         let mut sum = 0;
         for (_, entry) in self.entries(&program) {
             let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|s| (s.as_str(), batch)).collect();
-            let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
+            let dims = dims_at(entry, &symbols)?;
             sum += entry.flops.map_or(0, |d| dims[d.0 as usize]);
         }
         Ok(sum)
@@ -277,12 +277,12 @@ impl Subject {
             match &mut self.work {
                 Work::Training { trainer, batches } => {
                     let batch = &batches[turn % batches.len()];
-                    trainer.profile_step(batch, turn, &mut add).map_err(compile::runtime_failure)?;
+                    trainer.profile_step(batch, turn, &mut add)?;
                 }
                 Work::Prediction { session, entry, inputs } => {
                     let views: Vec<TensorView<'_>> =
                         inputs[turn % inputs.len()].iter().map(Tensor::view).collect();
-                    add(session.run_profiled(*entry, &views).map_err(compile::runtime_failure)?);
+                    add(session.run_profiled(*entry, &views)?);
                 }
             }
         }
@@ -336,37 +336,4 @@ fn rate(count: i64, us: f64) -> f64 {
 
 fn floor_us(row: &KernelRow, fma: f64, read: f64) -> f64 {
     (row.flops as f64 / (fma * 1e3)).max(row.bytes as f64 / (read * 1e3))
-}
-
-/// Inputs of the right types for a prediction: floats in [0, 1), bytes of any value, other integers 0 or 1.
-fn random_inputs(entry: &Entry, batch: usize, seed: u64) -> Result<Vec<Tensor>, Failure> {
-    let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|s| (s.as_str(), batch)).collect();
-    let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
-    Ok(entry
-        .inputs
-        .iter()
-        .map(|input| {
-            let shape: Vec<usize> = input.shape.iter().map(|d| dims[d.0 as usize].max(0) as usize).collect();
-            let key = weft_runtime::kernels::random::key(&input.name);
-            let count = shape.iter().product::<usize>() as u64;
-            let values = (0..count).map(|i| weft_runtime::kernels::random::uniform(i, [seed as i64, 0], key));
-            let data: Vec<u8> = match input.dtype {
-                DType::F32 => values.flat_map(f32::to_le_bytes).collect(),
-                DType::F64 => values.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
-                DType::U8 => values.map(|v| (v * 256.0) as u8).collect(),
-                DType::I32 => values.flat_map(|v| i32::from(v < 0.5).to_le_bytes()).collect(),
-                DType::I64 => values.flat_map(|v| i64::from(v < 0.5).to_le_bytes()).collect(),
-                DType::I8 | DType::Bool => values.map(|v| u8::from(v < 0.5)).collect(),
-                DType::F16 | DType::BF16 => values.flat_map(|_| [0, 0]).collect(),
-            };
-            Tensor { dtype: input.dtype, shape, data }
-        })
-        .collect())
-}
-
-/// The largest resident size that this process has had; 0 where the system does not say.
-fn peak_rss() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
 }

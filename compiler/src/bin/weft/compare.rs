@@ -23,7 +23,7 @@ pub fn run(args: &Compare) -> Result<(), Failure> {
     let changes = changes(&a.spec, &b.spec);
     if let Some(path) = &args.html {
         let page = report::comparison(&a, &b, &changes);
-        io::write_atomically(path, &[page.as_bytes()]).map_err(crate::compile::runtime_failure)?;
+        io::write_atomically(path, &[page.as_bytes()])?;
     }
     if args.json {
         output::json(&object(&a, &b, &changes));

@@ -13,7 +13,7 @@ use weft_compiler::graph::{Entry, Module};
 use weft_compiler::passes;
 use weft_compiler::plan::PlanError;
 use weft_runtime::data::{CACHE_SIZE, bytes};
-use weft_runtime::error::{Class, Error};
+use weft_runtime::error::Error;
 use weft_runtime::execute::Session;
 use weft_runtime::pool::Pool;
 use weft_runtime::program::{Program, Storage};
@@ -28,6 +28,8 @@ pub enum Wanted {
     Training,
     Prediction,
     Generation,
+    /// What an executable can do: predictions and generations.
+    Executable,
     /// Predictions, and the rows of a data set as models see them.
     Answers,
     /// Rows as they are after the body of their `data` item, and the fit values that they need.
@@ -43,6 +45,7 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
         let generates = module.generations.iter().any(|g| g.start == *name || g.step == *name);
         let (rows, fits) = (name.starts_with("data."), name.starts_with("fit."));
         match wanted {
+            Wanted::Executable => predicts || generates,
             _ if name == "init" => true,
             Wanted::Training => !predicts && !generates && !rows,
             Wanted::Prediction => predicts,
@@ -164,7 +167,7 @@ pub fn weights(
     spec: &Spec,
 ) -> Result<(), Failure> {
     if let Some(file) = file {
-        return weft_runtime::train::load_weights(session, file).map_err(runtime_failure);
+        return weft_runtime::weights::load_weights(session, file).map_err(Failure::from);
     }
     let program = session.program();
     let loaded = |path: &str| {
@@ -184,13 +187,5 @@ pub fn weights(
         };
         return Err(Failure::usage(message).help("name trained weights with --weights FILE"));
     }
-    weft_runtime::train::load_items(session, &spec.folder).map_err(runtime_failure)
-}
-
-/// The runtime's error as the command's.
-pub fn runtime_failure(error: Error) -> Failure {
-    match error.class() {
-        Class::Input => Failure::input(error.to_string()),
-        Class::Environment => Failure::environment(error.to_string()),
-    }
+    weft_runtime::weights::load_items(session, &spec.folder).map_err(Failure::from)
 }

@@ -27,8 +27,7 @@ pub fn run(args: &Eval) -> Result<(), Failure> {
         Split::Test,
         &options,
         &mut progress,
-    )
-    .map_err(compile::runtime_failure)?;
+    )?;
     if args.spec.json {
         output::json(&json!({ "event": "end", "test": progress::figures_json(figures.as_ref()) }));
     } else {

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod build;
 mod check;
 mod compare;
 mod compile;
@@ -14,17 +15,14 @@ mod download;
 mod emit;
 mod eval;
 mod explain;
-mod failure;
 mod fmt;
 mod generate;
-mod inputs;
 mod inspect;
 mod interrupt;
 mod new;
 mod numerics;
-mod output;
 mod overfit;
-mod picture;
+mod paint;
 mod predict;
 mod profile;
 mod progress;
@@ -44,6 +42,8 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Instant;
+// What executables show is shown by the same code here.
+use weft_runtime::command::{failure, inputs, output, page, picture, results, sample};
 
 /// When the process began, as near as it can tell.
 static START: OnceLock<Instant> = OnceLock::new();
@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Generate(args) => generate::run(args),
+        Command::Build(args) => build::run(args),
         Command::Data(args) => data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),

@@ -1,21 +1,19 @@
 //! What is said when a training's numbers are no longer finite: which operation made them so, and where the spec asks for it.
 
-use crate::compile;
 use crate::failure::Failure;
 use crate::spec::Spec;
 use weft_compiler::evaluate::{Value, Values};
 use weft_compiler::numerics::{self, Origin};
 use weft_grammar::Span;
 use weft_runtime::error::Error;
+use weft_runtime::error::FailedStep;
 use weft_runtime::tensor::Tensor;
-use weft_runtime::train::FailedStep;
 
 /// A training's error as the command's; the origin of a NaN is looked for.
 pub fn failure(error: Error, spec: &Spec) -> Failure {
-    let Error::NonFinite { step, .. } = &error else { return compile::runtime_failure(error) };
+    let Error::NonFinite { step, .. } = &error else { return Failure::from(error) };
     let Some(origin) = step.as_ref().and_then(|step| origin(step, spec)) else {
-        return compile::runtime_failure(error)
-            .help("take a smaller rate, or `clip gradients by global norm 1`");
+        return Failure::from(error).help("take a smaller rate, or `clip gradients by global norm 1`");
     };
     let had = match origin.had.as_slice() {
         [] => String::new(),

@@ -32,12 +32,12 @@ pub fn run(
         epochs: Some(steps),
         ..compile::run_options(&args.run, spec)?
     };
-    let mut trainer = Trainer::new(program.clone(), training, &options).map_err(compile::runtime_failure)?;
-    trainer.initialise(options.weights.as_deref()).map_err(compile::runtime_failure)?;
-    trainer.fit().map_err(compile::runtime_failure)?;
+    let mut trainer = Trainer::new(program.clone(), training, &options)?;
+    trainer.initialise(options.weights.as_deref())?;
+    trainer.fit()?;
     trainer.keep_one_batch();
-    let mut batches = trainer.batches(1).map_err(compile::runtime_failure)?;
-    let Some(batch) = batches.next_batch().map_err(compile::runtime_failure)?.cloned() else {
+    let mut batches = trainer.batches(1)?;
+    let Some(batch) = batches.next_batch()?.cloned() else {
         return Err(Failure::input("the training part has no rows"));
     };
     drop(batches);
@@ -50,7 +50,7 @@ pub fn run(
     }
     let mut losses = Vec::with_capacity(steps);
     for step in 1..=steps {
-        let figures = trainer.step_alone(&batch, step - 1).map_err(compile::runtime_failure)?;
+        let figures = trainer.step_alone(&batch, step - 1)?;
         losses.push(loss(&figures));
         if is_shown(step, steps) {
             show(args.spec.json, step, &figures);

@@ -1,7 +1,6 @@
 //! `weft train --resume`: a run goes on with the command line that began it, unless this one says otherwise.
 
 use crate::args::Train;
-use crate::compile;
 use crate::failure::Failure;
 use crate::output;
 use serde::{Deserialize, Serialize};
@@ -44,7 +43,7 @@ pub fn show_changes(before: &str, now: &str) {
 
 /// This command line, with what it leaves out as the run had it; and the run's spec.
 pub fn completed(args: &Train, folder: &Path) -> Result<(Train, String), Failure> {
-    let found = train::peek(folder).map_err(compile::runtime_failure)?;
+    let found = train::peek(folder)?;
     let (run, _) = found.ok_or_else(|| {
         Failure::input(format!("{} holds no checkpoint of a run to go on with", folder.display()))
             .help("name the folder of a run, as in `--resume runs/NAME`; or start one, without --resume")

@@ -20,12 +20,12 @@ pub fn run(args: &Summary) -> Result<(), Failure> {
         Failure::input("the spec has no model to summarise")
             .help("declare one: `model Net(x: f32[n, 8]) { … }`")
     })?;
-    let mut session = Session::new(program.clone(), 1).map_err(compile::runtime_failure)?;
-    let index = session.entry(&prediction.entry).map_err(compile::runtime_failure)?;
+    let mut session = Session::new(program.clone(), 1)?;
+    let index = session.entry(&prediction.entry)?;
     let entry = &program.entries[index];
     let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|s| (s.as_str(), batch)).collect();
-    let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
-    session.reserve(index, &symbols).map_err(compile::runtime_failure)?;
+    let dims = dims_at(entry, &symbols)?;
+    session.reserve(index, &symbols)?;
     let (planned, flops) = (session.planned_bytes(index), entry.flops.map_or(0, |d| dims[d.0 as usize]));
     let training = training_memory(&spec, module, batch)?;
     let work = |path: &str| work_under(entry, &dims, path);
@@ -98,10 +98,10 @@ fn training_memory(
 ) -> Result<Option<usize>, Failure> {
     let Ok(name) = stages::entry_name(module, Some("train")) else { return Ok(None) };
     let program = compile::program(spec, Wanted::Training, None)?;
-    let mut session = Session::new(program.clone(), 1).map_err(compile::runtime_failure)?;
-    let index = session.entry(&name).map_err(compile::runtime_failure)?;
+    let mut session = Session::new(program.clone(), 1)?;
+    let index = session.entry(&name)?;
     let symbols: Vec<(&str, usize)> =
         program.entries[index].symbols.iter().map(|s| (s.as_str(), batch)).collect();
-    session.reserve(index, &symbols).map_err(compile::runtime_failure)?;
+    session.reserve(index, &symbols)?;
     Ok(Some(session.planned_bytes(index)))
 }

@@ -69,7 +69,7 @@ pub fn run(args: &Data) -> Result<(), Failure> {
         let printed = if picture.is_some() { PRINTED.min(shown) } else { shown };
         print(set, &reader, &all, &fits, &seen[..printed.min(seen.len())]);
         if let Some((sheet, path)) = picture {
-            if output::colored() {
+            if crate::paint::allowed() {
                 output::write(&pictures::blocks(&sheet));
             }
             output::line(&format!("wrote {}", path.display()));

@@ -50,12 +50,11 @@ impl Reader {
                     .help("add one: `train { on … as { … }  minimize … using adam() }`")
             })?
         };
-        let parts = train::read_data(&program.data, &training, options).map_err(compile::runtime_failure)?;
+        let parts = train::read_data(&program.data, &training, options)?;
         let seed = options.seed.unwrap_or(training.seed);
-        let mut session =
-            Session::new(program.clone(), options.threads.unwrap_or(1)).map_err(compile::runtime_failure)?;
-        compile::fresh_weights(&mut session, seed).map_err(compile::runtime_failure)?;
-        train::fit(&mut session, set, &parts.train, seed).map_err(compile::runtime_failure)?;
+        let mut session = Session::new(program.clone(), options.threads.unwrap_or(1))?;
+        compile::fresh_weights(&mut session, seed)?;
+        train::fit(&mut session, set, &parts.train, seed)?;
         let rows = Split::ALL.map(|split| parts.get(split).len());
         let batch = options.batch.unwrap_or(training.batch).clamp(1, rows[0].max(1));
         Ok(Reader { program, session, set, parts, seed, batch, rows })
@@ -89,10 +88,10 @@ impl Reader {
             return Ok(figures);
         }
         let order = Order::plain(BATCH);
-        let mut source = Batches::start(&part, order).map_err(compile::runtime_failure)?;
+        let mut source = Batches::start(&part, order)?;
         let mut done = 0;
         while done < most
-            && let Some(batch) = source.next_batch().map_err(compile::runtime_failure)?
+            && let Some(batch) = source.next_batch()?
         {
             done += batch.rows;
             let name = self.entry("");
@@ -116,8 +115,8 @@ impl Reader {
     pub fn first(&mut self, count: usize) -> Result<Vec<Seen>, Failure> {
         let order = Order { shuffle: Some((self.seed, 1)), ..Order::plain(count.max(1)) };
         let part = self.parts.train.clone();
-        let mut source = Batches::start(&part, order).map_err(compile::runtime_failure)?;
-        let batch = source.next_batch().map_err(compile::runtime_failure)?.cloned();
+        let mut source = Batches::start(&part, order)?;
+        let batch = source.next_batch()?.cloned();
         let Some(batch) = batch else { return Ok(Vec::new()) };
         drop(source);
         let plain = self.run(&self.entry(""), &batch)?;
@@ -204,7 +203,7 @@ impl Reader {
 
     /// Runs one of the entries that give rows.
     fn run(&mut self, entry: &str, batch: &Batch) -> Result<Fields, Failure> {
-        let index = self.session.entry(entry).map_err(compile::runtime_failure)?;
+        let index = self.session.entry(entry)?;
         let state = Tensor::from_i64(&[2], &[self.seed as i64, 0]);
         let table = &self.parts.train.table;
         let mut inputs: Vec<Tensor> = Vec::new();
@@ -221,7 +220,7 @@ impl Reader {
             });
         }
         let views: Vec<TensorView<'_>> = inputs.iter().map(Tensor::view).collect();
-        let outputs = self.session.run(index, &views).map_err(compile::runtime_failure)?;
+        let outputs = self.session.run(index, &views)?;
         Ok(outputs.iter().map(|(name, view)| (name.to_owned(), view.to_owned())).collect())
     }
 }

@@ -26,10 +26,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let generation = chosen(&program.generations, name)?;
     let threads = compile::threads(args.run.threads);
     let (rows, given) = (args.run.batch.unwrap_or(1) as usize, args.given as usize);
-    let mut session = Session::new(program.clone(), threads).map_err(compile::runtime_failure)?;
-    compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1)).map_err(compile::runtime_failure)?;
-    let entry =
-        |name: &str| session.entry(name).map(|at| &program.entries[at]).map_err(compile::runtime_failure);
+    let mut session = Session::new(program.clone(), threads)?;
+    compile::fresh_weights(&mut session, args.run.seed.unwrap_or(1))?;
+    let entry = |name: &str| session.entry(name).map(|at| &program.entries[at]).map_err(Failure::from);
     let (start, step) = (entry(&generation.start)?, entry(&generation.step)?);
     let begin = match &generation.begin {
         Begin::Tokens(tokens) => tokens.len(),
@@ -40,16 +39,16 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let began = Instant::now();
     while first.len() < args.repeats as usize && (first.len() < ENOUGH || began.elapsed() < BUDGET) {
         let before = Instant::now();
-        let mut decoder = decoder(&mut session, generation, &inputs).map_err(compile::runtime_failure)?;
+        let mut decoder = decoder(&mut session, generation, &inputs)?;
         let size = decoder.vocabulary();
         let token = |at: usize| (random::bits(at as u64, [0, 0], 1) as usize % size.max(1)) as i32;
         let given: Vec<i32> = (0..rows * begin).map(token).collect();
-        decoder.step(&given, rows).map_err(compile::runtime_failure)?;
+        decoder.step(&given, rows)?;
         first.push(before.elapsed().as_secs_f64() * 1e3);
         for place in 1..WRITTEN {
             let before = Instant::now();
             let new: Vec<i32> = (0..rows).map(|row| token(place * rows + row)).collect();
-            decoder.step(&new, rows).map_err(compile::runtime_failure)?;
+            decoder.step(&new, rows)?;
             later.push(before.elapsed().as_secs_f64() * 1e3);
         }
     }
@@ -92,7 +91,7 @@ fn inputs(entry: &Entry, step: &Entry, rows: usize, given: usize) -> Result<Vec<
     let extent = |name: &String| if Some(name) == by_row { rows } else { given };
     let symbols: Vec<(&str, usize)> =
         entry.symbols.iter().map(|name| (name.as_str(), extent(name))).collect();
-    let dims = dims_at(entry, &symbols).map_err(compile::runtime_failure)?;
+    let dims = dims_at(entry, &symbols)?;
     let others = entry.inputs.iter().filter(|input| input.source != InputSource::Written);
     Ok(others
         .map(|input| {

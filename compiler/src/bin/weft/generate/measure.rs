@@ -4,11 +4,11 @@
 //! whose text is most like it.
 
 use super::nearest::Nearest;
-use super::{asked_spec, generator, object};
+use super::{asked_spec, generator};
 use crate::args::{Generate, RunArgs};
 use crate::compile;
 use crate::failure::Failure;
-use crate::{interrupt, output};
+use crate::{interrupt, output, page};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +37,8 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
             seed: None,
             batch: None,
         };
-        let kept = args.weights.as_deref().map(train::provenance).transpose();
-        let kept = kept.map_err(compile::runtime_failure)?.unwrap_or_default();
+        let kept = args.weights.as_deref().map(weft_runtime::weights::provenance).transpose();
+        let kept = kept?.unwrap_or_default();
         let options = compile::run_options(&run, &spec)?;
         // Rows are held out by the seed that the weights were trained with, so that none of the training's gets into another part.
         let options =
@@ -48,13 +48,12 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
         let training = training.cloned().ok_or_else(|| {
             Failure::input("the spec has no `train` block, whose seed decides which rows are held out")
         })?;
-        train::read_data(&program.data, &Training { data: set, ..training }, &options)
-            .map_err(compile::runtime_failure)?
+        train::read_data(&program.data, &Training { data: set, ..training }, &options)?
     };
     let part = parts.get(split);
     let most = args.rows.map_or(part.len(), |rows| rows as usize);
-    let field = |part: &Part, name: &str| texts(part, name, usize::MAX).map_err(compile::runtime_failure);
-    let references = texts(part, against, most).map_err(compile::runtime_failure)?;
+    let field = |part: &Part, name: &str| texts(part, name, usize::MAX).map_err(Failure::from);
+    let references = texts(part, against, most)?;
     if references.is_empty() {
         return Err(Failure::input(format!("{on} has no rows")));
     }
@@ -84,7 +83,7 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
         .collect();
     if args.spec.json {
         for (row, text) in written.iter().enumerate() {
-            let mut line = object(&given, row, text);
+            let mut line = page::object(&given, row, text);
             line["reference"] = json!(references[row]);
             output::json(&line);
         }
@@ -135,7 +134,7 @@ fn of_rows(generator: &Generator, part: &Part, most: usize) -> Result<Given, Fai
     }
     let names = generator.texts().into_iter();
     let given = names.map(|name| Ok((name.to_owned(), texts(part, name, most)?)));
-    let texts = given.collect::<Result<_, Error>>().map_err(compile::runtime_failure)?;
+    let texts = given.collect::<Result<_, Error>>()?;
     Ok(Given { texts, tensors: Vec::new() })
 }
 

@@ -1,6 +1,5 @@
 //! What each number of an input has to do with a score: runs of the two entries that the compiler makes for it.
 
-use crate::compile;
 use crate::failure::Failure;
 use crate::inputs::bytes_of;
 use weft_compiler::inspect::{CAM, CLASS, FORWARD, GRADIENT, Inspection, Leaf, SCORE, Scores};
@@ -198,7 +197,7 @@ impl Looker<'_> {
 
     /// Runs an entry on those of the named tensors that it takes.
     fn run(&mut self, entry: &str, inputs: &[Named], more: &[Named]) -> Result<Vec<Named>, Failure> {
-        let index = self.session.entry(entry).map_err(compile::runtime_failure)?;
+        let index = self.session.entry(entry)?;
         let taken = |name: &str| self.session.program().entries[index].inputs.iter().any(|i| i.name == name);
         let named: Vec<(&str, TensorView<'_>)> = inputs
             .iter()
@@ -206,8 +205,8 @@ impl Looker<'_> {
             .filter(|(name, _)| taken(name))
             .map(|(name, tensor)| (name.as_str(), tensor.view()))
             .collect();
-        let views = self.session.arrange(index, &named).map_err(compile::runtime_failure)?;
-        let outputs = self.session.run(index, &views).map_err(compile::runtime_failure)?;
+        let views = self.session.arrange(index, &named)?;
+        let outputs = self.session.run(index, &views)?;
         Ok(outputs.iter().map(|(name, view)| (name.to_owned(), view.to_owned())).collect())
     }
 }

@@ -1,7 +1,6 @@
 //! The files that an inspection leaves: every map as a picture for people and as an array for scripts.
 
 use super::attribution::{Attribution, LeafMaps, Named, array, tensor};
-use crate::compile;
 use crate::failure::Failure;
 use crate::picture::{Palette, Picture};
 use std::path::{Path, PathBuf};
@@ -45,7 +44,7 @@ impl Folder {
 
     pub fn array(&mut self, name: &str, values: &Tensor) -> Result<(), Failure> {
         let path = self.place(name, "npy");
-        npy::write(&path, values.view()).map_err(compile::runtime_failure)?;
+        npy::write(&path, values.view())?;
         self.written.push(path);
         Ok(())
     }

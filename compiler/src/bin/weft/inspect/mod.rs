@@ -7,7 +7,7 @@ mod table;
 
 use crate::args::Inspect;
 use crate::failure::Failure;
-use crate::{compile, inputs, output, predict, spec};
+use crate::{compile, inputs, output, results, spec};
 pub use attribution::row;
 use attribution::{Attribution, Looker, Named, Question};
 use files::Folder;
@@ -31,17 +31,16 @@ pub fn run(args: &Inspect) -> Result<(), Failure> {
         weft_compiler::inspect::inspect(entry, args.result.as_deref(), &args.paths).map_err(failure)?;
     let entries = if args.inputs.is_empty() { vec![] } else { vec![&looked.forward, &looked.gradient] };
     let program = compile::of_entries(&spec, entries, args.item.threads)?;
-    let mut session = Session::new(program.clone(), compile::threads(args.item.threads))
-        .map_err(compile::runtime_failure)?;
-    weft_runtime::train::load_weights(&mut session, &args.weights).map_err(compile::runtime_failure)?;
+    let mut session = Session::new(program.clone(), compile::threads(args.item.threads))?;
+    weft_runtime::weights::load_weights(&mut session, &args.weights)?;
 
     let mut out = Folder::make(&folder(args))?;
     let mut report = Report { json: args.spec.json, rows: Vec::new() };
     let mut looker = Looker { session, inspection: &looked };
     if !args.inputs.is_empty() {
-        let index = looker.session.entry(FORWARD).map_err(compile::runtime_failure)?;
+        let index = looker.session.entry(FORWARD)?;
         let entry = &program.entries[index];
-        let kept = weft_runtime::train::provenance(&args.weights).map_err(compile::runtime_failure)?;
+        let kept = weft_runtime::weights::provenance(&args.weights)?;
         let texts = inputs::Texts { program: &program, kept: &kept.vocabularies, base: &spec.folder };
         let given = inputs::read(entry, &args.inputs, &texts, 0)?;
         let names = entry.inputs.iter().map(|i| i.name.clone());
@@ -70,7 +69,7 @@ pub fn run(args: &Inspect) -> Result<(), Failure> {
 
 /// The graph of the prediction named, or of the only one.
 fn prediction<'m>(module: &'m Module, name: Option<&str>) -> Result<&'m Entry, Failure> {
-    let chosen = predict::chosen(&module.predictions, name)?;
+    let chosen = results::chosen(&module.predictions, name)?;
     module.entries.iter().find(|e| e.graph.name == chosen.entry).ok_or_else(Failure::reported)
 }
 

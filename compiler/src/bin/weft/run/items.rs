@@ -15,7 +15,7 @@ use weft_runtime::program::{
 };
 use weft_runtime::tensor::{Tensor, TensorView};
 use weft_runtime::text;
-use weft_runtime::train::load_weights;
+use weft_runtime::weights::load_weights;
 
 /// Where an input comes from.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,6 @@
 //! A change as people read it: nodes by path with the line of the spec that they come from, or lines where there are no nodes.
 
 use super::Shot;
-use crate::output;
 use serde_json::{Value, json};
 use similar::TextDiff;
 use std::collections::BTreeMap;
@@ -60,7 +59,7 @@ fn painted(line: &str) -> String {
         Some('@') => "36",
         _ => return line.to_owned(),
     };
-    if output::colored() { format!("\x1b[{color}m{line}\x1b[0m") } else { line.to_owned() }
+    if crate::paint::allowed() { format!("\x1b[{color}m{line}\x1b[0m") } else { line.to_owned() }
 }
 
 impl Compared<'_> {

@@ -1,9 +1,10 @@
 //! Why a command ended early, and the exit code that says so to scripts.
 
 use std::fmt;
-use weft_runtime::error::plain;
 
-/// The exit codes of `weft`, fixed for scripts.
+use crate::error::{self, Error, plain};
+
+/// The exit codes of `weft` and of executables, fixed for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Class {
@@ -55,6 +56,15 @@ impl Failure {
             | std::io::ErrorKind::IsADirectory
             | std::io::ErrorKind::InvalidData => Failure::input(message),
             _ => Failure::environment(message),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error.class() {
+            error::Class::Input => Failure::input(error.to_string()),
+            error::Class::Environment => Failure::environment(error.to_string()),
         }
     }
 }

@@ -25,13 +25,8 @@ fn leave(error: &io::Error) -> ! {
         std::process::exit(0);
     }
     // Standard error is all that is left to say it on; if that is gone too, the exit code still says it.
-    let _ = writeln!(io::stderr(), "error: cannot write the output: {}", weft_runtime::error::plain(error));
-    std::process::exit(crate::failure::Class::Environment as i32);
-}
-
-/// May what goes to standard output be painted? On a terminal, unless the environment says otherwise (`NO_COLOR` and the like).
-pub fn colored() -> bool {
-    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+    let _ = writeln!(io::stderr(), "error: cannot write the output: {}", crate::error::plain(error));
+    std::process::exit(super::failure::Class::Environment as i32);
 }
 
 /// A line on standard error, for people; a closed one is no reason to stop.

@@ -11,13 +11,14 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::weights::{BESIDE, Misfits, listed, saved};
+use super::convert::{converted, converts};
+use super::misfits::listed;
+use super::{BESIDE, Misfits, saved};
 use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::io::stored::Stored;
-use crate::program::{DType, Load, LoadRule, Program, Variable};
+use crate::program::{Load, LoadRule, Program, Variable};
 use crate::tensor::Tensor;
-use half::{bf16, f16};
 
 /// Carries out all `load` items of a program; their files are relative to `base`.
 pub fn load_items(session: &mut Session, base: &Path) -> Result<()> {
@@ -211,26 +212,6 @@ fn permuted(tensor: &Tensor, order: &[usize]) -> Tensor {
     Tensor { dtype: tensor.dtype, shape, data }
 }
 
-/// Whether values of one type may become those of another.
-pub(super) fn converts(from: DType, to: DType) -> bool {
-    from == to || (from.is_float() && to.is_float())
-}
-
-/// The nearest values of another float type.
-pub(super) fn converted(tensor: Tensor, dtype: DType) -> Tensor {
-    if tensor.dtype == dtype {
-        return tensor;
-    }
-    let values = tensor.view().to_f64();
-    let data = match dtype {
-        DType::F32 => values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect(),
-        DType::F16 => values.iter().flat_map(|&value| f16::from_f64(value).to_le_bytes()).collect(),
-        DType::BF16 => values.iter().flat_map(|&value| bf16::from_f64(value).to_le_bytes()).collect(),
-        _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    };
-    Tensor { dtype, shape: tensor.shape, data }
-}
-
 /// How many values are no numbers. A model that holds one answers nothing else.
 fn nans(tensor: &Tensor) -> usize {
     if !tensor.dtype.is_float() {
@@ -263,13 +244,5 @@ mod tests {
         assert_eq!(filters, Tensor::from_i32(&[2, 1, 1, 2], &[1, 3, 2, 4]));
         let none = permuted(&Tensor::from_i32(&[0, 3], &[]), &order(2).unwrap());
         assert_eq!(none.shape, [3, 0]);
-    }
-
-    #[test]
-    fn floats_of_another_width_are_converted() {
-        let wide =
-            Tensor { dtype: DType::F64, shape: vec![2], data: [0.1f64, -2.0].map(f64::to_le_bytes).concat() };
-        assert_eq!(converted(wide, DType::F32), Tensor::from_f32(&[2], &[0.1, -2.0]));
-        assert!(!converts(DType::I32, DType::F32));
     }
 }

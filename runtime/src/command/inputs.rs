@@ -1,19 +1,21 @@
-//! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.png` or `.jpg` picture, numbers, or so
+//! `--input NAME=VALUE`: what the user gives a prediction, as tensors. A value is a `.npy` array, a `.csv` table of numbers, a `.png` or `.jpg` picture, numbers, or so
 //! many rows of noise. Where the prediction takes texts, it is a text, a file with a text a line (`@FILE`, or one that ends in `.txt`), a
 //! `.jsonl` file with one in each object, or `-` for the lines of standard input.
 
-use crate::compile;
-use crate::failure::Failure;
 use std::path::Path;
-use weft_runtime::data;
-use weft_runtime::generate::{Generator, Given};
-use weft_runtime::io::{image, npy};
-use weft_runtime::kernels::random;
-use weft_runtime::program::{DType, DataSource, DimExpr, DimIndex, Entry, Input, InputSource, Program};
-use weft_runtime::tensor::Tensor;
-use weft_runtime::text;
+
+use serde_json::{Map, Value};
+
+use super::Failure;
+use crate::generate::{Generator, Given};
+use crate::io::{self, image, npy};
+use crate::kernels::random;
+use crate::program::{DType, DataSource, DimExpr, DimIndex, Entry, Input, InputSource, Program};
+use crate::tensor::Tensor;
+use crate::text;
 
 /// Where the tokenizers are of a prediction that takes texts.
+#[derive(Debug)]
 pub struct Texts<'a> {
     /// Its data sets also say the size that pictures are brought to.
     pub program: &'a Program,
@@ -31,12 +33,10 @@ pub fn read(
     seed: u64,
 ) -> Result<Vec<Tensor>, Failure> {
     let taken: Vec<&str> = text::given::texts(entry);
-    let made =
-        |input: &Input| matches!(input.source, InputSource::Tokens { .. } | InputSource::Lengths { .. });
     let known: Vec<&str> = entry
         .inputs
         .iter()
-        .filter(|input| !made(input) && input.source != InputSource::Random)
+        .filter(|input| !input.is_made())
         .map(|i| i.name.as_str())
         .chain(taken.iter().copied())
         .collect();
@@ -46,19 +46,123 @@ pub fn read(
     let all: Vec<(&str, Vec<&str>)> =
         all.iter().map(|(name, texts)| (name.as_str(), texts.iter().map(String::as_str).collect())).collect();
     let reader = text::given::Reader::new(texts.program, entry, texts.kept, texts.base);
-    let tensors = reader.and_then(|reader| reader.tensors(&all)).map_err(compile::runtime_failure)?;
+    let tensors = reader.and_then(|reader| reader.tensors(&all))?;
     entry
         .inputs
         .iter()
         .map(|input| match given.iter().find(|(name, _)| *name == input.name) {
             _ if input.source == InputSource::Random => Ok(Tensor::from_i64(&[2], &[seed as i64, 0])),
-            _ if made(input) => match tensors.iter().find(|(name, _)| *name == input.name) {
+            _ if input.is_made() => match tensors.iter().find(|(name, _)| *name == input.name) {
                 Some((_, tensor)) => Ok(tensor.clone()),
                 None => Err(Failure::input(format!("nothing gives the tokens `{}`", input.name))),
             },
             _ => tensor_given(texts.program, entry, input, given, seed),
         })
         .collect()
+}
+
+/// The inputs of some rows, each an object with a value for each input: numbers, lists of them, texts, or the name of a file.
+pub fn of_rows(
+    entry: &Entry,
+    rows: &[Map<String, Value>],
+    texts: &Texts<'_>,
+    seed: u64,
+) -> Result<Vec<Tensor>, Failure> {
+    let taken: Vec<&str> = text::given::texts(entry);
+    let inputs = || entry.inputs.iter().filter(|input| !input.is_made());
+    let known: Vec<&str> = inputs().map(|i| i.name.as_str()).chain(taken.iter().copied()).collect();
+    let listed = || known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    for row in rows {
+        if let Some(name) = row.keys().find(|name| !known.contains(&name.as_str())) {
+            return Err(Failure::input(format!("there is no input `{name}`; the inputs are {}", listed())));
+        }
+    }
+    let value = |row: usize, name: &str| {
+        let missing =
+            || Failure::input(format!("the input `{name}` is missing; the inputs are {}", listed()));
+        rows.get(row).and_then(|row| row.get(name)).ok_or_else(missing)
+    };
+    let mut all = Vec::new();
+    for name in taken {
+        let text = |row| match value(row, name)? {
+            Value::String(text) => Ok(text.as_str()),
+            _ => Err(Failure::input(format!("`{name}` is no text"))),
+        };
+        all.push((name, (0..rows.len()).map(text).collect::<Result<Vec<&str>, Failure>>()?));
+    }
+    let made = text::given::Reader::new(texts.program, entry, texts.kept, texts.base)?.tensors(&all)?;
+    let mut tensors = Vec::new();
+    for input in &entry.inputs {
+        if input.source == InputSource::Random {
+            tensors.push(Tensor::from_i64(&[2], &[seed as i64, 0]));
+        } else if input.is_made() {
+            let found = made.iter().find(|(name, _)| *name == input.name);
+            let found =
+                found.ok_or_else(|| Failure::input(format!("nothing gives the tokens `{}`", input.name)))?;
+            tensors.push(found.1.clone());
+        } else {
+            let each: Vec<Tensor> = (0..rows.len())
+                .map(|row| of_json(texts.program, entry, input, value(row, &input.name)?))
+                .collect::<Result<_, _>>()?;
+            tensors.push(one_behind_the_other(&input.name, each)?);
+        }
+    }
+    Ok(tensors)
+}
+
+/// A row's value for an input, with the axis of the rows.
+fn of_json(program: &Program, entry: &Entry, input: &Input, value: &Value) -> Result<Tensor, Failure> {
+    if let Value::String(file) = value {
+        return read_one(program, entry, input, file);
+    }
+    let (mut shape, mut values) = (Vec::new(), Vec::new());
+    flatten(value, 0, &mut shape, &mut values).ok_or_else(|| {
+        Failure::input(format!("`{}` is no number and no even list of numbers", input.name))
+    })?;
+    let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let tensor = Tensor { dtype: DType::F64, shape, data };
+    adapt(input, tensor, &format!("`{}` takes {}, but these are", input.name, input.dtype.name()))
+}
+
+/// The numbers of nested lists, in order; none where the lists are not even.
+fn flatten(value: &Value, depth: usize, shape: &mut Vec<usize>, values: &mut Vec<f64>) -> Option<()> {
+    match value {
+        Value::Array(list) => {
+            if shape.len() == depth {
+                if !values.is_empty() {
+                    return None;
+                }
+                shape.push(list.len());
+            }
+            if shape.get(depth) != Some(&list.len()) {
+                return None;
+            }
+            list.iter().try_for_each(|inner| flatten(inner, depth + 1, shape, values))
+        }
+        _ if depth < shape.len() => None,
+        Value::Bool(truth) => {
+            values.push(f64::from(u8::from(*truth)));
+            Some(())
+        }
+        number => {
+            values.push(number.as_f64()?);
+            Some(())
+        }
+    }
+}
+
+/// Tensors of one row each as one of all rows.
+fn one_behind_the_other(name: &str, each: Vec<Tensor>) -> Result<Tensor, Failure> {
+    let mut each = each.into_iter();
+    let Some(mut all) = each.next() else { return Err(Failure::input("there are no rows")) };
+    for next in each {
+        match (&mut all.shape[..], &next.shape[..]) {
+            ([rows, inner @ ..], [more, others @ ..]) if inner == others => *rows += more,
+            _ => return Err(Failure::input(format!("the rows of `{name}` have several shapes"))),
+        }
+        all.data.extend(next.data);
+    }
+    Ok(all)
 }
 
 /// What a generation is given: texts, and tensors for its other inputs.
@@ -129,7 +233,7 @@ fn texts_of(name: &str, value: &str) -> Result<Vec<String>, Failure> {
     let content = match value {
         "-" => std::io::read_to_string(std::io::stdin())
             .map_err(|error| Failure::reading(Path::new("standard input"), &error))?,
-        _ if is_file => data::read_text(file).map_err(compile::runtime_failure)?,
+        _ if is_file => io::read_text(file)?,
         _ => return Ok(vec![value.to_owned()]),
     };
     let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -151,8 +255,8 @@ fn texts_of(name: &str, value: &str) -> Result<Vec<String>, Failure> {
 /// `"a text"` or `{ "text": "a text" }`.
 fn json_text(name: &str, line: &str) -> Option<String> {
     match serde_json::from_str(line).ok()? {
-        serde_json::Value::String(text) => Some(text),
-        serde_json::Value::Object(object) => object.get(name)?.as_str().map(str::to_owned),
+        Value::String(text) => Some(text),
+        Value::Object(object) => object.get(name)?.as_str().map(str::to_owned),
         _ => None,
     }
 }
@@ -168,7 +272,8 @@ fn read_one(program: &Program, entry: &Entry, input: &Input, given: &str) -> Res
     let file = Path::new(given);
     let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     let tensor = match extension.as_str() {
-        "npy" => npy::read(file).map_err(compile::runtime_failure)?,
+        "npy" => npy::read(file)?,
+        "csv" => table(file, input.shape.len())?,
         "png" | "jpg" | "jpeg" => {
             let channels = match input.shape.last().map(|d| &entry.dims[d.0 as usize]) {
                 Some(DimExpr::Constant(c @ (1 | 3 | 4))) if input.shape.len() >= 3 => *c as usize,
@@ -179,16 +284,11 @@ fn read_one(program: &Program, entry: &Entry, input: &Input, given: &str) -> Res
                     )));
                 }
             };
-            as_trained_on(
-                program,
-                entry,
-                input,
-                image::read(file, channels).map_err(compile::runtime_failure)?,
-            )
+            as_trained_on(program, entry, input, image::read(file, channels)?)
         }
         _ => {
             return Err(Failure::usage(format!(
-                "{}: the file must end in .npy, .png or .jpg",
+                "{}: the file must end in .npy, .csv, .png or .jpg",
                 file.display()
             ))
             .help(format!("or give numbers: --input {}=1.5,2", input.name)));
@@ -197,6 +297,35 @@ fn read_one(program: &Program, entry: &Entry, input: &Input, given: &str) -> Res
     let takes =
         format!("{}: `{}` takes {}, but the file holds", file.display(), input.name, input.dtype.name());
     adapt(input, tensor, &takes)
+}
+
+/// The numbers of a file with commas between them, a row a line; a first line without numbers has the names of the columns. A single
+/// column is a list where the input has one axis.
+fn table(file: &Path, axes: usize) -> Result<Tensor, Failure> {
+    let text = io::read_text(file)?;
+    let wrong =
+        |line: usize, message: &str| Failure::input(format!("{}: line {line}: {message}", file.display()));
+    let (mut rows, mut columns, mut values) = (0, 0, Vec::new());
+    for (place, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let cells: Result<Vec<f64>, _> = line.split(',').map(|cell| cell.trim().parse::<f64>()).collect();
+        match cells {
+            Ok(cells) if rows == 0 || cells.len() == columns => {
+                (rows, columns) = (rows + 1, cells.len());
+                values.extend(cells);
+            }
+            Ok(cells) => {
+                let message = format!("it has {} numbers, the rows before have {columns}", cells.len());
+                return Err(wrong(place + 1, &message));
+            }
+            Err(_) if rows == 0 && place == 0 => {}
+            Err(error) => return Err(wrong(place + 1, &format!("not all of it are numbers ({error})"))),
+        }
+    }
+    if rows == 0 {
+        return Err(wrong(1, "there are no numbers"));
+    }
+    let shape = if axes == 1 && columns == 1 { vec![rows] } else { vec![rows, columns] };
+    Ok(Tensor { dtype: DType::F64, shape, data: values.iter().flat_map(|v| v.to_le_bytes()).collect() })
 }
 
 /// A picture in the size that the spec's folder of pictures gives to all of its own, where the input has that size.
@@ -212,7 +341,7 @@ fn as_trained_on(program: &Program, entry: &Entry, input: &Input, picture: Tenso
     };
     match wanted[..] {
         [height, width, _] if program.data.iter().any(|set| is_source(&set.source)) => {
-            data::resized(&picture, height, width)
+            io::resize::resized(&picture, height, width)
         }
         _ => picture,
     }

@@ -4,12 +4,12 @@ mod colours;
 
 pub use colours::Palette;
 
-use crate::compile;
-use crate::failure::Failure;
 use std::path::Path;
-use weft_runtime::error::Error;
-use weft_runtime::io::png;
-use weft_runtime::tensor::Tensor;
+
+use super::Failure;
+use crate::error::Error;
+use crate::io::png;
+use crate::tensor::Tensor;
 
 pub type Colour = [u8; 3];
 
@@ -122,7 +122,7 @@ impl Picture {
 
     pub fn save(&self, path: &Path) -> Result<(), Failure> {
         let image = Tensor::from_u8(&[self.height, self.width, 3], self.pixels.as_flattened());
-        png::write(path, image.view()).map_err(compile::runtime_failure)
+        Ok(png::write(path, image.view())?)
     }
 }
 

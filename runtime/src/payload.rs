@@ -1,0 +1,268 @@
+//! What an executable carries behind its own code: a program with its machine code and weights.
+//!
+//! ```text
+//! the stub │ machine code │ variables │ manifest │ footer
+//! ```
+//!
+//! The parts begin at page borders, so that they are mapped where they lie: code readable and executable, variables readable, nothing
+//! ever writable. The footer stands at the very end and says where the [`Manifest`] is; that says where the rest is. Every byte
+//! behind the stub is under a checksum (CRC-32C), which is compared before anything of it is used: a file that was cut off, stripped
+//! or changed says so and runs nothing.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::execute::Session;
+use crate::io;
+use crate::program::{Code, Program};
+use crate::weights::{Classes, Vocabularies};
+
+/// The last bytes of every executable, and with it the version of this format.
+const MAGIC: [u8; 8] = *b"weft\x00\x01\r\n";
+
+/// Parts begin at multiples of this: a page, on all processors that we make code for.
+const PAGE: u64 = 16 << 10;
+
+/// Where the manifest is, how long the whole file, and what the checksum of the manifest.
+const FOOTER: usize = 8 + 8 + 8 + 4 + 4 + MAGIC.len();
+
+/// Everything but machine code and variables.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Without the bytes of its code.
+    pub program: Program,
+    /// All that its texts are cut by, as `tokenizer.json`.
+    pub vocabularies: Vocabularies,
+    pub classes: Classes,
+    pub card: Card,
+    code: Part,
+    variables: Part,
+}
+
+/// What is known about a model, for people.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Card {
+    /// The version of Weft that built it.
+    pub weft: String,
+    /// The processors that it runs on: `x86-64-v3`.
+    pub target: String,
+    /// Numbers that were learned.
+    pub parameters: u64,
+    /// SHA-256 of the spec's text, and of the file of weights where they came from one.
+    pub spec_sha256: String,
+    pub weights_sha256: Option<String>,
+    /// What the file of weights says of the training: the spec's name, the seed, figures.
+    pub training: Vec<(String, String)>,
+}
+
+/// A part of the file.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Part {
+    start: u64,
+    length: u64,
+    checksum: u32,
+}
+
+impl Part {
+    fn range(self) -> Range<u64> {
+        self.start..self.start.saturating_add(self.length)
+    }
+
+    /// Its bytes, which must be those that were written.
+    fn of<'a>(self, bytes: &'a [u8], what: &str) -> Result<&'a [u8], String> {
+        let range = self.range();
+        let found = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let found = found.and_then(|(start, end)| bytes.get(start..end));
+        match found {
+            Some(found) if crc32c::crc32c(found) == self.checksum => Ok(found),
+            Some(_) => Err(format!("its {what} was changed")),
+            None => Err(format!("its {what} is not all there")),
+        }
+    }
+}
+
+/// Writes an executable: a program over a stub, with the variables of a session of it.
+pub fn write(
+    path: &Path,
+    stub: &[u8],
+    mut program: Program,
+    variables: &[u8],
+    (vocabularies, classes): (Vocabularies, Classes),
+    card: Card,
+) -> Result<()> {
+    let code = std::mem::take(&mut program.code.bytes);
+    let mut place = Placing { end: stub.len() as u64, gaps: Vec::new() };
+    let code_part = place.part(&code);
+    let variables_part = place.part(variables);
+    let manifest =
+        Manifest { program, vocabularies, classes, card, code: code_part, variables: variables_part };
+    let manifest = postcard::to_allocvec(&manifest)
+        .map_err(|error| Error::Unsound(format!("its manifest cannot be written: {error}")))?;
+    let manifest_part = place.part(&manifest);
+    let mut footer = Vec::with_capacity(FOOTER);
+    footer.extend(manifest_part.start.to_le_bytes());
+    footer.extend(manifest_part.length.to_le_bytes());
+    footer.extend((manifest_part.range().end + FOOTER as u64).to_le_bytes());
+    footer.extend(manifest_part.checksum.to_le_bytes());
+    footer.extend(crc32c::crc32c(&footer).to_le_bytes());
+    footer.extend(MAGIC);
+    let zeros = vec![0; PAGE as usize];
+    let [before_code, before_variables, before_manifest] = place.gaps[..] else {
+        return Err(Error::Unsound("an executable has three parts".into()));
+    };
+    io::write_executable(
+        path,
+        &[
+            stub,
+            &zeros[..before_code],
+            &code,
+            &zeros[..before_variables],
+            variables,
+            &zeros[..before_manifest],
+            &manifest,
+            &footer,
+        ],
+    )
+}
+
+/// Places parts one behind the other.
+struct Placing {
+    end: u64,
+    /// Bytes before each part that are in none.
+    gaps: Vec<usize>,
+}
+
+impl Placing {
+    fn part(&mut self, bytes: &[u8]) -> Part {
+        let start = self.end.next_multiple_of(PAGE);
+        self.gaps.push((start - self.end) as usize);
+        self.end = start + bytes.len() as u64;
+        Part { start, length: bytes.len() as u64, checksum: crc32c::crc32c(bytes) }
+    }
+}
+
+/// An executable's own payload, whole and unchanged.
+#[derive(Debug)]
+pub struct Payload {
+    file: File,
+    path: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Payload {
+    /// Opens the payload of a file, and compares all its checksums.
+    pub fn open(path: &Path) -> Result<Payload> {
+        let bytes = io::map(path)?;
+        let damaged = |message: String| Error::Damaged {
+            file: path.to_path_buf(),
+            message: format!("{message}; copy this executable again, or build it anew with `weft build`"),
+        };
+        let manifest = manifest(&bytes).map_err(damaged)?;
+        let file = File::open(path).map_err(Error::file("read", path))?;
+        Ok(Payload { file, path: path.to_path_buf(), manifest })
+    }
+
+    /// A session of its program, over the weights in the file.
+    pub fn session(&self, threads: usize) -> Result<Session> {
+        let Manifest { program, code, variables, .. } = &self.manifest;
+        let program = std::sync::Arc::new(program.clone());
+        Session::of_file(program, threads, &self.file, &code.range(), &variables.range())
+    }
+
+    /// The program with its code, for a session with other weights.
+    pub fn program(&self) -> Result<Program> {
+        let bytes = io::map(&self.path)?;
+        let part = self.manifest.code.of(&bytes, "code");
+        let code = part.map_err(|message| Error::Damaged { file: self.path.clone(), message })?;
+        let mut program = self.manifest.program.clone();
+        program.code = Code { bytes: code.to_vec(), ..program.code };
+        Ok(program)
+    }
+}
+
+/// Finds the manifest at the end of a file, and compares the checksums of all that it speaks of.
+fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
+    let nothing = || "it holds no program: it was cut off or stripped".to_owned();
+    let footer =
+        bytes.last_chunk::<FOOTER>().filter(|footer| footer.ends_with(&MAGIC)).ok_or_else(nothing)?;
+    let (fields, rest) = footer.split_at(FOOTER - MAGIC.len() - 4);
+    if !rest.starts_with(&crc32c::crc32c(fields).to_le_bytes()) {
+        return Err("its footer was changed".into());
+    }
+    let number =
+        |at: usize| fields[at..at + 8].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let checksum = number(20) >> 32;
+    if number(16) != bytes.len() as u64 {
+        return Err(format!("it has {} bytes instead of {}", bytes.len(), number(16)));
+    }
+    let part = Part { start: number(0), length: number(8), checksum: checksum as u32 };
+    let manifest: Manifest = postcard::from_bytes(part.of(bytes, "manifest")?)
+        .map_err(|error| format!("its manifest cannot be read ({error})"))?;
+    manifest.code.of(bytes, "code")?;
+    manifest.variables.of(bytes, "weights")?;
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::testing::Folder;
+    use crate::program::{DType, Variable, VariableKind};
+
+    fn program() -> Program {
+        let variable = Variable {
+            path: "w".into(),
+            kind: VariableKind::Weight,
+            dtype: DType::F32,
+            shape: vec![16],
+            trainable: true,
+        };
+        let code =
+            Code { arch: std::env::consts::ARCH.into(), bytes: vec![0xc3; 32], functions: vec![0, 16] };
+        Program { name: "test".into(), variables: vec![variable], code, ..Program::default() }
+    }
+
+    fn written(folder: &Folder) -> PathBuf {
+        let path = folder.path().join("model");
+        let card = Card { weft: "0".into(), ..Card::default() };
+        let classes = vec![("classes.d.label".into(), vec!["no".into(), "yes".into()])];
+        let values: Vec<u8> = (0..64).collect();
+        write(&path, b"a stub of some bytes", program(), &values, (Vec::new(), classes), card).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_is_written_is_found_again() {
+        let folder = Folder::new();
+        let path = written(&folder);
+        let payload = Payload::open(&path).unwrap();
+        assert_eq!(payload.manifest.classes[0].1, ["no", "yes"]);
+        let session = payload.session(1).unwrap();
+        assert_eq!(session.variable(0).data, (0..64).collect::<Vec<u8>>());
+        assert_eq!(payload.program().unwrap().code.bytes, program().code.bytes);
+    }
+
+    #[test]
+    fn no_part_of_it_can_be_missing_or_changed() {
+        let folder = Folder::new();
+        let path = written(&folder);
+        let whole = std::fs::read(&path).unwrap();
+        let stub = PAGE as usize;
+        for end in (0..whole.len()).step_by(997).chain(whole.len() - FOOTER - 3..whole.len()) {
+            assert!(manifest(&whole[..end]).is_err(), "cut off at {end}");
+        }
+        let used = |at: &usize| whole[*at] != 0 || *at > whole.len() - FOOTER;
+        for at in (stub..whole.len()).filter(used) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x10;
+            assert!(manifest(&changed).is_err(), "changed at {at}");
+        }
+        let longer = [whole.as_slice(), b"x"].concat();
+        assert!(manifest(&longer).unwrap_err().contains("cut off"));
+        assert!(Payload::open(Path::new("/bin/sh")).unwrap_err().to_string().contains("holds no program"));
+    }
+}

@@ -1,0 +1,195 @@
+//! `weft build`: files that run by themselves, wherever they are put.
+
+use crate::files;
+use crate::harness::{Run, fine, folder, text, weft, write};
+use crate::train::{MLP, NARROW, trained};
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use weft_runtime::io::npy;
+use weft_runtime::program::DType;
+use weft_runtime::tensor::Tensor;
+
+const ROWS: std::ops::Range<usize> = 1000..1010;
+
+/// The perceptron as an executable, in a folder where nothing else is.
+fn digits(name: &str) -> PathBuf {
+    let path = folder(name).join("digits");
+    fine(&["build", MLP, "--set", NARROW, "--weights", &trained().best(), "--output", text(&path)]);
+    path
+}
+
+/// Runs an executable in its own folder, without an environment.
+fn run(executable: &Path, args: &[&str], input: &str) -> Run {
+    let mut command = Command::new(executable);
+    command.args(args).env_clear().current_dir(executable.parent().expect("it lies in a folder"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // It may end before it has read all.
+    let _ = child.stdin.take().map(|mut to| to.write_all(input.as_bytes()));
+    Run::of(args, child.wait_with_output().expect("it ends"))
+}
+
+fn rows(folder: &Path) -> String {
+    let data = ROWS.flat_map(files::digit).collect();
+    let path = folder.join("rows.npy");
+    let tensor = Tensor { dtype: DType::U8, shape: vec![ROWS.len(), 28, 28, 1], data };
+    npy::write(&path, tensor.view()).expect("the array can be written");
+    text(&path).to_owned()
+}
+
+/// A row of pixels as JSON.
+fn json_row(row: usize) -> String {
+    let digit = files::digit(row);
+    let lines: Vec<Vec<[u8; 1]>> = digit.chunks(28).map(|line| line.iter().map(|v| [*v]).collect()).collect();
+    serde_json::json!({ "image": lines }).to_string()
+}
+
+#[test]
+fn an_executable_answers_as_predict_does() {
+    let digits = digits("executable");
+    let home = digits.parent().expect("a folder");
+    let rows = rows(home);
+    let due = fine(&[
+        "predict",
+        MLP,
+        "--set",
+        NARROW,
+        "--weights",
+        &trained().best(),
+        "--json",
+        "--input",
+        &format!("image={rows}"),
+    ]);
+    let own = run(&digits, &["predict", "--image", "rows.npy", "--json"], "").ends_with(0);
+    assert_eq!(own.out, due.out);
+    let one = run(&digits, &["predict", "--image", "rows.npy", "--json", "--threads", "1"], "").ends_with(0);
+    assert_eq!(one.out, due.out);
+    // For people, and from a picture.
+    write(home, "one.png", files::png(28, 28, &files::digit(ROWS.start)));
+    let plain = run(&digits, &["predict", "--image", "one.png"], "").ends_with(0).out;
+    assert!(plain.starts_with("label ") && plain.contains("confidence 0."), "{plain}");
+    // Other weights take the place of those that are built in.
+    let last = trained().best();
+    let given =
+        run(&digits, &["predict", "--image", "rows.npy", "--json", "--weights", &last], "").ends_with(0);
+    assert_eq!(given.out, due.out);
+    // It takes nothing from the machine but the kernel: no interpreter loads libraries for it.
+    if cfg!(target_os = "linux") {
+        assert!(!is_loaded_by_another(&std::fs::read(&digits).expect("it can be read")));
+    }
+}
+
+/// Does an ELF file name a program that loads libraries for it (a header of type `PT_INTERP`)?
+fn is_loaded_by_another(elf: &[u8]) -> bool {
+    let number = |at: usize, bytes: usize| {
+        elf[at..at + bytes].iter().rev().fold(0, |sum: usize, byte| sum << 8 | usize::from(*byte))
+    };
+    assert_eq!(&elf[..5], b"\x7fELF\x02");
+    let (table, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    assert!(count > 0);
+    (0..count).any(|header| number(table + header * size, 4) == 3)
+}
+
+#[test]
+fn a_table_is_read_by_both() {
+    let folder = folder("executable_table");
+    let spec = write(
+        &folder,
+        "sums.weft",
+        "predict sums(x: f32[n, 3], y: f32[n]) -> { total } { { total = sum(x, axis = -1) + y } }\n",
+    );
+    let executable = folder.join("sums");
+    fine(&["build", &spec, "-o", text(&executable)]);
+    write(&folder, "x.csv", "a,b,c\n1,2,3\n\n4,5,6.5\n");
+    write(&folder, "y.csv", "10\n20\n");
+    let own = run(&executable, &["predict", "--x", "x.csv", "--y", "y.csv", "--json"], "").ends_with(0);
+    assert_eq!(own.last_object(), serde_json::json!({ "total": [16.0, 35.5] }));
+    let x = format!("x={}", text(&folder.join("x.csv")));
+    let y = format!("y={}", text(&folder.join("y.csv")));
+    assert_eq!(fine(&["predict", &spec, "--input", &x, "--input", &y, "--json"]).out, own.out);
+    let rows = "{\"x\": [1, 2, 3], \"y\": 1}\n{\"y\": 0, \"x\": [0, 0, 0]}\n";
+    let answers = run(&executable, &["predict"], rows).ends_with(0);
+    assert_eq!(answers.out, "{\"total\":7.0}\n{\"total\":0.0}\n");
+    write(&folder, "wrong.csv", "1,2,3\n4,5\n");
+    run(&executable, &["predict", "--x", "wrong.csv", "--y", "y.csv"], "").fails(1, &["line 2", "2 numbers"]);
+    run(&executable, &["predict", "--x", "x.csv"], "").fails(2, &["`y` is missing"]);
+}
+
+#[test]
+fn rows_of_standard_input_are_answered_line_by_line() {
+    let digits = digits("executable_rows");
+    let rows = rows(digits.parent().expect("a folder"));
+    let whole = run(&digits, &["predict", "--image", &rows, "--json"], "").ends_with(0).last_object();
+    let lines: String = ROWS.map(|row| json_row(row) + "\n\n").collect();
+    let answers = run(&digits, &["predict"], &lines).ends_with(0).objects();
+    assert_eq!(answers.len(), ROWS.len());
+    for (place, answer) in answers.iter().enumerate() {
+        assert_eq!(answer["label"], whole["label"][place]);
+        let difference = |key: &str| {
+            (answer[key].as_f64().expect("a number") - whole[key][place].as_f64().expect("a number")).abs()
+        };
+        assert!(difference("confidence") < 1e-5);
+    }
+    // What came before a line that is no row is answered.
+    let wrong = format!("{}\n{{\"image\": [1, 2]}}\n", json_row(ROWS.start));
+    let ended = run(&digits, &["predict"], &wrong).ends_with(1);
+    assert_eq!(ended.objects().len(), 1);
+    assert!(ended.err.contains("line 2"), "{ended}");
+    run(&digits, &["predict"], "{\"imag\": 1}\n").fails(1, &["line 1", "no input `imag`", "`image`"]);
+    run(&digits, &["predict"], "seven\n").fails(1, &["line 1", "no JSON object"]);
+}
+
+#[test]
+fn an_executable_says_what_it_is() {
+    let digits = digits("executable_info");
+    let told = run(&digits, &["info"], "").ends_with(0).out;
+    for part in ["mnist_mlp", "parameters", "25,818", "x86-64-v3", "SHA-256", "model Mlp"] {
+        assert!(told.contains(part), "no `{part}` in\n{told}");
+    }
+    let told = run(&digits, &["info", "--json"], "").ends_with(0).last_object();
+    assert_eq!(told["parameters"], 25818);
+    assert_eq!(told["spec_sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(told["weights_sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(told["training"]["seed"], Value::from("5"));
+    let timed = run(&digits, &["bench", "--json"], "").ends_with(0).last_object();
+    assert!(timed["median_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{timed}");
+    let help = run(&digits, &["predict", "--help"], "").ends_with(0).out;
+    assert!(help.contains("--image <VALUE>") && help.contains("u8[n, 28, 28, 1]"), "{help}");
+    run(&digits, &["predict", "--imag", "x"], "").fails(2, &["--image"]);
+    run(&digits, &["predict", "--image", "none.npy"], "").fails(1, &["none.npy"]);
+}
+
+#[test]
+fn a_damaged_executable_runs_nothing() {
+    let digits = digits("executable_damaged");
+    let whole = std::fs::read(&digits).expect("it can be read");
+    let damaged = |name: &str, bytes: &[u8]| {
+        let path = digits.with_file_name(name);
+        std::fs::copy(&digits, &path).expect("it can be copied");
+        std::fs::write(&path, bytes).expect("it can be written");
+        run(&path, &["info"], "").fails(1, &["build it anew"])
+    };
+    let payload = whole.len() - 64 * 1024;
+    for (name, end) in [("cut", whole.len() - 1), ("cut_more", whole.len() - 5000), ("cut_most", payload)] {
+        assert!(damaged(name, &whole[..end]).err.contains("cut off"));
+    }
+    let places = (payload..whole.len()).filter(|at| whole[*at] != 0).step_by(6007);
+    for (number, at) in places.enumerate() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x41;
+        damaged(&format!("changed_{number}"), &changed);
+    }
+}
+
+#[test]
+fn what_cannot_be_built_says_why() {
+    let folder = folder("executable_wrong");
+    let spec = write(&folder, "none.weft", "fn twice(x: f32[...]) { x + x }\n");
+    weft(&["build", &spec]).fails(1, &["nothing that an executable could do"]);
+    weft(&["build", MLP, "--set", NARROW]).fails(2, &["no weights", "--weights"]);
+    let output = folder.join("none/digits");
+    weft(&["build", MLP, "--set", NARROW, "--weights", &trained().best(), "-o", text(&output)])
+        .fails(1, &["cannot write"]);
+}
