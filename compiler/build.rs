@@ -42,38 +42,48 @@ fn variable(name: &str) -> OsString {
     env::var_os(name).unwrap_or_default()
 }
 
+/// Is a variable of the environment about the package that is being built?
+fn is_ours(name: &str) -> bool {
+    let others = [
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+        "RUSTDOCFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_INCREMENTAL",
+    ];
+    name.starts_with("CARGO_FEATURE_") || name.starts_with("CARGO_CFG_") || others.contains(&name)
+}
+
 fn build(features: &str, out: &Path, to: &Path) -> Result<(), String> {
     // OUT_DIR is target/PROFILE/build/PACKAGE/out; where it is not, the stubs have a folder for each profile.
     let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
     let (folder, triple) = (target.join("stub"), env::var("TARGET").unwrap_or_default());
     let manifest = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../runtime/Cargo.toml");
-    let mut cargo = Command::new(variable("CARGO"));
-    cargo.args(["build", "--quiet", "--profile", "stub", "--bin", "weft-stub", "--no-default-features"]);
-    cargo.args(["--features", features, "--target", &triple, "--manifest-path"]).arg(manifest);
-    cargo.arg("--target-dir").arg(&folder);
-    // What is set for this package is not meant for the stub: clippy's wrapper, flags, the profile's own.
-    let ours = |name: &str| {
-        name.starts_with("CARGO_FEATURE_")
-            || name.starts_with("CARGO_CFG_")
-            || [
-                "RUSTC_WORKSPACE_WRAPPER",
-                "RUSTFLAGS",
-                "RUSTDOCFLAGS",
-                "CARGO_ENCODED_RUSTFLAGS",
-                "CARGO_INCREMENTAL",
-            ]
-            .contains(&name)
+    let stub = |flags: &str| {
+        let mut cargo = Command::new(variable("CARGO"));
+        cargo.args(["build", "--quiet", "--profile", "stub", "--bin", "weft-stub", "--no-default-features"]);
+        cargo.args(["--features", features, "--target", &triple, "--manifest-path"]).arg(&manifest);
+        cargo.arg("--target-dir").arg(&folder);
+        // What is set for this package is not meant for the stub: clippy's wrapper, flags, the profile's own.
+        env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)).for_each(|(name, _)| {
+            cargo.env_remove(name);
+        });
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+        match cargo.status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("cargo ended with {status}")),
+            Err(error) => Err(format!("{}: {error}", variable("CARGO").display())),
+        }
     };
-    env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)).for_each(|(name, _)| {
-        cargo.env_remove(name);
-    });
-    if triple.ends_with("linux-gnu") {
-        // Nothing of the system is needed to run it, not even its C library.
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    }
-    let status = cargo.status().map_err(|error| format!("{}: {error}", variable("CARGO").display()))?;
-    if !status.success() {
-        return Err(format!("cargo ended with {status}"));
+    // Nothing of the system is needed to run it, not even its C library, where that is installed in its static form.
+    let alone = triple.ends_with("linux-gnu") && stub("-Ctarget-feature=+crt-static").is_ok();
+    if !alone {
+        stub("")?;
+        if triple.ends_with("linux-gnu") {
+            println!(
+                "cargo::warning=there is no static C library here: executables will need one like this system's"
+            );
+        }
     }
     let built = folder.join(&triple).join("stub").join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
     fs::copy(&built, to).map(|_| ()).map_err(|error| format!("{}: {error}", built.display()))
