@@ -165,12 +165,5 @@ unsafe fn dot<V: Vector>(a: *const f32, b: *const f32, length: usize) -> f32 {
             own[v].store_full(sums.as_mut_ptr().add(v * V::LANES));
         }
     }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    sums[0]
+    vector::tree(sums)
 }

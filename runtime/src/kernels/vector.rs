@@ -213,3 +213,16 @@ pub mod x86 {
         }
     }
 }
+
+/// The sum of lanes (a power of two of them), halved again and again.
+#[inline(always)]
+pub fn tree<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}

@@ -5,6 +5,7 @@
 
 use crate::kernels::isa::versions;
 use crate::kernels::math::functions;
+use crate::kernels::vector::tree;
 
 /// Elements that are worked on together; it divides [`crate::program::PANEL`].
 const LANES: usize = 32;
@@ -186,17 +187,4 @@ unsafe fn dot_rows(one: &[f32], other: &[f32], sum: &mut f32) {
         sums[lane] += x * y;
     }
     *sum = tree(sums);
-}
-
-/// The sum of lanes, halved again and again.
-#[inline(always)]
-fn tree(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
