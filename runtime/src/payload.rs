@@ -85,23 +85,43 @@ impl Part {
     }
 }
 
-/// Writes an executable: a program over a stub, with the variables of a session of it.
+impl Manifest {
+    /// The manifest of a program, and its machine code, which stands elsewhere.
+    pub fn new(
+        mut program: Program,
+        (vocabularies, classes): (Vocabularies, Classes),
+        card: Card,
+    ) -> (Manifest, Vec<u8>) {
+        let code = std::mem::take(&mut program.code.bytes);
+        let (nowhere, variables) = (Part::default(), Part::default());
+        (Manifest { program, vocabularies, classes, card, code: nowhere, variables }, code)
+    }
+
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        postcard::to_allocvec(self)
+            .map_err(|error| Error::Unsound(format!("its manifest cannot be written: {error}")))
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Manifest, String> {
+        postcard::from_bytes(bytes).map_err(|error| format!("its manifest cannot be read ({error})"))
+    }
+}
+
+/// Writes an executable: a program over a stub, with the variables of a session of it. Without a stub it is a file that
+/// [`Payload::open`] takes, and nothing that runs.
 pub fn write(
     path: &Path,
     stub: &[u8],
-    mut program: Program,
+    program: Program,
     variables: &[u8],
-    (vocabularies, classes): (Vocabularies, Classes),
+    beside: (Vocabularies, Classes),
     card: Card,
 ) -> Result<()> {
-    let code = std::mem::take(&mut program.code.bytes);
+    let (mut manifest, code) = Manifest::new(program, beside, card);
     let mut place = Placing { end: stub.len() as u64, gaps: Vec::new() };
-    let code_part = place.part(&code);
-    let variables_part = place.part(variables);
-    let manifest =
-        Manifest { program, vocabularies, classes, card, code: code_part, variables: variables_part };
-    let manifest = postcard::to_allocvec(&manifest)
-        .map_err(|error| Error::Unsound(format!("its manifest cannot be written: {error}")))?;
+    manifest.code = place.part(&code);
+    manifest.variables = place.part(variables);
+    let manifest = manifest.to_bytes()?;
     let manifest_part = place.part(&manifest);
     let mut footer = Vec::with_capacity(FOOTER);
     footer.extend(manifest_part.start.to_le_bytes());
@@ -114,19 +134,17 @@ pub fn write(
     let [before_code, before_variables, before_manifest] = place.gaps[..] else {
         return Err(Error::Unsound("an executable has three parts".into()));
     };
-    io::write_executable(
-        path,
-        &[
-            stub,
-            &zeros[..before_code],
-            &code,
-            &zeros[..before_variables],
-            variables,
-            &zeros[..before_manifest],
-            &manifest,
-            &footer,
-        ],
-    )
+    let parts = [
+        stub,
+        &zeros[..before_code],
+        &code,
+        &zeros[..before_variables],
+        variables,
+        &zeros[..before_manifest],
+        &manifest,
+        &footer,
+    ];
+    if stub.is_empty() { io::write_atomically(path, &parts) } else { io::write_executable(path, &parts) }
 }
 
 /// Places parts one behind the other.
@@ -200,8 +218,7 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
         return Err(format!("it has {} bytes instead of {}", bytes.len(), number(16)));
     }
     let part = Part { start: number(0), length: number(8), checksum: checksum as u32 };
-    let manifest: Manifest = postcard::from_bytes(part.of(bytes, "manifest")?)
-        .map_err(|error| format!("its manifest cannot be read ({error})"))?;
+    let manifest = Manifest::from_bytes(part.of(bytes, "manifest")?)?;
     manifest.code.of(bytes, "code")?;
     manifest.variables.of(bytes, "weights")?;
     Ok(manifest)

@@ -20,6 +20,7 @@ mod fmt;
 mod generate;
 mod harness;
 mod inspect;
+mod library;
 mod load;
 mod metrics;
 mod new;

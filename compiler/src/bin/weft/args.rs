@@ -393,11 +393,31 @@ pub struct Build {
     /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Where to write it [default: the spec's name]
+    /// Where to write it [default: the spec's name, as files of its kind are called: libNAME.a, NAME.h]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// What to make of the model
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Product::Exe)]
+    pub emit: Product,
     #[command(flatten)]
     pub kept: KeptArgs,
+}
+
+/// What `weft build` makes of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Product {
+    /// A file that runs by itself
+    Exe,
+    /// An object of machine code and weights, beside the runtime libweft.a and the header
+    Object,
+    /// A static library with the runtime, and its header
+    Staticlib,
+    /// A shared library with the runtime, and its header; no linker is needed
+    Sharedlib,
+    /// A C header
+    Header,
+    /// Program, machine code and weights alone, for a host that holds the runtime
+    Payload,
 }
 
 /// On a terminal the text of one row is shown as it is written. Else, and for several rows, a row is printed when it is whole. Ctrl-C ends a

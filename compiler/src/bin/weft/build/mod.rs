@@ -1,21 +1,22 @@
-//! `weft build`: a spec with its trained weights as one file that runs by itself.
+//! `weft build`: a spec with its trained weights as one file that runs by itself, or as a part of other programs.
 
+mod linked;
 mod pruned;
 mod stubs;
 
-use crate::args::Build;
+use crate::args::{Build, Product};
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::run::about::sha256;
 use crate::{output, spec};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use weft_runtime::execute::Session;
 use weft_runtime::payload::{self, Card};
 use weft_runtime::program::{InputSource, Program, VariableKind};
 use weft_runtime::text::given;
-use weft_runtime::weights::{self, Provenance, Vocabularies};
+use weft_runtime::weights::{self, Classes, Provenance, Vocabularies};
 
 pub fn run(args: &Build) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, None, None)?.kept(&args.kept);
@@ -24,7 +25,6 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         return Err(Failure::input("the spec has nothing that an executable could do")
             .help("declare a `predict` or a `generate` item: `predict digit(image: u8[n, 28, 28]) { … }`"));
     }
-    let stub = stubs::of(&program)?;
     let mut session = Session::new(program.clone(), compile::threads(None))?;
     let entries: Vec<usize> = (0..program.entries.len()).collect();
     compile::weights(&mut session, &entries, args.weights.as_deref(), &spec)?;
@@ -39,13 +39,35 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         weights_sha256: args.weights.as_deref().map(sha256),
         training: training(args)?,
     };
-    let path = args.output.clone().unwrap_or_else(|| PathBuf::from(&program.name));
     let Provenance { classes, .. } = kept;
+    let built = Built { program, variables, vocabularies, classes, card };
+    match args.emit {
+        Product::Exe => executable(args, built),
+        Product::Payload => payload(args, built),
+        Product::Header | Product::Object | Product::Staticlib | Product::Sharedlib => linked::write(args, built),
+    }
+}
+
+/// A model, ready to be put into files.
+struct Built {
+    /// Without what is never done here, such as training.
+    program: Program,
+    /// As a session of the program has them.
+    variables: Vec<u8>,
+    vocabularies: Vocabularies,
+    classes: Classes,
+    card: Card,
+}
+
+fn executable(args: &Build, built: Built) -> Result<(), Failure> {
+    let stub = stubs::of(&built.program)?;
+    let (path, weights) = (output(args, &built.program, "", ""), built.variables.len());
+    let Built { program, variables, vocabularies, classes, card } = built;
     payload::write(&path, stub, program, &variables, (vocabularies, classes), card)?;
-    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    let bytes = size(&path);
     if args.spec.json {
         output::json(&json!({
-            "output": path, "bytes": bytes, "weight_bytes": variables.len(), "stub_bytes": stub.len(),
+            "output": path, "bytes": bytes, "weight_bytes": weights, "stub_bytes": stub.len(),
         }));
         return Ok(());
     }
@@ -53,10 +75,32 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         "{} of {}: {} of weights over {} of runtime",
         output::bytes(bytes),
         path.display(),
-        output::bytes(variables.len() as u64),
+        output::bytes(weights as u64),
         output::bytes(stub.len() as u64)
     ));
     Ok(())
+}
+
+fn payload(args: &Build, built: Built) -> Result<(), Failure> {
+    let path = output(args, &built.program, "", ".payload");
+    let Built { program, variables, vocabularies, classes, card } = built;
+    payload::write(&path, &[], program, &variables, (vocabularies, classes), card)?;
+    let bytes = size(&path);
+    if args.spec.json {
+        output::json(&json!({ "output": path, "bytes": bytes, "weight_bytes": variables.len() }));
+    } else {
+        output::line(&format!("{} of {}", output::bytes(bytes), path.display()));
+    }
+    Ok(())
+}
+
+/// Where the product is written: as the command line says, or by the spec's name.
+fn output(args: &Build, program: &Program, before: &str, after: &str) -> PathBuf {
+    args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{before}{}{after}", program.name)))
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 /// Every tokenizer that texts are read or written by, whatever file it came from.
