@@ -24,7 +24,11 @@ use std::process::{Command, exit};
 mod private;
 
 /// Each stub, and the runtime's features in it.
-const STUBS: [(&str, &str); 2] = [("plain", "executable,library"), ("text", "executable,library,text")];
+const STUBS: [(&str, &str); 3] = [
+    ("plain", "executable,library"),
+    ("text", "executable,library,text"),
+    ("train", "executable,text,train"),
+];
 
 /// The functions that models call which are linked into programs.
 const FUNCTIONS: [&str; 7] = [
@@ -96,9 +100,13 @@ fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
     let (folder, triple) = (target.join("stub"), env::var("TARGET").unwrap_or_default());
     let manifest = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../stub/Cargo.toml");
+    let is_linked = features.contains("library") && triple.contains("linux");
     let stub = |flags: &str| {
         let mut cargo = Command::new(variable("CARGO"));
-        cargo.args(["build", "--quiet", "--profile", "stub", "--lib", "--bin", "weft-stub"]);
+        cargo.args(["build", "--quiet", "--profile", "stub", "--bin", "weft-stub"]);
+        if is_linked {
+            cargo.arg("--lib");
+        }
         cargo.args(["--features", features, "--target", &triple, "--manifest-path"]).arg(&manifest);
         cargo.arg("--target-dir").arg(&folder);
         // What is set for this package is not meant for the stub: clippy's wrapper, flags, the profile's own.
@@ -126,8 +134,11 @@ fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     let stub = built.join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
     let to = out.join(format!("stub-{name}"));
     fs::copy(&stub, &to).map_err(|error| format!("{}: {error}", stub.display()))?;
+    if !features.contains("library") {
+        return Ok(());
+    }
     // Objects of other systems have other forms.
-    let (object, shared) = match triple.contains("linux") {
+    let (object, shared) = match is_linked {
         true => libraries(&built.join("libweft_library.a"), out)?,
         false => (Vec::new(), Vec::new()),
     };

@@ -14,6 +14,7 @@ pub mod library;
 pub mod memory;
 pub mod payload;
 pub mod pool;
+pub mod processor;
 pub mod program;
 pub mod tensor;
 pub mod text;

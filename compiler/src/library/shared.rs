@@ -37,9 +37,15 @@ const READABLE: u32 = 4;
 const EXECUTABLE: u32 = 1;
 
 /// The library of this name: the runtime's with a model in it.
-pub fn shared(model: &Model<'_>, runtime: &[u8], name: &str, parts: &Parts<'_>) -> Result<Vec<u8>, String> {
+pub fn shared(
+    model: &Model<'_>,
+    target: Target,
+    runtime: &[u8],
+    name: &str,
+    parts: &Parts<'_>,
+) -> Result<Vec<u8>, String> {
     let runtime = Library::read(runtime).ok_or("the runtime is no shared library")?;
-    let isa = isa::isa(Target::Host)?;
+    let isa = isa::isa(target)?;
     let thunks = thunk::all(model);
     let mut code = parts.code.to_vec();
     let mut functions = Vec::new();

@@ -399,6 +399,12 @@ pub struct Build {
     /// What to make of the model
     #[arg(long, value_enum, value_name = "KIND", default_value_t = Product::Exe)]
     pub emit: Product,
+    /// Put the training in too: the executable then has a command `train`, which goes on from its weights with other data
+    #[arg(long)]
+    pub train: bool,
+    /// The processors that it is to run on
+    #[arg(long, value_enum, default_value_t = Target::V3)]
+    pub target: Target,
     #[command(flatten)]
     pub kept: KeptArgs,
 }
@@ -418,6 +424,18 @@ pub enum Product {
     Header,
     /// Program, machine code and weights alone, for a host that holds the runtime
     Payload,
+}
+
+/// Which processors code is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Nearly all since 2015: with AVX2 and FMA
+    #[value(name = "x86-64-v3")]
+    V3,
+    /// Those that have all that this one has
+    Native,
+    /// All since about 2009, x86-64-v2: the same results, slower
+    Baseline,
 }
 
 /// On a terminal the text of one row is shown as it is written. Else, and for several rows, a row is printed when it is whole. Ctrl-C ends a

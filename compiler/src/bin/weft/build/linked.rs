@@ -16,7 +16,7 @@ use weft_runtime::payload::Manifest;
 const SYSTEM: &str = "-lpthread -ldl -lm";
 
 pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
-    let Built { program, variables, vocabularies, classes, card } = built;
+    let Built { program, variables, vocabularies, classes, card, .. } = built;
     let (before, after) = match args.emit {
         Product::Staticlib => ("lib", ".a"),
         Product::Sharedlib => ("lib", ".so"),
@@ -26,13 +26,14 @@ pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
     let path = output(args, &program, before, after);
     let prefix = prefix(&path)?;
     let docs = docs(&program);
-    let (manifest, code) = Manifest::new(program, (vocabularies, classes), card);
+    let (manifest, code) = Manifest::linked(program, vocabularies, classes, card);
     let Manifest { program, classes, card, .. } = &manifest;
     let model = Model { prefix: &prefix, program, classes, card, docs: &docs };
     let internal = |message: String| Failure::input(format!("the object cannot be made: {message}"));
+    let target = Target::from(args.target);
     let encoded = manifest.to_bytes()?;
     let parts = Parts { code: &code, variables: &variables, manifest: &encoded };
-    let object = || object::object(&model, Target::Host, &parts).map_err(internal);
+    let object = || object::object(&model, target, &parts).map_err(internal);
     let header_path = path.with_file_name(format!("{prefix}.h"));
     let header_path = if args.emit == Product::Header { path.clone() } else { header_path };
 
@@ -52,7 +53,7 @@ pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
         }
         Product::Sharedlib => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let library = shared::shared(&model, &stubs::shared(program)?, &name, &parts).map_err(internal)?;
+            let library = shared::shared(&model, target, &stubs::shared(program)?, &name, &parts).map_err(internal)?;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let link = format!("{} -Wl,-rpath,{}", path.display(), folder.display());
             (vec![(path, library)], link)

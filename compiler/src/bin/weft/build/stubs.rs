@@ -7,15 +7,20 @@ use weft_runtime::program::{InputSource, Program};
 
 const PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-plain"));
 const TEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-text"));
+const TRAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-train"));
 
 const PLAIN_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object-plain"));
 const TEXT_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object-text"));
 const PLAIN_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-plain"));
 const TEXT_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-text"));
 
-/// The smallest stub that can run a program.
-pub fn of(program: &Program) -> Result<&'static [u8], Failure> {
-    there(if has_texts(program) { TEXT } else { PLAIN })
+/// The smallest stub that can run a program, and train its weights where that is asked for.
+pub fn of(program: &Program, trains: bool) -> Result<&'static [u8], Failure> {
+    there(match trains {
+        true => TRAIN,
+        false if has_texts(program) => TEXT,
+        false => PLAIN,
+    })
 }
 
 /// The smallest object that can run a program which is linked with it.
