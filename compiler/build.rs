@@ -58,7 +58,15 @@ const SECTIONS: &str = "SECTIONS {
 }";
 
 fn main() {
-    for changed in ["build.rs", "src/library/private.rs", "../stub", "../runtime/src", "../runtime/Cargo.toml", "../Cargo.lock", "../Cargo.toml"] {
+    for changed in [
+        "build.rs",
+        "src/library/private.rs",
+        "../stub",
+        "../runtime/src",
+        "../runtime/Cargo.toml",
+        "../Cargo.lock",
+        "../Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={changed}");
     }
     println!("cargo::rerun-if-env-changed=WEFT_STUBS");
@@ -67,7 +75,8 @@ fn main() {
     for (name, features) in STUBS {
         let made = if none {
             let kinds = ["stub", "object", "shared"];
-            let none = kinds.into_iter().try_for_each(|kind| fs::write(out.join(format!("{kind}-{name}")), []));
+            let none =
+                kinds.into_iter().try_for_each(|kind| fs::write(out.join(format!("{kind}-{name}")), []));
             none.map_err(|error| error.to_string())
         } else {
             build(name, features, &out)
@@ -169,8 +178,14 @@ fn libraries(archive: &Path, out: &Path) -> Result<(Vec<u8>, Vec<u8>), String> {
     write("library.o", &object)?;
     link(|link| {
         // Names are found by the older of the two tables: a model's are added to it. The name is a placeholder for the model's file.
-        link.args(["-shared", "-static-libgcc", "-Wl,--hash-style=sysv,-soname,weft,-z,now,-z,relro,--gc-sections,-s"]);
-        link.arg(file("library.o")).args(["-Wl,--as-needed", "-lpthread", "-ldl", "-lm", "-o"]).arg(file("library.so"));
+        link.args([
+            "-shared",
+            "-static-libgcc",
+            "-Wl,--hash-style=sysv,-soname,weft,-z,now,-z,relro,--gc-sections,-s",
+        ]);
+        link.arg(file("library.o"))
+            .args(["-Wl,--as-needed", "-lpthread", "-ldl", "-lm", "-o"])
+            .arg(file("library.so"));
     })?;
     Ok((object, read("library.so")?))
 }

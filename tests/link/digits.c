@@ -1,6 +1,7 @@
 /* Reads digits by the C functions of a model, as somebody's program would.
  *
  *   digits answers FILE ROWS BATCH THREADS   the label and the bits of the confidence of each row
+ *   digits own FILE ROWS BATCH THREADS       the same from a model in memory of this program
  *   digits side-by-side FILE ROWS THREADS    as many threads, a model each, all the same answers
  *   digits count FILE CALLS                  what calls ask of the system, once the model has seen the size
  *   digits bench FILE CALLS                  how long a call takes, in microseconds: the median, and the p90
@@ -61,7 +62,7 @@ static uint8_t *pictures(const char *path, int64_t rows) {
 }
 
 /* Answers all rows, so many at a time. */
-static void answer(digits *model, const uint8_t *images, int64_t rows, int64_t batch, int64_t *labels, float *confidences) {
+static void answer(digits *model, const uint8_t *images, int64_t rows, int64_t batch, int32_t *labels, float *confidences) {
     for (int64_t row = 0; row < rows; row += batch) {
         int64_t n = rows - row < batch ? rows - row : batch;
         must(digits_predict_digit(model, n, images + row * PIXELS, labels + row, confidences + row), "predict");
@@ -69,7 +70,7 @@ static void answer(digits *model, const uint8_t *images, int64_t rows, int64_t b
 }
 
 static void answers(const char *path, int64_t rows, int64_t batch, int threads) {
-    static int64_t labels[MOST_ROWS];
+    static int32_t labels[MOST_ROWS];
     static float confidences[MOST_ROWS];
     uint8_t *images = pictures(path, rows);
     digits *model = created(threads);
@@ -83,10 +84,45 @@ static void answers(const char *path, int64_t rows, int64_t batch, int threads) 
     free(images);
 }
 
+/* A model in memory that this program owns, between bytes that nobody may touch. */
+static void own(const char *path, int64_t rows, int64_t batch, int threads) {
+    enum { EDGE = 64 };
+    static int32_t labels[MOST_ROWS];
+    static float confidences[MOST_ROWS];
+    size_t bytes;
+    digits *model;
+    must(digits_memory(&bytes, threads, batch), "memory");
+    uint8_t *memory = malloc(bytes + 2 * EDGE + 1);
+    if (!memory) exit(1);
+    memset(memory, 0xa5, bytes + 2 * EDGE + 1);
+    /* It may begin anywhere. */
+    must(digits_create_in(&model, threads, memory + EDGE + 1, bytes, batch), "create in memory");
+    uint8_t *images = pictures(path, rows);
+    answer(model, images, rows, batch, labels, confidences);
+    for (int64_t row = 0; row < rows; row++) {
+        uint32_t bits;
+        memcpy(&bits, &confidences[row], sizeof bits);
+        printf("%ld %08x\n", (long)labels[row], bits);
+    }
+    if (digits_predict_digit(model, 100 * batch, images, labels, confidences) != DIGITS_ENVIRONMENT) {
+        fprintf(stderr, "more rows than there is memory for are not refused\n");
+        exit(1);
+    }
+    digits_destroy(model);
+    for (int i = 0; i < EDGE; i++) {
+        if (memory[i] != 0xa5 || memory[EDGE + 1 + bytes + (size_t)i] != 0xa5) {
+            fprintf(stderr, "the model has written beside its memory\n");
+            exit(1);
+        }
+    }
+    free(images);
+    free(memory);
+}
+
 struct side {
     const uint8_t *images;
     int64_t rows;
-    int64_t labels[MOST_ROWS];
+    int32_t labels[MOST_ROWS];
     float confidences[MOST_ROWS];
 };
 
@@ -128,7 +164,7 @@ static void side_by_side(const char *path, int64_t rows, int count) {
 #ifdef COUNTED
 static void count(const char *path, int called) {
     uint8_t *image = pictures(path, 1);
-    int64_t label;
+    int32_t label;
     float confidence;
     long before = memory;
     digits *model = created(1);
@@ -151,7 +187,7 @@ static int by_size(const void *a, const void *b) {
 static void bench(const char *path, int called) {
     uint8_t *image = pictures(path, 1);
     double *times = calloc((size_t)called, sizeof *times);
-    int64_t label;
+    int32_t label;
     float confidence;
     digits *model = created(1);
     for (int i = 0; i < 100; i++) answer(model, image, 1, 1, &label, &confidence);
@@ -173,7 +209,7 @@ static void told(const char *what, int code) { printf("%s: %d: %s\n", what, code
 
 static void wrong(void) {
     uint8_t image[PIXELS] = {0};
-    int64_t label;
+    int32_t label;
     float confidence;
     digits *model = NULL;
     printf("nothing failed: \"%s\"\n", digits_last_error());
@@ -181,6 +217,12 @@ static void wrong(void) {
     told("threads", digits_create(&model, -3));
     printf("model: %s\n", model ? "there" : "none");
     told("no model", digits_predict_digit(NULL, 1, image, &label, &confidence));
+    static uint8_t little[4096];
+    size_t bytes;
+    must(digits_memory(&bytes, 1, 1), "memory");
+    printf("little memory: %d, enough: %d\n", digits_create_in(&model, 1, little, sizeof little, 1), bytes > sizeof little);
+    told("no memory", digits_create_in(&model, 1, NULL, bytes, 1));
+    told("no number", digits_memory(NULL, 1, 1));
     model = created(1);
     told("no image", digits_predict_digit(model, 1, NULL, &label, &confidence));
     told("no result", digits_predict_digit(model, 1, image, &label, NULL));
@@ -195,6 +237,7 @@ static void wrong(void) {
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (argc == 6 && !strcmp(what, "answers")) answers(argv[2], atol(argv[3]), atol(argv[4]), atoi(argv[5]));
+    else if (argc == 6 && !strcmp(what, "own")) own(argv[2], atol(argv[3]), atol(argv[4]), atoi(argv[5]));
     else if (argc == 5 && !strcmp(what, "side-by-side")) side_by_side(argv[2], atol(argv[3]), atoi(argv[4]));
 #ifdef COUNTED
     else if (argc == 4 && !strcmp(what, "count")) count(argv[2], atoi(argv[3]));
@@ -202,7 +245,7 @@ int main(int argc, char **argv) {
     else if (argc == 4 && !strcmp(what, "bench")) bench(argv[2], atoi(argv[3]));
     else if (argc == 2 && !strcmp(what, "wrong")) wrong();
     else {
-        fprintf(stderr, "digits answers | side-by-side | count | bench | wrong\n");
+        fprintf(stderr, "digits answers | own | side-by-side | count | bench | wrong\n");
         return 2;
     }
     return 0;

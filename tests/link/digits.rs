@@ -19,7 +19,7 @@ unsafe extern "C" {
         model: *mut Digits,
         n: i64,
         image: *const u8,
-        label: *mut i64,
+        label: *mut i32,
         confidence: *mut f32,
     ) -> c_int;
 }
@@ -37,7 +37,7 @@ impl Model {
         }
     }
 
-    fn answer(&mut self, images: &[u8]) -> Result<Vec<(i64, f32)>, String> {
+    fn answer(&mut self, images: &[u8]) -> Result<Vec<(i32, f32)>, String> {
         let rows = images.len() / PIXELS;
         let (mut labels, mut confidences) = (vec![0; rows], vec![0.0; rows]);
         // SAFETY: all arrays have the sizes that the header asks for.
@@ -73,6 +73,7 @@ fn main() -> Result<(), String> {
     let rows: usize = rows.parse().map_err(|_| "ROWS is no number")?;
     let images = bytes.get(..rows * PIXELS).ok_or("there are fewer rows")?;
     // A panic of this program is its own: it is caught here, whatever the model's runtime does with its panics.
+    std::panic::set_hook(Box::new(|_| {}));
     let caught = std::panic::catch_unwind(|| panic!("on purpose"));
     assert!(caught.is_err());
     let halves = images.chunks((rows / 2).max(1) * PIXELS);

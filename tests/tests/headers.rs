@@ -14,7 +14,10 @@ fn program(name: &str) -> Program {
     let mut module = checked.module.expect("the spec is right");
     let answers = |name: &String| {
         module.predictions.iter().any(|prediction| prediction.entry == *name)
-            || module.generations.iter().any(|generation| [&generation.start, &generation.step].contains(&name))
+            || module
+                .generations
+                .iter()
+                .any(|generation| [&generation.start, &generation.step].contains(&name))
     };
     let entries = module.entries.iter().filter(|entry| answers(&entry.graph.name)).cloned().collect();
     module.entries = entries;
@@ -38,6 +41,7 @@ fn shown(name: &str, classes: &[(&str, &[&str])]) -> String {
         spec_sha256: "5bec".into(),
         weights_sha256: Some("3e19".into()),
         training: Vec::new(),
+        data: None,
     };
     let docs = docs(&program);
     let model = Model { prefix: name, program: &program, classes: &classes, card: &card, docs: &docs };

@@ -23,7 +23,10 @@ pub fn header(model: &Model<'_>) -> String {
          is using); or the machine failed (no memory, no threads, a processor that lacks instructions).",
         "",
     );
-    let _ = write!(out, "enum {{ {upper}_OK = 0, {upper}_INPUT = 1, {upper}_USAGE = 2, {upper}_ENVIRONMENT = 3 }};\n\n");
+    let _ = write!(
+        out,
+        "enum {{ {upper}_OK = 0, {upper}_INPUT = 1, {upper}_USAGE = 2, {upper}_ENVIRONMENT = 3 }};\n\n"
+    );
     let _ = write!(out, "/* A model, ready to answer. */\ntypedef struct {prefix} {prefix};\n\n");
     out += &comment(
         "Makes a model and points `model` at it; at NULL where that fails. A call runs on `threads` threads, the caller's included; 0: one \
@@ -39,7 +42,8 @@ pub fn header(model: &Model<'_>) -> String {
              Tables of some kilobytes, and texts, are asked for from malloc.",
             "",
         );
-        let row = |first: &[&str]| first.iter().map(|p| (*p).to_owned()).chain(sizes.clone()).collect::<Vec<_>>();
+        let row =
+            |first: &[&str]| first.iter().map(|p| (*p).to_owned()).chain(sizes.clone()).collect::<Vec<_>>();
         let memory = wrapped(&format!("int {prefix}_memory("), &row(&["size_t *bytes", "int threads"]));
         let model = format!("{prefix} **model");
         let create = row(&[&model, "int threads", "void *memory", "size_t bytes"]);
@@ -54,7 +58,9 @@ pub fn header(model: &Model<'_>) -> String {
     );
     let _ = write!(out, "const char *{prefix}_last_error(void);\n\n");
     for (name, field) in names::classes(model.classes) {
-        let text = format!("The name of a class of `{field}`; NULL where there is no such class. It lives as long as the model.");
+        let text = format!(
+            "The name of a class of `{field}`; NULL where there is no such class. It lives as long as the model."
+        );
         out += &comment(&text, "");
         let _ = write!(out, "const char *{prefix}_{name}(const {prefix} *model, int64_t class_number);\n\n");
     }
@@ -68,8 +74,10 @@ pub fn header(model: &Model<'_>) -> String {
 /// What stands at the top.
 fn about(model: &Model<'_>) -> String {
     let (prefix, card) = (model.prefix, model.card);
-    let mut text =
-        format!("{prefix}.h: the model `{}` for C and C++. Made by Weft {}.\n\n", model.program.name, card.weft);
+    let mut text = format!(
+        "{prefix}.h: the model `{}` for C and C++. Made by Weft {}.\n\n",
+        model.program.name, card.weft
+    );
     let _ = write!(text, "parameters  {}\n", card.parameters);
     let _ = write!(text, "processors  {}\n", card.target);
     let _ = write!(text, "spec        SHA-256 {}\n", card.spec_sha256);
@@ -157,9 +165,7 @@ fn parameter(model: &Model<'_>, entry: &Entry, name: &str, argument: &Argument) 
 
 /// What a size counts: the axes that it is.
 fn size(entry: &Entry, symbol: usize) -> String {
-    let is = |dim: &DimIndex| {
-        matches!(entry.dims.get(dim.0 as usize), Some(DimExpr::Symbol(found)) if *found as usize == symbol)
-    };
+    let is = |dim: &DimIndex| matches!(entry.dims.get(dim.0 as usize), Some(DimExpr::Symbol(found)) if *found as usize == symbol);
     let first = entry.inputs.iter().any(|input| input.shape.first().is_some_and(is));
     if first { "how many rows".into() } else { format!("the size `{}`", entry.symbols[symbol]) }
 }
@@ -175,8 +181,12 @@ fn extent(entry: &Entry, dim: DimIndex, inner: bool) -> String {
     let (sign, a, b) = match &entry.dims[dim.0 as usize] {
         DimExpr::Constant(value) => return value.to_string(),
         DimExpr::Symbol(symbol) => return entry.symbols[*symbol as usize].clone(),
-        DimExpr::Min(a, b) => return format!("min({}, {})", extent(entry, *a, false), extent(entry, *b, false)),
-        DimExpr::Max(a, b) => return format!("max({}, {})", extent(entry, *a, false), extent(entry, *b, false)),
+        DimExpr::Min(a, b) => {
+            return format!("min({}, {})", extent(entry, *a, false), extent(entry, *b, false));
+        }
+        DimExpr::Max(a, b) => {
+            return format!("max({}, {})", extent(entry, *a, false), extent(entry, *b, false));
+        }
         DimExpr::CeilDiv(a, b) => {
             return format!("ceil({} / {})", extent(entry, *a, true), extent(entry, *b, true));
         }
@@ -220,7 +230,8 @@ fn comment(text: &str, indent: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         // `name  meaning`: what goes on stands under the meaning.
-        let hanging = line.find("  ").map_or(0, |at| at + line[at..].chars().take_while(|c| *c == ' ').count());
+        let hanging =
+            line.find("  ").map_or(0, |at| at + line[at..].chars().take_while(|c| *c == ' ').count());
         lines.extend(filled(line, WIDTH - indent.len() - 3, hanging));
     }
     if let [only] = lines.as_slice()

@@ -115,7 +115,8 @@ mod tests {
     fn fields_of_one_name_are_told_apart() {
         let key = |set: &str| (format!("classes.{set}.label"), vec!["a".to_owned()]);
         assert_eq!(classes(&vec![key("x")]), [("label_name".to_owned(), "x.label".to_owned())]);
-        let both: Vec<String> = classes(&vec![key("x"), key("y")]).into_iter().map(|(name, _)| name).collect();
+        let both: Vec<String> =
+            classes(&vec![key("x"), key("y")]).into_iter().map(|(name, _)| name).collect();
         assert_eq!(both, ["x_label_name", "y_label_name"]);
     }
 }

@@ -66,10 +66,10 @@ pub fn object(model: &Model<'_>, target: Target, parts: &Parts<'_>) -> Result<Ve
     object.section_mut(data).data_mut()[start as usize..][..DESCRIPTOR].copy_from_slice(&fields);
     // Code lies in a section of its own, so the linker says how far it is: from the descriptor, not from the field.
     let place = start + MAGIC.len() as u64;
-    let distance = RelocationFlags::Elf {
-        r_type: if arm { elf::R_AARCH64_PREL64 } else { elf::R_X86_64_PC64 },
-    };
-    let relocation = Relocation { offset: place, symbol: code_symbol, addend: MAGIC.len() as i64, flags: distance };
+    let distance =
+        RelocationFlags::Elf { r_type: if arm { elf::R_AARCH64_PREL64 } else { elf::R_X86_64_PC64 } };
+    let relocation =
+        Relocation { offset: place, symbol: code_symbol, addend: MAGIC.len() as i64, flags: distance };
     object.add_relocation(data, relocation).map_err(|error| error.to_string())?;
 
     let isa = isa::isa(target)?;
@@ -130,6 +130,8 @@ fn flags(kind: Reloc) -> Option<RelocationFlags> {
         Reloc::X86PCRel4 => relative(RelocationEncoding::Generic),
         Reloc::X86CallPCRel4 => RelocationFlags::Elf { r_type: elf::R_X86_64_PLT32 },
         Reloc::Arm64Call => RelocationFlags::Elf { r_type: elf::R_AARCH64_CALL26 },
+        Reloc::Aarch64AdrGotPage21 => RelocationFlags::Elf { r_type: elf::R_AARCH64_ADR_GOT_PAGE },
+        Reloc::Aarch64Ld64GotLo12Nc => RelocationFlags::Elf { r_type: elf::R_AARCH64_LD64_GOT_LO12_NC },
         Reloc::Aarch64AdrPrelPgHi21 => RelocationFlags::Elf { r_type: elf::R_AARCH64_ADR_PREL_PG_HI21 },
         Reloc::Aarch64AddAbsLo12Nc => RelocationFlags::Elf { r_type: elf::R_AARCH64_ADD_ABS_LO12_NC },
         _ => return None,

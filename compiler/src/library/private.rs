@@ -142,7 +142,8 @@ fn sections(object: &[u8]) -> Result<Vec<Section>, String> {
         let header: [u8; HEADER] = object.get(at..)?.first_chunk().copied()?;
         let (offset, size) = (number(&header, 24, 8) as usize, number(&header, 32, 8) as usize);
         let is_there = number(&header, 4, 4) as u32 != NOTHING;
-        let bytes = if is_there { object.get(offset..offset.checked_add(size)?)?.to_vec() } else { Vec::new() };
+        let bytes =
+            if is_there { object.get(offset..offset.checked_add(size)?)?.to_vec() } else { Vec::new() };
         Some(Section { header, bytes })
     };
     (0..count).map(|place| section(place).ok_or_else(|| "it was cut off".to_owned())).collect()
@@ -172,8 +173,8 @@ mod tests {
     use super::*;
     use object::write::{Object, Relocation, StandardSection, Symbol, SymbolSection};
     use object::{
-        Architecture, BinaryFormat, Endianness, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget,
-        SymbolFlags, SymbolKind, SymbolScope, elf, read,
+        Architecture, BinaryFormat, Endianness, ObjectSection, ObjectSymbol, RelocationFlags,
+        RelocationTarget, SymbolFlags, SymbolKind, SymbolScope, elf, read,
     };
 
     #[test]

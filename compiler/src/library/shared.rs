@@ -82,7 +82,8 @@ pub fn shared(
                 thunk::Symbol::Runtime(place) => runtime.address_of(FUNCTIONS[*place])?,
             };
             let distance = target as i64 + addend - (code_address + at) as i64;
-            let (Reloc::X86PCRel4 | Reloc::X86CallPCRel4, Ok(distance)) = (kind, i32::try_from(distance)) else {
+            let (Reloc::X86PCRel4 | Reloc::X86CallPCRel4, Ok(distance)) = (kind, i32::try_from(distance))
+            else {
                 return Err(format!("a place of the kind {kind:?} cannot be filled in"));
             };
             code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
@@ -130,25 +131,25 @@ pub fn shared(
     let headers_at = data.reserve(segments.len() + 2 * SEGMENT, 8);
     let code_at = Place { offset: code_offset, address: code_address, bytes: code.len() };
     let data_at = Place { offset: data_offset, address: data_address, bytes: data.bytes.len() };
-    let headers = [
-        segments,
-        &segment(&code_at, READABLE | EXECUTABLE),
-        &segment(&data_at, READABLE),
-    ]
-    .concat();
+    let headers =
+        [segments, &segment(&code_at, READABLE | EXECUTABLE), &segment(&data_at, READABLE)].concat();
     data.bytes[headers_at.offset - data_offset..][..headers.len()].copy_from_slice(&headers);
 
     let mut sections = runtime.section_headers().to_vec();
-    for (name, place) in
-        [(".dynsym", &symbols_at), (".dynstr", &texts_at), (".gnu.version", &versions_at), (".hash", &hash_at)]
-    {
+    for (name, place) in [
+        (".dynsym", &symbols_at),
+        (".dynstr", &texts_at),
+        (".gnu.version", &versions_at),
+        (".hash", &hash_at),
+    ] {
         let at = runtime.section(name).ok_or_else(|| format!("the runtime has no section {name}"))? * SECTION;
         put(&mut sections, at + 16, 8, place.address as u64);
         put(&mut sections, at + 24, 8, place.offset as u64);
         put(&mut sections, at + 32, 8, place.bytes as u64);
     }
     for (name, place) in [(".text", &code_at), (".rodata", &data_at)] {
-        let like = runtime.section(name).ok_or_else(|| format!("the runtime has no section {name}"))? * SECTION;
+        let like =
+            runtime.section(name).ok_or_else(|| format!("the runtime has no section {name}"))? * SECTION;
         let mut header = sections[like..like + SECTION].to_vec();
         put(&mut header, 16, 8, place.address as u64);
         put(&mut header, 24, 8, place.offset as u64);
@@ -240,8 +241,9 @@ impl<'a> Library<'a> {
     fn section(&self, name: &str) -> Option<usize> {
         let headers = self.section_headers();
         let names = number(headers, number(self.bytes, 62, 2) * SECTION + 24, 8);
-        (0..self.sections())
-            .find(|number_| text(self.bytes, names + number(headers, number_ * SECTION, 4)) == name.as_bytes())
+        (0..self.sections()).find(|number_| {
+            text(self.bytes, names + number(headers, number_ * SECTION, 4)) == name.as_bytes()
+        })
     }
 
     /// Behind all that is loaded.

@@ -4,8 +4,8 @@ use cranelift_codegen::Context;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
-    self, AbiParam, ExtFuncData, ExternalName, GlobalValueData, InstBuilder, StackSlotData,
-    StackSlotKind, UserExternalName, types,
+    self, AbiParam, ExtFuncData, ExternalName, GlobalValueData, InstBuilder, StackSlotData, StackSlotKind,
+    UserExternalName, types,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_codegen::{FinalizedMachReloc, FinalizedRelocTarget};
@@ -52,11 +52,10 @@ pub struct Code {
 /// The functions of a model, in the order of its header.
 pub fn all(model: &Model<'_>) -> Vec<Thunk> {
     let prefix = model.prefix;
-    let thunk = |name: &str, params, calls, with| Thunk { name: format!("{prefix}_{name}"), params, calls, with };
+    let thunk =
+        |name: &str, params, calls, with| Thunk { name: format!("{prefix}_{name}"), params, calls, with };
     let (first, second) = (Given::Param(0), Given::Param(1));
-    let mut all = vec![
-        thunk("create", 2, runtime::CREATE, vec![Given::Descriptor, first, second]),
-    ];
+    let mut all = vec![thunk("create", 2, runtime::CREATE, vec![Given::Descriptor, first, second])];
     if let Some(sizes) = signature::sizes(model.program) {
         let row = |first: usize| {
             let params = (0..first).map(Given::Param);
@@ -87,7 +86,7 @@ impl Thunk {
         let compiled = context
             .compile(isa, &mut ControlPlane::default())
             .map_err(|error| format!("the code generator failed: {:?}", error.inner))?;
-        let (bytes, relocations) = (compiled.buffer.data().to_vec(), compiled.buffer.relocs().to_vec());
+        let (mut bytes, relocations) = (compiled.buffer.data().to_vec(), compiled.buffer.relocs().to_vec());
         let symbol = |relocation: &FinalizedMachReloc| match &relocation.target {
             FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
                 let name = &context.func.params.user_named_funcs()[*name];
@@ -100,7 +99,16 @@ impl Thunk {
             }
             other => Err(format!("the code refers to {other:?}")),
         };
-        Ok(Code { bytes, places: relocations.iter().map(symbol).collect::<Result<_, _>>()? })
+        let mut places: Vec<_> = relocations.iter().map(symbol).collect::<Result<_, _>>()?;
+        // Addresses come from a table of the loader's. What is near has no need of it: the load of the address becomes its computation, as
+        // linkers do it (*System V ABI, AMD64 supplement*, B.2).
+        for (offset, kind, ..) in &mut places {
+            let operation = (*offset as usize).checked_sub(2).and_then(|at| bytes.get_mut(at));
+            if let (Reloc::X86GOTPCRel4, Some(operation @ 0x8b)) = (*kind, operation) {
+                (*operation, *kind) = (0x8d, Reloc::X86PCRel4);
+            }
+        }
+        Ok(Code { bytes, places })
     }
 
     fn function(&self, isa: &dyn TargetIsa) -> ir::Function {
@@ -129,7 +137,8 @@ impl Thunk {
             arguments.push(match *given {
                 Given::Descriptor => {
                     let name = name(&mut b, 0, 0);
-                    let data = GlobalValueData::Symbol { name, offset: 0.into(), colocated: true, tls: false };
+                    let data =
+                        GlobalValueData::Symbol { name, offset: 0.into(), colocated: true, tls: false };
                     let global = b.create_global_value(data);
                     b.ins().symbol_value(types::I64, global)
                 }

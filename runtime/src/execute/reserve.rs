@@ -22,7 +22,8 @@ impl Session {
             dims::check_guards(&program, description, &dims)?;
             let layout = &self.entries[*entry].layout;
             let sizes = layout.sizes(description, &dims);
-            let sizes = sizes.map_err(|message| crate::error::Error::Dim { entry: description.name.clone(), message })?;
+            let sizes = sizes
+                .map_err(|message| crate::error::Error::Dim { entry: description.name.clone(), message })?;
             arena = layout.plan(&sizes).bytes.max(arena);
             all.push((*entry, dims));
         }

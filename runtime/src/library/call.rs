@@ -41,8 +41,8 @@ impl Predict {
         vocabularies: &Vocabularies,
     ) -> Result<Predict> {
         let place = program.entries.iter().position(|entry| entry.name == prediction.entry);
-        let place =
-            place.ok_or_else(|| crate::error::Error::Unsound(format!("`{}` has no entry", prediction.name)))?;
+        let place = place
+            .ok_or_else(|| crate::error::Error::Unsound(format!("`{}` has no entry", prediction.name)))?;
         let entry = &program.entries[place];
         if entry.inputs.len() > MAX_INPUTS {
             return Err(crate::error::Error::Unsound(format!("`{}` has too many inputs", prediction.name)));

@@ -57,7 +57,11 @@ pub fn functions(program: &Program) -> Vec<Function> {
     });
     let generations = program.generations.iter().enumerate().filter_map(|(place, generation)| {
         let arguments = generate(generation, entry(&generation.start)?, entry(&generation.step)?);
-        Some(Function { name: format!("generate_{}", generation.name), item: Item::Generate(place), arguments })
+        Some(Function {
+            name: format!("generate_{}", generation.name),
+            item: Item::Generate(place),
+            arguments,
+        })
     });
     predictions.chain(generations).collect()
 }

@@ -41,7 +41,7 @@ pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
     let (mut files, link): (Vec<(PathBuf, Vec<u8>)>, String) = match args.emit {
         Product::Object => {
             let library = path.with_file_name("libweft.a");
-            let runtime = archive::archive(&[("weft.o", &stubs::object(program)?)]).map_err(internal)?;
+            let runtime = archive::archive(&[("weft.o", &stubs::object_for_all()?)]).map_err(internal)?;
             let link = format!("{} {} {SYSTEM}", path.display(), library.display());
             (vec![(path, object()?), (library, runtime)], link)
         }
@@ -53,8 +53,10 @@ pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
         }
         Product::Sharedlib => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let library = shared::shared(&model, target, &stubs::shared(program)?, &name, &parts).map_err(internal)?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let library =
+                shared::shared(&model, target, &stubs::shared(program)?, &name, &parts).map_err(internal)?;
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let link = format!("{} -Wl,-rpath,{}", path.display(), folder.display());
             (vec![(path, library)], link)
         }
@@ -68,7 +70,8 @@ pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
     let folder = folder.map(|folder| format!("-I{} ", folder.display())).unwrap_or_default();
     let link = (!link.is_empty()).then(|| format!("cc {folder}main.c {link}"));
     if args.spec.json {
-        let listed: Vec<_> = files.iter().map(|(path, _)| json!({ "path": path, "bytes": size(path) })).collect();
+        let listed: Vec<_> =
+            files.iter().map(|(path, _)| json!({ "path": path, "bytes": size(path) })).collect();
         page::json(&json!({
             "output": files[0].0, "bytes": size(&files[0].0), "weight_bytes": variables.len(), "files": listed,
             "functions": model.names(), "link": link,

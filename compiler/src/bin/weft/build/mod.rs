@@ -51,7 +51,9 @@ pub fn run(args: &Build) -> Result<(), Failure> {
     match args.emit {
         Product::Exe => executable(args, built),
         Product::Payload => payload(args, built),
-        Product::Header | Product::Object | Product::Staticlib | Product::Sharedlib => linked::write(args, built),
+        Product::Header | Product::Object | Product::Staticlib | Product::Sharedlib => {
+            linked::write(args, built)
+        }
     }
 }
 

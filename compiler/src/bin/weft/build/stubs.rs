@@ -28,7 +28,12 @@ pub fn object(program: &Program) -> Result<Vec<u8>, Failure> {
     unpacked(if has_texts(program) { TEXT_OBJECT } else { PLAIN_OBJECT })
 }
 
-/// The same as a shared library.
+/// The object that any program can be linked with.
+pub fn object_for_all() -> Result<Vec<u8>, Failure> {
+    unpacked(TEXT_OBJECT)
+}
+
+/// The smallest one as a shared library.
 pub fn shared(program: &Program) -> Result<Vec<u8>, Failure> {
     unpacked(if has_texts(program) { TEXT_SHARED } else { PLAIN_SHARED })
 }
@@ -36,7 +41,8 @@ pub fn shared(program: &Program) -> Result<Vec<u8>, Failure> {
 fn unpacked(packed: &'static [u8]) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let unpacked = ZlibDecoder::new(there(packed)?).read_to_end(&mut bytes);
-    unpacked.map_err(|error| Failure::environment(format!("the runtime for libraries is damaged: {error}")))?;
+    unpacked
+        .map_err(|error| Failure::environment(format!("the runtime for libraries is damaged: {error}")))?;
     match bytes.is_empty() {
         true => Err(Failure::environment("this `weft` makes libraries on Linux only")
             .help("an executable can be made here as well: leave out --emit")),
