@@ -6,7 +6,8 @@
 //! Of the static library that Rust makes, which holds all of its standard library, what the runtime needs becomes one object. Nothing in it
 //! but the functions of `weft_runtime::library` is seen by whom it is linked with.
 //!
-//! `WEFT_STUBS=none` builds none, for who changes the runtime and builds no executables: `weft build` then says so.
+//! `WEFT_STUBS=none` builds none, for who changes the runtime and builds no executables: `weft build` then says so. `WEFT_STUBS=plain,text`
+//! builds these alone.
 
 // The library next door is pure; reading the environment and starting Cargo is what a build script is for.
 #![allow(clippy::disallowed_methods)]
@@ -71,9 +72,11 @@ fn main() {
     }
     println!("cargo::rerun-if-env-changed=WEFT_STUBS");
     let out = PathBuf::from(variable("OUT_DIR"));
-    let none = env::var("WEFT_STUBS").is_ok_and(|value| value == "none");
+    let wanted = env::var("WEFT_STUBS").ok();
+    let is_wanted =
+        |name: &str| wanted.as_ref().is_none_or(|wanted| wanted.split(',').any(|one| one == name));
     for (name, features) in STUBS {
-        let made = if none {
+        let made = if !is_wanted(name) {
             let kinds = ["stub", "object", "shared"];
             let none =
                 kinds.into_iter().try_for_each(|kind| fs::write(out.join(format!("{kind}-{name}")), []));

@@ -336,4 +336,23 @@ mod tests {
             prop_assert_eq!(first.live, busiest);
         }
     }
+
+    #[test]
+    fn a_room_of_the_caller_hands_out_its_memory_once() {
+        let mut memory = vec![0xa5u8; 1000];
+        // SAFETY: the memory lives longer than the blocks, and nobody else uses it.
+        let mut room = unsafe { Room::of(memory.as_mut_ptr().wrapping_add(1), 900) };
+        let (first, second) = (room.block(100).unwrap(), room.block(200).unwrap());
+        for block in [&first, &second] {
+            assert!(block.pointer().addr().is_multiple_of(ALIGNMENT));
+            assert!(block.bytes().iter().all(|byte| *byte == 0));
+        }
+        assert!(second.pointer().addr() >= first.pointer().addr() + 100);
+        assert_eq!(room.taken(), 128 + 256);
+        assert!(room.block(0).unwrap().is_empty());
+        let error = room.block(900).unwrap_err();
+        assert!(matches!(error, Error::GivenMemory { wanted: 900, .. }), "{error}");
+        drop((first, second));
+        assert_eq!((memory[0], memory[950]), (0xa5, 0xa5));
+    }
 }
