@@ -127,7 +127,9 @@ fn a_shared_library_is_linked_and_loaded() {
     assert_eq!(own.out, due);
     run_program(&program, &["side-by-side", &rows, &all, "3"]).ends_with(0);
     let args = ["--error-exitcode=9", "-q", text(&program), "answers", &rows, &all, "3", "1"];
-    tool("valgrind", &args, &folder).map(|run| run.ends_with(0));
+    if let Some(ended) = tool("valgrind", &args, &folder) {
+        ended.ends_with(0);
+    }
     // Another one beside it, both found by their names.
     digits(&folder, "sharedlib", "libothers.so");
     let main = "#include <dlfcn.h>\n#include <stdio.h>\n\
@@ -178,7 +180,11 @@ fn mistakes_of_a_c_program_are_told() {
     ];
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines[..due.len()], due, "{told}");
-    assert!(lines[due.len()].starts_with("too large: 2: `image` cannot have the shape"), "{told}");
+    let large = lines[due.len()];
+    assert!(
+        large.starts_with("too large: 1: `predict.digit`") && large.contains("n = 4611686018427387903"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -320,8 +326,8 @@ fn libraries_stay_small() {
     // KiB beside the weights: a tenth more than what they had when this was written.
     for (emit, file, most) in [
         ("object", "digits.o", 100),
-        ("staticlib", "libdigits.a", 2600),
-        ("sharedlib", "libdigits.so", 2400),
+        ("staticlib", "libdigits.a", 2400),
+        ("sharedlib", "libdigits.so", 1800),
         ("payload", "digits.payload", 100),
     ] {
         let size = over(emit, file);

@@ -13,7 +13,7 @@ const WIDTH: usize = 100;
 pub fn header(model: &Model<'_>) -> String {
     let (prefix, upper) = (model.prefix, model.prefix.to_uppercase());
     let mut out = String::new();
-    out += &comment(&about(model), "");
+    out += &comment(&about(model));
     let _ = write!(
         out,
         "#ifndef {upper}_H\n#define {upper}_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n"
@@ -21,26 +21,23 @@ pub fn header(model: &Model<'_>) -> String {
     out += &comment(
         "Why a function failed: what it was given is wrong; the call itself is (a null pointer, a negative size, a model that another thread \
          is using); or the machine failed (no memory, no threads, a processor that lacks instructions).",
-        "",
     );
     let _ = write!(
         out,
         "enum {{ {upper}_OK = 0, {upper}_INPUT = 1, {upper}_USAGE = 2, {upper}_ENVIRONMENT = 3 }};\n\n"
     );
-    let _ = write!(out, "/* A model, ready to answer. */\ntypedef struct {prefix} {prefix};\n\n");
+    let _ = writeln!(out, "/* A model, ready to answer. */\ntypedef struct {prefix} {prefix};\n");
     out += &comment(
         "Makes a model and points `model` at it; at NULL where that fails. A call runs on `threads` threads, the caller's included; 0: one \
          for each core. What it answers is the same, to the bit, for every number of threads.",
-        "",
     );
-    let _ = write!(out, "int {prefix}_create({prefix} **model, int threads);\n\n");
+    let _ = writeln!(out, "int {prefix}_create({prefix} **model, int threads);\n");
     if let Some(sizes) = signature::sizes(model.program) {
         let sizes: Vec<String> = names::sizes(&sizes).iter().map(|name| format!("int64_t {name}")).collect();
         out += &comment(
             "The same in memory of the caller, for calls of sizes up to those that are given; the other function tells how many bytes that \
              takes. Weights lie in the program, all that is computed in this memory, which must live as long as the model and begin anywhere. \
              Tables of some kilobytes, and texts, are asked for from malloc.",
-            "",
         );
         let row =
             |first: &[&str]| first.iter().map(|p| (*p).to_owned()).chain(sizes.clone()).collect::<Vec<_>>();
@@ -48,26 +45,25 @@ pub fn header(model: &Model<'_>) -> String {
         let model = format!("{prefix} **model");
         let create = row(&[&model, "int threads", "void *memory", "size_t bytes"]);
         let create = wrapped(&format!("int {prefix}_create_in("), &create);
-        let _ = write!(out, "{memory};\n{create};\n\n");
+        let _ = writeln!(out, "{memory};\n{create};\n");
     }
-    out += &comment("Gives back what a model has. Nothing happens for NULL.", "");
-    let _ = write!(out, "void {prefix}_destroy({prefix} *model);\n\n");
+    out += &comment("Gives back what a model has. Nothing happens for NULL.");
+    let _ = writeln!(out, "void {prefix}_destroy({prefix} *model);\n");
     out += &comment(
         "Why the last call that failed on this thread did, in words. The text is there until the next call fails.",
-        "",
     );
-    let _ = write!(out, "const char *{prefix}_last_error(void);\n\n");
+    let _ = writeln!(out, "const char *{prefix}_last_error(void);\n");
     for (name, field) in names::classes(model.classes) {
         let text = format!(
             "The name of a class of `{field}`; NULL where there is no such class. It lives as long as the model."
         );
-        out += &comment(&text, "");
-        let _ = write!(out, "const char *{prefix}_{name}(const {prefix} *model, int64_t class_number);\n\n");
+        out += &comment(&text);
+        let _ = writeln!(out, "const char *{prefix}_{name}(const {prefix} *model, int64_t class_number);\n");
     }
     for function in model.functions() {
         out += &declaration(model, &function);
     }
-    let _ = write!(out, "#ifdef __cplusplus\n}}\n#endif\n\n#endif\n");
+    let _ = writeln!(out, "#ifdef __cplusplus\n}}\n#endif\n\n#endif");
     out
 }
 
@@ -78,11 +74,11 @@ fn about(model: &Model<'_>) -> String {
         "{prefix}.h: the model `{}` for C and C++. Made by Weft {}.\n\n",
         model.program.name, card.weft
     );
-    let _ = write!(text, "parameters  {}\n", card.parameters);
-    let _ = write!(text, "processors  {}\n", card.target);
-    let _ = write!(text, "spec        SHA-256 {}\n", card.spec_sha256);
+    let _ = writeln!(text, "parameters  {}", card.parameters);
+    let _ = writeln!(text, "processors  {}", card.target);
+    let _ = writeln!(text, "spec        SHA-256 {}", card.spec_sha256);
     if let Some(sum) = &card.weights_sha256 {
-        let _ = write!(text, "weights     SHA-256 {sum}\n");
+        let _ = writeln!(text, "weights     SHA-256 {sum}");
     }
     let _ = write!(
         text,
@@ -106,11 +102,11 @@ fn declaration(model: &Model<'_>, function: &Function) -> String {
     }
     let mut text = String::new();
     if let Some((_, doc)) = model.docs.iter().find(|(name, _)| *name == function.name) {
-        let _ = write!(text, "{doc}\n\n");
+        let _ = writeln!(text, "{doc}\n");
     }
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, meaning) in rows {
-        let _ = write!(text, "{name:width$}  {meaning}\n");
+        let _ = writeln!(text, "{name:width$}  {meaning}");
     }
     let mut refused: Vec<&str> = entry.guards.iter().map(|guard| guard.message.as_str()).collect();
     refused.dedup();
@@ -118,7 +114,7 @@ fn declaration(model: &Model<'_>, function: &Function) -> String {
         let _ = write!(text, "\nFails with {}_INPUT where: {message}", model.prefix.to_uppercase());
     }
     let head = format!("int {}_{}(", model.prefix, function.name);
-    format!("{}{};\n\n", comment(text.trim_end(), ""), wrapped(&head, &parameters))
+    format!("{}{};\n\n", comment(text.trim_end()), wrapped(&head, &parameters))
 }
 
 /// An argument's declaration, and what it is.
@@ -226,26 +222,26 @@ fn unit(dtype: DType) -> &'static str {
 }
 
 /// A comment of some paragraphs. Lines that go on are indented as what they belong to.
-fn comment(text: &str, indent: &str) -> String {
+fn comment(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         // `name  meaning`: what goes on stands under the meaning.
         let hanging =
             line.find("  ").map_or(0, |at| at + line[at..].chars().take_while(|c| *c == ' ').count());
-        lines.extend(filled(line, WIDTH - indent.len() - 3, hanging));
+        lines.extend(filled(line, WIDTH - 3, hanging));
     }
     if let [only] = lines.as_slice()
         && only.len() + 6 <= WIDTH
     {
-        return format!("{indent}/* {} */\n", only.replace("*/", "* /"));
+        return format!("/* {} */\n", only.replace("*/", "* /"));
     }
     let mut out = String::new();
     for (place, line) in lines.iter().enumerate() {
         let line = line.replace("*/", "* /").replace("/*", "/ *");
         let start = if place == 0 { "/*" } else { " *" };
-        let _ = write!(out, "{indent}{}\n", format!("{start} {line}").trim_end());
+        let _ = writeln!(out, "{}", format!("{start} {line}").trim_end());
     }
-    out + indent + " */\n"
+    out + " */\n"
 }
 
 /// A line cut between words where it gets too long.

@@ -65,7 +65,7 @@ pub fn arguments(program: &Program, function: &Function) -> Vec<String> {
             Argument::Piece => ("piece", "told"),
             Argument::Context => ("context", "of"),
         };
-        let mut name = name.to_owned();
+        let mut name = plain(name);
         let taken = |name: &String| is_word(name) || name == "model" || names.contains(name);
         while taken(&name) {
             name = format!("{name}_{otherwise}");
@@ -75,10 +75,16 @@ pub fn arguments(program: &Program, function: &Function) -> Vec<String> {
     names
 }
 
+/// A name of the spec's or the compiler's as one of C: `text.tokens` is `text_tokens`.
+fn plain(name: &str) -> String {
+    name.replace(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_', "_")
+}
+
 /// The names of the sizes that decide how much memory is needed, beside the other arguments of who asks.
 pub fn sizes(symbols: &[String]) -> Vec<String> {
     let taken = |name: &str| is_word(name) || ["model", "threads", "memory", "bytes"].contains(&name);
-    symbols.iter().map(|name| if taken(name) { format!("{name}_size") } else { name.clone() }).collect()
+    let named = |name: String| if taken(&name) { format!("{name}_size") } else { name };
+    symbols.iter().map(|symbol| named(plain(symbol))).collect()
 }
 
 /// The entry whose inputs a function is given.
