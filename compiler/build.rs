@@ -1,36 +1,88 @@
-//! Builds the stubs of executables: the runtime alone, once for each set of features that specs need.
+//! Builds the stubs of executables and what is linked into programs: the runtime alone, once for each set of features that specs need.
 //!
 //! Cargo has no dependencies on binaries, so the stubs are built here, by the same Cargo, in a folder of their own (which debug and release
 //! builds share), and `weft build` takes them out of the `weft` binary. So it works from `cargo run` and from `cargo install` alike.
 //!
-//! `WEFT_STUBS=none` builds none, for who changes the runtime and builds no executables: `weft build` then says so.
+//! Of the static library that Rust makes, which holds all of its standard library, what the runtime needs becomes one object. Nothing in it
+//! but the functions of `weft_runtime::library` is seen by whom it is linked with.
+//!
+//! `WEFT_STUBS=none` builds none, for who changes the runtime and builds no executables: `weft build` then says so. `WEFT_STUBS=plain,text`
+//! builds these alone.
 
 // The library next door is pure; reading the environment and starting Cargo is what a build script is for.
 #![allow(clippy::disallowed_methods)]
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
+#[path = "src/library/private.rs"]
+mod private;
+
 /// Each stub, and the runtime's features in it.
-const STUBS: [(&str, &str); 3] =
-    [("plain", "executable"), ("text", "executable,text"), ("train", "executable,text,train")];
+const STUBS: [(&str, &str); 3] = [
+    ("plain", "executable,library"),
+    ("text", "executable,library,text"),
+    ("train", "executable,text,train"),
+];
+
+/// The functions that models call which are linked into programs.
+const FUNCTIONS: [&str; 7] = [
+    "weft_1_create",
+    "weft_1_destroy",
+    "weft_1_last_error",
+    "weft_1_call",
+    "weft_1_class_name",
+    "weft_1_memory",
+    "weft_1_create_in",
+];
+
+/// Sections of one kind become one. What only tools read (bitcode for another optimiser, lines for debuggers) goes.
+const SECTIONS: &str = "SECTIONS {
+    .text 0 : { *(.text .text.*) }
+    .rodata 0 : { *(.rodata .rodata.*) }
+    .data.rel.ro 0 : { *(.data.rel.ro .data.rel.ro.*) }
+    .data 0 : { *(.data .data.*) }
+    .tdata 0 : { *(.tdata .tdata.*) }
+    .tbss 0 : { *(.tbss .tbss.*) }
+    .bss 0 : { *(.bss .bss.* COMMON) }
+    .init_array 0 : { KEEP(*(.init_array .init_array.*)) }
+    .gcc_except_table 0 : { *(.gcc_except_table .gcc_except_table.*) }
+    .eh_frame 0 : { KEEP(*(.eh_frame)) }
+    .note.GNU-stack 0 : { *(.note.GNU-stack) }
+    /DISCARD/ : { *(.comment .llvmbc .llvmcmd .debug_* .note.gnu.property) }
+}";
 
 fn main() {
-    for changed in ["build.rs", "../runtime/src", "../runtime/Cargo.toml", "../Cargo.lock", "../Cargo.toml"] {
+    for changed in [
+        "build.rs",
+        "src/library/private.rs",
+        "../stub",
+        "../runtime/src",
+        "../runtime/Cargo.toml",
+        "../Cargo.lock",
+        "../Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={changed}");
     }
     println!("cargo::rerun-if-env-changed=WEFT_STUBS");
     let out = PathBuf::from(variable("OUT_DIR"));
-    let none = env::var("WEFT_STUBS").is_ok_and(|value| value == "none");
+    let wanted = env::var("WEFT_STUBS").ok();
+    let is_wanted =
+        |name: &str| wanted.as_ref().is_none_or(|wanted| wanted.split(',').any(|one| one == name));
     for (name, features) in STUBS {
-        let to = out.join(format!("stub-{name}"));
-        let made = if none {
-            fs::write(&to, []).map_err(|error| error.to_string())
+        let made = if !is_wanted(name) {
+            let kinds = ["stub", "object", "shared"];
+            let none =
+                kinds.into_iter().try_for_each(|kind| fs::write(out.join(format!("{kind}-{name}")), []));
+            none.map_err(|error| error.to_string())
         } else {
-            build(features, &out, &to)
+            build(name, features, &out)
         };
         if let Err(message) = made {
             println!("cargo::error=the stub `{name}` of executables was not built: {message}");
@@ -55,14 +107,18 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("CARGO_FEATURE_") || name.starts_with("CARGO_CFG_") || others.contains(&name)
 }
 
-fn build(features: &str, out: &Path, to: &Path) -> Result<(), String> {
+fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     // OUT_DIR is target/PROFILE/build/PACKAGE/out; where it is not, the stubs have a folder for each profile.
     let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
     let (folder, triple) = (target.join("stub"), env::var("TARGET").unwrap_or_default());
-    let manifest = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../runtime/Cargo.toml");
+    let manifest = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../stub/Cargo.toml");
+    let is_linked = features.contains("library") && triple.contains("linux");
     let stub = |flags: &str| {
         let mut cargo = Command::new(variable("CARGO"));
-        cargo.args(["build", "--quiet", "--profile", "stub", "--bin", "weft-stub", "--no-default-features"]);
+        cargo.args(["build", "--quiet", "--profile", "stub", "--bin", "weft-stub"]);
+        if is_linked {
+            cargo.arg("--lib");
+        }
         cargo.args(["--features", features, "--target", &triple, "--manifest-path"]).arg(&manifest);
         cargo.arg("--target-dir").arg(&folder);
         // What is set for this package is not meant for the stub: clippy's wrapper, flags, the profile's own.
@@ -86,6 +142,65 @@ fn build(features: &str, out: &Path, to: &Path) -> Result<(), String> {
             );
         }
     }
-    let built = folder.join(&triple).join("stub").join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
-    fs::copy(&built, to).map(|_| ()).map_err(|error| format!("{}: {error}", built.display()))
+    let built = folder.join(&triple).join("stub");
+    let stub = built.join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
+    let to = out.join(format!("stub-{name}"));
+    fs::copy(&stub, &to).map_err(|error| format!("{}: {error}", stub.display()))?;
+    if !features.contains("library") {
+        return Ok(());
+    }
+    // Objects of other systems have other forms.
+    let (object, shared) = match is_linked {
+        true => libraries(&built.join("libweft_library.a"), out)?,
+        false => (Vec::new(), Vec::new()),
+    };
+    for (kind, bytes) in [("object", object), ("shared", shared)] {
+        let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
+        let packed = packed.write_all(&bytes).and_then(|()| packed.finish());
+        let path = out.join(format!("{kind}-{name}"));
+        packed.and_then(|packed| fs::write(&path, packed)).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What the functions need of a static library, as one object and as a shared library.
+fn libraries(archive: &Path, out: &Path) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let file = |name: &str| out.join(name);
+    let read = |name: &str| fs::read(file(name)).map_err(|error| format!("{name}: {error}"));
+    let write = |name: &str, bytes: &[u8]| fs::write(file(name), bytes).map_err(|e| format!("{name}: {e}"));
+    write("library.ld", SECTIONS.as_bytes())?;
+    link(|link| {
+        link.args(["-r", "-nostdlib", "-Wl,--gc-sections,--force-group-allocation", "-T"]);
+        link.arg(file("library.ld"));
+        FUNCTIONS.iter().for_each(|name| {
+            link.arg(format!("-Wl,-u,{name}"));
+        });
+        link.arg(archive).arg("-o").arg(file("joined.o"));
+    })?;
+    let object = private::private(&read("joined.o")?, &FUNCTIONS)?;
+    write("library.o", &object)?;
+    link(|link| {
+        // Names are found by the older of the two tables: a model's are added to it. The name is a placeholder for the model's file.
+        link.args([
+            "-shared",
+            "-static-libgcc",
+            "-Wl,--hash-style=sysv,-soname,weft,-z,now,-z,relro,--gc-sections,-s",
+        ]);
+        link.arg(file("library.o"))
+            .args(["-Wl,--as-needed", "-lpthread", "-ldl", "-lm", "-o"])
+            .arg(file("library.so"));
+    })?;
+    Ok((object, read("library.so")?))
+}
+
+/// Runs the linker that Rust itself links with.
+fn link(give: impl FnOnce(&mut Command)) -> Result<(), String> {
+    let named = Some(variable("RUSTC_LINKER")).filter(|name| !name.is_empty());
+    let mut link = Command::new(named.unwrap_or_else(|| "cc".into()));
+    give(&mut link);
+    match link.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{} ended with {status}", link.get_program().display())),
+        Err(error) => Err(format!("{}: {error}", link.get_program().display())),
+    }
 }

@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod grad;
 pub mod graph;
 pub mod inspect;
+pub mod library;
 pub mod numerics;
 pub mod passes;
 pub mod plan;

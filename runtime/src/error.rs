@@ -82,6 +82,11 @@ pub enum Error {
     Target(String),
     #[error("cannot get {bytes} bytes of memory: {}", plain(.source))]
     Memory { bytes: usize, source: io::Error },
+    #[error(
+        "the memory that this model was given is too small: {wanted} more bytes are needed, {left} are left; give what is asked for at the \
+         largest sizes of its calls"
+    )]
+    GivenMemory { wanted: usize, left: usize },
     #[error("cannot start a thread: {}", plain(.0))]
     Thread(io::Error),
 }
@@ -130,6 +135,7 @@ impl Error {
             Error::File { .. }
             | Error::Target(_)
             | Error::Memory { .. }
+            | Error::GivenMemory { .. }
             | Error::Spill { .. }
             | Error::Thread(_) => Class::Environment,
             _ => Class::Input,

@@ -10,6 +10,7 @@ pub mod execute;
 pub mod generate;
 pub mod io;
 pub mod kernels;
+pub mod library;
 pub mod memory;
 pub mod payload;
 pub mod pool;

@@ -20,9 +20,22 @@ const LARGE: usize = 8 << 20;
 /// Zeroed memory, page-aligned, given back when dropped. Pages cost nothing until they are touched.
 #[derive(Debug)]
 pub struct Block {
-    map: Option<MmapRaw>,
+    memory: Memory,
     bytes: usize,
 }
+
+/// Whose memory a block is.
+#[derive(Debug)]
+enum Memory {
+    Nobodys,
+    Mapped(MmapRaw),
+    Borrowed(*mut u8),
+}
+
+// SAFETY: a block is the only owner of what it points to, or shares it with others that only read it; it is written through `&mut` alone.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
 
 impl Block {
     pub fn new(bytes: usize) -> Result<Block> {
@@ -36,7 +49,7 @@ impl Block {
         if bytes >= LARGE {
             let _ = map.advise(memmap2::Advice::HugePage);
         }
-        Ok(Block { map: Some(map.into()), bytes })
+        Ok(Block { memory: Memory::Mapped(map.into()), bytes })
     }
 
     /// A part of a file, which is only read: nobody may ask for its [`Block::bytes_mut`].
@@ -47,11 +60,19 @@ impl Block {
         // SAFETY: the file is that of the running executable, which the system lets nobody write to.
         let map = unsafe { MmapOptions::new().offset(start).len(bytes).map_copy_read_only(file) };
         let map = map.map_err(|source| Error::Memory { bytes, source })?;
-        Ok(Block { map: Some(map.into()), bytes })
+        Ok(Block { memory: Memory::Mapped(map.into()), bytes })
     }
 
     pub const fn empty() -> Block {
-        Block { map: None, bytes: 0 }
+        Block { memory: Memory::Nobodys, bytes: 0 }
+    }
+
+    /// Bytes of the process's own image, which are only read: nobody may ask for their [`Block::bytes_mut`].
+    pub fn linked(bytes: &'static [u8]) -> Result<Block> {
+        if !bytes.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+            return Err(Error::Unsound("its weights are not aligned".into()));
+        }
+        Ok(Block { memory: Memory::Borrowed(bytes.as_ptr().cast_mut()), bytes: bytes.len() })
     }
 
     pub fn len(&self) -> usize {
@@ -64,9 +85,10 @@ impl Block {
 
     /// The start of the block; aligned and dangling when it is empty.
     pub fn pointer(&self) -> *mut u8 {
-        match &self.map {
-            Some(map) => map.as_mut_ptr(),
-            None => std::ptr::without_provenance_mut(ALIGNMENT),
+        match &self.memory {
+            Memory::Nobodys => std::ptr::without_provenance_mut(ALIGNMENT),
+            Memory::Mapped(map) => map.as_mut_ptr(),
+            Memory::Borrowed(start) => *start,
         }
     }
 
@@ -78,6 +100,52 @@ impl Block {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and `&mut self` makes this the only access.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(), self.bytes) }
+    }
+}
+
+/// Where a session's memory comes from: the system, or a place that it was given once and for all.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// What is left of the place.
+    given: Option<(*mut u8, usize)>,
+    /// Bytes of all blocks so far.
+    taken: usize,
+}
+
+// SAFETY: a room is the only one who hands out what is left of its place.
+unsafe impl Send for Room {}
+// SAFETY: as above; it is changed through `&mut` alone.
+unsafe impl Sync for Room {}
+
+impl Room {
+    /// Memory of the caller.
+    ///
+    /// # Safety
+    /// So many bytes must be there, nobody else may use them, and they must outlive every block of this room.
+    pub unsafe fn of(start: *mut u8, bytes: usize) -> Room {
+        let skipped = start.align_offset(ALIGNMENT).min(bytes);
+        Room { given: Some((start.wrapping_add(skipped), bytes - skipped)), taken: 0 }
+    }
+
+    /// Bytes that blocks have taken, those that were given back included: nothing is handed out twice.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// A zeroed block.
+    pub fn block(&mut self, bytes: usize) -> Result<Block> {
+        self.taken = self.taken.saturating_add(align(bytes));
+        let Some((start, left)) = self.given else { return Block::new(bytes) };
+        if bytes == 0 {
+            return Ok(Block::empty());
+        }
+        if align(bytes) > left {
+            return Err(Error::GivenMemory { wanted: bytes, left });
+        }
+        self.given = Some((start.wrapping_add(align(bytes)), left - align(bytes)));
+        // SAFETY: these bytes are the room's, and were not handed out before.
+        unsafe { start.write_bytes(0, bytes) };
+        Ok(Block { memory: Memory::Borrowed(start), bytes })
     }
 }
 
@@ -267,5 +335,24 @@ mod tests {
             prop_assert!(first.bytes <= sum && first.bytes >= busiest);
             prop_assert_eq!(first.live, busiest);
         }
+    }
+
+    #[test]
+    fn a_room_of_the_caller_hands_out_its_memory_once() {
+        let mut memory = vec![0xa5u8; 1000];
+        // SAFETY: the memory lives longer than the blocks, and nobody else uses it.
+        let mut room = unsafe { Room::of(memory.as_mut_ptr().wrapping_add(1), 900) };
+        let (first, second) = (room.block(100).unwrap(), room.block(200).unwrap());
+        for block in [&first, &second] {
+            assert!(block.pointer().addr().is_multiple_of(ALIGNMENT));
+            assert!(block.bytes().iter().all(|byte| *byte == 0));
+        }
+        assert!(second.pointer().addr() >= first.pointer().addr() + 100);
+        assert_eq!(room.taken(), 128 + 256);
+        assert!(room.block(0).unwrap().is_empty());
+        let error = room.block(900).unwrap_err();
+        assert!(matches!(error, Error::GivenMemory { wanted: 900, .. }), "{error}");
+        drop((first, second));
+        assert_eq!((memory[0], memory[950]), (0xa5, 0xa5));
     }
 }

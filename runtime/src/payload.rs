@@ -131,7 +131,32 @@ impl Part {
     }
 }
 
-/// Writes an executable: a program over a stub, with the variables of a session of it.
+impl Manifest {
+    /// The manifest of a program that is linked into another, and its machine code: both stand elsewhere than in a payload.
+    pub fn linked(
+        mut program: Program,
+        vocabularies: Vocabularies,
+        classes: Classes,
+        card: Card,
+    ) -> (Manifest, Vec<u8>) {
+        let code = std::mem::take(&mut program.code.bytes);
+        let (nowhere, training) = (Part::default(), None);
+        let variables = nowhere;
+        (Manifest { program, vocabularies, classes, card, training, code: nowhere, variables }, code)
+    }
+
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        postcard::to_allocvec(self)
+            .map_err(|error| Error::Unsound(format!("its manifest cannot be written: {error}")))
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Manifest, String> {
+        postcard::from_bytes(bytes).map_err(|error| format!("its manifest cannot be read ({error})"))
+    }
+}
+
+/// Writes an executable: a program over a stub, with the variables of a session of it. Without a stub it is a file that
+/// [`Payload::open`] takes, and nothing that runs.
 pub fn write(path: &Path, parts: Parts<'_>) -> Result<()> {
     let Parts { stub, mut program, variables, training, vocabularies, classes, card } = parts;
     let mut file = Assembly { end: stub.len() as u64, pieces: vec![Cow::Borrowed(stub)] };
@@ -143,9 +168,7 @@ pub fn write(path: &Path, parts: Parts<'_>) -> Result<()> {
         Trainable { program, code, others: file.part(others) }
     });
     let manifest = Manifest { program, vocabularies, classes, card, training, code, variables };
-    let manifest = postcard::to_allocvec(&manifest)
-        .map_err(|error| Error::Unsound(format!("its manifest cannot be written: {error}")))?;
-    let manifest = file.part(manifest);
+    let manifest = file.part(manifest.to_bytes()?);
     let mut footer = Vec::with_capacity(FOOTER);
     footer.extend(manifest.start.to_le_bytes());
     footer.extend(manifest.length.to_le_bytes());
@@ -155,7 +178,7 @@ pub fn write(path: &Path, parts: Parts<'_>) -> Result<()> {
     footer.extend(MAGIC);
     file.pieces.push(footer.into());
     let pieces: Vec<&[u8]> = file.pieces.iter().map(|piece| &**piece).collect();
-    io::write_executable(path, &pieces)
+    if stub.is_empty() { io::write_atomically(path, &pieces) } else { io::write_executable(path, &pieces) }
 }
 
 /// The pieces of a file, one behind the other.
@@ -274,8 +297,7 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
         return Err(format!("it has {} bytes instead of {}", bytes.len(), number(16)));
     }
     let part = Part { start: number(0), length: number(8), checksum: checksum as u32 };
-    let manifest: Manifest = postcard::from_bytes(part.of(bytes, "manifest")?)
-        .map_err(|error| format!("its manifest cannot be read ({error})"))?;
+    let manifest = Manifest::from_bytes(part.of(bytes, "manifest")?)?;
     manifest.code.of(bytes, "code")?;
     manifest.variables.of(bytes, "weights")?;
     if let Some(training) = &manifest.training {

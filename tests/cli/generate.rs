@@ -10,7 +10,7 @@ use weft_runtime::io::npy;
 use weft_runtime::io::weights;
 use weft_runtime::tensor::Tensor;
 
-const GPT2: &str = "
+pub const GPT2: &str = "
 model Gpt2(tokens: i32[n, t]) -> f32[n, t, 40] {
     let symbols = embedding(40, 16)
     let y = symbols(tokens)

@@ -20,6 +20,8 @@ mod fmt;
 mod generate;
 mod harness;
 mod inspect;
+#[cfg(target_os = "linux")]
+mod library;
 mod load;
 mod metrics;
 mod new;

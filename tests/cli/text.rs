@@ -3,7 +3,7 @@
 use crate::harness::{fine, folder, text, weft, write};
 use std::path::{Path, PathBuf};
 
-const SPEC: &str = "
+pub const SPEC: &str = "
 model Mood(tokens: i32[n, t], length: i32[n]) -> f32[n, 2] {
     let real = expand(f32(expand(iota(t), 0) < expand(length, -1)), -1)
     sum(embedding(60, 8)(tokens) * real, axis = 1) |> dense(2)
@@ -31,7 +31,7 @@ predict mood(text: text[n]) -> { label, confidence } {
 ";
 
 /// Reviews of different lengths whose mood one word tells; some stand twice.
-fn reviews() -> String {
+pub fn reviews() -> String {
     let mut rows = String::from("text,label\n");
     for number in (0..120).chain(0..8) {
         let filler = ["the", "film", "was", "and", "its", "end", "plot"];

@@ -11,27 +11,48 @@ use crate::program::{Code, NestFunction};
 /// A program's functions, mapped.
 #[derive(Debug)]
 pub struct MappedCode {
-    map: Option<Mmap>,
+    place: Place,
     functions: Vec<u32>,
 }
 
+/// Where the code is.
+#[derive(Debug)]
+enum Place {
+    Nowhere,
+    Mapped(Mmap),
+    /// In the image of the process itself.
+    Linked(&'static [u8]),
+}
+
 impl MappedCode {
+    /// The functions of a program that was linked into this process.
+    ///
+    /// # Safety
+    /// The bytes must be mapped executable, and be those that the compiler made for the program.
+    pub unsafe fn linked(code: &Code, bytes: &'static [u8]) -> Result<MappedCode> {
+        if code.functions.is_empty() {
+            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
+        }
+        check(code, bytes.len())?;
+        Ok(MappedCode { place: Place::Linked(bytes), functions: code.functions.clone() })
+    }
+
     /// The functions of a program whose code lies in a file, from `start` on: mapped as it is, readable and executable.
     pub fn of_file(code: &Code, file: &File, start: u64, bytes: usize) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { map: None, functions: Vec::new() });
+            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
         }
         check(code, bytes)?;
         // SAFETY: the file is that of the running executable, which the system lets nobody write to, and its bytes are those that
         // the compiler made (their checksum was compared).
         let map = unsafe { MmapOptions::new().offset(start).len(bytes).map_exec(file) };
         let map = map.map_err(|source| Error::Memory { bytes, source })?;
-        Ok(MappedCode { map: Some(map), functions: code.functions.clone() })
+        Ok(MappedCode { place: Place::Mapped(map), functions: code.functions.clone() })
     }
 
     pub fn map(code: &Code) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { map: None, functions: Vec::new() });
+            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
         }
         let bytes = code.bytes.len();
         check(code, bytes)?;
@@ -40,13 +61,18 @@ impl MappedCode {
         map.copy_from_slice(&code.bytes);
         // The kernel synchronises the instruction cache when it first maps these pages executable.
         let map = map.make_exec().map_err(memory)?;
-        Ok(MappedCode { map: Some(map), functions: code.functions.clone() })
+        Ok(MappedCode { place: Place::Mapped(map), functions: code.functions.clone() })
     }
 
     /// The entry point of a function; none when the program has no such function.
     pub fn function(&self, index: u32) -> Option<NestFunction> {
         let start = *self.functions.get(index as usize)? as usize;
-        let address: *const u8 = self.map.as_ref()?.get(start..)?.as_ptr();
+        let bytes: &[u8] = match &self.place {
+            Place::Nowhere => return None,
+            Place::Mapped(map) => map,
+            Place::Linked(bytes) => bytes,
+        };
+        let address: *const u8 = bytes.get(start..)?.as_ptr();
         // SAFETY: the compiler put a function of this signature there, for this processor (checked by `map`). It is called
         // only while `self` is alive: bound entries live beside it in the session.
         Some(unsafe { std::mem::transmute::<*const u8, NestFunction>(address) })

@@ -6,7 +6,14 @@ use crate::tensor::{TensorView, byte_count};
 
 /// Evaluates the dim table at the given symbols, one pass from front to back.
 pub fn evaluate(entry: &Entry, symbols: &[i64]) -> Result<Vec<i64>> {
-    let mut values: Vec<i64> = Vec::with_capacity(entry.dims.len());
+    let mut values = Vec::with_capacity(entry.dims.len());
+    evaluate_into(entry, symbols, &mut values)?;
+    Ok(values)
+}
+
+/// The same into values that were there before, which allocates nothing where they were this entry's.
+pub fn evaluate_into(entry: &Entry, symbols: &[i64], values: &mut Vec<i64>) -> Result<()> {
+    values.clear();
     for (place, expr) in entry.dims.iter().enumerate() {
         let at = |d: crate::program::DimIndex| values[d.0 as usize];
         let value = match *expr {
@@ -30,7 +37,7 @@ pub fn evaluate(entry: &Entry, symbols: &[i64]) -> Result<Vec<i64>> {
         };
         values.push(value.ok_or_else(|| Error::Dim { entry: entry.name.clone(), message: message() })?);
     }
-    Ok(values)
+    Ok(())
 }
 
 /// Division that rounds towards minus infinity; none for a divisor of zero or an overflow.

@@ -16,6 +16,7 @@ mod bind;
 mod code;
 mod dims;
 mod prepared;
+mod reserve;
 mod run;
 mod sequence;
 mod sound;
@@ -32,7 +33,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::memory::{self, Block};
+use crate::memory::{self, Block, Room};
 use crate::pool::{FlushDenormals, Pool};
 use crate::program::{Entry, Input, Launch, Program, Storage, VariableKind};
 use crate::tensor::{TensorView, byte_count};
@@ -64,6 +65,7 @@ pub struct Session {
     arena: Block,
     scratch: Block,
     scratch_stride: usize,
+    room: Room,
 }
 
 /// What a session knows about one entry.
@@ -107,6 +109,8 @@ pub struct LaunchTime<'a> {
     pub bytes: i64,
 }
 
+pub use dims::evaluate_into;
+
 /// The values of an entry's dim table when its symbols have the given values.
 pub fn dims_at(entry: &Entry, symbols: &[(&str, usize)]) -> Result<Vec<i64>> {
     let value = |symbol: &String| {
@@ -127,7 +131,7 @@ impl Session {
         sound::check(&program)?;
         let code = MappedCode::map(&program.code)?;
         let variables = Block::new(places(&program).1)?;
-        Session::over(program, threads, code, variables)
+        Session::over(program, threads, code, variables, Room::default())
     }
 
     /// The same for a program whose code and variables lie in a file, the latter as [`Session::all_variables`] has them. They are
@@ -146,11 +150,38 @@ impl Session {
         }
         let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
         let variables = Block::of_file(file, variables.start, size(variables))?;
-        Session::over(program, threads, mapped, variables)
+        Session::over(program, threads, mapped, variables, Room::default())
     }
 
-    fn over(program: Arc<Program>, threads: usize, code: MappedCode, variables: Block) -> Result<Session> {
-        let entries = program.entries.iter().map(EntryState::new).collect::<Result<_>>()?;
+    /// The same for a program that was linked into this process.
+    ///
+    /// # Safety
+    /// The code must be mapped executable, and be what the compiler made for the program.
+    pub unsafe fn linked(
+        program: Arc<Program>,
+        threads: usize,
+        code: &'static [u8],
+        variables: &'static [u8],
+        room: Room,
+    ) -> Result<Session> {
+        sound::check(&program)?;
+        if variables.len() != places(&program).1 {
+            return Err(Error::Unsound("its weights have another size than it says".into()));
+        }
+        // SAFETY: as this function's.
+        let code = unsafe { MappedCode::linked(&program.code, code)? };
+        Session::over(program, threads, code, Block::linked(variables)?, room)
+    }
+
+    fn over(
+        program: Arc<Program>,
+        threads: usize,
+        code: MappedCode,
+        variables: Block,
+        mut room: Room,
+    ) -> Result<Session> {
+        let entries =
+            program.entries.iter().map(|entry| EntryState::new(entry, &mut room)).collect::<Result<_>>()?;
         Ok(Session {
             entries,
             pool: Pool::new(threads)?,
@@ -161,6 +192,7 @@ impl Session {
             arena: Block::empty(),
             scratch: Block::empty(),
             scratch_stride: 0,
+            room,
             program,
         })
     }
@@ -271,7 +303,7 @@ impl Session {
                 state.oldest = 0;
             });
             self.arena = Block::empty();
-            self.arena = Block::new(needed)?;
+            self.arena = self.room.block(needed)?;
         }
         Ok(())
     }
@@ -406,6 +438,26 @@ impl Session {
         dims::check_guards(program, description, &dims)?;
         self.make_room(entry, &dims)?;
 
+        let bound = self.bound(description, entry, dims)?;
+        let stride = memory::align(bound.scratch_bytes);
+        if stride > self.scratch_stride {
+            let bytes = stride.saturating_mul(self.pool.threads());
+            self.scratch = self.room.block(bytes)?;
+            self.scratch_stride = stride;
+        }
+        let state = &mut self.entries[entry];
+        if state.bindings.len() < MAX_BINDINGS {
+            state.bindings.push(bound);
+            return Ok(state.bindings.len() - 1);
+        }
+        let binding = state.oldest;
+        state.oldest = (binding + 1) % MAX_BINDINGS;
+        state.bindings[binding] = bound;
+        Ok(binding)
+    }
+
+    /// An entry at dims that there is room for.
+    fn bound(&self, description: &Entry, entry: usize, dims: Vec<i64>) -> Result<BoundEntry> {
         let state = &self.entries[entry];
         let bases: Vec<(*mut u8, usize)> = description
             .buffers
@@ -431,25 +483,8 @@ impl Session {
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
             .collect();
-        let bound =
-            BoundEntry::bind(description, &state.layout, dims, &bases, &self.code, state.bindings.last())
-                .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
-
-        let stride = memory::align(bound.scratch_bytes);
-        if stride > self.scratch_stride {
-            let bytes = stride.saturating_mul(self.pool.threads());
-            self.scratch = Block::new(bytes)?;
-            self.scratch_stride = stride;
-        }
-        let state = &mut self.entries[entry];
-        if state.bindings.len() < MAX_BINDINGS {
-            state.bindings.push(bound);
-            return Ok(state.bindings.len() - 1);
-        }
-        let binding = state.oldest;
-        state.oldest = (binding + 1) % MAX_BINDINGS;
-        state.bindings[binding] = bound;
-        Ok(binding)
+        BoundEntry::bind(description, &state.layout, dims, &bases, &self.code, state.bindings.last())
+            .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))
     }
 
     /// Plans an entry anew when some buffer is larger at these dims than ever before.
@@ -477,9 +512,9 @@ impl Session {
                 state.memory.make_room(input as usize, sizes[index])?;
             }
         }
-        state.prepared.make_room(description, &sizes)?;
+        state.prepared.make_room(description, &sizes, &mut self.room)?;
         let plan = state.layout.plan(&sizes);
-        let larger = if plan.bytes > self.arena.len() { Some(Block::new(plan.bytes)?) } else { None };
+        let larger = if plan.bytes > self.arena.len() { Some(self.room.block(plan.bytes)?) } else { None };
         state.bindings.clear();
         state.oldest = 0;
         state.sizes = sizes;
@@ -497,7 +532,7 @@ impl Session {
 }
 
 impl EntryState {
-    fn new(entry: &Entry) -> Result<EntryState> {
+    fn new(entry: &Entry, room: &mut Room) -> Result<EntryState> {
         let sizes: Vec<usize> = entry
             .buffers
             .iter()
@@ -507,7 +542,7 @@ impl EntryState {
             })
             .collect();
         let (constant_offsets, total) = stack(&sizes);
-        let mut constants = Block::new(total)?;
+        let mut constants = room.block(total)?;
         for (buffer, &start) in entry.buffers.iter().zip(&constant_offsets) {
             if let Storage::Constant(bytes) = &buffer.storage {
                 constants.bytes_mut()[start..start + bytes.len()].copy_from_slice(bytes);

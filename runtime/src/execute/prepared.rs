@@ -1,7 +1,7 @@
 //! What an entry prepares from variables alone, such as packed weights: made once, and again only when one of them has changed.
 
 use crate::error::Result;
-use crate::memory::Block;
+use crate::memory::{Block, Room};
 use crate::program::{Entry, Storage};
 
 use super::{sound, stack};
@@ -43,7 +43,7 @@ impl Prepared {
     }
 
     /// Makes room for buffers of these sizes, where there is too little. True when there was: pointers into the old room are void.
-    pub fn make_room(&mut self, entry: &Entry, sizes: &[usize]) -> Result<bool> {
+    pub fn make_room(&mut self, entry: &Entry, sizes: &[usize], room: &mut Room) -> Result<bool> {
         let prepared = |index: usize| matches!(entry.buffers[index].storage, Storage::Prepared);
         let sizes: Vec<usize> =
             sizes.iter().enumerate().map(|(index, size)| if prepared(index) { *size } else { 0 }).collect();
@@ -51,7 +51,7 @@ impl Prepared {
         if total <= self.block.len() {
             return Ok(false);
         }
-        self.block = Block::new(total)?;
+        self.block = room.block(total)?;
         self.offsets = offsets;
         self.made = None;
         Ok(true)

@@ -393,9 +393,12 @@ pub struct Build {
     /// The trained weights, a .safetensors file [default: what the spec's `load` items name]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Where to write it [default: the spec's name]
+    /// Where to write it [default: the spec's name, as files of its kind are called: libNAME.a, NAME.h]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// What to make of the model
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Product::Exe)]
+    pub emit: Product,
     /// Put the training in too: the executable then has a command `train`, which goes on from its weights with other data
     #[arg(long)]
     pub train: bool,
@@ -404,6 +407,23 @@ pub struct Build {
     pub target: Target,
     #[command(flatten)]
     pub kept: KeptArgs,
+}
+
+/// What `weft build` makes of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Product {
+    /// A file that runs by itself
+    Exe,
+    /// An object of machine code and weights, beside the runtime libweft.a and the header
+    Object,
+    /// A static library with the runtime, and its header
+    Staticlib,
+    /// A shared library with the runtime, and its header; no linker is needed
+    Sharedlib,
+    /// A C header
+    Header,
+    /// Program, machine code and weights alone, for a host that holds the runtime
+    Payload,
 }
 
 /// Which processors code is made for.

@@ -1,10 +1,11 @@
-//! `weft build`: a spec with its trained weights as one file that runs by itself.
+//! `weft build`: a spec with its trained weights as one file that runs by itself, or as a part of other programs.
 
+mod linked;
 mod pruned;
 mod stubs;
 mod training;
 
-use crate::args::Build;
+use crate::args::{Build, Product};
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::run::about::{About, Data, sha256};
@@ -17,16 +18,18 @@ use weft_runtime::execute::Session;
 use weft_runtime::payload::{self, Card, CardData, Parts};
 use weft_runtime::program::{InputSource, Program, VariableKind};
 use weft_runtime::text::given;
-use weft_runtime::weights::{self, Provenance, Vocabularies};
+use weft_runtime::weights::{self, Classes, Provenance, Vocabularies};
 
 pub fn run(args: &Build) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, None, None)?.kept(&args.kept);
     let program = compile::program_for(args.target.into(), &spec, Wanted::Executable, None)?;
+    if args.train && !matches!(args.emit, Product::Exe | Product::Payload) {
+        return Err(Failure::usage("a program's model does not train").help("leave out --train, or --emit"));
+    }
     if program.entries.is_empty() {
         return Err(Failure::input("the spec has nothing that an executable could do")
             .help("declare a `predict` or a `generate` item: `predict digit(image: u8[n, 28, 28]) { … }`"));
     }
-    let stub = stubs::of(&program, args.train)?;
     let mut session = Session::new(program.clone(), compile::threads(None))?;
     let entries: Vec<usize> = (0..program.entries.len()).collect();
     compile::weights(&mut session, &entries, args.weights.as_deref(), &spec)?;
@@ -43,14 +46,46 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         training: provenance(args)?,
         data: args.weights.as_deref().and_then(data),
     };
-    let path = args.output.clone().unwrap_or_else(|| PathBuf::from(&program.name));
     let Provenance { classes, .. } = kept;
-    let parts = Parts { stub, program, variables: &variables, training, vocabularies, classes, card };
-    payload::write(&path, parts)?;
-    let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+    let built = Built { program, variables, training, vocabularies, classes, card };
+    match args.emit {
+        Product::Exe => executable(args, built),
+        Product::Payload => payload(args, built),
+        Product::Header | Product::Object | Product::Staticlib | Product::Sharedlib => {
+            linked::write(args, built)
+        }
+    }
+}
+
+/// A model, ready to be put into files.
+struct Built {
+    /// Without what is never done here, such as training.
+    program: Program,
+    /// As a session of the program has them.
+    variables: Vec<u8>,
+    /// See [`payload::Trainable`].
+    training: Option<(Program, Vec<u8>)>,
+    vocabularies: Vocabularies,
+    classes: Classes,
+    card: Card,
+}
+
+impl Built {
+    fn write(self, path: &Path, stub: &[u8]) -> Result<(), Failure> {
+        let Built { program, variables, training, vocabularies, classes, card } = self;
+        let parts = Parts { stub, program, variables: &variables, training, vocabularies, classes, card };
+        Ok(payload::write(path, parts)?)
+    }
+}
+
+fn executable(args: &Build, built: Built) -> Result<(), Failure> {
+    let stub = stubs::of(&built.program, args.train)?;
+    let (path, weights) = (output(args, &built.program, "", ""), built.variables.len());
+    built.write(&path, stub)?;
+    let bytes = size(&path);
     if args.spec.json {
         output::json(&json!({
-            "output": path, "bytes": bytes, "weight_bytes": variables.len(), "stub_bytes": stub.len(),
+            "output": path, "bytes": bytes, "weight_bytes": weights, "stub_bytes": stub.len(),
         }));
         return Ok(());
     }
@@ -58,10 +93,32 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         "{} of {}: {} of weights over {} of runtime",
         output::bytes(bytes),
         path.display(),
-        output::bytes(variables.len() as u64),
+        output::bytes(weights as u64),
         output::bytes(stub.len() as u64)
     ));
     Ok(())
+}
+
+fn payload(args: &Build, built: Built) -> Result<(), Failure> {
+    let path = output(args, &built.program, "", ".payload");
+    let weights = built.variables.len();
+    built.write(&path, &[])?;
+    let bytes = size(&path);
+    if args.spec.json {
+        output::json(&json!({ "output": path, "bytes": bytes, "weight_bytes": weights }));
+    } else {
+        output::line(&format!("{} of {}", output::bytes(bytes), path.display()));
+    }
+    Ok(())
+}
+
+/// Where the product is written: as the command line says, or by the spec's name.
+fn output(args: &Build, program: &Program, before: &str, after: &str) -> PathBuf {
+    args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{before}{}{after}", program.name)))
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 impl From<args::Target> for Target {

@@ -1,22 +1,64 @@
-//! The stubs that executables begin with, as the build script made them.
+//! The stubs that executables begin with, and the runtime that is linked into programs, as the build script made them.
 
 use crate::failure::Failure;
+use flate2::read::ZlibDecoder;
+use std::io::Read;
 use weft_runtime::program::{InputSource, Program};
 
 const PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-plain"));
 const TEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-text"));
 const TRAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-train"));
 
+const PLAIN_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object-plain"));
+const TEXT_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object-text"));
+const PLAIN_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-plain"));
+const TEXT_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-text"));
+
 /// The smallest stub that can run a program, and train its weights where that is asked for.
 pub fn of(program: &Program, trains: bool) -> Result<&'static [u8], Failure> {
+    there(match trains {
+        true => TRAIN,
+        false if has_texts(program) => TEXT,
+        false => PLAIN,
+    })
+}
+
+/// The smallest object that can run a program which is linked with it.
+pub fn object(program: &Program) -> Result<Vec<u8>, Failure> {
+    unpacked(if has_texts(program) { TEXT_OBJECT } else { PLAIN_OBJECT })
+}
+
+/// The object that any program can be linked with.
+pub fn object_for_all() -> Result<Vec<u8>, Failure> {
+    unpacked(TEXT_OBJECT)
+}
+
+/// The smallest one as a shared library.
+pub fn shared(program: &Program) -> Result<Vec<u8>, Failure> {
+    unpacked(if has_texts(program) { TEXT_SHARED } else { PLAIN_SHARED })
+}
+
+fn unpacked(packed: &'static [u8]) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let unpacked = ZlibDecoder::new(there(packed)?).read_to_end(&mut bytes);
+    unpacked
+        .map_err(|error| Failure::environment(format!("the runtime for libraries is damaged: {error}")))?;
+    match bytes.is_empty() {
+        true => Err(Failure::environment("this `weft` makes libraries on Linux only")
+            .help("an executable can be made here as well: leave out --emit")),
+        false => Ok(bytes),
+    }
+}
+
+/// Does it read or write texts?
+fn has_texts(program: &Program) -> bool {
     let reads = program.entries.iter().flat_map(|entry| &entry.inputs);
     let mut texts = reads.filter(|input| matches!(input.source, InputSource::Tokens { .. }));
     let writes = program.generations.iter().any(|generation| generation.vocabulary.is_some());
-    let stub = match trains {
-        true => TRAIN,
-        false if writes || texts.next().is_some() => TEXT,
-        false => PLAIN,
-    };
+    writes || texts.next().is_some()
+}
+
+fn there(stub: &'static [u8]) -> Result<&'static [u8], Failure> {
     if stub.is_empty() {
         return Err(Failure::environment("this `weft` was built without the stubs of executables")
             .help("build it again without WEFT_STUBS=none"));
