@@ -1,4 +1,4 @@
-//! The commands of an executable that `weft build` made: `predict`, `generate`, `bench` and `info`.
+//! The commands of an executable that `weft build` made: `predict`, `generate`, `serve`, `bench` and `info`.
 //!
 //! The same file on every machine: its program, weights and tokenizers stand behind its code ([`crate::payload`]). What it prints is
 //! printed by the code that `weft` prints with ([`crate::command`]).
@@ -8,6 +8,7 @@ mod bench;
 mod generate;
 mod info;
 mod predict;
+mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ fn run() -> Result<ExitCode, Failure> {
         Some(("predict", given)) => predict::run(&payload, given)?,
         Some(("generate", given)) => generate::run(&payload, given)?,
         Some(("bench", given)) => bench::run(&payload, given)?,
+        // It is needed as long as the server runs, and no longer than the process.
+        Some(("serve", given)) => serve::run(Box::leak(Box::new(payload)), given)?,
         Some(("info", given)) => info::run(&payload, given),
         _ => {}
     }
