@@ -171,7 +171,8 @@ fn the_slow_and_the_many_are_told() {
             }
             client.answer().fails(408, &["head of a request", "--timeout"]);
         });
-        for begun in [&b"GET /he"[..], b"", b"POST /predict HTTP/1.1\r\ncontent-length: 50\r\n\r\n{\"im"] {
+        scope.spawn(|| assert!(server.connect().is_closed()));
+        for begun in [&b"GET /he"[..], b"POST /predict HTTP/1.1\r\ncontent-length: 50\r\n\r\n{\"im"] {
             let server = &server;
             scope.spawn(move || {
                 let mut client = server.connect();

@@ -145,7 +145,8 @@ async fn connection(state: &Arc<State>, stream: Arc<TcpStream>, mut stopped: wat
         }
     };
     match served {
-        Err(error) if error.is_timeout() => {
+        // Who has asked for nothing is not told that it took too long.
+        Err(error) if error.is_timeout() && pulse.partial.load(Ordering::Relaxed) => {
             tell(&stream, &Problem::slow("the head of a request")).await;
         }
         // The library has said what is wrong with it.

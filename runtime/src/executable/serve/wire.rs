@@ -20,6 +20,8 @@ pub struct Pulse {
     /// Requests whose answers are not written yet, but for what the socket has not taken.
     requests: AtomicUsize,
     stuck: AtomicBool,
+    /// Bytes have come that belong to no request yet.
+    pub partial: AtomicBool,
     /// A request was refused before all of it was read.
     pub unread: AtomicBool,
 }
@@ -37,6 +39,7 @@ pub struct Begun(Arc<Pulse>);
 impl Begun {
     pub fn new(pulse: &Arc<Pulse>) -> Begun {
         pulse.requests.fetch_add(1, Ordering::Relaxed);
+        pulse.partial.store(false, Ordering::Relaxed);
         Begun(Arc::clone(pulse))
     }
 }
@@ -44,6 +47,7 @@ impl Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.partial.store(false, Ordering::Relaxed);
     }
 }
 
@@ -75,6 +79,7 @@ impl hyper::rt::Read for Wire {
             match self.stream.try_read(&mut chunk[..most]) {
                 Ok(count) => {
                     to.put_slice(&chunk[..count]);
+                    self.pulse.partial.store(true, Ordering::Relaxed);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
