@@ -3,6 +3,7 @@
 
 pub mod failure;
 pub mod inputs;
+pub mod interrupt;
 pub mod output;
 pub mod page;
 pub mod picture;
@@ -10,5 +11,7 @@ pub mod results;
 pub mod row;
 pub mod rows;
 pub mod sample;
+#[cfg(feature = "train")]
+pub mod training;
 
 pub use failure::Failure;
