@@ -33,6 +33,7 @@ mod rows;
 mod runs;
 mod serve;
 mod served;
+mod sizes;
 mod snapshot;
 mod text;
 mod train;

@@ -8,6 +8,7 @@ use weft_runtime::tensor::Tensor;
 
 use crate::executable::{ROWS, digits, json_row, rows, run};
 use crate::files;
+use crate::generate;
 use crate::harness::{fine, folder, text, write};
 use crate::served::{Server, request};
 
@@ -186,6 +187,93 @@ fn texts_and_several_items_are_served() {
     assert_eq!(drawn(3), drawn(3));
     assert_ne!(drawn(3), drawn(4));
     server.is_well();
+}
+
+/// A served model that goes on with the letters of a small book.
+fn story(name: &str, options: &[&str]) -> (generate::Home, Server) {
+    let home = generate::home(name);
+    let executable = home.folder.join("next");
+    fine(&["build", &home.spec, "--weights", &home.weights, "-o", text(&executable)]);
+    let server = Server::start(&executable, options);
+    (home, server)
+}
+
+#[test]
+fn texts_are_written_over_http() {
+    let (home, server) = story("serve_generate", &[]);
+    let told = server.post("/generate/story", "{\"prompt\": \"a\"}").fine();
+    assert_eq!(told["text"], "bc é,\nabc é,\na");
+    assert_eq!(told["given"]["prompt"], "a");
+    let told = |body: &str| server.post("/generate/story?max=4", body).fine();
+    assert_eq!(told("{\"prompt\": \"a\"}")["text"], "bc \u{fffd}");
+    let both = told("[{\"prompt\": \"a\"}, {\"prompt\": \"abc\"}]");
+    assert_eq!((&both[0]["text"], &both[1]["text"]), (&json!("bc \u{fffd}"), &json!(" é,")));
+    assert_eq!(server.post("/generate/numbers", "{}").fine()["tokens"], json!([99, 32, 195]));
+    let searched = server.ask("POST", "/generate/searched", "text/plain", "a").fine();
+    assert_eq!(searched["text"], "bc é,");
+    // What is drawn is what `weft` draws.
+    let given = ["--input", "prompt=a", "--seed", "3", "--json"];
+    let due: Value = serde_json::from_str(&home.written("wild", &given)).expect("it is JSON");
+    assert_eq!(server.post("/generate/wild?seed=3", "{\"prompt\": \"a\"}").fine(), due);
+    // As it is written.
+    let live = |accept: &str, path: &str, body: &str| {
+        let mut client = server.connect();
+        let headers = [("content-type", "application/json"), ("accept", accept)];
+        client.send(&request("POST", path, &headers, body.as_bytes()));
+        client
+    };
+    let whole = live("text/plain", "/generate/story", "{\"prompt\": \"a\"}").answer();
+    assert_eq!((whole.status, whole.text()), (200, "bc é,\nabc é,\na"));
+    let events = live("text/event-stream", "/generate/word", "{\"prompt\": \"ab\"}").answer();
+    assert_eq!(events.header("content-type"), Some("text/event-stream"));
+    let mut pieces = String::new();
+    let mut last = Value::Null;
+    for event in events.text().split("\n\n").filter(|event| !event.is_empty()) {
+        let (kind, data) = event.split_once("\ndata: ").expect("an event with data");
+        let data: Value = serde_json::from_str(data).expect("it is JSON");
+        match kind {
+            "event: text" => pieces += data["text"].as_str().expect("a text"),
+            "event: done" => last = data,
+            _ => panic!("{event}"),
+        }
+    }
+    assert_eq!((pieces.as_str(), &last["text"], &last["ended"]), ("c", &json!("c"), &json!(true)));
+    // A client that goes away ends its text, so that the next one has its turn.
+    let mut gone = live("text/plain", "/generate/story?max=1000000000", "{\"prompt\": \"a\"}");
+    assert!(gone.has_answer_soon());
+    drop(gone);
+    assert_eq!(told("{\"prompt\": \"a\"}")["text"], "bc \u{fffd}");
+    // And what cannot be.
+    server.post("/generate", "{}").fails(404, &["/generate/story", "/generate/wild"]);
+    server.post("/predict", "{}").fails(404, &["nothing to predict"]);
+    let post = |body: &str| server.post("/generate/story", body);
+    post("{\"promt\": \"a\"}").fails(422, &["no input `promt`", "`prompt`"]);
+    post("{}").fails(422, &["`prompt` is missing"]);
+    post("{\"prompt\": 1}").fails(422, &["`prompt` is no text"]);
+    post("{\"prompt\": \"\"}").fails(422, &["no token to begin with"]);
+    post("[]").fails(422, &["1 to 64 rows"]);
+    server.post("/generate/story?max=0", "{\"prompt\": \"a\"}").fails(422, &["`max`"]);
+    server.post("/generate/story?max=many", "{\"prompt\": \"a\"}").fails(400, &["`max`", "many"]);
+    server.ask("POST", "/generate/story", "image/png", "a").fails(422, &["JSON", "prompt"]);
+    let card = server.ask("GET", "/model", "", "").fine();
+    assert_eq!(card["generations"][0]["inputs"], json!({ "prompt": "text" }));
+    server.is_well();
+}
+
+#[test]
+fn a_text_ends_at_its_time_and_the_server_after_it() {
+    let (_home, server) = story("serve_generate_time", &["--timeout", "1"]);
+    let endless = "/generate/story?max=1000000000";
+    let cut = server.post(endless, "{\"prompt\": \"a\"}").fine();
+    assert_eq!(cut["ended"], false);
+    assert!(cut["text"].as_str().is_some_and(|text| text.starts_with("bc é,\nabc é,\n")));
+    let mut client = server.connect();
+    let headers = [("content-type", "application/json"), ("accept", "text/plain")];
+    client.send(&request("POST", endless, &headers, b"{\"prompt\": \"a\"}"));
+    assert!(client.has_answer_soon());
+    server.signal("TERM");
+    assert!(client.answer().text().starts_with("bc é,\nabc é,\n"));
+    assert_eq!(server.ended(), Some(0));
 }
 
 #[test]

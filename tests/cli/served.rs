@@ -158,10 +158,14 @@ impl Client {
         !matches!(found, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
+    /// Waits until something comes, but takes nothing of it.
+    pub fn has_answer_soon(&mut self) -> bool {
+        self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty())
+    }
+
     /// The same where the server may be ended instead.
     pub fn answer_if_any(&mut self) -> Option<Answer> {
-        let some = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
-        some.then(|| self.answer())
+        self.has_answer_soon().then(|| self.answer())
     }
 
     /// The other side has nothing more to say.

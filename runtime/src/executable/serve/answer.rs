@@ -1,6 +1,6 @@
 //! What clients are told: results, pieces of text as they are written, and what is wrong with the way out.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -165,21 +165,18 @@ impl Body {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let body = self.get_mut();
         let next = match &mut body.content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take()),
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Content::Written(stream) => stream.poll(context),
         };
         if matches!(next, Poll::Ready(None)) {
             body.begun = None;
         }
-        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        next.map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

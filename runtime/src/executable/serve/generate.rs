@@ -1,8 +1,8 @@
 //! `POST /generate`: text as it is written, or whole.
 
-use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::ACCEPT;
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::State;
 use super::answer::{Body, JSON, LINES, Problem, streamed, whole};
@@ -27,6 +27,9 @@ use crate::execute::Session;
 use crate::generate::{Asked, Generator, Given, Reading, Text};
 use crate::program::{Generation, Input};
 
+/// Pieces that may be written before the client takes them; one that lags further behind gets no more.
+const AHEAD: usize = 1 << 16;
+
 /// A `generate` item, with its worker at work.
 pub struct Item {
     pub name: &'static str,
@@ -41,7 +44,7 @@ struct Job {
     asked: Asked,
     /// When to end with what is written so far.
     end: Instant,
-    to: UnboundedSender<Event>,
+    to: Sender<Event>,
 }
 
 impl Waiting for Job {
@@ -119,7 +122,7 @@ impl Item {
                 .help("ask for text/event-stream or application/json"));
         }
         let given = self.given(&rows)?;
-        let (to, mut events) = unbounded_channel();
+        let (to, mut events) = channel(AHEAD);
         let end = Instant::now() + options.timeout;
         if !self.queue.push(Job { given, asked, end, to }) {
             return Err(Problem::busy("too many requests are waiting"));
@@ -133,7 +136,7 @@ impl Item {
                     Ok(first) => first,
                     Err(_) => return Err(Problem::busy("the answer took too long")),
                 };
-                let stream = Stream { live, ready: first.into_iter().collect(), events };
+                let stream = Stream { live, ready: first, events, ended: false };
                 Ok(streamed(live.kind(), stream))
             }
             None => {
@@ -200,7 +203,7 @@ fn work(mut generator: Generator, jobs: &Queue<Job>) -> ! {
     let alone = Batching { rows: 1, delay: Duration::ZERO };
     loop {
         for job in jobs.take(&alone) {
-            let mut teller = Teller { job: &job };
+            let mut teller = Teller { job: &job, lost: false };
             if let Err(error) = generator.write(&job.given, &job.asked, &mut teller) {
                 let full = matches!(error, Error::IndexOutOfRange { .. } | Error::Guard { .. });
                 let problem = Problem::from(error);
@@ -208,7 +211,7 @@ fn work(mut generator: Generator, jobs: &Queue<Job>) -> ! {
                     true => problem.help("the model may take no more tokens: write fewer with ?max=N"),
                     false => problem,
                 };
-                let _ = job.to.send(Event::Failed(problem));
+                teller.tell(Event::Failed(problem));
             }
         }
     }
@@ -217,19 +220,27 @@ fn work(mut generator: Generator, jobs: &Queue<Job>) -> ! {
 /// Tells the client what is written.
 struct Teller<'j> {
     job: &'j Job,
+    /// It lags too far behind, or is gone.
+    lost: bool,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, event: Event) {
+        self.lost = self.lost || self.job.to.try_send(event).is_err();
+    }
 }
 
 impl Reading for Teller<'_> {
     fn wrote(&mut self, row: usize, piece: &str) {
-        let _ = self.job.to.send(Event::Wrote(row, piece.to_owned()));
+        self.tell(Event::Wrote(row, piece.to_owned()));
     }
 
     fn done(&mut self, row: usize, text: &Text) {
-        let _ = self.job.to.send(Event::Done(row, page::object(&self.job.given, row, text)));
+        self.tell(Event::Done(row, page::object(&self.job.given, row, text)));
     }
 
     fn interrupted(&self) -> bool {
-        self.job.to.is_closed() || Instant::now() >= self.job.end
+        self.lost || self.job.to.is_closed() || Instant::now() >= self.job.end
     }
 }
 
@@ -250,15 +261,17 @@ impl Live {
         }
     }
 
-    fn bytes(self, event: Event) -> Bytes {
+    /// What is sent of an event. A text alone has no words for what went wrong: it breaks off.
+    fn bytes(self, event: Event) -> io::Result<Bytes> {
         let told = |name: &str, value: Value| format!("event: {name}\ndata: {value}\n\n");
-        Bytes::from(match (self, event) {
+        Ok(Bytes::from(match (self, event) {
             (Live::Text, Event::Wrote(_, piece)) => piece,
-            (Live::Text, _) => String::new(),
+            (Live::Text, Event::Done(..)) => String::new(),
+            (Live::Text, Event::Failed(problem)) => return Err(io::Error::other(problem.message)),
             (Live::Events, Event::Wrote(row, piece)) => told("text", json!({ "row": row, "text": piece })),
             (Live::Events, Event::Done(_, value)) => told("done", value),
             (Live::Events, Event::Failed(problem)) => told("error", problem.value()),
-        })
+        }))
     }
 }
 
@@ -266,24 +279,27 @@ impl Live {
 pub struct Stream {
     live: Live,
     /// What has come already.
-    ready: VecDeque<Event>,
-    events: UnboundedReceiver<Event>,
+    ready: Option<Event>,
+    events: Receiver<Event>,
+    /// It came to an end that it was told.
+    ended: bool,
 }
 
 impl Stream {
-    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
-            let event = match self.ready.pop_front() {
+            let event = match self.ready.take() {
                 Some(event) => Some(event),
-                None => match self.events.poll_recv(context) {
-                    Poll::Ready(event) => event,
-                    Poll::Pending => return Poll::Pending,
-                },
+                None => ready!(self.events.poll_recv(context)),
             };
-            let Some(event) = event else { return Poll::Ready(None) };
+            let Some(event) = event else {
+                let broken = || Err(io::Error::other("the client lags too far behind"));
+                return Poll::Ready((!std::mem::replace(&mut self.ended, true)).then(broken));
+            };
+            self.ended |= !matches!(event, Event::Wrote(..));
             let bytes = self.live.bytes(event);
             // An empty chunk would be the end.
-            if !bytes.is_empty() {
+            if !matches!(&bytes, Ok(bytes) if bytes.is_empty()) {
                 return Poll::Ready(Some(bytes));
             }
         }
