@@ -4,9 +4,11 @@ use crate::files;
 use crate::harness::{Run, fine, folder, text, weft, write};
 use crate::train::{MLP, NARROW, trained};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 use weft_runtime::io::{npy, weights};
 use weft_runtime::program::DType;
 use weft_runtime::tensor::Tensor;
@@ -25,7 +27,15 @@ pub fn run(executable: &Path, args: &[&str], input: &str) -> Run {
     let mut command = Command::new(executable);
     command.args(args).env_clear().current_dir(executable.parent().expect("it lies in a folder"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
+    let mut child = loop {
+        match command.spawn() {
+            // Another test started a process while this file was being written, and that one has it open for a moment.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(5))
+            }
+            started => break started.expect("it starts"),
+        }
+    };
     // It may end before it has read all.
     let _ = child.stdin.take().map(|mut to| to.write_all(input.as_bytes()));
     Run::of(args, child.wait_with_output().expect("it ends"))

@@ -245,7 +245,8 @@ fn texts_are_written_over_http() {
     assert_eq!(told("{\"prompt\": \"a\"}")["text"], "bc \u{fffd}");
     // And what cannot be.
     server.post("/generate", "{}").fails(404, &["/generate/story", "/generate/wild"]);
-    server.post("/predict", "{}").fails(404, &["nothing to predict"]);
+    // The model itself can be asked as well.
+    server.post("/predict", "{}").fails(422, &["`tokens` is missing"]);
     let post = |body: &str| server.post("/generate/story", body);
     post("{\"promt\": \"a\"}").fails(422, &["no input `promt`", "`prompt`"]);
     post("{}").fails(422, &["`prompt` is missing"]);
