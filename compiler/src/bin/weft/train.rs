@@ -54,10 +54,10 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let mut watching = (Progress::new(args.spec.json).quiet(args.quiet), record);
     let result = train::train(program.clone(), training, &options, &mut watching);
     let (_, mut record) = watching;
-    if let Ok(summary) = &result {
-        if let Some(kept) = training::kept(summary) {
-            record.answer(kept);
-        }
+    if let Ok(summary) = &result
+        && let Some(kept) = training::kept(summary)
+    {
+        record.answer(kept);
     }
     record.close(result.as_ref());
     let summary = result.map_err(|error| numerics::failure(error, &spec))?;
