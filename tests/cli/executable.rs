@@ -219,7 +219,7 @@ fn other_weights_may_be_those_of_more() {
     let due = run(&digits, &["predict", "--image", &rows], "").ends_with(0).out;
     let found = run(&digits, &["predict", "--image", &rows, "--weights", &more], "").ends_with(0).out;
     assert_eq!(found, due);
-    let lost = all.tensors.keys().next().expect("a weight").clone();
+    let lost = all.tensors.keys().rfind(|name| name.starts_with("Mlp")).expect("a weight").clone();
     all.tensors.remove(&lost);
     let less = write("less.safetensors", &all);
     let args = ["predict", "--image", &rows, "--weights", &less];
@@ -233,15 +233,18 @@ fn an_executable_trains_its_weights_further() {
     let weights = trained().best();
     let build = ["build", MLP, "--set", NARROW, "--weights", &weights, "--output", text(&digits), "--train"];
     fine(&build);
-    let data = crate::harness::root().join("specs/data/mnist");
+    let data = &trained().digits;
     let given = |data: &str| {
-        let args = ["train", "--data", data, "--epochs", "1", "--out", "finer", "--json"];
+        let args = ["train", "--data", data, "--epochs", "1", "--batch", "8", "--out", "finer", "--json"];
         run(&digits, &args, "")
     };
-    let ended = given(text(&data)).ends_with(0).last_object();
+    let ended = given(text(data)).ends_with(0).last_object();
     assert_eq!((&ended["event"], &ended["epochs"]), (&Value::from("end"), &Value::from(1)), "{ended}");
-    // It goes on where the weights were that are built in: an epoch from nothing is far from that.
-    assert!(ended["test"]["accuracy"].as_f64().is_some_and(|accuracy| accuracy > 0.9), "{ended}");
+    // It goes on where the weights were that are built in: the first epoch of their own training is far from that.
+    let objects = trained().run.objects();
+    let first = objects.iter().find(|object| object["event"] == "epoch").expect("an epoch");
+    let loss = |object: &Value| object["train"]["loss"].as_f64().expect("a loss");
+    assert!(loss(&ended) < 0.8 * loss(first), "{ended} after {first}");
     let finer = text(&folder.join("finer/best.safetensors")).to_owned();
     let rows = rows(&folder);
     let predict = ["predict", "--image", &rows, "--json"];
@@ -257,7 +260,7 @@ fn an_executable_trains_its_weights_further() {
     assert_eq!(started, before);
     given("digit=none").fails(2, &["no data set `digit`", "digits"]);
     given("none").fails(1, &["none"]);
-    run(&digits, &["train", "--out", "other"], "").fails(1, &["data/mnist", "--data PATH"]);
+    run(&digits, &["train", "--out", "other"], "").fails(1, &["data/mnist", "--data digits=DIR"]);
 }
 
 #[test]

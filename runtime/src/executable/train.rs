@@ -80,12 +80,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) -> Result<(), Failure> {
         ..Options::default()
     };
     let mut progress = Progress::new(as_json).quiet(quiet);
-    let given_data = !options.data.is_empty();
-    let summary = train::train(Arc::new(program), index, &options, &mut progress).map_err(|error| {
-        let no_data = matches!(error, Error::File { .. } | Error::Data { .. }) && !given_data;
-        let failure = Failure::from(error);
-        if no_data { failure.help("say where the data are with --data PATH") } else { failure }
-    })?;
+    let summary = train::train(Arc::new(program), index, &options, &mut progress)?;
     if as_json || !quiet {
         training::tell(&summary, as_json);
     }
