@@ -37,6 +37,8 @@ pub enum Error {
     Guard { message: String, file: String, line: u32 },
     #[error("`{entry}`: {message}")]
     Dim { entry: String, message: String },
+    #[error("`{entry}` would take {} of memory for this, and {} are allowed", size(*.bytes as u64), size(*.limit as u64))]
+    TooLarge { entry: String, bytes: usize, limit: usize },
     /// The row of the data is there when it is known.
     #[error("{}", row.clone().unwrap_or_else(|| format!("{stray} in `{path}` ({file}:{line})")))]
     IndexOutOfRange { path: String, file: String, line: u32, stray: StrayIndex, row: Option<String> },

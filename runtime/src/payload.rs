@@ -392,4 +392,25 @@ mod tests {
         assert!(manifest(&longer).unwrap_err().contains("cut off"));
         assert!(Payload::open(Path::new("/bin/sh")).unwrap_err().to_string().contains("holds no program"));
     }
+
+    #[test]
+    fn a_footer_that_lies_is_an_error() {
+        let folder = Folder::new();
+        let whole = std::fs::read(written(&folder)).unwrap();
+        let start = whole.len() - FOOTER;
+        let numbers = [0, 1, 44, 1 << 14, whole.len() as u64, 1 << 40, 1 << 63, u64::MAX - 8, u64::MAX];
+        for place in numbers {
+            for length in numbers {
+                for size in [whole.len() as u64, u64::MAX] {
+                    let mut lying = whole.clone();
+                    let mut fields = [place, length, size].map(u64::to_le_bytes).concat();
+                    fields.extend(crc32c::crc32c(&[]).to_le_bytes());
+                    let sum = crc32c::crc32c(&fields).to_le_bytes();
+                    lying[start..start + 28].copy_from_slice(&fields);
+                    lying[start + 28..start + 32].copy_from_slice(&sum);
+                    assert!(manifest(&lying).is_err(), "{place}, {length}, {size}");
+                }
+            }
+        }
+    }
 }

@@ -4,34 +4,44 @@ use crate::files;
 use crate::harness::{Run, fine, folder, text, weft, write};
 use crate::train::{MLP, NARROW, trained};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use weft_runtime::io::npy;
+use std::thread;
+use std::time::Duration;
+use weft_runtime::io::{npy, weights};
 use weft_runtime::program::DType;
 use weft_runtime::tensor::Tensor;
 
-const ROWS: std::ops::Range<usize> = 1000..1010;
+pub const ROWS: std::ops::Range<usize> = 1000..1010;
 
 /// The perceptron as an executable, in a folder where nothing else is.
-fn digits(name: &str) -> PathBuf {
+pub fn digits(name: &str) -> PathBuf {
     let path = folder(name).join("digits");
     fine(&["build", MLP, "--set", NARROW, "--weights", &trained().best(), "--output", text(&path)]);
     path
 }
 
 /// Runs an executable in its own folder, without an environment.
-fn run(executable: &Path, args: &[&str], input: &str) -> Run {
+pub fn run(executable: &Path, args: &[&str], input: &str) -> Run {
     let mut command = Command::new(executable);
     command.args(args).env_clear().current_dir(executable.parent().expect("it lies in a folder"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
+    let mut child = loop {
+        match command.spawn() {
+            // Another test started a process while this file was being written, and that one has it open for a moment.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(5))
+            }
+            started => break started.expect("it starts"),
+        }
+    };
     // It may end before it has read all.
     let _ = child.stdin.take().map(|mut to| to.write_all(input.as_bytes()));
     Run::of(args, child.wait_with_output().expect("it ends"))
 }
 
-fn rows(folder: &Path) -> String {
+pub fn rows(folder: &Path) -> String {
     let data = ROWS.flat_map(files::digit).collect();
     let path = folder.join("rows.npy");
     let tensor = Tensor { dtype: DType::U8, shape: vec![ROWS.len(), 28, 28, 1], data };
@@ -40,7 +50,7 @@ fn rows(folder: &Path) -> String {
 }
 
 /// A row of pixels as JSON.
-fn json_row(row: usize) -> String {
+pub fn json_row(row: usize) -> String {
     let digit = files::digit(row);
     let lines: Vec<Vec<[u8; 1]>> = digit.chunks(28).map(|line| line.iter().map(|v| [*v]).collect()).collect();
     serde_json::json!({ "image": lines }).to_string()
@@ -255,23 +265,62 @@ fn an_executable_trains_its_weights_further() {
 
 #[test]
 fn a_damaged_executable_runs_nothing() {
-    let digits = digits("executable_damaged");
+    let folder = folder("executable_damaged");
+    let digits = folder.join("digits");
+    let told = fine(&[
+        "build",
+        MLP,
+        "--set",
+        NARROW,
+        "--weights",
+        &trained().best(),
+        "--json",
+        "--output",
+        text(&digits),
+    ])
+    .last_object();
     let whole = std::fs::read(&digits).expect("it can be read");
+    let rows = rows(&folder);
     let damaged = |name: &str, bytes: &[u8]| {
-        let path = digits.with_file_name(name);
+        let path = digits.with_file_name("damaged");
         std::fs::copy(&digits, &path).expect("it can be copied");
         std::fs::write(&path, bytes).expect("it can be written");
-        run(&path, &["info"], "").fails(1, &["build it anew"])
+        let commands: [&[&str]; 4] =
+            [&["info"], &["predict", "--image", &rows], &["serve", "--port", "0"], &["--help"]];
+        for command in commands {
+            let run = run(&path, command, "");
+            assert_eq!((run.code, run.out.as_str()), (Some(1), ""), "{name}: {run}");
+            assert!(run.err.contains("build it anew"), "{name}: {run}");
+        }
     };
-    let payload = whole.len() - 64 * 1024;
-    for (name, end) in [("cut", whole.len() - 1), ("cut_more", whole.len() - 5000), ("cut_most", payload)] {
-        assert!(damaged(name, &whole[..end]).err.contains("cut off"));
+    // Where each part is: the code begins at the next border behind the stub, the weights are found by their values.
+    let stub = told["stub_bytes"].as_u64().expect("a number") as usize;
+    let code = stub.next_multiple_of(16 << 10);
+    let kept = weights::read(trained().best().as_ref()).expect("they can be read");
+    let largest = kept.tensors.values().max_by_key(|tensor| tensor.data.len()).expect("a tensor");
+    let sample = &largest.data[..64];
+    let weights = whole.windows(64).rposition(|bytes| bytes == sample).expect("they are in the file");
+    assert!(code < weights && whole[code] != 0);
+    let end = whole.len();
+    for (name, end) in [
+        ("the last byte", end - 1),
+        ("a part of the footer", end - 17),
+        ("the footer", end - 40),
+        ("the manifest", end - 3000),
+        ("the weights", weights + 1000),
+        ("the code", code + 16),
+        ("all but the runtime", stub),
+    ] {
+        damaged(name, &whole[..end]);
     }
-    let places = (payload..whole.len()).filter(|at| whole[*at] != 0).step_by(6007);
-    for (number, at) in places.enumerate() {
+    damaged("something behind it", &[&whole, &b"\n"[..]].concat());
+    damaged("twice", &[&whole[..], &whole[stub..]].concat());
+    damaged("a piece out of the middle", &[&whole[..weights], &whole[weights + 4096..]].concat());
+    let spots = [code, code + 100, weights, weights + 4000, end - 2000, end - 900];
+    for at in spots.into_iter().chain(end - 40..end) {
         let mut changed = whole.clone();
         changed[at] ^= 0x41;
-        damaged(&format!("changed_{number}"), &changed);
+        damaged(&format!("byte {at} of {end}"), &changed);
     }
 }
 

@@ -159,14 +159,14 @@ generate numbers() {
 }
 ";
 
-struct Home {
-    folder: PathBuf,
-    spec: String,
-    weights: String,
+pub struct Home {
+    pub folder: PathBuf,
+    pub spec: String,
+    pub weights: String,
 }
 
 /// A folder with a model that was trained on the book.
-fn home(name: &str) -> Home {
+pub fn home(name: &str) -> Home {
     let folder = folder(name);
     write(&folder, "book.txt", BOOK.repeat(60));
     write(&folder, "pairs.csv", format!("prompt,answer\n{}", "a,bc\nab,c\n".repeat(30)));
@@ -182,7 +182,7 @@ impl Home {
         [&["generate", &self.spec, item, "--weights", &self.weights], more].concat()
     }
 
-    fn written(&self, item: &str, more: &[&str]) -> String {
+    pub fn written(&self, item: &str, more: &[&str]) -> String {
         fine(&self.args(item, more)).out
     }
 }

@@ -90,7 +90,7 @@ fn wrong_inputs_are_explained() {
     let flat = array(&folder, "flat.npy", &[784], vec![0; 784]);
     predict(&weights, &format!("image={flat}"), &[]).fails(1, &["`image` must have 4 axes", "[784]"]);
     let large = write(&folder, "large.png", files::png(30, 28, &[0; 30 * 28]));
-    predict(&weights, &format!("image={large}"), &[]).fails(1, &["`image` must be 28, but it is 30"]);
+    predict(&weights, &format!("image={large}"), &[]).fails(1, &["30 × 28 pixels, where 28 × 28 are wanted"]);
 
     let halves = save(&folder, "halves.npy", &Tensor::from_f32(&[28, 28, 1], &[0.5; 784]));
     predict(&weights, &format!("image={halves}"), &[])

@@ -13,7 +13,7 @@ impl Lower<'_, '_> {
         match self.b.func.dfg.value_type(a) {
             types::F32 => {
                 let wide = [a, b, c].map(|x| self.b.ins().fpromote(types::F64, x));
-                let sum = self.odd(wide, types::I64);
+                let sum = self.rounded_to_odd(wide, types::I64);
                 self.b.ins().fdemote(types::F32, sum)
             }
             types::F32X4 => {
@@ -43,13 +43,13 @@ impl Lower<'_, '_> {
     /// Of the lower two lanes of four; the upper ones are 0.
     fn half(&mut self, a: ir::Value, b: ir::Value, c: ir::Value) -> ir::Value {
         let wide = [a, b, c].map(|x| self.b.ins().fvpromote_low(x));
-        let sum = self.odd(wide, types::I64X2);
+        let sum = self.rounded_to_odd(wide, types::I64X2);
         self.b.ins().fvdemote(sum)
     }
 
     /// `a·b + c` in f64 for f32 values: their product is exact there, and the sum is rounded to odd, so that rounding it once more,
     /// to f32, gives what one rounding would (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008).
-    fn odd(&mut self, [a, b, c]: [ir::Value; 3], bits: Type) -> ir::Value {
+    fn rounded_to_odd(&mut self, [a, b, c]: [ir::Value; 3], bits: Type) -> ir::Value {
         let float = self.b.func.dfg.value_type(a);
         let product = self.b.ins().fmul(a, b);
         let sum = self.b.ins().fadd(product, c);

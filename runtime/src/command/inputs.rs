@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Failure;
 use crate::generate::{Generator, Given};
@@ -59,110 +59,6 @@ pub fn read(
             _ => tensor_given(texts.program, entry, input, given, seed),
         })
         .collect()
-}
-
-/// The inputs of some rows, each an object with a value for each input: numbers, lists of them, texts, or the name of a file.
-pub fn of_rows(
-    entry: &Entry,
-    rows: &[Map<String, Value>],
-    texts: &Texts<'_>,
-    seed: u64,
-) -> Result<Vec<Tensor>, Failure> {
-    let taken: Vec<&str> = text::given::texts(entry);
-    let inputs = || entry.inputs.iter().filter(|input| !input.is_made());
-    let known: Vec<&str> = inputs().map(|i| i.name.as_str()).chain(taken.iter().copied()).collect();
-    let listed = || known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    for row in rows {
-        if let Some(name) = row.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(Failure::input(format!("there is no input `{name}`; the inputs are {}", listed())));
-        }
-    }
-    let value = |row: usize, name: &str| {
-        let missing =
-            || Failure::input(format!("the input `{name}` is missing; the inputs are {}", listed()));
-        rows.get(row).and_then(|row| row.get(name)).ok_or_else(missing)
-    };
-    let mut all = Vec::new();
-    for name in taken {
-        let text = |row| match value(row, name)? {
-            Value::String(text) => Ok(text.as_str()),
-            _ => Err(Failure::input(format!("`{name}` is no text"))),
-        };
-        all.push((name, (0..rows.len()).map(text).collect::<Result<Vec<&str>, Failure>>()?));
-    }
-    let made = text::given::Reader::new(texts.program, entry, texts.kept, texts.base)?.tensors(&all)?;
-    let mut tensors = Vec::new();
-    for input in &entry.inputs {
-        if input.source == InputSource::Random {
-            tensors.push(Tensor::from_i64(&[2], &[seed as i64, 0]));
-        } else if input.is_made() {
-            let found = made.iter().find(|(name, _)| *name == input.name);
-            let found =
-                found.ok_or_else(|| Failure::input(format!("nothing gives the tokens `{}`", input.name)))?;
-            tensors.push(found.1.clone());
-        } else {
-            let each: Vec<Tensor> = (0..rows.len())
-                .map(|row| of_json(texts.program, entry, input, value(row, &input.name)?))
-                .collect::<Result<_, _>>()?;
-            tensors.push(one_behind_the_other(&input.name, each)?);
-        }
-    }
-    Ok(tensors)
-}
-
-/// A row's value for an input, with the axis of the rows.
-fn of_json(program: &Program, entry: &Entry, input: &Input, value: &Value) -> Result<Tensor, Failure> {
-    if let Value::String(file) = value {
-        return read_one(program, entry, input, file);
-    }
-    let (mut shape, mut values) = (Vec::new(), Vec::new());
-    flatten(value, 0, &mut shape, &mut values).ok_or_else(|| {
-        Failure::input(format!("`{}` is no number and no even list of numbers", input.name))
-    })?;
-    let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let tensor = Tensor { dtype: DType::F64, shape, data };
-    adapt(input, tensor, &format!("`{}` takes {}, but these are", input.name, input.dtype.name()))
-}
-
-/// The numbers of nested lists, in order; none where the lists are not even.
-fn flatten(value: &Value, depth: usize, shape: &mut Vec<usize>, values: &mut Vec<f64>) -> Option<()> {
-    match value {
-        Value::Array(list) => {
-            if shape.len() == depth {
-                if !values.is_empty() {
-                    return None;
-                }
-                shape.push(list.len());
-            }
-            if shape.get(depth) != Some(&list.len()) {
-                return None;
-            }
-            list.iter().try_for_each(|inner| flatten(inner, depth + 1, shape, values))
-        }
-        _ if depth < shape.len() => None,
-        Value::Bool(truth) => {
-            values.push(f64::from(u8::from(*truth)));
-            Some(())
-        }
-        number => {
-            values.push(number.as_f64()?);
-            Some(())
-        }
-    }
-}
-
-/// Tensors of one row each as one of all rows.
-fn one_behind_the_other(name: &str, each: Vec<Tensor>) -> Result<Tensor, Failure> {
-    let mut each = each.into_iter();
-    let Some(mut all) = each.next() else { return Err(Failure::input("there are no rows")) };
-    for next in each {
-        match (&mut all.shape[..], &next.shape[..]) {
-            ([rows, inner @ ..], [more, others @ ..]) if inner == others => *rows += more,
-            _ => return Err(Failure::input(format!("the rows of `{name}` have several shapes"))),
-        }
-        all.data.extend(next.data);
-    }
-    Ok(all)
 }
 
 /// What a generation is given: texts, and tensors for its other inputs.
@@ -261,7 +157,13 @@ fn json_text(name: &str, line: &str) -> Option<String> {
     }
 }
 
-fn read_one(program: &Program, entry: &Entry, input: &Input, given: &str) -> Result<Tensor, Failure> {
+/// What a value stands for that is numbers or names a file.
+pub(super) fn read_one(
+    program: &Program,
+    entry: &Entry,
+    input: &Input,
+    given: &str,
+) -> Result<Tensor, Failure> {
     if let Some(tensor) = numbers(given) {
         return adapt(
             input,
@@ -274,18 +176,7 @@ fn read_one(program: &Program, entry: &Entry, input: &Input, given: &str) -> Res
     let tensor = match extension.as_str() {
         "npy" => npy::read(file)?,
         "csv" => table(file, input.shape.len())?,
-        "png" | "jpg" | "jpeg" => {
-            let channels = match input.shape.last().map(|d| &entry.dims[d.0 as usize]) {
-                Some(DimExpr::Constant(c @ (1 | 3 | 4))) if input.shape.len() >= 3 => *c as usize,
-                _ => {
-                    return Err(Failure::input(format!(
-                        "the input `{}` is no image, so a picture does not fit",
-                        input.name
-                    )));
-                }
-            };
-            as_trained_on(program, entry, input, image::read(file, channels)?)
-        }
+        "png" | "jpg" | "jpeg" => picture(program, entry, input, file, &io::read(file)?)?,
         _ => {
             return Err(Failure::usage(format!(
                 "{}: the file must end in .npy, .csv, .png or .jpg",
@@ -328,23 +219,39 @@ fn table(file: &Path, axes: usize) -> Result<Tensor, Failure> {
     Ok(Tensor { dtype: DType::F64, shape, data: values.iter().flat_map(|v| v.to_le_bytes()).collect() })
 }
 
-/// A picture in the size that the spec's folder of pictures gives to all of its own, where the input has that size.
-fn as_trained_on(program: &Program, entry: &Entry, input: &Input, picture: Tensor) -> Tensor {
+/// A picture's bytes as an input that is one, in the size that the spec's folder of pictures gives to all of its own, where the input
+/// has that size; else it must have the input's.
+pub fn picture(
+    program: &Program,
+    entry: &Entry,
+    input: &Input,
+    file: &Path,
+    bytes: &[u8],
+) -> Result<Tensor, Failure> {
     let constant = |dim: &DimIndex| match entry.dims.get(dim.0 as usize) {
         Some(DimExpr::Constant(extent)) => usize::try_from(*extent).ok(),
         _ => None,
     };
-    let wanted: Vec<usize> = input.shape.iter().rev().take(3).rev().filter_map(constant).collect();
+    let sides: Vec<Option<usize>> = input.shape.iter().rev().take(3).rev().map(constant).collect();
+    let [height, width, Some(channels @ (1 | 3 | 4))] = sides[..] else {
+        return Err(Failure::input(format!(
+            "the input `{}` is no image, so a picture does not fit",
+            input.name
+        )));
+    };
+    let wanted = height.zip(width);
     let is_source = |source: &DataSource| match source {
-        DataSource::Images { height, width, channels, .. } => wanted == [*height, *width, *channels],
+        DataSource::Images { height, width, channels: c, .. } => {
+            wanted == Some((*height, *width)) && channels == *c
+        }
         _ => false,
     };
-    match wanted[..] {
-        [height, width, _] if program.data.iter().any(|set| is_source(&set.source)) => {
-            io::resize::resized(&picture, height, width)
-        }
-        _ => picture,
-    }
+    let resized = program.data.iter().any(|set| is_source(&set.source));
+    let picture = image::decode(file, bytes, channels, wanted.filter(|_| !resized))?;
+    Ok(match wanted.filter(|_| resized) {
+        Some((height, width)) => io::resize::resized(&picture, height, width),
+        None => picture,
+    })
 }
 
 /// `normal(16)` or `uniform(16)`: so many rows of random numbers, the same for the same seed and input. None if the value is
@@ -383,7 +290,7 @@ fn noise(entry: &Entry, input: &Input, given: &str, seed: u64) -> Option<Result<
 
 /// Adds a batch axis where one is missing, and converts between element types where nothing is lost; `takes` begins the message when
 /// something would be.
-fn adapt(input: &Input, mut tensor: Tensor, takes: &str) -> Result<Tensor, Failure> {
+pub fn adapt(input: &Input, mut tensor: Tensor, takes: &str) -> Result<Tensor, Failure> {
     if tensor.shape.len() + 1 == input.shape.len() {
         tensor.shape.insert(0, 1);
     }

@@ -8,6 +8,7 @@ pub mod output;
 pub mod page;
 pub mod picture;
 pub mod results;
+pub mod row;
 pub mod rows;
 pub mod sample;
 #[cfg(feature = "train")]

@@ -67,7 +67,7 @@ pub fn chosen<'a>(predictions: &'a [Prediction], name: Option<&str>) -> Result<&
 }
 
 /// Images side by side, as wide as high: bytes as they are, floats from 0 to 1.
-fn sheet(result: &Tensor) -> Result<Picture, Failure> {
+pub fn sheet(result: &Tensor) -> Result<Picture, Failure> {
     let wrong = || {
         Failure::input(
             "the (first) result is no images: a picture is made of u8 or f32 `[n, height, width, 1 or 3]`",

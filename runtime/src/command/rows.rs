@@ -4,12 +4,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use serde_json::{Map, Value};
-
-use super::inputs::{self, Texts};
+use super::inputs::Texts;
+use super::row::{Maker, Row, has_rows};
 use super::{Failure, output, results};
 use crate::execute::Session;
-use crate::program::{DimExpr, DimIndex, Entry};
 use crate::tensor::{Tensor, TensorView};
 
 /// Rows of one run at most.
@@ -26,8 +24,8 @@ pub fn answer(
     stream: impl Read,
 ) -> Result<(), Failure> {
     let mut lines = BufReader::with_capacity(1 << 16, stream);
-    let program = texts.program;
-    let most = if has_rows(&program.entries[entry]) { AT_ONCE } else { 1 };
+    let maker = Maker::new(&texts.program.entries[entry], texts, true)?;
+    let most = if has_rows(maker.entry()) { AT_ONCE } else { 1 };
     let (mut number, mut ended) = (0u64, false);
     while !ended {
         let (mut rows, mut numbers) = (Vec::new(), Vec::new());
@@ -42,15 +40,17 @@ pub fn answer(
                 break;
             }
             number += 1;
-            match serde_json::from_slice::<Value>(&line) {
+            match serde_json::from_slice::<Row>(&line) {
                 _ if line.iter().all(u8::is_ascii_whitespace) => {}
-                Ok(Value::Object(row)) => {
+                Ok(row) => {
                     rows.push(row);
                     numbers.push(number);
                 }
-                Ok(_) => wrong = Some("this is no object with a value for each input".to_owned()),
                 Err(_) if count as u64 == LONGEST => {
-                    wrong = Some(format!("a row takes {LONGEST} bytes at most"))
+                    wrong = Some(format!(
+                        "a row takes {LONGEST} bytes at most; give large tensors as files: {{\"{}\": \"FILE.npy\"}}",
+                        maker.names().first().unwrap_or(&"x")
+                    ));
                 }
                 Err(error) => wrong = Some(format!("this is no JSON object ({error})")),
             }
@@ -59,7 +59,7 @@ pub fn answer(
             }
         }
         if !rows.is_empty() {
-            run(session, entry, texts, seed, &rows, &numbers)?;
+            run(session, entry, &maker, seed, &rows, &numbers)?;
         }
         if let Some(wrong) = wrong {
             return Err(Failure::input(format!("standard input: line {number}: {wrong}")));
@@ -68,34 +68,19 @@ pub fn answer(
     Ok(())
 }
 
-/// Is the first axis of all that goes in and comes out that of the rows?
-fn has_rows(entry: &Entry) -> bool {
-    let first = |shape: &[DimIndex]| match shape.first().map(|dim| &entry.dims[dim.0 as usize]) {
-        Some(DimExpr::Symbol(symbol)) => Some(*symbol),
-        _ => None,
-    };
-    let given = entry.inputs.iter().filter(|input| !input.is_made()).map(|input| first(&input.shape));
-    let mut all = given.chain(entry.outputs.iter().map(|output| first(&output.shape)));
-    match all.next() {
-        Some(Some(symbol)) => all.all(|other| other == Some(symbol)),
-        _ => false,
-    }
-}
-
 /// Runs some rows, together where their shapes are the same, else each by itself.
 fn run(
     session: &mut Session,
     entry: usize,
-    texts: &Texts<'_>,
+    maker: &Maker<'_>,
     seed: u64,
-    rows: &[Map<String, Value>],
+    rows: &[Row],
     numbers: &[u64],
 ) -> Result<(), Failure> {
-    let description = &texts.program.entries[entry];
-    let together = inputs::of_rows(description, rows, texts, seed);
+    let together = maker.tensors(rows, seed);
     let mut shown = String::new();
     match together.and_then(|tensors| outputs(session, entry, &tensors)) {
-        Ok(found) if rows.len() > 1 || has_rows(description) => {
+        Ok(found) if rows.len() > 1 || has_rows(maker.entry()) => {
             (0..rows.len()).for_each(|row| shown += &format!("{}\n", results::row(&found, row)));
         }
         Ok(found) => shown += &format!("{}\n", results::object(&found)),
@@ -106,7 +91,7 @@ fn run(
         }
         Err(_) => {
             for (row, number) in rows.iter().zip(numbers) {
-                run(session, entry, texts, seed, std::slice::from_ref(row), std::slice::from_ref(number))?;
+                run(session, entry, maker, seed, std::slice::from_ref(row), std::slice::from_ref(number))?;
             }
         }
     }

@@ -40,6 +40,8 @@ pub fn command(manifest: &Manifest) -> Command {
         let all = Command::new("generate").about("Write text, shown as it is written");
         command = command.subcommand(each(all, &program.generations, |g| &g.name, one));
     }
+    let serve = Command::new("serve").about("Answer over HTTP");
+    command = command.subcommand(super::serve::arguments(with_weights(serve)));
     #[cfg(feature = "train")]
     if let Some(train) = super::train::command(manifest) {
         command = command.subcommand(train);
@@ -148,6 +150,13 @@ fn described(entry: &Entry, input: &Input) -> String {
 
 /// What predictions and generations have in common.
 fn shared(command: Command) -> Command {
+    with_weights(command)
+        .arg(common("seed", "N", "The seed of all that is random [default: 0]", value_parser!(u64)))
+        .arg(flag("json", "Print JSON, for scripts"))
+}
+
+/// What all have that run the model.
+fn with_weights(command: Command) -> Command {
     command
         .arg(common(
             "weights",
@@ -156,8 +165,6 @@ fn shared(command: Command) -> Command {
             value_parser!(PathBuf),
         ))
         .arg(common("threads", "N", "Threads to run on [default: all cores]", value_parser!(u16).range(1..)))
-        .arg(common("seed", "N", "The seed of all that is random [default: 0]", value_parser!(u64)))
-        .arg(flag("json", "Print JSON, for scripts"))
 }
 
 pub fn common(

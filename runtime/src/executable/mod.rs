@@ -1,4 +1,4 @@
-//! The commands of an executable that `weft build` made: `predict`, `generate`, `train`, `bench` and `info`.
+//! The commands of an executable that `weft build` made: `predict`, `generate`, `serve`, `train`, `bench` and `info`.
 //!
 //! The same file on every machine: its program, weights and tokenizers stand behind its code ([`crate::payload`]). What it prints is
 //! printed by the code that `weft` prints with ([`crate::command`]).
@@ -8,6 +8,7 @@ mod bench;
 mod generate;
 mod info;
 mod predict;
+mod serve;
 #[cfg(feature = "train")]
 mod train;
 
@@ -56,6 +57,8 @@ fn run() -> Result<ExitCode, Failure> {
         #[cfg(feature = "train")]
         Some(("train", given)) => train::run(&payload, given)?,
         Some(("bench", given)) => bench::run(&payload, given)?,
+        // It is needed as long as the server runs, and no longer than the process.
+        Some(("serve", given)) => serve::run(Box::leak(Box::new(payload)), given)?,
         Some(("info", given)) => info::run(&payload, given),
         _ => {}
     }

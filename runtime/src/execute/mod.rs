@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::memory::{self, Block, Room};
 use crate::pool::{FlushDenormals, Pool};
-use crate::program::{Entry, Input, Launch, Program, Storage, VariableKind};
+use crate::program::{Buffer, Entry, Input, Launch, Program, Storage, VariableKind};
 use crate::tensor::{TensorView, byte_count};
 
 use bind::{BoundEntry, Layout};
@@ -66,6 +66,8 @@ pub struct Session {
     scratch: Block,
     scratch_stride: usize,
     room: Room,
+    /// An entry's plan takes so many bytes at most.
+    limit: usize,
 }
 
 /// What a session knows about one entry.
@@ -193,6 +195,7 @@ impl Session {
             scratch: Block::empty(),
             scratch_stride: 0,
             room,
+            limit: usize::MAX,
             program,
         })
     }
@@ -281,6 +284,12 @@ impl Session {
     /// Fills the arena with a pattern that is NaN in every float type, so that a test finds who reads what nobody wrote.
     pub fn scribble(&mut self) {
         self.arena.bytes_mut().fill(0xff);
+    }
+
+    /// Refuses, from now on, inputs of which a run would take more than so many bytes beside the weights. Who runs what strangers give
+    /// would else have no memory left for a text that is long enough.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limit = bytes;
     }
 
     /// Makes room for an entry at the given symbols, so that smaller dims need no new plan.
@@ -507,13 +516,19 @@ impl Session {
         if isize::try_from(sum).is_err() {
             return Err(Error::Memory { bytes: sum, source: std::io::ErrorKind::OutOfMemory.into() });
         }
+        let plan = state.layout.plan(&sizes);
+        let kept = |buffer: &Buffer| matches!(buffer.storage, Storage::Kept(_));
+        let kept = description.buffers.iter().zip(&sizes).filter(|(buffer, _)| kept(buffer));
+        let bytes = kept.fold(plan.bytes, |sum, (_, &bytes)| sum.saturating_add(bytes));
+        if bytes > self.limit {
+            return Err(Error::TooLarge { entry: description.name.clone(), bytes, limit: self.limit });
+        }
         for (index, buffer) in description.buffers.iter().enumerate() {
             if let Storage::Kept(input) = buffer.storage {
                 state.memory.make_room(input as usize, sizes[index])?;
             }
         }
         state.prepared.make_room(description, &sizes, &mut self.room)?;
-        let plan = state.layout.plan(&sizes);
         let larger = if plan.bytes > self.arena.len() { Some(self.room.block(plan.bytes)?) } else { None };
         state.bindings.clear();
         state.oldest = 0;

@@ -17,15 +17,37 @@ pub const MAX_PIXELS: u64 = 64 << 20;
 
 /// Reads a PNG or JPEG image, whatever its name says, with so many channels: 1 (grey), 3 (red, green, blue) or 4 (with alpha).
 pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
-    let bytes = super::read(path)?;
+    decode(path, &super::read(path)?, channels, None)
+}
+
+/// The same for the bytes of a file. What has another height and width than those that are wanted is refused by its header: a small
+/// file may hold a picture of gigabytes.
+pub fn decode(path: &Path, bytes: &[u8], channels: usize, wanted: Option<(usize, usize)>) -> Result<Tensor> {
     let (tensor, orientation) = match bytes.starts_with(&[0xff, 0xd8]) {
-        true => jpeg(path, &bytes, channels)?,
-        false => png::decode(path, &bytes, channels)?,
+        true => jpeg(path, bytes, channels, wanted)?,
+        false => png::decode(path, bytes, channels, wanted)?,
     };
     Ok(upright(tensor, orientation))
 }
 
-fn jpeg(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
+/// Refuses a picture by its size, before any of it is decoded. One that a camera held sideways has the other sides.
+pub(super) fn check_size(path: &Path, width: u64, height: u64, wanted: Option<(usize, usize)>) -> Result<()> {
+    if width.saturating_mul(height) > MAX_PIXELS {
+        let message =
+            format!("an image of {width} × {height} pixels is too large (at most {MAX_PIXELS} pixels)");
+        return Err(Error::damaged(path, message));
+    }
+    match wanted.map(|(high, wide)| (high as u64, wide as u64)) {
+        Some(wanted) if wanted != (height, width) && wanted != (width, height) => {
+            let (high, wide) = wanted;
+            let message = format!("an image of {width} × {height} pixels, where {wide} × {high} are wanted");
+            Err(Error::damaged(path, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn jpeg(path: &Path, bytes: &[u8], channels: usize, wanted: Option<(usize, usize)>) -> Result<(Tensor, u16)> {
     png::check_channels(path, channels)?;
     let wrong = |message: String| Error::damaged(path, format!("this image cannot be decoded: {message}"));
     let options =
@@ -33,9 +55,7 @@ fn jpeg(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| wrong(error.to_string()))?;
     let (width, height) = decoder.dimensions().ok_or_else(|| wrong("it has no size".into()))?;
-    if width as u64 * height as u64 > MAX_PIXELS {
-        return Err(too_large(path, width as u64, height as u64));
-    }
+    check_size(path, width as u64, height as u64, wanted)?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let space = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(options.jpeg_set_out_colorspace(space));
@@ -52,11 +72,6 @@ fn jpeg(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
     let orientation = decoder.exif().map_or(1, |exif| orientation(exif));
     let data = png::with_channels(pixels, found, channels);
     Ok((Tensor { dtype: DType::U8, shape: vec![height, width, channels], data }, orientation))
-}
-
-pub fn too_large(path: &Path, width: u64, height: u64) -> Error {
-    let message = format!("an image of {width} × {height} pixels is too large (at most {MAX_PIXELS} pixels)");
-    Error::damaged(path, message)
 }
 
 /// How a camera was held: the orientation tag of EXIF metadata, 1 where there is none.

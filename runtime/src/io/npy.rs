@@ -24,6 +24,11 @@ pub fn write(path: &Path, tensor: TensorView<'_>) -> Result<()> {
     super::write_atomically(path, &[&header, tensor.data])
 }
 
+/// The bytes of an array's file.
+pub fn encode(tensor: TensorView<'_>) -> Result<Vec<u8>, String> {
+    header(tensor).map(|header| [&header, tensor.data].concat())
+}
+
 pub fn parse(bytes: Vec<u8>) -> Result<Tensor, String> {
     let mut rest = bytes.as_slice();
     let Header { dtype, shape, bytes: expected, start } = Header::read(&mut rest)?;

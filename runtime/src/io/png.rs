@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::program::DType;
 use crate::tensor::{Tensor, TensorView};
 
-use super::image::{MAX_PIXELS, orientation, too_large};
+use super::image::{check_size, orientation};
 
 /// Reads an image with so many channels: 1 (grey), 3 (red, green, blue) or 4 (with alpha). Grey becomes colour by
 /// repetition, colour becomes grey by luma (BT.601), and alpha is dropped where it is not asked for.
 pub fn read(path: &Path, channels: usize) -> Result<Tensor> {
-    decode(path, &super::read(path)?, channels).map(|(tensor, _)| tensor)
+    decode(path, &super::read(path)?, channels, None).map(|(tensor, _)| tensor)
 }
 
 /// Refuses a number of channels that no image has.
@@ -25,8 +25,13 @@ pub fn check_channels(path: &Path, channels: usize) -> Result<()> {
     Err(Error::damaged(path, format!("an image has 1, 3 or 4 channels, not {channels}")))
 }
 
-/// Decodes the bytes of a file as it lies there, and says how it is to be turned.
-pub fn decode(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16)> {
+/// Decodes the bytes of a file as it lies there, and says how it is to be turned. See [`super::image::decode`].
+pub(super) fn decode(
+    path: &Path,
+    bytes: &[u8],
+    channels: usize,
+    wanted: Option<(usize, usize)>,
+) -> Result<(Tensor, u16)> {
     let wrong = |message: String| Error::damaged(path, message);
     check_channels(path, channels)?;
     let mut decoder = Decoder::new(Cursor::new(bytes));
@@ -35,9 +40,7 @@ pub fn decode(path: &Path, bytes: &[u8], channels: usize) -> Result<(Tensor, u16
     let not_png = |error: png::DecodingError| wrong(format!("this image cannot be decoded: {error}"));
     let header = decoder.read_header_info().map_err(not_png)?;
     let (width, height) = (header.width, header.height);
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(too_large(path, width.into(), height.into()));
-    }
+    check_size(path, width.into(), height.into(), wanted)?;
     let mut reader = decoder.read_info().map_err(not_png)?;
     let (color, depth) = reader.output_color_type();
     let found = match (color, depth) {

@@ -24,14 +24,18 @@ pub struct Weights {
 }
 
 pub fn read(path: &Path) -> Result<Weights> {
-    let bytes = super::read(path)?;
+    parse(path, &super::read(path)?)
+}
+
+/// The same for the bytes of a file, whose path is told in errors.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Weights> {
     let wrong = |message: String| Error::damaged(path, message);
     let damaged = |error| wrong(format!("this is no sound safetensors file: {error}"));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let metadata =
         header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut weights = Weights { tensors: BTreeMap::new(), metadata };
-    for (name, view) in SafeTensors::deserialize(&bytes).map_err(damaged)?.iter() {
+    for (name, view) in SafeTensors::deserialize(bytes).map_err(damaged)?.iter() {
         let dtype = from_file(view.dtype()).ok_or_else(|| {
             wrong(format!(
                 "`{name}` holds values of type {:?}, which no weight has here; save it as f32",
@@ -72,6 +76,14 @@ pub fn write(
     tensors: &BTreeMap<&str, TensorView<'_>>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    let head = head(tensors, metadata);
+    let mut parts: Vec<&[u8]> = vec![&head];
+    parts.extend(tensors.values().map(|tensor| tensor.data));
+    super::write_atomically(path, &parts)
+}
+
+/// What [`write`] puts before the values, which follow in the order of their names.
+pub fn head(tensors: &BTreeMap<&str, TensorView<'_>>, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut header = Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".into(), json!(metadata));
@@ -87,10 +99,7 @@ pub fn write(
     let mut text = Value::Object(header).to_string();
     // The data starts at a multiple of 8, so that a reader may map it.
     text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
-    let length = (text.len() as u64).to_le_bytes();
-    let mut parts: Vec<&[u8]> = vec![&length, text.as_bytes()];
-    parts.extend(tensors.values().map(|tensor| tensor.data));
-    super::write_atomically(path, &parts)
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }
 
 fn to_file(dtype: DType) -> &'static str {

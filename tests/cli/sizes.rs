@@ -1,0 +1,40 @@
+//! How large the runtimes are that executables begin with: whoever makes one larger or smaller says so here.
+
+use crate::harness::{fine, folder, text, write};
+use crate::train::{MLP, NARROW, trained};
+
+/// Bytes of each runtime on x86-64 Linux.
+const EXPECTED: [(&str, u64); 3] = [("plain", 4_300_000), ("text", 7_660_000), ("train", 11_340_000)];
+
+/// Other versions of Rust and of the system's library make others, in parts of a hundred.
+const TOLERANCE: u64 = 8;
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+fn runtimes_stay_as_small_as_they_are() {
+    let folder = folder("sizes");
+    let spec = |name: &str, content: &str| write(&folder, name, content);
+    let plain = spec("plain.weft", "predict twice(x: f32[n]) -> { y } { { y = x + x } }\n");
+    let words = spec(
+        "text.weft",
+        "predict sum(text: text[n]) -> { y } { { y = sum(tokenize(text, bytes()), axis = -1) } }\n",
+    );
+    let best = trained().best();
+    let stub = |args: &[&str]| {
+        let output = folder.join("built");
+        let told = fine(&[&["build", "--json", "--output", text(&output)], args].concat()).last_object();
+        told["stub_bytes"].as_u64().expect("a number")
+    };
+    let found = [
+        ("plain", stub(&[&plain])),
+        ("text", stub(&[&words])),
+        ("train", stub(&[MLP, "--set", NARROW, "--weights", &best, "--train"])),
+    ];
+    for ((name, expected), (_, found)) in EXPECTED.into_iter().zip(found) {
+        let off = found.abs_diff(expected);
+        assert!(
+            100 * off <= TOLERANCE * expected,
+            "the runtime `{name}` has {found} bytes, not about {expected}: if that is meant, say so in tests/cli/sizes.rs"
+        );
+    }
+}
