@@ -15,6 +15,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
     let mut rows = vec![
         ("model", program.name.clone()),
         ("parameters", parameters),
+        ("weights", card.cost.iter().fold(card.dtype.clone(), |all, cost| format!("{all}; {cost}"))),
         ("predictions", predictions),
         ("generations", generations),
         ("processors", card.target.clone()),
@@ -28,7 +29,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
         let sources: Map<String, Value> =
             program.sources.iter().map(|(n, t)| (n.clone(), json!(t))).collect();
         output::json(&json!({
-            "model": program.name, "parameters": card.parameters,
+            "model": program.name, "parameters": card.parameters, "dtype": card.dtype, "dtype_cost": card.cost,
             "predictions": program.predictions.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "generations": program.generations.iter().map(|g| &g.name).collect::<Vec<_>>(),
             "target": card.target, "weft": card.weft, "spec_sha256": card.spec_sha256,

@@ -1,5 +1,6 @@
 //! `weft build`: a spec with its trained weights as one file that runs by itself.
 
+mod narrow;
 mod pruned;
 mod stubs;
 
@@ -18,7 +19,8 @@ use weft_runtime::text::given;
 use weft_runtime::weights::{self, Provenance, Vocabularies};
 
 pub fn run(args: &Build) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, None, None)?.kept(&args.kept);
+    let wide = spec::sound(&args.spec, None, None)?;
+    let spec = wide.clone().kept(&args.kept);
     let program = compile::program(&spec, Wanted::Executable, None)?;
     if program.entries.is_empty() {
         return Err(Failure::input("the spec has nothing that an executable could do")
@@ -28,6 +30,7 @@ pub fn run(args: &Build) -> Result<(), Failure> {
     let mut session = Session::new(program.clone(), compile::threads(None))?;
     let entries: Vec<usize> = (0..program.entries.len()).collect();
     compile::weights(&mut session, &entries, args.weights.as_deref(), &spec)?;
+    let cost = narrow::chosen(args, &wide, &spec, &mut session)?;
     let kept = args.weights.as_deref().map(weights::provenance).transpose()?.unwrap_or_default();
     let vocabularies = vocabularies(&program, &kept.vocabularies, &spec)?;
     let (program, variables) = pruned::program(&session);
@@ -35,6 +38,8 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         weft: env!("CARGO_PKG_VERSION").into(),
         target: "x86-64-v3".into(),
         parameters: parameters(&program),
+        dtype: args.kept.name().into(),
+        cost: cost.as_ref().map(ToString::to_string),
         spec_sha256: spec_sha256(&program),
         weights_sha256: args.weights.as_deref().map(sha256),
         training: training(args)?,
@@ -46,8 +51,15 @@ pub fn run(args: &Build) -> Result<(), Failure> {
     if args.spec.json {
         output::json(&json!({
             "output": path, "bytes": bytes, "weight_bytes": variables.len(), "stub_bytes": stub.len(),
+            "dtype": args.kept.name(), "cost": cost.as_ref().map(narrow::Cost::json),
         }));
         return Ok(());
+    }
+    if let Some(cost) = &cost {
+        let forced = if args.force { "" } else { "; at most " };
+        let allowed =
+            if args.force { String::new() } else { format!("{} allowed: --allow-loss", args.allow_loss) };
+        output::line(&format!("{} weights: {cost}{forced}{allowed}", args.kept.name()));
     }
     output::line(&format!(
         "{} of {}: {} of weights over {} of runtime",
