@@ -11,7 +11,8 @@ pub mod quantised;
 
 pub use convert::put;
 pub use files::{
-    BESIDE, Provenance, exchange, load_weights, named, provenance, restore, save_weights, saved, snapshot,
+    BESIDE, Provenance, exchange, load_needed_weights, load_weights, named, provenance, restore,
+    save_weights, saved, snapshot,
 };
 #[cfg(feature = "train")]
 pub use load::load_items;

@@ -6,6 +6,7 @@ mod loops;
 mod models;
 mod narrow;
 mod prepared;
+mod targets;
 
 use super::{Target, compile};
 use crate::evaluate::{self, Value, Values};

@@ -7,8 +7,8 @@
 use crate::args::Build;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
-use crate::progress::Progress;
 use crate::spec::Spec;
+use crate::training::Progress;
 use crate::{download, train};
 use serde_json::{Value, json};
 use std::path::PathBuf;
