@@ -52,9 +52,9 @@ pub fn gathered(module: &Module) -> Module {
 /// Adds the squares of all that a weight is multiplied by to its sums; false if nothing is.
 fn gather(graph: &mut Graph, weight: &str, summed: &[usize], ty: &TensorType) -> Result<bool, TypeError> {
     let is = |id: &NodeId| matches!(&graph.node(*id).op, Op::Variable(path) if path == weight);
-    let identity: Vec<usize> = (0..summed.len().max(graph_rank(graph, weight))).collect();
     let mut found = Vec::new();
     for id in graph.ids().filter(is) {
+        let identity: Vec<usize> = (0..graph.node(id).ty.rank()).collect();
         factors(graph, id, &identity, summed, &mut found);
     }
     if found.is_empty() {
@@ -85,13 +85,6 @@ fn gather(graph: &mut Graph, weight: &str, summed: &[usize], ty: &TensorType) ->
     }
     *graph = b.graph;
     total.map(|_| true)
-}
-
-/// The rank of a weight.
-fn graph_rank(graph: &Graph, weight: &str) -> usize {
-    let mut all = graph.nodes.iter();
-    let is = |op: &Op| matches!(op, Op::Variable(path) if path == weight);
-    all.find(|node| is(&node.op)).map_or(0, |node| node.ty.rank())
 }
 
 /// What a node is multiplied by in contractions that sum over the axes of `summed`, with the axes of it that belong to these; `axes` says
@@ -126,5 +119,44 @@ fn factors(
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::{self, Value, Values};
+    use crate::graph::text::parse;
+
+    #[test]
+    fn squares_of_all_factors_are_added_up() {
+        let text = r#"graph evaluate
+%w = variable : f32[2, 3]
+%x = input : f32[n, 2]
+%y = contract %x, %w {batch=[], sum=[(1, 0)]} : f32[n, 3]
+%t = transpose %w {permutation=[1, 0]} : f32[3, 2]
+%z = contract %t, %x {batch=[], sum=[(1, 1)]} : f32[3, n]
+%back = contract %y, %w {batch=[], sum=[(1, 1)]} : f32[n, 2]
+output "y" = %y
+output "z" = %z
+output "back" = %back
+"#;
+        let mut graph = parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+        let ty = TensorType::new(DType::F32, vec![Dim::from(2usize)]);
+        assert_eq!(gather(&mut graph, "w", &[0], &ty), Ok(true));
+        crate::graph::verify(&graph).unwrap_or_else(|e| panic!("{e:?}"));
+        let value =
+            |shape: &[usize], values: &[f64]| Value::<f32>::from_f64(DType::F32, shape, values).unwrap();
+        let named = |list: Vec<(&str, Value<f32>)>| -> Values<f32> {
+            list.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        };
+        let inputs = named(vec![("x", value(&[3, 2], &[1.0, 2.0, -3.0, 4.0, 0.5, 0.0]))]);
+        let weights =
+            named(vec![("w", value(&[2, 3], &[1.0; 6])), ("w/matter", value(&[2], &[100.0, 200.0]))]);
+        let outcome = evaluate::evaluate(&graph, &inputs, &weights).unwrap();
+        // Two contractions sum over the first axis; the third sums over the other, which are the channels.
+        let sums = outcome.updates.iter().find(|(path, _)| *path == "w/matter").unwrap().1.to_f64();
+        assert_eq!(sums, [100.0 + 2.0 * (1.0 + 9.0 + 0.25), 200.0 + 2.0 * (4.0 + 16.0)]);
+        assert_eq!(gather(&mut graph, "other", &[0], &ty), Ok(false));
     }
 }
