@@ -60,8 +60,9 @@ impl Lower<'_, '_> {
         let lost_product = self.b.ins().fsub(product, of_product);
         let lost = self.b.ins().fadd(lost_product, lost_c);
         let zero = self.b.ins().fsub(lost, lost);
-        // An infinity loses NaN, which is not ordered: it stays as it is.
-        let inexact = self.b.ins().fcmp(FloatCC::OrderedNotEqual, lost, zero);
+        // An infinity loses NaN, which is not greater: it stays as it is.
+        let size = self.b.ins().fabs(lost);
+        let inexact = self.b.ins().fcmp(FloatCC::GreaterThan, size, zero);
         let (word, lost_word) = (self.reinterpret(sum, bits), self.reinterpret(lost, bits));
         let (one, none) = (self.word(1, bits), self.word(0, bits));
         let last = self.b.ins().band(word, one);
