@@ -11,7 +11,7 @@ use super::few::{self, Few};
 use super::isa::Level;
 use super::pack;
 use super::resolve::{self, Axis, Layout};
-use super::runs::Runs;
+use super::runs::{KC, Runs};
 use super::tile::Segment;
 use crate::program::{Contraction, DType, PANEL, Partition, TILE_ROWS};
 use std::ops::Range;
@@ -126,7 +126,7 @@ impl Bound {
             packs_a,
             kept: kernel.kept,
             partition: kernel.partition,
-            runs: Runs::new(k, kernel.splits.max(1) as usize)?,
+            runs: Runs::over(k, kernel.splits.max(1) as usize, KC * DType::F32.size() / kernel.kept.size())?,
             c_size,
             batch,
             m,
@@ -149,7 +149,10 @@ impl Bound {
         let panels = self.tile_columns().min(PANELS);
         match self.few {
             Some(_) => few::ROWS * few::STRETCH,
-            None if self.packs_b => panels * self.runs.longest() * PANEL,
+            // In f32: panels are whole words, whatever their elements.
+            None if self.packs_b => {
+                panels * self.runs.longest() * PANEL * self.kept.size() / DType::F32.size()
+            }
             None => 0,
         }
     }

@@ -196,16 +196,18 @@ unsafe fn dot<V: Vector, B: Element>(a: *const f32, b: *const B, length: usize) 
             }
             k += LANES;
         }
-        let mut rest = [0.0f32; LANES];
-        for at in k..length {
-            rest[at - k] = (*b.add(at)).widen();
-        }
-        for v in 0..vectors {
-            let at = k + v * V::LANES;
-            if at < length {
+        if k < length {
+            let mut rest = [0.0f32; LANES];
+            for at in k..length {
+                rest[at - k] = (*b.add(at)).widen();
+            }
+            for v in (0..vectors).take_while(|v| k + v * V::LANES < length) {
+                let at = k + v * V::LANES;
                 let rest = V::load_full(rest.as_ptr().add(v * V::LANES));
                 own[v] = V::load(a.add(at), V::mask(length - at)).multiply_add(rest, own[v]);
             }
+        }
+        for v in 0..vectors {
             own[v].store_full(sums.as_mut_ptr().add(v * V::LANES));
         }
     }

@@ -22,6 +22,8 @@ use half::bf16;
 
 /// f32 in a cache line.
 const LINE: usize = 16;
+/// So many bytes ahead, panels of narrow elements are asked for: they are short, and end before the processor has foreseen much of them.
+const AHEAD: usize = 1024;
 
 /// A run of k: where it starts in A (beyond a row's own offset) and in B. All runs of a tile are equally long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +166,12 @@ unsafe fn sum<
             let mut a = segment.a;
             let mut b = tile.b.cast::<B>().wrapping_offset(segment.b);
             for _ in 0..tile.length {
+                if size_of::<B>() < size_of::<f32>() && MR < 4 {
+                    for panel in 0..NV.div_ceil(panel_vectors) {
+                        let panel = b.wrapping_offset(panel as isize * tile.b_panel);
+                        vector::prefetch_to_read(panel.cast::<u8>().wrapping_add(AHEAD).cast());
+                    }
+                }
                 let row_of_b: [V; NV] = std::array::from_fn(|v| {
                     let panel = (v / panel_vectors) as isize * tile.b_panel;
                     let source = b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize);
