@@ -178,6 +178,7 @@ impl Bench {
                 k: vec![d.stride(input, 1, output, 0)],
                 n: d.stride(output, 0, 1, 1),
                 packed,
+                kept: DType::F32,
                 partition: if batch == 1 { Partition::Tiles } else { Partition::Rows },
                 splits: 1,
             };
@@ -190,6 +191,7 @@ impl Bench {
             k: vec![d.stride(output, 1, 0, 0)],
             n: d.stride(input, 0, 1, 1),
             packed: true,
+            kept: DType::F32,
             partition: if batch == 1 { Partition::Tiles } else { Partition::Rows },
             splits: 1,
         };
@@ -207,6 +209,7 @@ impl Bench {
             k: vec![d.stride(batch, input, output, 0)],
             n: d.stride(output, 0, 1, 1),
             packed: false,
+            kept: DType::F32,
             partition: Partition::Tiles,
             splits: 1,
         };

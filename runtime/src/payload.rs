@@ -83,6 +83,9 @@ pub struct Card {
     pub target: String,
     /// Numbers that were learned.
     pub parameters: u64,
+    /// How large weights are kept: `f32`, `bf16`, `int8`, and what that has cost, where it was measured.
+    pub dtype: String,
+    pub cost: Option<String>,
     /// SHA-256 of the spec's text, and of the file of weights where they came from one.
     pub spec_sha256: String,
     pub weights_sha256: Option<String>,
@@ -320,6 +323,7 @@ mod tests {
             dtype: DType::F32,
             shape: vec![16],
             trainable: true,
+            channels: Vec::new(),
         };
         let code = Code {
             arch: std::env::consts::ARCH.into(),

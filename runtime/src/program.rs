@@ -114,18 +114,27 @@ pub enum VariableKind {
     Slot,
     /// A sum over an epoch (loss, metrics): zeroed by the runtime before each epoch and each evaluation.
     Accumulator,
+    /// What the values of an i8 weight are multiplied by; made with them, from the weight in f32.
+    Scale,
 }
 
 /// A tensor that outlives a run. Its shape is constant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Variable {
-    /// `Cnn.conv2d.weight`; a slot is `WEIGHT/adam.m`.
+    /// `Cnn.conv2d.weight`; a slot is `WEIGHT/adam.m`, the scales of a weight are `WEIGHT/scale`.
     pub path: String,
     pub kind: VariableKind,
     pub dtype: DType,
     pub shape: Vec<usize>,
     /// False for weights that no optimizer moves.
     pub trainable: bool,
+    /// Of an i8 weight: the axes each index of which has a scale of its own. Others have none.
+    pub channels: Vec<usize>,
+}
+
+/// The path of the scales of an i8 weight.
+pub fn scale_path(weight: &str) -> String {
+    format!("{weight}/scale")
 }
 
 /// Index into [`Entry::dims`].
@@ -413,6 +422,9 @@ pub struct Stride {
 
 /// `C[batch, m, n] = Σ_k A[batch, m, k] · B[batch, k, n]`, f32. Buffers: a, b, c.
 ///
+/// B may be kept narrower than f32, as bf16, or as i8 with a scale for each column of C; then the buffers are a, b, scales `[n]`, c. It is
+/// widened in registers, and a column's scale multiplies its sums.
+///
 /// `c`'s n stride is 1. `b`'s n stride is 1 unless `packed`, when B was laid out by [`Pack`] (one panel set, no batch axes);
 /// with any other stride each range packs what it reads of B, which pays off when a range has many rows for each batch index.
 /// Two axes may stand for m and two for k where strides do not collapse (outer first).
@@ -423,6 +435,8 @@ pub struct Contraction {
     pub k: Vec<Stride>,
     pub n: Stride,
     pub packed: bool,
+    /// Of B's elements: f32, bf16 or i8.
+    pub kept: DType,
     pub partition: Partition,
     /// Cuts k into this many equal parts whose sums are written one after another: C has a leading axis of this extent (its
     /// stride is the whole of C). 1 for none. Used when the output has too few tiles; a nest adds the parts up.
@@ -444,7 +458,7 @@ pub const PANEL: usize = 32;
 /// Rows of one tile in [`Partition::Tiles`] (several register tiles high).
 pub const TILE_ROWS: usize = 48;
 
-/// Buffers: source, panels. `source[k, n]` with any strides becomes `[taps, ceil(n / PANEL), k, PANEL]`, zero-padded.
+/// Buffers: source, panels, both of `kept`. `source[k, n]` with any strides becomes `[taps, ceil(n / PANEL), k, PANEL]`, zero-padded.
 /// Index space: taps × ceil(n / PANEL).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pack {
@@ -453,6 +467,8 @@ pub struct Pack {
     /// Strides in `a`.
     pub k: Stride,
     pub n: Stride,
+    /// Of the elements: f32, bf16 or i8.
+    pub kept: DType,
 }
 
 /// Softmax attention whose scores are never in memory as a whole, f32. Each head of the keys serves `heads / groups` neighbouring heads of

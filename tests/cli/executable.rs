@@ -1,7 +1,7 @@
 //! `weft build`: files that run by themselves, wherever they are put.
 
 use crate::files;
-use crate::harness::{Run, fine, folder, text, weft, write};
+use crate::harness::{Run, fine, folder, has_numbers, text, weft, write};
 use crate::train::{MLP, NARROW, trained};
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
@@ -261,6 +261,89 @@ fn an_executable_trains_its_weights_further() {
     given("digit=none").fails(2, &["no data set `digit`", "digits"]);
     given("none").fails(1, &["none"]);
     run(&digits, &["train", "--out", "other"], "").fails(1, &["data/mnist", "--data digits=DIR"]);
+}
+
+/// Weights of i8 and bf16: what they cost is measured on the spec's data, and too much is refused.
+#[test]
+fn narrow_weights_are_measured_and_refused_where_they_cost_too_much() {
+    let folder = folder("executable_narrow");
+    let (weights, data) = (trained().best(), trained().data());
+    let path = |name: &str| text(&folder.join(name)).to_owned();
+    let build = |name: &str, data: &str, more: &[&str]| {
+        let output = path(name);
+        let args = ["build", MLP, "--set", NARROW, "--weights", &weights, "--data", data, "-o", &output];
+        weft(&[&args[..], more].concat())
+    };
+    let wide = build("f32", &data, &["--json"]).ends_with(0).last_object();
+    assert_eq!((&wide["dtype"], &wide["cost"]), (&Value::from("f32"), &Value::Null));
+    let rows = rows(&folder);
+    let answers =
+        |name: &str| run(&folder.join(name), &["predict", "--image", &rows, "--json"], "").ends_with(0);
+    let due = answers("f32").objects();
+    for (name, share) in [("bf16", 0.6), ("int8", 0.35)] {
+        let narrow =
+            build(name, &data, &["--dtype", name, "--json", "--allow-loss", "5"]).ends_with(0).last_object();
+        assert_eq!(narrow["dtype"], name);
+        let cost = &narrow["cost"];
+        assert_eq!(
+            (&cost["figure"], &cost["unit"]),
+            (&"validation.accuracy".into(), &"points".into()),
+            "{cost}"
+        );
+        has_numbers(cost, &["before", "after", "lost"]);
+        let bytes = |object: &Value| object["weight_bytes"].as_f64().expect("a number");
+        assert!(bytes(&narrow) < share * bytes(&wide), "{narrow} {wide}");
+        let info = run(&folder.join(name), &["info"], "").ends_with(0).out;
+        assert!(info.contains(&format!("{name}; validation.accuracy ")), "{info}");
+        let got = answers(name).objects();
+        assert_eq!(got.len(), due.len());
+        let same = got.iter().zip(&due).filter(|(got, due)| got["label"] == due["label"]);
+        assert!(same.count() + 1 >= due.len());
+        for (got, due) in got.iter().zip(&due) {
+            let off = got["confidence"].as_f64().unwrap_or(9.0) - due["confidence"].as_f64().unwrap_or(0.0);
+            assert!(off.abs() < 0.05, "{got} {due}");
+        }
+        // The command answers with weights that come as they are; bf16 is the same either way.
+        let image = format!("image={rows}");
+        let args = [
+            "predict",
+            MLP,
+            "--set",
+            NARROW,
+            "--weights",
+            &weights,
+            "--dtype",
+            name,
+            "--input",
+            &image,
+            "--json",
+        ];
+        let plain = fine(&args);
+        if name == "bf16" {
+            assert_eq!(plain.out, answers(name).out);
+        }
+        // Other weights are narrowed as they are read.
+        run(&folder.join(name), &["predict", "--image", &rows, "--weights", &weights], "").ends_with(0);
+    }
+    let said = build("said", &data, &["--dtype", "int8", "--allow-loss", "5"]).ends_with(0).out;
+    assert!(
+        said.contains("int8 weights: validation.accuracy ") && said.contains("at most 5 allowed"),
+        "{said}"
+    );
+    // As if anything at all were too much.
+    let harsh = ["--dtype", "int8", "--allow-loss=-50"];
+    build("refused", &data, &harsh)
+        .fails(4, &["cost too much: validation.accuracy", "--allow-loss", "--force"]);
+    assert!(!folder.join("refused").exists());
+    build("forced", &data, &[&harsh[..], &["--force"]].concat()).ends_with(0);
+    // Without data nobody knows.
+    let absent = format!("digits={}", path("nowhere"));
+    let int8 = ["--dtype", "int8"];
+    build("blind", &absent, &int8).fails(1, &["cannot be measured", "nowhere", "--unmeasured"]);
+    build("blind", &absent, &["--dtype", "int8", "--unmeasured"]).ends_with(0);
+    let info = run(&folder.join("blind"), &["info"], "").ends_with(0).out;
+    assert!(info.lines().any(|line| line.trim_end().ends_with(" int8")), "{info}");
+    build("both", &data, &["--dtype", "int8", "--train"]).fails(2, &["needs weights of f32", "--dtype"]);
 }
 
 #[test]

@@ -40,8 +40,7 @@ fn shown(name: &str, classes: &[(&str, &[&str])]) -> String {
         parameters: 1,
         spec_sha256: "5bec".into(),
         weights_sha256: Some("3e19".into()),
-        training: Vec::new(),
-        data: None,
+        ..Card::default()
     };
     let docs = docs(&program);
     let model = Model { prefix: name, program: &program, classes: &classes, card: &card, docs: &docs };

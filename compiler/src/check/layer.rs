@@ -342,7 +342,9 @@ impl Checker<'_> {
             Ok(ty)
         })?;
         let site = self.user_span(span);
-        let variable = Variable { path: path.to_owned(), kind, ty: ty.clone(), trainable: false, span: site };
+        let (path_of, channels) = (path.to_owned(), Vec::new());
+        let variable =
+            Variable { path: path_of, kind, ty: ty.clone(), trainable: false, channels, span: site };
         self.by_path.insert(path.to_owned(), self.variables.len());
         self.variables.push(Declared::new(variable, false, span));
         Ok(ty)
@@ -460,6 +462,7 @@ impl Checker<'_> {
                     kind,
                     ty: ty.clone(),
                     trainable,
+                    channels: Vec::new(),
                     span: self.user_span(span),
                 };
                 self.by_path.insert(path.to_owned(), self.variables.len());

@@ -231,7 +231,7 @@ impl fmt::Display for TypedSpec {
                     let kind = match variable.kind {
                         VariableKind::Weight => "weight",
                         VariableKind::State => "state",
-                        VariableKind::Slot | VariableKind::Accumulator => continue,
+                        VariableKind::Slot | VariableKind::Accumulator | VariableKind::Scale => continue,
                     };
                     let held = if variable.kind == VariableKind::Weight && !variable.trainable {
                         " held"

@@ -39,6 +39,7 @@ pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) 
                     .map(|d| d.as_constant().and_then(|c| usize::try_from(c).ok()).unwrap_or(0))
                     .collect(),
                 trainable: v.trainable,
+                channels: v.channels.clone(),
             })
             .collect(),
         entries: entries.collect(),
@@ -323,13 +324,14 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
             function: function.unwrap_or(u32::MAX),
             dims: super::Job::of(plan, launch).map_or_else(Vec::new, |job| dims.shape(&job.dims)),
         },
-        plan::Kernel::Contraction { batch, m, k, n, packed, partition, splits } => {
+        plan::Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits } => {
             Kernel::Contraction(Contraction {
                 batch: dims.strides(batch),
                 m: dims.strides(m),
                 k: dims.strides(k),
                 n: dims.stride(n),
                 packed: *packed,
+                kept: *kept,
                 partition: *partition,
                 splits: *splits,
             })
@@ -362,8 +364,8 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
             splits: dims.dim(splits),
         }),
         plan::Kernel::Attention(attention) => Kernel::Attention(attention.map(|dim| dims.dim(dim))),
-        plan::Kernel::Pack { taps, k, n } => {
-            Kernel::Pack(Pack { taps: dims.stride(taps), k: dims.stride(k), n: dims.stride(n) })
+        plan::Kernel::Pack { taps, k, n, kept } => {
+            Kernel::Pack(Pack { taps: dims.stride(taps), k: dims.stride(k), n: dims.stride(n), kept: *kept })
         }
         plan::Kernel::CumulativeSum { axis, inner, reverse, exclusive } => Kernel::CumulativeSum {
             axis: dims.dim(axis),

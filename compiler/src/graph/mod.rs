@@ -142,13 +142,15 @@ impl Graph {
     }
 }
 
-/// A weight, state, optimizer slot or accumulator.
+/// A weight, state, optimizer slot or accumulator, or the scales of a narrow weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variable {
     pub path: String,
     pub kind: weft_runtime::program::VariableKind,
     pub ty: TensorType,
     pub trainable: bool,
+    /// See `weft_runtime::program::Variable`.
+    pub channels: Vec<usize>,
     pub span: Span,
 }
 

@@ -27,6 +27,7 @@ pub mod loop_behind;
 pub mod loop_inputs;
 pub mod loop_prune;
 mod loops;
+pub mod matter;
 pub mod narrow;
 pub mod pooling;
 pub mod reductions;

@@ -41,6 +41,14 @@ pub(super) struct Operand {
     pub strides: Vec<Dim>,
 }
 
+/// How B is kept.
+#[derive(Clone, Debug)]
+struct Kept {
+    dtype: DType,
+    /// Of its columns, where it is of i8.
+    scales: Option<(BufferId, Dim)>,
+}
+
 impl Build<'_> {
     pub fn contract(
         &mut self,
@@ -49,11 +57,30 @@ impl Build<'_> {
         batch: &[(usize, usize)],
         sum: &[(usize, usize)],
     ) -> Result<(), Stop> {
+        let narrow = self.narrow(self.graph.node(id).inputs[1]);
+        if narrow.is_some() && self.contract_with(id, out, batch, sum, narrow)? {
+            return Ok(());
+        }
+        self.contract_with(id, out, batch, sum, None).map(|_| ())
+    }
+
+    /// False, and nothing is done, where the kernel cannot read this narrow weight.
+    fn contract_with(
+        &mut self,
+        id: NodeId,
+        out: BufferId,
+        batch: &[(usize, usize)],
+        sum: &[(usize, usize)],
+        narrow: Option<(Operand, DType, Option<Operand>)>,
+    ) -> Result<bool, Stop> {
         let graph = self.graph;
         let node = graph.node(id);
         let (a_type, b_type) = (&graph.node(node.inputs[0]).ty, &graph.node(node.inputs[1]).ty);
         let a = self.operand(node.inputs[0])?;
-        let b = self.operand(node.inputs[1])?;
+        let b = match &narrow {
+            Some((operand, _, _)) => operand.clone(),
+            None => self.operand(node.inputs[1])?,
+        };
         let free = |rank: usize, used: &dyn Fn(&(usize, usize)) -> usize| -> Vec<usize> {
             (0..rank).filter(|axis| batch.iter().chain(sum).all(|pair| used(pair) != *axis)).collect()
         };
@@ -85,12 +112,36 @@ impl Build<'_> {
         for (i, j) in sum {
             k.push(stride(&a_type.shape[*i], Some(&a.strides[*i]), Some(&b.strides[*j]), None));
         }
+        // The scale of a narrow weight belongs to a column of C: it moves with C's columns and with nothing else.
+        let kept = match narrow {
+            None => Kept { dtype: DType::F32, scales: None },
+            Some((_, dtype, scales)) => {
+                let columns = |strides: &[Dim]| {
+                    strides.iter().enumerate().all(|(axis, step)| {
+                        let place = free_b.iter().position(|j| *j == axis);
+                        let wanted = place.map(|place| c[batch.len() + free_a.len() + place].clone());
+                        b_type.shape[axis].is(1) || *step == wanted.unwrap_or(Dim::constant(0))
+                    })
+                };
+                if scales.as_ref().is_some_and(|scales| !columns(&scales.strides)) {
+                    return Ok(false);
+                }
+                Kept { dtype, scales: scales.map(|scales| (scales.buffer, scales.offset)) }
+            }
+        };
+        let is_narrow = kept.dtype != DType::F32;
+        // Weights that stay as they are are packed once for many runs; between the steps of a training they change.
+        let reads = self.level == 0 && self.built.changed.is_empty() && self.built.lasts(b.buffer);
+
         // A sum may run in any order: that of memory makes long runs, or even one axis.
         k.sort_by_key(|axis| {
             let step = |stride: &Option<Dim>| stride.as_ref().map_or(0, |dim| self.built.estimate(dim));
             std::cmp::Reverse(step(&axis.a).saturating_add(step(&axis.b)))
         });
         let (mut batches, mut m, mut k, mut n) = (collapse(batches), collapse(m), collapse(k), collapse(n));
+        if is_narrow && !(reads && batches.is_empty() && n.len() == 1 && k.len() == 1) {
+            return Ok(false);
+        }
         let (mut a_place, mut b_place) = ((a.buffer, a.offset), (b.buffer, b.offset));
 
         let unit = |n: &[Stride]| n.len() == 1 && n[0].b.as_ref().is_some_and(|s| s.is(1));
@@ -106,13 +157,11 @@ impl Build<'_> {
         let along = k.len() == 1 && k[0].b.as_ref().is_some_and(|s| s.is(1));
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
         let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
-        // Weights that stay as they are are packed once for many runs; between the steps of a training they change.
-        let reads = self.level == 0 && self.built.changed.is_empty();
-        let lasting = matrix && long && reads && self.built.lasts(b_place.0);
+        let lasting = matrix && (long || is_narrow) && reads;
         if few && (along || !lasting) {
             // The kernel reads it as it is.
         } else if matrix && (again || lasting || !unit(&n)) {
-            b_place = self.pack(id, &k[0], &n[0], b_place);
+            b_place = self.pack(id, &k[0], &n[0], b_place, kept.dtype);
             packed = true;
         } else if !unit(&n) || k.len() > 2 {
             b_place = self.arrange(id, &mut batches, &mut k, &mut n, b_place, false);
@@ -134,8 +183,8 @@ impl Build<'_> {
             k.push(Stride { extent: Dim::constant(1), a: Some(0i64.into()), b: Some(0i64.into()), c: None });
         }
         let [n] = n.as_slice() else { return Err(Stop::Need(node.inputs[1])) };
-        self.contraction(node, id, out, (batches, m, k, n.clone()), (a_place, b_place), packed);
-        Ok(())
+        self.contraction(node, id, out, (batches, m, k, n.clone()), (a_place, b_place), packed, kept);
+        Ok(true)
     }
 
     fn contraction(
@@ -146,6 +195,7 @@ impl Build<'_> {
         (batch, m, k, n): (Vec<Stride>, Vec<Stride>, Vec<Stride>, Stride),
         (a, b): ((BufferId, Dim), (BufferId, Dim)),
         packed: bool,
+        kept: Kept,
     ) {
         let extents = |axes: &[Stride]| product(&axes.iter().map(|s| s.extent.clone()).collect::<Vec<_>>());
         let rows = extents(&batch) * extents(&m);
@@ -198,11 +248,18 @@ impl Build<'_> {
             if packed {
                 accesses[1].at = None;
             }
+            let mut buffers = vec![a, b, (out, Dim::constant(0))];
+            if let Some(scales) = kept.scales {
+                let scale = access(scales.0, false, Affine::constant(0i64), Dim::constant(1));
+                accesses.insert(2, Access { at: None, ..scale });
+                buffers.insert(2, scales);
+            }
+            let partition = Partition::Rows;
             let kernel =
-                Kernel::Contraction { batch, m, k, n, packed, partition: Partition::Rows, splits: 1 };
+                Kernel::Contraction { batch, m, k, n, packed, kept: kept.dtype, partition, splits: 1 };
             self.built.drafts.push(Draft {
                 work: Work::Kernel(kernel),
-                buffers: vec![a, b, (out, Dim::constant(0))],
+                buffers,
                 accesses,
                 loops,
                 space: rows,
@@ -223,11 +280,13 @@ impl Build<'_> {
             k,
             n,
             packed,
+            kept: kept.dtype,
             partition: Partition::Tiles,
             splits: splits as u32,
         };
         let place = self.parts(node, id, out, &Dim::constant(splits));
-        self.runtime_kernel(node, kernel, vec![a, b], vec![place], space, flops);
+        let ins = [a, b].into_iter().chain(kept.scales).collect();
+        self.runtime_kernel(node, kernel, ins, vec![place], space, flops);
         self.add_parts(node, place, out, &Dim::constant(splits));
     }
 
@@ -264,15 +323,42 @@ impl Build<'_> {
         Ok(Operand { buffer, offset: at.constant, strides })
     }
 
+    /// The narrow weight that an operand is, its type, and where its scales lie.
+    fn narrow(&self, id: NodeId) -> Option<(Operand, DType, Option<Operand>)> {
+        let shape = &self.graph.node(id).ty.shape;
+        let found = self.reader(shape.clone()).locate_narrow(id, &identity(shape, 0))?;
+        let operand = |buffer: BufferId, at: Affine| {
+            let strides: Vec<Dim> = (0..shape.len()).map(|axis| at.coefficient(axis)).collect();
+            let sound = strides.iter().chain([&at.constant]).all(is_nonnegative);
+            sound.then_some(Operand { buffer, offset: at.constant, strides })
+        };
+        let scales = match found.scale {
+            Some((buffer, at)) => Some(operand(buffer, at)?),
+            None => None,
+        };
+        // Values of i8 without scales are a spec's own numbers.
+        if (found.dtype == DType::I8) != scales.is_some() {
+            return None;
+        }
+        Some((operand(found.buffer, found.at)?, found.dtype, scales))
+    }
+
     /// Packs B, given by its k and n axes, into panels.
-    fn pack(&mut self, id: NodeId, k: &Stride, n: &Stride, from: (BufferId, Dim)) -> (BufferId, Dim) {
+    fn pack(
+        &mut self,
+        id: NodeId,
+        k: &Stride,
+        n: &Stride,
+        from: (BufferId, Dim),
+        kept: DType,
+    ) -> (BufferId, Dim) {
         let node = self.graph.node(id);
         let panels = n.extent.ceil_div(&Dim::from(PANEL));
         let elements = panels.clone() * k.extent.clone() * Dim::from(PANEL);
-        let to = self.buffer(id, DType::F32, elements, Storage::Unused);
+        let to = self.buffer(id, kept, elements, Storage::Unused);
         let side = |s: &Stride| Stride { extent: s.extent.clone(), a: s.b.clone(), b: None, c: None };
         let taps = Stride { extent: Dim::constant(1), a: Some(Dim::constant(0)), b: None, c: None };
-        let kernel = Kernel::Pack { taps, k: side(k), n: side(n) };
+        let kernel = Kernel::Pack { taps, k: side(k), n: side(n), kept };
         // It moves numbers and computes none.
         self.runtime_kernel(node, kernel, vec![from], vec![to], panels, Dim::constant(0));
         (to, Dim::constant(0))

@@ -158,6 +158,7 @@ impl Build<'_> {
             taps: axis(taps, ci.clone() * co.clone()),
             k: axis(co, Dim::constant(1)),
             n: axis(ci, co.clone()),
+            kept: DType::F32,
         };
         self.runtime_kernel(node, kernel, vec![from], vec![to], space, Dim::constant(0));
         (to, Dim::constant(0))

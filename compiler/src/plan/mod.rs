@@ -248,6 +248,7 @@ pub enum Kernel {
         k: Vec<Stride>,
         n: Stride,
         packed: bool,
+        kept: DType,
         partition: Partition,
         splits: u32,
     },
@@ -270,6 +271,7 @@ pub enum Kernel {
         taps: Stride,
         k: Stride,
         n: Stride,
+        kept: DType,
     },
     CumulativeSum {
         axis: Dim,

@@ -5,7 +5,7 @@
 //! - Elementwise nodes: not when each element is read once, by one user or by several that read parts of their own; not when they are so cheap that doing them
 //!   again costs less than the memory traffic. Else they have a buffer, which [`super::fuse`] may still make vanish.
 
-use crate::graph::op::Op;
+use crate::graph::op::{Binary, Op};
 use crate::graph::{DType, Graph, Node, NodeId};
 
 /// The decision for each node.
@@ -87,7 +87,14 @@ pub fn class(op: &Op) -> Class {
 /// The inputs that a runtime kernel reads from memory as they are.
 fn direct_operands(graph: &Graph, node: &Node) -> Vec<usize> {
     match &node.op {
-        Op::Contract { .. } if !super::contract::is_nest(graph, node) => vec![0, 1],
+        // Narrow weights are read as they are; what the kernel cannot read so it asks for.
+        Op::Contract { .. } if !super::contract::is_nest(graph, node) => {
+            if is_narrow(graph, node.inputs[1]) {
+                vec![0]
+            } else {
+                vec![0, 1]
+            }
+        }
         Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) => vec![0, 1],
         Op::Gather { .. } | Op::ScatterAdd { .. } => vec![0, 1],
         Op::Attention(_) => (0..node.inputs.len()).collect(),
@@ -99,6 +106,26 @@ fn direct_operands(graph: &Graph, node: &Node) -> Vec<usize> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether it is a narrow weight, widened and perhaps scaled, seen through views: what [`super::values::Reader::locate_narrow`] finds.
+fn is_narrow(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    match (&node.op, node.inputs.as_slice()) {
+        (Op::Binary(Binary::Mul), &[a, b]) => is_narrow(graph, a) || is_narrow(graph, b),
+        (Op::Cast, &[from]) => {
+            let narrow = matches!(graph.node(from).ty.dtype, DType::BF16 | DType::I8);
+            narrow && matches!(seen(graph, from).op, Op::Variable(_))
+        }
+        (op, &[from, ..]) if class(op) == Class::View => is_narrow(graph, from),
+        _ => false,
+    }
+}
+
+/// What views show.
+fn seen(graph: &Graph, id: NodeId) -> &Node {
+    let node = graph.node(id);
+    if class(&node.op) == Class::View { seen(graph, node.inputs[0]) } else { node }
 }
 
 /// Materialises what `id` shows. Where a contraction absorbs a view as strides, its base is what must be in memory; the kernel that

@@ -113,14 +113,15 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
             writeln!(out, "  nest {} a unit{path}", launch.per_unit)?;
             write_nest(plan, nest, out)
         }
-        Kernel::Contraction { batch, m, k, n, packed, partition, splits } => {
+        Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits } => {
+            let kept = if *kept == DType::F32 { String::new() } else { format!(" of {}", kept.name()) };
             let packed = if *packed { " packed" } else { "" };
             let batch = if batch.is_empty() { String::new() } else { format!(" batch {}", axes(batch)) };
             let splits = if *splits > 1 { format!(" in {splits} parts") } else { String::new() };
             let partition = format!("{partition:?}").to_lowercase();
             writeln!(
                 out,
-                "  contract{batch} m {} k {} n {}{packed} by {partition}{splits}: {buffers}{path}",
+                "  contract{batch} m {} k {} n {}{packed}{kept} by {partition}{splits}: {buffers}{path}",
                 axes(m),
                 axes(k),
                 axis(n)
@@ -168,7 +169,7 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
                 a.n, a.queries, a.keys, a.width, a.depth
             )
         }
-        Kernel::Pack { taps, k, n } => {
+        Kernel::Pack { taps, k, n, kept: _ } => {
             writeln!(out, "  pack taps {} k {} n {}: {buffers}{path}", axis(taps), axis(k), axis(n))
         }
         Kernel::CumulativeSum { axis, inner, reverse, exclusive } => {

@@ -232,6 +232,35 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Where the elements of a narrow weight lie that `id` widens, and scales where it is of i8: seen through views.
+    pub fn locate_narrow(&self, id: NodeId, index: &[Affine]) -> Option<Narrow> {
+        let node = self.graph.node(id);
+        match (&node.op, node.inputs.as_slice()) {
+            (Op::Binary(Binary::Mul), &[a, b]) => {
+                let scaled = |weight: NodeId, scale: NodeId| {
+                    let found = self.locate_narrow(weight, index).filter(|found| found.scale.is_none())?;
+                    Some(Narrow { scale: Some(self.locate(scale, index).ok()?), ..found })
+                };
+                scaled(a, b).or_else(|| scaled(b, a))
+            }
+            (Op::Cast, &[from]) => {
+                let dtype = self.graph.node(from).ty.dtype;
+                if !matches!(dtype, DType::BF16 | DType::I8) {
+                    return None;
+                }
+                let (buffer, at) = self.locate(from, index).ok()?;
+                Some(Narrow { buffer, at, dtype, scale: None })
+            }
+            (op, &[from, ..]) if super::select::class(op) == super::select::Class::View => {
+                match self.seen_through(id, index).ok()? {
+                    Through::Index(inner) => self.locate_narrow(from, &inner),
+                    Through::Flat(..) => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
     /// The index into a view's input.
     fn seen_through(&self, id: NodeId, index: &[Affine]) -> Result<Through, Stop> {
         let node = self.graph.node(id);
@@ -275,6 +304,15 @@ impl<'a> Reader<'a> {
             _ => return Err(Stop::Need(id)),
         }))
     }
+}
+
+/// See [`Reader::locate_narrow`].
+#[derive(Clone, Debug)]
+pub struct Narrow {
+    pub buffer: BufferId,
+    pub at: Affine,
+    pub dtype: DType,
+    pub scale: Option<(BufferId, Affine)>,
 }
 
 /// What a view shows.

@@ -14,6 +14,8 @@ pub enum Class {
     Usage = 2,
     /// The machine failed: no space, no permission, no such device.
     Environment = 3,
+    /// All is well but the result, which is worse than what was asked for allows.
+    Refused = 4,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,10 @@ impl Failure {
 
     pub fn environment(message: impl Into<String>) -> Failure {
         Failure { class: Class::Environment, message: message.into(), help: None }
+    }
+
+    pub fn refused(message: impl Into<String>) -> Failure {
+        Failure { class: Class::Refused, message: message.into(), help: None }
     }
 
     /// The cause was printed already, as diagnostics.

@@ -26,6 +26,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
     let mut rows = vec![
         ("model", program.name.clone()),
         ("parameters", parameters),
+        ("weights", card.cost.iter().fold(card.dtype.clone(), |all, cost| format!("{all}; {cost}"))),
         ("a row takes", operations.iter().map(counted).collect::<Vec<_>>().join(", ")),
         ("predictions", predictions),
         ("generations", generations),
@@ -42,7 +43,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
         let sources: Map<String, Value> =
             program.sources.iter().map(|(n, t)| (n.clone(), json!(t))).collect();
         output::json(&json!({
-            "model": program.name, "parameters": card.parameters,
+            "model": program.name, "parameters": card.parameters, "dtype": card.dtype, "dtype_cost": card.cost,
             "predictions": program.predictions.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "generations": program.generations.iter().map(|g| &g.name).collect::<Vec<_>>(),
             "target": card.target, "features": features, "flops": operations.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),

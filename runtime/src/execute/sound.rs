@@ -233,7 +233,7 @@ pub fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
             dims.extend([n, input_channels, output_channels, groups, splits]);
             dims.extend(input.iter().chain(output).chain(kernel).chain(padding));
         }
-        Kernel::Pack(Pack { taps, k, n }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),
+        Kernel::Pack(Pack { taps, k, n, .. }) => [taps, k, n].into_iter().for_each(|axis| stride(axis, dims)),
         Kernel::Attention(attention) => {
             attention.map(|dim| dims.push(*dim));
         }

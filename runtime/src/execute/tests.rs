@@ -164,6 +164,7 @@ fn look_up() -> Program {
         dtype: DType::F32,
         shape: vec![3, 2],
         trainable: true,
+        channels: Vec::new(),
     });
     program
 }

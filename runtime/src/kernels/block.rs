@@ -2,8 +2,22 @@
 
 use super::isa::Level;
 use super::tile::{Family, Segment, Tile};
-use crate::program::PANEL;
+use crate::program::{DType, PANEL};
 use std::ops::Range;
+
+/// How the elements of B are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// f32, bf16 or i8.
+    pub dtype: DType,
+    /// For i8, from the block's first column on.
+    pub scales: *const f32,
+}
+
+impl Kept {
+    /// As f32.
+    pub const WIDE: Kept = Kept { dtype: DType::F32, scales: std::ptr::null() };
+}
 
 /// The operands of a block; offsets and steps count elements (see [`Tile`]). Column 0 starts a panel.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +30,9 @@ pub struct Block<'a> {
     /// Where A was packed: from the strip of one tile to the next. In a strip, each k has the tile's rows side by side; `a_rows` and
     /// `a_step` say nothing then.
     pub strip: Option<usize>,
+    /// Elements of `kept`'s type. What is narrow is in panels, and its A in rows.
     pub b: *const f32,
+    pub kept: Kept,
     pub b_step: isize,
     pub b_panel: isize,
     pub segments: &'a [Segment],
@@ -51,13 +67,14 @@ impl Block<'_> {
         if rows == 0 {
             return;
         }
-        let family = Family::of(level);
+        let family = Family::over(level, self.kept.dtype);
+        let size = self.kept.dtype.size() as isize;
         let (_, vectors) = family.shape(rows, self.columns);
         let width = vectors * family.lanes;
         let mut column = 0;
         while column < self.columns {
-            let b =
-                self.b.wrapping_offset((column / PANEL) as isize * self.b_panel + (column % PANEL) as isize);
+            let at = (column / PANEL) as isize * self.b_panel + (column % PANEL) as isize;
+            let b = self.b.cast::<u8>().wrapping_offset(at * size);
             let columns = width.min(self.columns - column);
             for (index, part) in self.tiles(level).enumerate() {
                 let (a_rows, c_rows) = (&self.a_rows[part.clone()], &self.c_rows[part.clone()]);
@@ -75,6 +92,7 @@ impl Block<'_> {
                     b,
                     b_step: self.b_step,
                     b_panel: self.b_panel,
+                    scales: self.kept.scales.wrapping_add(column),
                     segments: self.segments.as_ptr(),
                     segment_count: self.segments.len(),
                     length: self.length,

@@ -3,15 +3,17 @@
 //! Operands are read where they lie as long as that is fast. Where they have no unit stride along n, or what a tile takes at one k lies far
 //! from what it takes at the next, a rectangle of C packs what it reads: some panels of B, and A in strips, one for each register tile (Goto &
 //! van de Geijn 2008). Both stay in the second cache while they meet.
+//!
+//! A B that is kept as bf16 or i8 is read by tiles from panels alone: where it does not lie in panels, it is packed as it is.
 
-use super::block::Block;
+use super::block::{Block, Kept};
 use super::few::{self, Few};
 use super::isa::Level;
 use super::pack;
 use super::resolve::{self, Axis, Layout};
-use super::runs::Runs;
+use super::runs::{KC, Runs};
 use super::tile::Segment;
-use crate::program::{Contraction, PANEL, Partition, TILE_ROWS};
+use crate::program::{Contraction, DType, PANEL, Partition, TILE_ROWS};
 use std::ops::Range;
 
 /// Rows whose offsets are worked out at a time.
@@ -47,6 +49,8 @@ pub struct Bound {
     adjacent: bool,
     /// Whether strips of A are packed as they are needed, where the rectangle is wide enough.
     packs_a: bool,
+    /// Of B's elements.
+    kept: DType,
     partition: Partition,
     runs: Runs,
     /// Elements of C, without the leading axis of splits.
@@ -78,6 +82,10 @@ impl Bound {
         if columns > 1 && n.c != 1 {
             return Err("a contraction's C must have unit stride along n".into());
         }
+        let wide = kernel.kept == DType::F32;
+        if !(wide || matches!(kernel.kept, DType::BF16 | DType::I8)) {
+            return Err(format!("a contraction cannot read a B of {}", kernel.kept.name()));
+        }
         if kernel.packed && batch.iter().any(|axis| axis.b != 0 && axis.extent > 1) {
             return Err("a contraction's packed B has no batch axes".into());
         }
@@ -94,17 +102,17 @@ impl Bound {
         let rows = resolve::product(&m)?;
         let inner = resolve::collapse(k.clone());
         let few = match &inner[..] {
-            _ if kernel.packed || rows > few::ROWS || columns <= PANEL => None,
+            _ if kernel.packed || rows > few::ROWS_ALONG || columns <= PANEL => None,
             [k] if n.b != 1 && (k.a, k.b) == (1, 1) => Some(Way::Along),
-            _ if n.b == 1 && k_size * columns >= LARGE => Some(Way::Across),
+            _ if wide && rows <= few::ROWS && n.b == 1 && k_size * columns >= LARGE => Some(Way::Across),
             _ => None,
         };
         // The rows of a wide B fall into few sets of a cache; a panel of them that many rows of A meet is laid side by side.
-        let wide = kernel.partition == Partition::Tiles && k.iter().any(|axis| axis.b >= FAR);
-        let adjacent = m.last().is_some_and(|axis| axis.a == 1);
+        let far = kernel.partition == Partition::Tiles && k.iter().any(|axis| axis.b >= FAR);
+        let adjacent = wide && m.last().is_some_and(|axis| axis.a == 1);
         let apart = adjacent && k.iter().all(|axis| axis.a >= FAR_APART);
         let packs_a = apart && rows >= ROWS_PACKED && columns >= COLUMNS_PACKED && inner.len() == 1;
-        let packs_b = columns > 1 && !kernel.packed && few.is_none() && (n.b != 1 || wide);
+        let packs_b = !kernel.packed && few.is_none() && (!wide || columns > 1 && (n.b != 1 || far));
         Ok(Bound {
             level,
             batches: resolve::product(&batch)?,
@@ -116,8 +124,9 @@ impl Bound {
             few,
             adjacent,
             packs_a,
+            kept: kernel.kept,
             partition: kernel.partition,
-            runs: Runs::new(k, kernel.splits.max(1) as usize)?,
+            runs: Runs::over(k, kernel.splits.max(1) as usize, KC * DType::F32.size() / kernel.kept.size())?,
             c_size,
             batch,
             m,
@@ -140,7 +149,10 @@ impl Bound {
         let panels = self.tile_columns().min(PANELS);
         match self.few {
             Some(_) => few::ROWS * few::STRETCH,
-            None if self.packs_b => panels * self.runs.longest() * PANEL,
+            // In f32: panels are whole words, whatever their elements.
+            None if self.packs_b => {
+                panels * self.runs.longest() * PANEL * self.kept.size() / DType::F32.size()
+            }
             None => 0,
         }
     }
@@ -216,6 +228,30 @@ impl Bound {
         (top..bottom, column..(column + most / height).min(wide))
     }
 
+    /// B from an element on.
+    fn b(&self, buffers: &[*mut u8], at: isize) -> *const f32 {
+        self.further(buffers[1].cast::<f32>().cast_const(), at)
+    }
+
+    /// So many elements of B further; the pointer's own type means nothing.
+    fn further(&self, b: *const f32, elements: isize) -> *const f32 {
+        b.cast::<u8>().wrapping_offset(elements * self.kept.size() as isize).cast()
+    }
+
+    /// The columns' scales (none for a B that has none), and C.
+    fn scales_and_c(&self, buffers: &[*mut u8]) -> (*const f32, *mut f32) {
+        match buffers {
+            [_, _, scales, c] => (scales.cast::<f32>().cast_const(), c.cast()),
+            [_, _, c] => (std::ptr::null(), c.cast()),
+            _ => (std::ptr::null(), std::ptr::null_mut()),
+        }
+    }
+
+    /// How many buffers the kernel has.
+    pub fn buffers(&self) -> usize {
+        if self.kept == DType::I8 { 4 } else { 3 }
+    }
+
     /// Computes a rectangle of C, whose first column starts a panel.
     unsafe fn rectangle(
         &self,
@@ -229,8 +265,9 @@ impl Bound {
         let at = Layout::new(&self.batch).at(batch);
         let layout = Layout::new(&self.m);
         let a = buffers[0].cast::<f32>().cast_const().wrapping_offset(at.a);
-        let b = buffers[1].cast::<f32>().cast_const().wrapping_offset(at.b);
-        let c = buffers[2].cast::<f32>().wrapping_offset(at.c).wrapping_add(split * self.c_size);
+        let b = self.b(buffers, at.b);
+        let (scales, c) = self.scales_and_c(buffers);
+        let c = c.wrapping_offset(at.c).wrapping_add(split * self.c_size);
         let blocks = rows.len().div_ceil(ROWS);
         let group = if self.packs_b { PANELS * PANEL } else { columns.len() };
         for first in columns.clone().step_by(group.max(1)) {
@@ -247,7 +284,8 @@ impl Bound {
                     a_step: self.runs.a_step,
                     adjacent: self.adjacent,
                     strip: None,
-                    b: b.wrapping_offset(at),
+                    b: self.further(b, at),
+                    kept: Kept { dtype: self.kept, scales: scales.wrapping_add(columns.start) },
                     b_step: self.runs.b_step,
                     b_panel: self.b_panel,
                     segments: run.segments,
@@ -304,13 +342,15 @@ impl Bound {
         let at = Layout::new(&self.batch).at(batch);
         let (a_rows, c_rows) = (&mut room.a_rows[..rows.len()], &mut room.c_rows[..rows.len()]);
         Layout::new(&self.m).fill(rows.start, a_rows, c_rows);
-        let b = buffers[1].cast::<f32>().cast_const().wrapping_offset(at.b);
-        let c = buffers[2].cast::<f32>().wrapping_offset(at.c).wrapping_add(split * self.c_size);
+        let b = self.b(buffers, at.b);
+        let (scales, c) = self.scales_and_c(buffers);
+        let c = c.wrapping_offset(at.c).wrapping_add(split * self.c_size);
         let few = Few {
             a: buffers[0].cast::<f32>().cast_const().wrapping_offset(at.a),
             a_rows,
             a_step: self.runs.a_step,
-            b: b.wrapping_offset(columns.start as isize * self.b_step),
+            b: self.further(b, columns.start as isize * self.b_step),
+            scales: scales.wrapping_add(columns.start),
             b_step: self.runs.b_step,
             b_column: self.b_step,
             c: c.wrapping_add(columns.start),
@@ -328,7 +368,7 @@ impl Bound {
                     // The runs of one axis follow one another.
                     let first = runs.next().and_then(|run| run.segments.first()).copied().unwrap_or_default();
                     let length = self.runs.of(split).map(|run| run.segments.len() * run.length).sum();
-                    few::along(self.level, &few, first, length);
+                    few::along(self.level, self.kept, &few, first, length);
                 }
             }
         }

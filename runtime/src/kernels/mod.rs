@@ -77,7 +77,8 @@ impl Bound {
             Kernel::Nest { .. } => return Err("generated code is not one of the runtime's kernels".into()),
             Kernel::Contraction(kernel) => {
                 let bound = contraction::Bound::bind(kernel, dims, level)?;
-                Bound { extent: bound.extent(), form: Form::Contraction(bound), buffers: 3 }
+                let (extent, buffers) = (bound.extent(), bound.buffers());
+                Bound { extent, buffers, form: Form::Contraction(bound) }
             }
             Kernel::Convolution(kernel) => {
                 let bound = convolution::Bound::bind(kernel, dims, level)?;

@@ -1,11 +1,12 @@
-//! Packing: a matrix with any strides becomes panels of [`PANEL`] columns, zero-padded, or strips of a tile's rows.
+//! Packing: a matrix with any strides becomes panels of [`PANEL`] columns, zero-padded, or strips of a tile's rows. What is kept narrow stays so.
 
 use super::block::Block;
 use super::isa::Level;
 use super::resolve::{self, Axis};
 use super::tile::Segment;
 use super::vector;
-use crate::program::{PANEL, Pack};
+use crate::program::{DType, PANEL, Pack};
+use half::bf16;
 
 /// Elements between strips, so that they don't begin in the same set of a cache.
 pub const STRIP_GAP: usize = 16;
@@ -23,6 +24,7 @@ pub struct Bound {
     taps: Axis,
     k: Axis,
     n: Axis,
+    kept: DType,
 }
 
 impl Bound {
@@ -31,6 +33,7 @@ impl Bound {
             taps: resolve::axis(&kernel.taps, dims)?,
             k: resolve::axis(&kernel.k, dims)?,
             n: resolve::axis(&kernel.n, dims)?,
+            kept: kernel.kept,
         };
         resolve::product_of([bound.taps.extent, bound.k.extent, bound.n.extent.next_multiple_of(PANEL)])?;
         Ok(bound)
@@ -43,7 +46,18 @@ impl Bound {
     /// # Safety
     /// See [`super::Bound::run`].
     pub unsafe fn run(&self, buffers: &[*mut u8], begin: usize, end: usize) {
-        let (source, panels) = (buffers[0].cast::<f32>().cast_const(), buffers[1].cast::<f32>());
+        // SAFETY: the caller's own promises.
+        unsafe {
+            match self.kept {
+                DType::BF16 => self.run_as::<bf16>(buffers, begin, end),
+                DType::I8 => self.run_as::<i8>(buffers, begin, end),
+                _ => self.run_as::<f32>(buffers, begin, end),
+            }
+        }
+    }
+
+    unsafe fn run_as<T: Copy>(&self, buffers: &[*mut u8], begin: usize, end: usize) {
+        let (source, panels) = (buffers[0].cast::<T>().cast_const(), buffers[1].cast::<T>());
         let across = self.n.extent.div_ceil(PANEL);
         for index in begin..end {
             let (tap, first) = (index / across, index % across * PANEL);
@@ -58,17 +72,17 @@ impl Bound {
     }
 }
 
-/// Packs one panel: `target[k, 0..PANEL]` from `source[k, 0..columns]` and zeros.
+/// Packs one panel: `target[k, 0..PANEL]` from `source[k, 0..columns]` and zeros, which are zeros of every type.
 ///
 /// # Safety
 /// `source` and `target` must cover what is read and written.
-pub unsafe fn panel(
-    source: *const f32,
+pub unsafe fn panel<T: Copy>(
+    source: *const T,
     k_step: isize,
     n_step: isize,
     k: usize,
     columns: usize,
-    target: *mut f32,
+    target: *mut T,
 ) {
     // SAFETY: the caller's own promise.
     unsafe {
@@ -76,11 +90,11 @@ pub unsafe fn panel(
             for i in 0..k {
                 let (row, source) = (target.add(i * PANEL), source.offset(i as isize * k_step));
                 for line in (0..PANEL).step_by(LINE) {
-                    vector::prefetch_to_read(source.wrapping_offset(AHEAD * k_step).wrapping_add(line));
+                    let ahead = source.wrapping_offset(AHEAD * k_step).wrapping_add(line);
+                    vector::prefetch_to_read(ahead.cast());
                 }
                 if columns == PANEL {
-                    row.cast::<[f32; PANEL]>()
-                        .write_unaligned(source.cast::<[f32; PANEL]>().read_unaligned());
+                    row.cast::<[T; PANEL]>().write_unaligned(source.cast::<[T; PANEL]>().read_unaligned());
                 } else {
                     row.copy_from_nonoverlapping(source, columns);
                     row.add(columns).write_bytes(0, PANEL - columns);
@@ -91,12 +105,13 @@ pub unsafe fn panel(
         // A transposition, in squares that stay in the first cache; those of four by four stay in registers.
         for first in (0..k).step_by(SQUARE) {
             let rows = first..(first + SQUARE).min(k);
-            let fours = if k_step == 1 && rows.len() == SQUARE { columns / 4 * 4 } else { 0 };
+            let by_four = size_of::<T>() == size_of::<f32>() && k_step == 1 && rows.len() == SQUARE;
+            let fours = if by_four { columns / 4 * 4 } else { 0 };
             for column in (0..fours).step_by(4) {
                 let source = source.offset(column as isize * n_step + first as isize);
                 let target = target.add(first * PANEL + column);
                 for i in (0..SQUARE).step_by(4) {
-                    turn_four(source.add(i), n_step, target.add(i * PANEL));
+                    turn_four(source.add(i).cast(), n_step, target.add(i * PANEL).cast());
                 }
             }
             for column in fours..columns {
@@ -219,10 +234,21 @@ unsafe fn deal<const HEIGHT: usize>(
 /// # Safety
 /// The block's B must be there with columns `step` apart, and `target` have room for the panels.
 pub unsafe fn panels(block: &Block<'_>, step: isize, target: *mut f32) {
+    // SAFETY: the caller's own promises.
+    unsafe {
+        match block.kept.dtype {
+            DType::BF16 => panels_as(block, block.b.cast::<bf16>(), step, target.cast()),
+            DType::I8 => panels_as(block, block.b.cast::<i8>(), step, target.cast()),
+            _ => panels_as(block, block.b, step, target),
+        }
+    }
+}
+
+unsafe fn panels_as<T: Copy>(block: &Block<'_>, b: *const T, step: isize, target: *mut T) {
     let long = block.segments.len() * block.length;
     for (index, segment) in block.segments.iter().enumerate() {
         for at in (0..block.length).step_by(SQUARE) {
-            let source = block.b.wrapping_offset(segment.b + at as isize * block.b_step);
+            let source = b.wrapping_offset(segment.b + at as isize * block.b_step);
             let target = target.wrapping_add((index * block.length + at) * PANEL);
             let steps = SQUARE.min(block.length - at);
             for first in (0..block.columns).step_by(PANEL) {

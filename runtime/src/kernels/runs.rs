@@ -7,7 +7,8 @@ use super::resolve::{self, Axis, Layout};
 use super::tile::Segment;
 use crate::program::PANEL;
 
-/// Elements of k in a block, at most, where k can be cut so: a panel of B then takes 48 KiB.
+/// Elements of k in a block, at most, where k can be cut so and B is f32: a panel of B then takes 48 KiB, and so it does with more elements that
+/// are narrower.
 pub const KC: usize = 384;
 
 /// A number of equally long segments.
@@ -37,6 +38,11 @@ impl Runs {
     /// Cuts the axes of k (outer first) into `splits` parts, and those into blocks. Where the axes don't collapse into
     /// one, the inner one is a segment and the splits cut the outer ones.
     pub fn new(axes: Vec<Axis>, splits: usize) -> Result<Runs, String> {
+        Runs::over(axes, splits, KC)
+    }
+
+    /// The same with blocks of at most so many elements.
+    pub fn over(axes: Vec<Axis>, splits: usize, most: usize) -> Result<Runs, String> {
         let axes = resolve::collapse(axes);
         let (inner, outer) = match axes.split_last() {
             Some((inner, outer)) => (*inner, outer),
@@ -54,9 +60,9 @@ impl Runs {
         for split in 0..splits {
             let part = |extent: usize| extent * split / splits..extent * (split + 1) / splits;
             if outer.is_empty() {
-                runs.cut(outer, inner, 0..1, part(inner.extent));
+                runs.cut(outer, inner, 0..1, part(inner.extent), most);
             } else {
-                runs.cut(outer, inner, part(outers), 0..inner.extent);
+                runs.cut(outer, inner, part(outers), 0..inner.extent, most);
             }
             if Some(&runs.blocks.len()) == runs.splits.last() {
                 // An empty sum still has to write its zeros.
@@ -79,15 +85,16 @@ impl Runs {
         inner: Axis,
         outers: std::ops::Range<usize>,
         inners: std::ops::Range<usize>,
+        most: usize,
     ) {
         let layout = Layout::new(outer);
         let segment = |o: usize, i: usize| {
             let at = layout.at(o);
             Segment { a: at.a + inner.a * i as isize, b: at.b + inner.b * i as isize }
         };
-        let pieces = inners.len().div_ceil(KC);
+        let pieces = inners.len().div_ceil(most);
         if pieces <= 1 {
-            let group = (KC / inners.len().max(1)).max(1);
+            let group = (most / inners.len().max(1)).max(1);
             let groups = outers.len().div_ceil(group);
             for g in 0..groups {
                 let first = outers.start + outers.len() * g / groups;

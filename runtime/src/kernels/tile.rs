@@ -9,18 +9,21 @@
 //!
 //! The rows of A and C sit at arbitrary element offsets, so that the pixels of a convolution, the rows of a matrix and
 //! those of a transposed one are the same thing. B is read either in rows (the next panel is [`PANEL`] columns further) or
-//! in packed panels (`b_panel` elements further).
+//! in packed panels (`b_panel` elements further). What is kept as bf16 or i8 is always in panels, and is widened as it is read.
 //!
 //! **Bits.** Every element of C is one chain of fused multiply-adds over k, from zero, then (when accumulating) added to
 //! C once. Neither the size of the tile nor an element's place in it matters; only `Level::Portable`, which has no fused
 //! multiply-add on x86-64, differs from the other levels.
 
 use super::isa::Level;
-use super::vector::{self, Vector};
-use crate::program::PANEL;
+use super::vector::{self, Element, Vector};
+use crate::program::{DType, PANEL};
+use half::bf16;
 
 /// f32 in a cache line.
 const LINE: usize = 16;
+/// So many bytes ahead, panels of narrow elements are asked for: they are short, and end before the processor has foreseen much of them.
+const AHEAD: usize = 1024;
 
 /// A run of k: where it starts in A (beyond a row's own offset) and in B. All runs of a tile are equally long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,10 +39,13 @@ pub struct Tile {
     /// Offsets of the tile's rows in A; a kernel for adjacent rows reads the first only.
     pub a_rows: *const isize,
     pub a_step: isize,
-    pub b: *const f32,
+    /// Elements of the family's type.
+    pub b: *const u8,
     pub b_step: isize,
     /// From one panel of 32 columns to the next.
     pub b_panel: isize,
+    /// Of the columns, for a B of i8.
+    pub scales: *const f32,
     pub segments: *const Segment,
     pub segment_count: usize,
     pub length: usize,
@@ -73,12 +79,22 @@ struct Width {
 
 impl Family {
     pub fn of(level: Level) -> &'static Family {
-        match level {
+        Family::over(level, DType::F32)
+    }
+
+    /// The tiles that read a B of this type: f32, bf16 or i8.
+    pub fn over(level: Level, kept: DType) -> &'static Family {
+        let of_level = match level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => &AVX512,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => &AVX2,
             _ => &PORTABLE,
+        };
+        match kept {
+            DType::BF16 => &of_level[1],
+            DType::I8 => &of_level[2],
+            _ => &of_level[0],
         }
     }
 
@@ -107,20 +123,27 @@ impl Family {
 
 /// The micro-kernel; `ADJACENT`: row r of A is r elements after row 0.
 #[inline(always)]
-unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool>(tile: &Tile) {
+unsafe fn tile<V: Vector, B: Element, const MR: usize, const NV: usize, const ADJACENT: bool>(tile: &Tile) {
     // SAFETY: the caller's own promises.
     unsafe {
         if tile.columns == NV * V::LANES {
-            sum::<V, MR, NV, ADJACENT, true>(tile)
+            sum::<V, B, MR, NV, ADJACENT, true>(tile)
         } else {
-            sum::<V, MR, NV, ADJACENT, false>(tile)
+            sum::<V, B, MR, NV, ADJACENT, false>(tile)
         }
     }
 }
 
 /// The micro-kernel itself; `FULL`: all columns exist, so that no load or store needs a mask.
 #[inline(always)]
-unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool, const FULL: bool>(
+unsafe fn sum<
+    V: Vector,
+    B: Element,
+    const MR: usize,
+    const NV: usize,
+    const ADJACENT: bool,
+    const FULL: bool,
+>(
     tile: &Tile,
 ) {
     let panel_vectors = PANEL / V::LANES;
@@ -141,12 +164,19 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
         for s in 0..tile.segment_count {
             let segment = *tile.segments.add(s);
             let mut a = segment.a;
-            let mut b = tile.b.wrapping_offset(segment.b);
+            let mut b = tile.b.cast::<B>().wrapping_offset(segment.b);
             for _ in 0..tile.length {
+                if size_of::<B>() < size_of::<f32>() && MR < 4 {
+                    for panel in 0..NV.div_ceil(panel_vectors) {
+                        let panel = b.wrapping_offset(panel as isize * tile.b_panel);
+                        vector::prefetch_to_read(panel.cast::<u8>().wrapping_add(AHEAD).cast());
+                    }
+                }
                 let row_of_b: [V; NV] = std::array::from_fn(|v| {
                     let panel = (v / panel_vectors) as isize * tile.b_panel;
                     let source = b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize);
-                    if FULL { V::load_full(source) } else { V::load(source, masks[v]) }
+                    let there = v / panel_vectors * PANEL < tile.columns;
+                    if FULL { B::load_full::<V>(source) } else { B::load::<V>(source, masks[v], there) }
                 });
                 for r in 0..MR {
                     let x = V::splat(rows[if ADJACENT { 0 } else { r }].offset(a).add(if ADJACENT {
@@ -167,6 +197,11 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
             for v in 0..NV {
                 let target = c.wrapping_add(v * V::LANES);
                 let mut sum = sums[r][v];
+                if B::SCALED {
+                    let scales = tile.scales.wrapping_add(v * V::LANES);
+                    let scales = if FULL { V::load_full(scales) } else { V::load(scales, masks[v]) };
+                    sum = sum.multiply_add(scales, V::zero());
+                }
                 if tile.accumulate {
                     let before = if FULL { V::load_full(target) } else { V::load(target, masks[v]) };
                     sum = before.add(sum);
@@ -181,37 +216,50 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
     }
 }
 
-/// The instances of [`tile`] for one instruction set as a [`Family`]: heights that exist by width.
+/// The instances of [`tile`] for one instruction set and one type of B as a [`Family`]: heights that exist by width. Rows of A that are
+/// neighbours are looked at only beside a B of f32 (`adjacent`): narrow weights meet rows of activations.
 macro_rules! family {
-    ($name:ident, $vector:ty, $(#[$features:meta])?
-        [$($one:literal)*] [$($two:literal)*] [$($four:literal)*] [$($eight:literal)*]) => {
-        static $name: Family = {
-            $(#[$features])?
-            unsafe fn kernel<const MR: usize, const NV: usize, const ADJACENT: bool>(operands: &Tile) {
-                // SAFETY: as for the caller.
-                unsafe { tile::<$vector, MR, NV, ADJACENT>(operands) }
-            }
-            Family {
-                lanes: <$vector as Vector>::LANES,
-                widths: [
-                    Width { general: &[$(kernel::<$one, 1, false>),*], adjacent: &[$(kernel::<$one, 1, true>),*] },
-                    Width { general: &[$(kernel::<$two, 2, false>),*], adjacent: &[$(kernel::<$two, 2, true>),*] },
-                    Width { general: &[$(kernel::<$four, 4, false>),*], adjacent: &[$(kernel::<$four, 4, true>),*] },
-                    Width { general: &[$(kernel::<$eight, 8, false>),*], adjacent: &[$(kernel::<$eight, 8, true>),*] },
-                ],
-            }
-        };
+    ($vector:ty, $element:ty, $adjacent:literal, $(#[$features:meta])?
+        [$($one:literal)*] [$($two:literal)*] [$($four:literal)*] [$($eight:literal)*]) => {{
+        $(#[$features])?
+        unsafe fn kernel<const MR: usize, const NV: usize, const ADJACENT: bool>(operands: &Tile) {
+            // SAFETY: as for the caller.
+            unsafe { tile::<$vector, $element, MR, NV, ADJACENT>(operands) }
+        }
+        Family {
+            lanes: <$vector as Vector>::LANES,
+            widths: [
+                Width { general: &[$(kernel::<$one, 1, false>),*], adjacent: &[$(kernel::<$one, 1, $adjacent>),*] },
+                Width { general: &[$(kernel::<$two, 2, false>),*], adjacent: &[$(kernel::<$two, 2, $adjacent>),*] },
+                Width { general: &[$(kernel::<$four, 4, false>),*], adjacent: &[$(kernel::<$four, 4, $adjacent>),*] },
+                Width { general: &[$(kernel::<$eight, 8, false>),*], adjacent: &[$(kernel::<$eight, 8, $adjacent>),*] },
+            ],
+        }
+    }};
+}
+
+/// The families of one instruction set: of f32, bf16 and i8.
+macro_rules! families {
+    ($name:ident, $vector:ty, [$(#[$features:meta])?] $heights:tt) => {
+        static $name: [Family; 3] = [
+            families!(@ $vector, f32, true, $(#[$features])? $heights),
+            families!(@ $vector, bf16, false, $(#[$features])? $heights),
+            families!(@ $vector, i8, false, $(#[$features])? $heights),
+        ];
+    };
+    (@ $vector:ty, $element:ty, $adjacent:literal, $(#[$features:meta])? { $($heights:tt)* }) => {
+        family!($vector, $element, $adjacent, $(#[$features])? $($heights)*)
     };
 }
 
 // 12 × 2 vectors leave 8 of the 32 registers for B and for the broadcasts of A.
 #[cfg(target_arch = "x86_64")]
-family!(AVX512, super::vector::x86::Wide, #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    [1 2 3 4 5 6 7 8 9 10 11 12] [1 2 3 4 5 6 7 8 9 10 11 12] [1 2 3] [1]);
+families!(AVX512, super::vector::x86::Wide, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]]
+    { [1 2 3 4 5 6 7 8 9 10 11 12] [1 2 3 4 5 6 7 8 9 10 11 12] [1 2 3] [1] });
 
 // 6 × 2 vectors fill 12 of the 16 registers.
 #[cfg(target_arch = "x86_64")]
-family!(AVX2, super::vector::x86::Half, #[target_feature(enable = "avx2,fma")]
-    [1 2 3 4 5 6] [1 2 3 4 5 6] [1 2 3] [1]);
+families!(AVX2, super::vector::x86::Half, [#[target_feature(enable = "avx2,fma")]]
+    { [1 2 3 4 5 6] [1 2 3 4 5 6] [1 2 3] [1] });
 
-family!(PORTABLE, super::vector::Four, [1 2 3 4 5 6] [1 2 3 4 5 6] [1 2 3] [1]);
+families!(PORTABLE, super::vector::Four, [] { [1 2 3 4 5 6] [1 2 3 4 5 6] [1 2 3] [1] });

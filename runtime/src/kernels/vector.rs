@@ -2,6 +2,8 @@
 //!
 //! The methods are inlined into functions that enable the instruction set; anywhere else they must not be called.
 
+use half::bf16;
+
 /// One vector of f32 lanes.
 ///
 /// # Safety
@@ -22,6 +24,83 @@ pub trait Vector: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// `self * factor + sum`.
     unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
+    /// All lanes, from bf16.
+    unsafe fn widen_bf16(source: *const bf16) -> Self;
+    /// All lanes, from i8.
+    unsafe fn widen_i8(source: *const i8) -> Self;
+}
+
+/// What elements of B may be kept as.
+pub trait Element: Copy {
+    /// Whether sums of it are multiplied by scales.
+    const SCALED: bool;
+    /// All lanes of a vector, as f32.
+    ///
+    /// # Safety
+    /// As for the methods of [`Vector`].
+    unsafe fn load_full<V: Vector>(source: *const Self) -> V;
+    /// The lanes of the mask. What is kept narrow lies in panels that are whole: all lanes are read where `there` says that the panel exists,
+    /// else none.
+    ///
+    /// # Safety
+    /// As for the methods of [`Vector`].
+    unsafe fn load<V: Vector>(source: *const Self, mask: V::Mask, there: bool) -> V;
+    /// One element.
+    fn widen(self) -> f32;
+}
+
+// SAFETY of all methods: see the trait.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Element for f32 {
+    const SCALED: bool = false;
+    #[inline(always)]
+    unsafe fn load_full<V: Vector>(source: *const f32) -> V {
+        unsafe { V::load_full(source) }
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(source: *const f32, mask: V::Mask, _: bool) -> V {
+        unsafe { V::load(source, mask) }
+    }
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
+}
+
+// SAFETY of all methods: see the trait.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Element for bf16 {
+    const SCALED: bool = false;
+    #[inline(always)]
+    unsafe fn load_full<V: Vector>(source: *const bf16) -> V {
+        unsafe { V::widen_bf16(source) }
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(source: *const bf16, _: V::Mask, there: bool) -> V {
+        unsafe { if there { V::widen_bf16(source) } else { V::zero() } }
+    }
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+// SAFETY of all methods: see the trait.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Element for i8 {
+    const SCALED: bool = true;
+    #[inline(always)]
+    unsafe fn load_full<V: Vector>(source: *const i8) -> V {
+        unsafe { V::widen_i8(source) }
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(source: *const i8, _: V::Mask, there: bool) -> V {
+        unsafe { if there { V::widen_i8(source) } else { V::zero() } }
+    }
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from(self)
+    }
 }
 
 /// Asks for the line of an address, which is soon written. Any address will do: it is a hint.
@@ -109,11 +188,21 @@ impl Vector for Four {
             }
         }))
     }
+    #[inline(always)]
+    unsafe fn widen_bf16(source: *const bf16) -> Self {
+        let bits = unsafe { source.cast::<[u16; 4]>().read_unaligned() };
+        Four(bits.map(|bits| f32::from_bits(u32::from(bits) << 16)))
+    }
+    #[inline(always)]
+    unsafe fn widen_i8(source: *const i8) -> Self {
+        Four(unsafe { source.cast::<[i8; 4]>().read_unaligned() }.map(f32::from))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 pub mod x86 {
     use super::Vector;
+    use half::bf16;
     use std::arch::x86_64::*;
 
     /// 512 bits.
@@ -160,6 +249,17 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
             unsafe { Wide(_mm512_fmadd_ps(self.0, factor.0, sum.0)) }
+        }
+        #[inline(always)]
+        unsafe fn widen_bf16(source: *const bf16) -> Self {
+            unsafe {
+                let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(source.cast()));
+                Wide(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn widen_i8(source: *const i8) -> Self {
+            unsafe { Wide(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(source.cast())))) }
         }
     }
 
@@ -210,6 +310,17 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self {
             unsafe { Half(_mm256_fmadd_ps(self.0, factor.0, sum.0)) }
+        }
+        #[inline(always)]
+        unsafe fn widen_bf16(source: *const bf16) -> Self {
+            unsafe {
+                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(source.cast()));
+                Half(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn widen_i8(source: *const i8) -> Self {
+            unsafe { Half(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast())))) }
         }
     }
 }

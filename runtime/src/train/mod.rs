@@ -253,11 +253,22 @@ pub fn evaluate(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Option<Figures>> {
+    let mut trainer = evaluator(program, training, weights, options)?;
+    trainer.check_indices(split)?;
+    trainer.evaluate(split, observer)
+}
+
+/// A trainer with these weights (else what the spec's `load` items name) that can be asked for figures.
+pub fn evaluator(
+    program: Arc<Program>,
+    training: usize,
+    weights: Option<&Path>,
+    options: &Options,
+) -> Result<Trainer> {
     let Provenance { seed, classes, vocabularies } = weights.map(provenance).transpose()?.unwrap_or_default();
     let options = Options { seed: options.seed.or(seed), classes, vocabularies, ..options.clone() };
     let mut trainer = Trainer::new(program, training, &options)?;
     trainer.initialise(weights)?;
     trainer.check_fits()?;
-    trainer.check_indices(split)?;
-    trainer.evaluate(split, observer)
+    Ok(trainer)
 }

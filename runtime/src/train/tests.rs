@@ -20,7 +20,7 @@ const COUNT: u32 = 2;
 const LABELS: u32 = 3;
 
 fn variable(path: &str, kind: VariableKind) -> Variable {
-    Variable { path: path.into(), kind, dtype: DType::F32, shape: vec![], trainable: true }
+    Variable { path: path.into(), kind, dtype: DType::F32, shape: vec![], trainable: true, channels: vec![] }
 }
 
 /// Adds what steps and evaluations share: loss += w², count += 1, labels += Σ label.

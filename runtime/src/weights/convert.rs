@@ -1,12 +1,14 @@
-//! Floats of one width as those of another.
+//! Values of one type as those that a variable keeps.
 
-use crate::program::DType;
+use super::quantised::{Matter, quantise};
+use crate::execute::Session;
+use crate::program::{DType, Variable, scale_path};
 use crate::tensor::Tensor;
 use half::{bf16, f16};
 
-/// Whether values of one type may become those of another.
-pub fn converts(from: DType, to: DType) -> bool {
-    from == to || (from.is_float() && to.is_float())
+/// Whether values of a type may become those of a variable: floats become floats of any width, and numbers with scales.
+pub fn converts(from: DType, to: &Variable) -> bool {
+    from == to.dtype || (from.is_float() && (to.dtype.is_float() || !to.channels.is_empty()))
 }
 
 /// The nearest values of another float type.
@@ -24,15 +26,47 @@ pub fn converted(tensor: Tensor, dtype: DType) -> Tensor {
     Tensor { dtype, shape: tensor.shape, data }
 }
 
+/// Gives a variable its value, which [`converts`] to it and has its shape; one that keeps numbers gets their scales too. What a value of
+/// such a one is multiplied by may be told.
+pub fn put(session: &mut Session, index: usize, tensor: Tensor, matter: Matter<'_>) {
+    let variable = &session.program().variables[index];
+    if variable.channels.is_empty() || tensor.dtype == variable.dtype {
+        let tensor = converted(tensor, variable.dtype);
+        session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
+        return;
+    }
+    let weight = converted(tensor, DType::F32).view().to_f32();
+    let quantised = quantise(&weight, &variable.shape, &variable.channels, matter);
+    let path = scale_path(&variable.path);
+    let scales = session.program().variables.iter().position(|variable| variable.path == path);
+    let values = session.variable_bytes_mut(index);
+    values.iter_mut().zip(quantised.values).for_each(|(byte, value)| *byte = value as u8);
+    if let Some(scales) = scales {
+        let bytes = session.variable_bytes_mut(scales).as_chunks_mut::<4>().0;
+        bytes.iter_mut().zip(quantised.scales).for_each(|(bytes, scale)| *bytes = scale.to_le_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::VariableKind;
 
     #[test]
     fn floats_of_another_width_are_converted() {
         let wide =
             Tensor { dtype: DType::F64, shape: vec![2], data: [0.1f64, -2.0].map(f64::to_le_bytes).concat() };
         assert_eq!(converted(wide, DType::F32), Tensor::from_f32(&[2], &[0.1, -2.0]));
-        assert!(!converts(DType::I32, DType::F32));
+        let variable = |dtype, channels: &[usize]| Variable {
+            path: "w".into(),
+            kind: VariableKind::Weight,
+            dtype,
+            shape: vec![2, 2],
+            trainable: true,
+            channels: channels.to_vec(),
+        };
+        assert!(!converts(DType::I32, &variable(DType::F32, &[])));
+        assert!(!converts(DType::F32, &variable(DType::I8, &[])));
+        assert!(converts(DType::BF16, &variable(DType::I8, &[1])));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::convert::{converted, converts};
+use super::convert::{converts, put};
 use super::{CLASSES_KEY, Classes, Misfits, VOCABULARY_KEY, Vocabularies};
 use crate::error::Result;
 use crate::execute::Session;
@@ -52,7 +52,7 @@ fn load(session: &mut Session, path: &Path, all: bool) -> Result<()> {
         let variable = &program.variables[index];
         match file.tensors.get(&variable.path) {
             None => misfits.missing(&variable.path, unexpected.iter().copied()),
-            Some(tensor) if !converts(tensor.dtype, variable.dtype) || tensor.shape != variable.shape => {
+            Some(tensor) if !converts(tensor.dtype, variable) || tensor.shape != variable.shape => {
                 misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape));
             }
             Some(_) => found.push(index),
@@ -64,10 +64,9 @@ fn load(session: &mut Session, path: &Path, all: bool) -> Result<()> {
     }
     misfits.check(path, &program.name)?;
     for index in found {
-        let variable = &session.program().variables[index];
-        let Some(tensor) = file.tensors.remove(&variable.path) else { continue };
-        let tensor = converted(tensor, variable.dtype);
-        session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
+        let path = &session.program().variables[index].path;
+        let Some(tensor) = file.tensors.remove(path) else { continue };
+        put(session, index, tensor, None);
     }
     Ok(())
 }

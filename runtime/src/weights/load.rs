@@ -11,7 +11,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::convert::{converted, converts};
+use super::convert::{converts, put};
 use super::misfits::listed;
 use super::{BESIDE, Misfits, saved};
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ pub fn load_items(session: &mut Session, base: &Path) -> Result<()> {
         file.check_rest()?;
     }
     for (index, tensor) in values {
-        session.variable_bytes_mut(index).copy_from_slice(&tensor.data);
+        put(session, index, tensor, None);
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ fn load_item(
             Some(order) => order.iter().map(|&axis| entry.shape[axis]).collect(),
             None => entry.shape.clone(),
         };
-        let converts = entry.dtype.is_some_and(|dtype| converts(dtype, variable.dtype));
+        let converts = entry.dtype.is_some_and(|dtype| converts(dtype, variable));
         if !converts || shape != variable.shape || (*transposed && order.is_none()) {
             misfits.different(variable, entry);
             continue;
@@ -129,7 +129,6 @@ fn load_item(
         if let Some(order) = order {
             tensor = permuted(&tensor, &order);
         }
-        let tensor = converted(tensor, program.variables[index].dtype);
         let count = nans(&tensor);
         if count > 0 {
             no_numbers.spoilt(&name, count, tensor.shape.iter().product());

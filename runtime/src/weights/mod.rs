@@ -7,7 +7,9 @@ mod files;
 #[cfg(feature = "train")]
 mod load;
 mod misfits;
+pub mod quantised;
 
+pub use convert::put;
 pub use files::{
     BESIDE, Provenance, exchange, load_needed_weights, load_weights, named, provenance, restore,
     save_weights, saved, snapshot,

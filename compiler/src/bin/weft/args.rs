@@ -11,7 +11,7 @@ use weft_runtime::program::{DType, Every};
 #[derive(Debug, Parser)]
 #[command(name = "weft", version, max_term_width = 100, propagate_version = true)]
 #[command(
-    after_help = "Exit codes: 0 fine, 1 the input is wrong, 2 wrong usage, 3 the environment failed.\n\n\
+    after_help = "Exit codes: 0 fine, 1 the input is wrong, 2 wrong usage, 3 the environment failed, 4 refused (see build).\n\n\
     Start with:  weft new cnn digits && weft train digits.weft"
 )]
 pub struct Cli {
@@ -116,7 +116,7 @@ pub struct ItemArgs {
 /// How weights are kept that are only read.
 #[derive(Debug, Clone, Args)]
 pub struct KeptArgs {
-    /// Keep matrices, tables and convolutions' kernels in memory as this float type; sums stay f32
+    /// Keep large weights as this type, and read them so; sums stay f32. As i8, what products read; as f16 or bf16, convolutions' kernels too
     #[arg(long, value_enum, default_value_t = Kept::F32)]
     pub dtype: Kept,
 }
@@ -132,15 +132,27 @@ pub enum Kept {
     F32,
     F16,
     Bf16,
+    Int8,
 }
 
 impl KeptArgs {
+    /// As the command line has it.
+    pub fn name(&self) -> &'static str {
+        match self.dtype {
+            Kept::F32 => "f32",
+            Kept::F16 => "f16",
+            Kept::Bf16 => "bf16",
+            Kept::Int8 => "int8",
+        }
+    }
+
     /// The type, where it is another than the spec's.
     pub fn narrow(&self) -> Option<DType> {
         match self.dtype {
             Kept::F32 => None,
             Kept::F16 => Some(DType::F16),
             Kept::Bf16 => Some(DType::BF16),
+            Kept::Int8 => Some(DType::I8),
         }
     }
 }
@@ -407,6 +419,22 @@ pub struct Build {
     pub target: Target,
     #[command(flatten)]
     pub kept: KeptArgs,
+    /// How much narrow weights may cost on the validation data: in points of a share such as the accuracy, in percent of another figure. More
+    /// is refused with exit code 4
+    #[arg(long, value_name = "N", default_value_t = 0.5)]
+    pub allow_loss: f64,
+    /// Write the file whatever narrow weights cost
+    #[arg(long)]
+    pub force: bool,
+    /// Don't measure what narrow weights cost, where there is no data to measure it on
+    #[arg(long, conflicts_with = "force")]
+    pub unmeasured: bool,
+    /// Measure on a data set from another folder (may be repeated)
+    #[arg(long = "data", value_name = "NAME=PATH", value_parser = pair)]
+    pub data: Vec<(String, String)>,
+    /// Fetch no data set that is absent; say which files to put where
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// What `weft build` makes of a model.

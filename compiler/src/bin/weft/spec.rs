@@ -8,10 +8,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use weft_compiler::check::{self, Checked, Options};
 use weft_compiler::diagnostics::{self, Color, Diagnostic, Label, Severity, Sources};
+use weft_compiler::graph::Module;
 use weft_compiler::passes::narrow;
 use weft_compiler::render;
 
 /// A checked spec, and the folder that its relative paths start from.
+#[derive(Clone)]
 pub struct Spec {
     pub checked: Checked,
     pub folder: PathBuf,
@@ -20,6 +22,13 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The same with other graphs.
+    pub fn with(&self, module: Module) -> Spec {
+        let mut spec = self.clone();
+        spec.checked.module = Some(module);
+        spec
+    }
+
     /// The same with its large weights kept as the command line says.
     pub fn kept(mut self, args: &KeptArgs) -> Spec {
         if let (Some(dtype), Some(module)) = (args.narrow(), &mut self.checked.module) {

@@ -4,6 +4,7 @@ mod forms;
 mod halves;
 mod loops;
 mod models;
+mod narrow;
 mod prepared;
 mod targets;
 
@@ -184,6 +185,7 @@ fn variable(path: &str, shape: &[usize], kind: VariableKind, dtype: DType, scale
     );
     let mut rng = random::Rng::new(path.len() as u64 + shape.iter().sum::<usize>() as u64);
     let values = (0..shape.iter().product()).map(|_| scale * rng.unit()).collect();
-    let variable = Variable { path: path.into(), kind, ty, trainable: true, span: Default::default() };
+    let variable =
+        Variable { path: path.into(), kind, ty, trainable: true, channels: vec![], span: Default::default() };
     (variable, Given { name: path.into(), dtype, shape: shape.to_vec(), values })
 }

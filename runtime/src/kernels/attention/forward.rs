@@ -3,7 +3,7 @@
 use super::super::few::{self, Few};
 use super::super::tile::Segment;
 use super::{Bound, KEYS, Product, ROWS, Room, Steps, rows, transposed};
-use crate::program::PANEL;
+use crate::program::{DType, PANEL};
 
 /// The heads `begin..end`, counted over n and the queries' heads.
 ///
@@ -103,6 +103,7 @@ unsafe fn few_scores(bound: &Bound, q: Steps, k: Steps, from: usize, end: usize,
         a_rows: &room.a_rows[..bound.queries],
         a_step: 1,
         b: k.row(from),
+        scales: std::ptr::null(),
         b_step: 1,
         b_column: k.step,
         c: room.scores,
@@ -110,7 +111,7 @@ unsafe fn few_scores(bound: &Bound, q: Steps, k: Steps, from: usize, end: usize,
         columns: end - from,
     };
     // SAFETY: the caller's own promise.
-    unsafe { few::along(bound.level, &few, Segment::default(), bound.width) }
+    unsafe { few::along(bound.level, DType::F32, &few, Segment::default(), bound.width) }
 }
 
 /// The products of the queries from `first` on with the packed keys `from..end`.

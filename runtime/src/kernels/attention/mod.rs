@@ -12,7 +12,7 @@ mod backward;
 mod forward;
 mod rows;
 
-use super::block::Block;
+use super::block::{Block, Kept};
 use super::isa::Level;
 use super::tile::Segment;
 use super::{few, pack, resolve};
@@ -287,6 +287,7 @@ impl Product {
             adjacent: self.a_row == 1,
             strip: None,
             b: self.b,
+            kept: Kept::WIDE,
             b_step: self.b_step,
             b_panel: self.b_panel,
             segments: &[Segment { a: 0, b: 0 }],

@@ -3,7 +3,7 @@
 
 use super::PIXELS;
 use super::geometry::Geometry;
-use crate::kernels::block::Block;
+use crate::kernels::block::{Block, Kept};
 use crate::kernels::isa::Level;
 use crate::kernels::resolve::{self, Axis};
 use crate::kernels::runs::Runs;
@@ -114,6 +114,7 @@ impl Data {
                         adjacent: false,
                         strip: None,
                         b: w.wrapping_add(tap * panels * g.group_outputs()),
+                        kept: Kept::WIDE,
                         b_step: self.runs.b_step,
                         b_panel: (PANEL * g.group_outputs()) as isize,
                         segments: run.segments,

@@ -2,7 +2,7 @@
 
 use super::PIXELS;
 use super::geometry::Geometry;
-use crate::kernels::block::Block;
+use crate::kernels::block::{Block, Kept};
 use crate::kernels::isa::Level;
 use crate::kernels::resolve::{self, Axis};
 use crate::kernels::runs::Runs;
@@ -120,6 +120,7 @@ impl Forward {
                             adjacent: false,
                             strip: None,
                             b: w.wrapping_add(group * g.group_outputs()),
+                            kept: Kept::WIDE,
                             b_step: self.runs.b_step,
                             b_panel: PANEL as isize,
                             segments: run.segments,

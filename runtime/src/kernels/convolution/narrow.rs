@@ -7,7 +7,7 @@
 
 use super::PIXELS;
 use super::geometry::Geometry;
-use crate::kernels::block::Block;
+use crate::kernels::block::{Block, Kept};
 use crate::kernels::isa::Level;
 use crate::kernels::resolve::{self, Axis};
 use crate::kernels::runs::Runs;
@@ -162,6 +162,7 @@ impl Narrow {
                     adjacent: false,
                     strip: None,
                     b: weights,
+                    kept: Kept::WIDE,
                     b_step: self.runs.b_step,
                     b_panel: PANEL as isize,
                     segments: run.segments,

@@ -4,7 +4,7 @@
 //! again by each tile beside it, so both operands are packed before, block by block.
 
 use super::geometry::Geometry;
-use crate::kernels::block::Block;
+use crate::kernels::block::{Block, Kept};
 use crate::kernels::isa::Level;
 use crate::kernels::pack;
 use crate::kernels::resolve::{Axis, Layout};
@@ -204,6 +204,7 @@ impl Weights {
                     adjacent: true,
                     strip: None,
                     b: dy.wrapping_add(column),
+                    kept: Kept::WIDE,
                     b_step: g.co as isize,
                     b_panel: PANEL as isize,
                     segments: run.segments,

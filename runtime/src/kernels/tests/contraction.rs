@@ -1,6 +1,6 @@
 use super::{Dims, check, numbers, run};
 use crate::kernels::isa::Level;
-use crate::program::{Contraction, Kernel, PANEL, Pack, Partition, Stride};
+use crate::program::{Contraction, DType, Kernel, PANEL, Pack, Partition, Stride};
 use proptest::prelude::*;
 
 /// How A and B lie in memory.
@@ -103,6 +103,7 @@ fn case(
         k: vec![stride(k[0], Some(sa[3]), Some(sb[1]), None), stride(k[1], Some(sa[4]), Some(sb[2]), None)],
         n: stride(n, None, Some(b_column), Some(1)),
         packed,
+        kept: DType::F32,
         partition,
         splits,
     };
@@ -111,6 +112,7 @@ fn case(
             taps: stride(1, Some(0), None, None),
             k: stride(depth, Some(1), None, None),
             n: stride(n, Some(depth), None, None),
+            kept: DType::F32,
         };
         pack_naive_and_check(&pack, &d, &b, depth, n)
     } else {
@@ -224,6 +226,7 @@ fn few_rows_and_many_have_the_same_bits() {
             k: vec![stride(depth, 1, n, 0)],
             n: stride(n, 0, 1, 1),
             packed: false,
+            kept: DType::F32,
             partition: Partition::Tiles,
             splits: 1,
         };
@@ -233,6 +236,144 @@ fn few_rows_and_many_have_the_same_bits() {
         let many = product(8, level);
         for rows in 1..=4 {
             assert_eq!(product(rows, level), many[..rows * n], "{rows} rows, {}", level.name());
+        }
+    }
+}
+
+/// A narrow B: its bytes, and what each element stands for.
+fn narrowed(values: &[f32], kept: DType) -> (Vec<u8>, Vec<f32>) {
+    match kept {
+        DType::BF16 => {
+            let narrow: Vec<half::bf16> = values.iter().map(|v| half::bf16::from_f32(*v)).collect();
+            let bytes = narrow.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (bytes, narrow.iter().map(|v| v.to_f32()).collect())
+        }
+        _ => {
+            let narrow: Vec<i8> = values.iter().map(|v| (v * 127.0).round() as i8).collect();
+            (narrow.iter().map(|v| *v as u8).collect(), narrow.iter().map(|v| f32::from(*v)).collect())
+        }
+    }
+}
+
+/// Bytes in memory that may be read as f32.
+fn aligned(bytes: &[u8]) -> Vec<f32> {
+    let words = bytes.chunks(4).map(|chunk| {
+        let mut word = [0xff; 4];
+        word[..chunk.len()].copy_from_slice(chunk);
+        f32::from_le_bytes(word)
+    });
+    words.collect()
+}
+
+/// `C[rows, n]` from a narrow B, which lies as `[k, n]`, or as `[n, k]` where `turned`, and is packed first where `packed`.
+fn narrow_case(
+    kept: DType,
+    [rows, depth, n]: [usize; 3],
+    turned: bool,
+    packed: bool,
+    partition: Partition,
+    splits: u32,
+    cuts: &[usize],
+) {
+    let mut d = Dims::default();
+    let a = numbers(rows * depth, 1);
+    let (bytes, b) = narrowed(&numbers(depth * n, 2), kept);
+    let scales: Vec<f32> = numbers(n, 3).iter().map(|s| (s + 1.5) / 127.0).collect();
+    let (k_step, n_step) = if turned { (1, depth) } else { (n, 1) };
+    let mut expected = vec![0.0f64; splits as usize * rows * n];
+    for split in 0..splits as usize {
+        for i in 0..rows {
+            for j in 0..n {
+                let ks = depth * split / splits as usize..depth * (split + 1) / splits as usize;
+                let sum: f64 =
+                    ks.map(|k| f64::from(a[i * depth + k]) * f64::from(b[k * k_step + j * n_step])).sum();
+                let scale = if kept == DType::I8 { f64::from(scales[j]) } else { 1.0 };
+                expected[(split * rows + i) * n + j] = sum * scale;
+            }
+        }
+    }
+    let mut stride = |extent: usize, a: usize, b: usize, c: usize| Stride {
+        extent: d.add(extent),
+        a: Some(d.add(a)),
+        b: Some(d.add(b)),
+        c: Some(d.add(c)),
+    };
+    let contraction = Contraction {
+        batch: vec![],
+        m: vec![stride(rows, depth, 0, n)],
+        k: vec![stride(depth, 1, k_step, 0)],
+        n: stride(n, 0, n_step, 1),
+        packed,
+        kept,
+        partition,
+        splits,
+    };
+    let pack =
+        Pack { taps: stride(1, 0, 0, 0), k: stride(depth, k_step, 0, 0), n: stride(n, n_step, 0, 0), kept };
+    let mut kept_b = aligned(&bytes);
+    if packed {
+        let size = kept.size();
+        let panels = run(
+            &Kernel::Pack(pack),
+            &d.0,
+            &[&kept_b],
+            n.div_ceil(PANEL) * depth * PANEL * size / 4,
+            None,
+            Level::best(),
+            &[1, 2],
+        );
+        let got: Vec<u8> = panels.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut wanted = vec![0; got.len()];
+        for j in 0..n {
+            for k in 0..depth {
+                let (from, to) = (k * k_step + j * n_step, (j / PANEL * depth + k) * PANEL + j % PANEL);
+                wanted[to * size..(to + 1) * size].copy_from_slice(&bytes[from * size..(from + 1) * size]);
+            }
+        }
+        assert_eq!(got, wanted);
+        kept_b = panels;
+    }
+    let kernel = Kernel::Contraction(contraction);
+    match kept {
+        DType::I8 => check(&kernel, &d, &[&a, &kept_b, &scales], &expected, None, cuts),
+        _ => check(&kernel, &d, &[&a, &kept_b], &expected, None, cuts),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+    #[test]
+    fn narrow_weights_equal_naive_sums(
+        brain in any::<bool>(),
+        rows in 1usize..40,
+        depth in 1usize..500,
+        n in 1usize..200,
+        turned in any::<bool>(),
+        packed in any::<bool>(),
+        tiles in any::<bool>(),
+        splits in 1u32..3,
+        cuts in proptest::collection::vec(0usize..1000, 3),
+    ) {
+        let partition = if tiles { Partition::Tiles } else { Partition::Rows };
+        let kept = if brain { DType::BF16 } else { DType::I8 };
+        // What is few reads whole columns of k.
+        let splits = if turned && !packed { 1 } else { splits };
+        narrow_case(kept, [rows, depth, n], turned, packed, partition, splits, &cuts);
+    }
+}
+
+#[test]
+fn narrow_weights_of_one_row_to_many() {
+    for kept in [DType::BF16, DType::I8] {
+        for rows in [1, 2, 3, 4, 5, 8, 9, 60, 300] {
+            for (turned, packed) in [(true, false), (false, true), (false, false), (true, true)] {
+                narrow_case(kept, [rows, 777, 333], turned, packed, Partition::Tiles, 1, &[3, 5]);
+            }
+        }
+        // Empty sums, no rows, no columns, one column.
+        for shape in [[3, 0, 40], [0, 5, 40], [3, 5, 0], [3, 70, 1], [1, 1, 1]] {
+            narrow_case(kept, shape, false, true, Partition::Tiles, 1, &[1]);
+            narrow_case(kept, shape, true, false, Partition::Rows, 1, &[1]);
         }
     }
 }

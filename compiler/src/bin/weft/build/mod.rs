@@ -1,6 +1,7 @@
 //! `weft build`: a spec with its trained weights as one file that runs by itself, or as a part of other programs.
 
 mod linked;
+mod narrow;
 mod pruned;
 mod stubs;
 mod training;
@@ -21,7 +22,12 @@ use weft_runtime::text::given;
 use weft_runtime::weights::{self, Classes, Provenance, Vocabularies};
 
 pub fn run(args: &Build) -> Result<(), Failure> {
-    let spec = spec::sound(&args.spec, None, None)?.kept(&args.kept);
+    let wide = spec::sound(&args.spec, None, None)?;
+    let spec = wide.clone().kept(&args.kept);
+    if args.train && args.kept.narrow().is_some() {
+        return Err(Failure::usage(format!("a training needs weights of f32, not of {}", args.kept.name()))
+            .help("leave out --dtype, or --train"));
+    }
     let program = compile::program_for(args.target.into(), &spec, Wanted::Executable, None)?;
     if args.train && !matches!(args.emit, Product::Exe | Product::Payload) {
         return Err(Failure::usage("a program's model does not train").help("leave out --train, or --emit"));
@@ -33,6 +39,14 @@ pub fn run(args: &Build) -> Result<(), Failure> {
     let mut session = Session::new(program.clone(), compile::threads(None))?;
     let entries: Vec<usize> = (0..program.entries.len()).collect();
     compile::weights(&mut session, &entries, args.weights.as_deref(), &spec)?;
+    let cost = narrow::chosen(args, &wide, &spec, &mut session)?;
+    if let Some(cost) = cost.as_ref().filter(|_| !args.spec.json) {
+        let allowed = match args.force {
+            true => String::new(),
+            false => format!("; at most {} allowed: --allow-loss", args.allow_loss),
+        };
+        output::line(&format!("{} weights: {cost}{allowed}", args.kept.name()));
+    }
     let kept = args.weights.as_deref().map(weights::provenance).transpose()?.unwrap_or_default();
     let vocabularies = vocabularies(&program, &kept.vocabularies, &spec)?;
     let (program, variables) = pruned::program(&session);
@@ -41,6 +55,8 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         weft: env!("CARGO_PKG_VERSION").into(),
         target: Target::from(args.target).name().into(),
         parameters: parameters(&program),
+        dtype: args.kept.name().into(),
+        cost: cost.as_ref().map(ToString::to_string),
         spec_sha256: spec_sha256(&program),
         weights_sha256: args.weights.as_deref().map(sha256),
         training: provenance(args)?,
@@ -49,7 +65,7 @@ pub fn run(args: &Build) -> Result<(), Failure> {
     let Provenance { classes, .. } = kept;
     let built = Built { program, variables, training, vocabularies, classes, card };
     match args.emit {
-        Product::Exe => executable(args, built),
+        Product::Exe => executable(args, built, cost.as_ref()),
         Product::Payload => payload(args, built),
         Product::Header | Product::Object | Product::Staticlib | Product::Sharedlib => {
             linked::write(args, built)
@@ -78,7 +94,7 @@ impl Built {
     }
 }
 
-fn executable(args: &Build, built: Built) -> Result<(), Failure> {
+fn executable(args: &Build, built: Built, cost: Option<&narrow::Cost>) -> Result<(), Failure> {
     let stub = stubs::of(&built.program, args.train)?;
     let (path, weights) = (output(args, &built.program, "", ""), built.variables.len());
     built.write(&path, stub)?;
@@ -86,6 +102,7 @@ fn executable(args: &Build, built: Built) -> Result<(), Failure> {
     if args.spec.json {
         output::json(&json!({
             "output": path, "bytes": bytes, "weight_bytes": weights, "stub_bytes": stub.len(),
+            "dtype": args.kept.name(), "cost": cost.map(narrow::Cost::json),
         }));
         return Ok(());
     }
