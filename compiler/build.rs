@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 /// Each stub, and the runtime's features in it.
-const STUBS: [(&str, &str); 2] = [("plain", "executable"), ("text", "executable,text")];
+const STUBS: [(&str, &str); 3] =
+    [("plain", "executable"), ("text", "executable,text"), ("train", "executable,text,train")];
 
 fn main() {
     for changed in ["build.rs", "../runtime/src", "../runtime/Cargo.toml", "../Cargo.lock", "../Cargo.toml"] {

@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod memory;
 pub mod payload;
 pub mod pool;
+pub mod processor;
 pub mod program;
 pub mod tensor;
 pub mod text;

@@ -4,11 +4,15 @@
 //! the stub │ machine code │ variables │ manifest │ footer
 //! ```
 //!
+//! One that can be trained has a second program's code, and the weights that only training needs, before the manifest.
+//!
 //! The parts begin at page borders, so that they are mapped where they lie: code readable and executable, variables readable, nothing
 //! ever writable. The footer stands at the very end and says where the [`Manifest`] is; that says where the rest is. Every byte
 //! behind the stub is under a checksum (CRC-32C), which is compared before anything of it is used: a file that was cut off, stripped
 //! or changed says so and runs nothing.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +23,8 @@ use crate::error::{Error, Result};
 use crate::execute::Session;
 use crate::io;
 use crate::program::{Code, Program};
-use crate::weights::{Classes, Vocabularies};
+use crate::tensor::{TensorView, byte_count};
+use crate::weights::{self, Classes, Vocabularies};
 
 /// The last bytes of every executable, and with it the version of this format.
 const MAGIC: [u8; 8] = *b"weft\x00\x01\r\n";
@@ -39,8 +44,34 @@ pub struct Manifest {
     pub vocabularies: Vocabularies,
     pub classes: Classes,
     pub card: Card,
+    /// What trains its weights, in an executable that was built with it.
+    pub training: Option<Trainable>,
     code: Part,
     variables: Part,
+}
+
+/// A second program: steps, evaluation and report. Kept apart, so that predicting is the same with and without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trainable {
+    /// Without the bytes of its code, and without the texts that the first one has.
+    pub program: Program,
+    code: Part,
+    /// The values of its weights and states that the first program has not, one after another.
+    others: Part,
+}
+
+/// An executable in the making.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    pub stub: &'a [u8],
+    pub program: Program,
+    /// As a session of the program lays them out.
+    pub variables: &'a [u8],
+    /// See [`Trainable`].
+    pub training: Option<(Program, Vec<u8>)>,
+    pub vocabularies: Vocabularies,
+    pub classes: Classes,
+    pub card: Card,
 }
 
 /// What is known about a model, for people.
@@ -57,6 +88,21 @@ pub struct Card {
     pub weights_sha256: Option<String>,
     /// What the file of weights says of the training: the spec's name, the seed, figures.
     pub training: Vec<(String, String)>,
+    /// What the weights were trained on, where the run that they are from tells it.
+    pub data: Option<CardData>,
+}
+
+/// Where data came from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CardData {
+    pub name: String,
+    /// The first files, with their SHA-256, which is empty of large ones, and how many more there are.
+    pub files: Vec<(String, String)>,
+    pub more: u64,
+    /// Rows to train on, to validate and to test.
+    pub rows: [u64; 3],
+    /// What stands beside the data about its licence.
+    pub licence: String,
 }
 
 /// A part of the file.
@@ -86,62 +132,48 @@ impl Part {
 }
 
 /// Writes an executable: a program over a stub, with the variables of a session of it.
-pub fn write(
-    path: &Path,
-    stub: &[u8],
-    mut program: Program,
-    variables: &[u8],
-    (vocabularies, classes): (Vocabularies, Classes),
-    card: Card,
-) -> Result<()> {
-    let code = std::mem::take(&mut program.code.bytes);
-    let mut place = Placing { end: stub.len() as u64, gaps: Vec::new() };
-    let code_part = place.part(&code);
-    let variables_part = place.part(variables);
-    let manifest =
-        Manifest { program, vocabularies, classes, card, code: code_part, variables: variables_part };
+pub fn write(path: &Path, parts: Parts<'_>) -> Result<()> {
+    let Parts { stub, mut program, variables, training, vocabularies, classes, card } = parts;
+    let mut file = Assembly { end: stub.len() as u64, pieces: vec![Cow::Borrowed(stub)] };
+    let code = file.part(std::mem::take(&mut program.code.bytes));
+    let variables = file.part(variables);
+    let training = training.map(|(mut program, others)| {
+        program.sources.clear();
+        let code = file.part(std::mem::take(&mut program.code.bytes));
+        Trainable { program, code, others: file.part(others) }
+    });
+    let manifest = Manifest { program, vocabularies, classes, card, training, code, variables };
     let manifest = postcard::to_allocvec(&manifest)
         .map_err(|error| Error::Unsound(format!("its manifest cannot be written: {error}")))?;
-    let manifest_part = place.part(&manifest);
+    let manifest = file.part(manifest);
     let mut footer = Vec::with_capacity(FOOTER);
-    footer.extend(manifest_part.start.to_le_bytes());
-    footer.extend(manifest_part.length.to_le_bytes());
-    footer.extend((manifest_part.range().end + FOOTER as u64).to_le_bytes());
-    footer.extend(manifest_part.checksum.to_le_bytes());
+    footer.extend(manifest.start.to_le_bytes());
+    footer.extend(manifest.length.to_le_bytes());
+    footer.extend((manifest.range().end + FOOTER as u64).to_le_bytes());
+    footer.extend(manifest.checksum.to_le_bytes());
     footer.extend(crc32c::crc32c(&footer).to_le_bytes());
     footer.extend(MAGIC);
-    let zeros = vec![0; PAGE as usize];
-    let [before_code, before_variables, before_manifest] = place.gaps[..] else {
-        return Err(Error::Unsound("an executable has three parts".into()));
-    };
-    io::write_executable(
-        path,
-        &[
-            stub,
-            &zeros[..before_code],
-            &code,
-            &zeros[..before_variables],
-            variables,
-            &zeros[..before_manifest],
-            &manifest,
-            &footer,
-        ],
-    )
+    file.pieces.push(footer.into());
+    let pieces: Vec<&[u8]> = file.pieces.iter().map(|piece| &**piece).collect();
+    io::write_executable(path, &pieces)
 }
 
-/// Places parts one behind the other.
-struct Placing {
+/// The pieces of a file, one behind the other.
+struct Assembly<'a> {
     end: u64,
-    /// Bytes before each part that are in none.
-    gaps: Vec<usize>,
+    pieces: Vec<Cow<'a, [u8]>>,
 }
 
-impl Placing {
-    fn part(&mut self, bytes: &[u8]) -> Part {
+impl<'a> Assembly<'a> {
+    /// Appends a part, at the border of a page.
+    fn part(&mut self, bytes: impl Into<Cow<'a, [u8]>>) -> Part {
+        let bytes = bytes.into();
         let start = self.end.next_multiple_of(PAGE);
-        self.gaps.push((start - self.end) as usize);
+        self.pieces.push(vec![0; (start - self.end) as usize].into());
         self.end = start + bytes.len() as u64;
-        Part { start, length: bytes.len() as u64, checksum: crc32c::crc32c(bytes) }
+        let part = Part { start, length: bytes.len() as u64, checksum: crc32c::crc32c(&bytes) };
+        self.pieces.push(bytes);
+        part
     }
 }
 
@@ -175,12 +207,54 @@ impl Payload {
 
     /// The program with its code, for a session with other weights.
     pub fn program(&self) -> Result<Program> {
-        let bytes = io::map(&self.path)?;
-        let part = self.manifest.code.of(&bytes, "code");
-        let code = part.map_err(|message| Error::Damaged { file: self.path.clone(), message })?;
-        let mut program = self.manifest.program.clone();
-        program.code = Code { bytes: code.to_vec(), ..program.code };
+        self.with_code(&self.manifest.program, self.manifest.code)
+    }
+
+    fn with_code(&self, program: &Program, code: Part) -> Result<Program> {
+        let mut program = program.clone();
+        program.code = Code { bytes: self.bytes(code, "code")?, ..program.code };
         Ok(program)
+    }
+
+    fn bytes(&self, part: Part, what: &str) -> Result<Vec<u8>> {
+        let bytes = io::map(&self.path)?;
+        let found = part.of(&bytes, what);
+        found.map(<[u8]>::to_vec).map_err(|message| Error::Damaged { file: self.path.clone(), message })
+    }
+
+    /// The program that trains, if there is one.
+    pub fn training(&self) -> Result<Option<Program>> {
+        let Some(training) = &self.manifest.training else { return Ok(None) };
+        let program = self.with_code(&training.program, training.code)?;
+        Ok(Some(Program { sources: self.manifest.program.sources.clone(), ..program }))
+    }
+
+    /// Writes the weights that it was built with into a file, as a training leaves them.
+    pub fn save_weights(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        let (session, no_others) = (self.session(1)?, Vec::new());
+        let place = |path: &str| session.program().variables.iter().position(|own| own.path == path);
+        let (program, others) = match &self.manifest.training {
+            Some(training) => (&training.program, self.bytes(training.others, "weights")?),
+            None => (&self.manifest.program, no_others),
+        };
+        let mut rest = others.as_slice();
+        let mut tensors = BTreeMap::new();
+        for index in weights::saved(program) {
+            let variable = &program.variables[index];
+            let view = match place(&variable.path) {
+                Some(place) => session.variable(place),
+                None => {
+                    let bytes = byte_count(variable.dtype, &variable.shape);
+                    let (own, others) = bytes
+                        .and_then(|bytes| rest.split_at_checked(bytes))
+                        .ok_or_else(|| Error::Unsound("its weights are not all there".into()))?;
+                    rest = others;
+                    TensorView { dtype: variable.dtype, shape: &variable.shape, data: own }
+                }
+            };
+            tensors.insert(variable.path.as_str(), view);
+        }
+        io::weights::write(path, &tensors, metadata)
     }
 }
 
@@ -204,6 +278,10 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
         .map_err(|error| format!("its manifest cannot be read ({error})"))?;
     manifest.code.of(bytes, "code")?;
     manifest.variables.of(bytes, "weights")?;
+    if let Some(training) = &manifest.training {
+        training.code.of(bytes, "code")?;
+        training.others.of(bytes, "weights")?;
+    }
     Ok(manifest)
 }
 
@@ -221,9 +299,21 @@ mod tests {
             shape: vec![16],
             trainable: true,
         };
-        let code =
-            Code { arch: std::env::consts::ARCH.into(), bytes: vec![0xc3; 32], functions: vec![0, 16] };
+        let code = Code {
+            arch: std::env::consts::ARCH.into(),
+            bytes: vec![0xc3; 32],
+            functions: vec![0, 16],
+            ..Code::default()
+        };
         Program { name: "test".into(), variables: vec![variable], code, ..Program::default() }
+    }
+
+    /// Of the same weight, and another one.
+    fn training() -> Program {
+        let mut program = program();
+        let own = &program.variables[0];
+        program.variables = vec![Variable { path: "v".into(), shape: vec![2], ..own.clone() }, own.clone()];
+        program
     }
 
     fn written(folder: &Folder) -> PathBuf {
@@ -231,7 +321,16 @@ mod tests {
         let card = Card { weft: "0".into(), ..Card::default() };
         let classes = vec![("classes.d.label".into(), vec!["no".into(), "yes".into()])];
         let values: Vec<u8> = (0..64).collect();
-        write(&path, b"a stub of some bytes", program(), &values, (Vec::new(), classes), card).unwrap();
+        let parts = Parts {
+            stub: b"a stub of some bytes",
+            program: program(),
+            variables: &values,
+            training: Some((training(), vec![7; 8])),
+            vocabularies: Vec::new(),
+            classes,
+            card,
+        };
+        write(&path, parts).unwrap();
         path
     }
 
@@ -244,6 +343,12 @@ mod tests {
         let session = payload.session(1).unwrap();
         assert_eq!(session.variable(0).data, (0..64).collect::<Vec<u8>>());
         assert_eq!(payload.program().unwrap().code.bytes, program().code.bytes);
+        assert_eq!(payload.training().unwrap().unwrap().code.bytes, program().code.bytes);
+        let file = folder.path().join("start.safetensors");
+        payload.save_weights(&file, &BTreeMap::new()).unwrap();
+        let tensors = io::weights::read(&file).unwrap().tensors;
+        assert_eq!(tensors["v"].data, [7; 8]);
+        assert_eq!(tensors["w"].data, (0..64).collect::<Vec<u8>>());
     }
 
     #[test]

@@ -569,6 +569,8 @@ pub struct Convolution {
 pub struct Code {
     /// `x86_64` or `aarch64`.
     pub arch: String,
+    /// What of the processor it uses beside its architecture's oldest form: `avx2`, `fma`, …
+    pub features: Vec<String>,
     pub bytes: Vec<u8>,
     /// Start of each function in `bytes`, 16-byte aligned.
     pub functions: Vec<u32>,

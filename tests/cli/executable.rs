@@ -141,6 +141,32 @@ fn rows_of_standard_input_are_answered_line_by_line() {
     run(&digits, &["predict"], "seven\n").fails(1, &["line 1", "no JSON object"]);
 }
 
+/// Code for older processors and for this very one gives the same answers.
+#[test]
+fn executables_are_made_for_other_processors() {
+    let folder = folder("executable_targets");
+    let rows = rows(&folder);
+    let answers = |target: &str| {
+        let path = folder.join(target);
+        let weights = trained().best();
+        let output = ["--output", text(&path), "--target", target];
+        fine(&[&["build", MLP, "--set", NARROW, "--weights", &weights], &output[..]].concat());
+        let told = run(&path, &["info", "--json"], "").ends_with(0).last_object();
+        let features = told["features"].to_string();
+        assert_eq!(
+            features.contains("\"avx2\""),
+            target != "baseline" && cfg!(target_arch = "x86_64"),
+            "{told}"
+        );
+        run(&path, &["predict", "--image", &rows, "--json"], "").ends_with(0).out
+    };
+    let default = answers("x86-64-v3");
+    assert_eq!(answers("native"), default);
+    assert_eq!(answers("baseline"), default);
+    let wrong = ["build", MLP, "--target", "pentium"];
+    weft(&wrong).fails(2, &["pentium", "x86-64-v3", "native", "baseline"]);
+}
+
 #[test]
 fn an_executable_says_what_it_is() {
     let digits = digits("executable_info");
@@ -153,12 +179,75 @@ fn an_executable_says_what_it_is() {
     assert_eq!(told["spec_sha256"].as_str().map(str::len), Some(64));
     assert_eq!(told["weights_sha256"].as_str().map(str::len), Some(64));
     assert_eq!(told["training"]["seed"], Value::from("5"));
+    let flops = told["flops"].as_object().expect("by item").values().next().and_then(Value::as_f64);
+    assert!(flops.is_some_and(|flops| (2.0 * 25_818.0..3.0 * 25_818.0).contains(&flops)), "{told}");
+    assert_eq!(told["data"]["name"], "digits");
+    assert!(told["data"]["rows"][0].as_u64().is_some_and(|rows| rows > 0), "{told}");
     let timed = run(&digits, &["bench", "--json"], "").ends_with(0).last_object();
     assert!(timed["median_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{timed}");
     let help = run(&digits, &["predict", "--help"], "").ends_with(0).out;
+    assert!(help.starts_with("The digit that an image shows, and how sure"), "the spec's own words:\n{help}");
     assert!(help.contains("--image <VALUE>") && help.contains("u8[n, 28, 28, 1]"), "{help}");
     run(&digits, &["predict", "--imag", "x"], "").fails(2, &["--image"]);
     run(&digits, &["predict", "--image", "none.npy"], "").fails(1, &["none.npy"]);
+}
+
+/// A file of weights may have more than predictions need.
+#[test]
+fn other_weights_may_be_those_of_more() {
+    let digits = digits("executable_more_weights");
+    let rows = rows(digits.parent().expect("a folder"));
+    let mut all = weft_runtime::io::weights::read(Path::new(&trained().best())).expect("weights");
+    all.tensors.insert("Critic.dense.weight".into(), Tensor::from_f32(&[2], &[1.0, 2.0]));
+    let write = |name: &str, weights: &weft_runtime::io::weights::Weights| {
+        let path = digits.with_file_name(name);
+        let tensors = weights.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
+        weft_runtime::io::weights::write(&path, &tensors, &weights.metadata).expect("it can be written");
+        text(&path).to_owned()
+    };
+    let more = write("more.safetensors", &all);
+    let due = run(&digits, &["predict", "--image", &rows], "").ends_with(0).out;
+    let found = run(&digits, &["predict", "--image", &rows, "--weights", &more], "").ends_with(0).out;
+    assert_eq!(found, due);
+    let lost = all.tensors.keys().next().expect("a weight").clone();
+    all.tensors.remove(&lost);
+    let less = write("less.safetensors", &all);
+    let args = ["predict", "--image", &rows, "--weights", &less];
+    run(&digits, &args, "").fails(1, &["missing", &lost]);
+}
+
+#[test]
+fn an_executable_trains_its_weights_further() {
+    let folder = folder("executable_train");
+    let digits = folder.join("digits");
+    let weights = trained().best();
+    let build = ["build", MLP, "--set", NARROW, "--weights", &weights, "--output", text(&digits), "--train"];
+    fine(&build);
+    let data = crate::harness::root().join("specs/data/mnist");
+    let given = |data: &str| {
+        let args = ["train", "--data", data, "--epochs", "1", "--out", "finer", "--json"];
+        run(&digits, &args, "")
+    };
+    let ended = given(text(&data)).ends_with(0).last_object();
+    assert_eq!((&ended["event"], &ended["epochs"]), (&Value::from("end"), &Value::from(1)), "{ended}");
+    // It goes on where the weights were that are built in: an epoch from nothing is far from that.
+    assert!(ended["test"]["accuracy"].as_f64().is_some_and(|accuracy| accuracy > 0.9), "{ended}");
+    let finer = text(&folder.join("finer/best.safetensors")).to_owned();
+    let rows = rows(&folder);
+    let predict = ["predict", "--image", &rows, "--json"];
+    let before = run(&digits, &predict, "").ends_with(0).out;
+    let after = run(&digits, &[&predict[..], &["--weights", &finer]].concat(), "").ends_with(0).out;
+    assert_ne!(after, before);
+    let image = format!("image={rows}");
+    let due = fine(&["predict", MLP, "--set", NARROW, "--weights", &finer, "--input", &image, "--json"]).out;
+    assert_eq!(after, due);
+    // The start is kept, and is what was built in.
+    let start = text(&folder.join("finer/start.safetensors")).to_owned();
+    let started = run(&digits, &[&predict[..], &["--weights", &start]].concat(), "").ends_with(0).out;
+    assert_eq!(started, before);
+    given("digit=none").fails(2, &["no data set `digit`", "digits"]);
+    given("none").fails(1, &["none"]);
+    run(&digits, &["train", "--out", "other"], "").fails(1, &["data/mnist", "--data PATH"]);
 }
 
 #[test]

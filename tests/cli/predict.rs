@@ -146,3 +146,38 @@ fn damaged_weights_are_named() {
     }
     predict("nowhere.safetensors", &input, &[]).fails(1, &["nowhere.safetensors"]);
 }
+
+/// Constant ends of slices along an axis whose length is the caller's.
+#[test]
+fn slices_do_not_read_beyond_short_rows() {
+    let folder = folder("predict_slices");
+    let spec = "edition 2026
+predict first(x: f32[n, t]) -> { y } { { y = x[:, :3] * 2.0 } }
+predict last(x: f32[n, t]) -> { y } { { y = x[:, -3:] * 2.0 } }
+predict fourth(x: f32[n, t]) -> { y } { { y = x[:, 3] * 2.0 } }
+predict before(x: f32[n, t]) -> { y } { { y = sum(x[:, :-2], axis = 1) } }
+predict reversed(x: f32[n, t]) -> { y } { { y = x[:, 2::-1] * 2.0 } }
+";
+    let spec = write(&folder, "slices.weft", spec);
+    let run = |item: &str, row: &str| {
+        let input = format!("x={}", write(&folder, "row.csv", row));
+        weft(&["predict", &spec, "--predict", item, "--input", &input, "--json"])
+    };
+    let answers = [
+        ("first", "[2.0,4.0,6.0]"),
+        ("last", "[4.0,6.0,8.0]"),
+        ("fourth", "8.0"),
+        ("before", "3.0"),
+        ("reversed", "[6.0,4.0,2.0]"),
+    ];
+    for (item, answer) in answers {
+        let found = run(item, "1,2,3,4\n").ends_with(0).last_object();
+        assert_eq!(found["y"][0].to_string(), answer, "{item}: {found}");
+    }
+    let wanted = [("first", 2, 3), ("last", 3, 3), ("fourth", 4, 4), ("before", 5, 2)];
+    for (item, line, least) in wanted {
+        let place = format!("slices.weft:{line}");
+        run(item, "1\n").fails(1, &[&place, &format!("`t` must be {least} or more"), "f32[n, t]"]);
+    }
+    assert_eq!(run("before", "1,2\n").ends_with(0).last_object()["y"][0], 0.0);
+}

@@ -207,6 +207,20 @@ impl Context {
         }
     }
 
+    /// Must be 0 or more when dims bind. `what` says what for, as the end of a sentence: "for this slice of f32[n, t]".
+    pub fn guard_not_negative(&mut self, dim: &Dim, what: &str, span: Span) {
+        if self.simplify(dim).least().is_some_and(|least| least >= 0) {
+            return;
+        }
+        let constant: i64 = dim.terms().filter(|(monomial, _)| monomial.is_empty()).map(|(_, c)| c).sum();
+        let rest = dim.clone() - Dim::constant(constant);
+        let message = match rest.as_symbol() {
+            Some(symbol) => format!("`{symbol}` must be {} or more {what}", constant.saturating_neg()),
+            None => format!("`{dim}` must be 0 or more {what}"),
+        };
+        self.guard(dim.shortfall(), message, span);
+    }
+
     pub fn decide(&self, a: &Dim, b: &Dim) -> Decision {
         if a == b {
             return Decision::Equal;

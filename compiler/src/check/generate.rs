@@ -155,6 +155,7 @@ impl Checker<'_> {
             until: keys.until,
             max: keys.max.unwrap_or(MAX),
             by: keys.by.unwrap_or_else(strategy::greedy),
+            doc: self.item_doc(home, &item.name.text),
         })
     }
 

@@ -34,7 +34,12 @@ impl Checker<'_> {
             if stated.is_empty() {
                 let prediction = if single { "predict".to_owned() } else { model.name().to_owned() };
                 self.module.entries.push(entry);
-                self.module.predictions.push(Prediction { name: prediction, entry: name, of_model: true });
+                self.module.predictions.push(Prediction {
+                    name: prediction,
+                    entry: name,
+                    of_model: true,
+                    doc: String::new(),
+                });
             }
         }
     }

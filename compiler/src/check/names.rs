@@ -329,6 +329,18 @@ impl Checker<'_> {
             .unwrap_or_default()
     }
 
+    /// What a file says of its `predict` or `generate` item of this name, in the `///` lines before it.
+    pub(crate) fn item_doc(&self, home: usize, name: &str) -> String {
+        let named = |item: &ItemRef| match item {
+            ItemRef::Predict(item) => item.name.text == name,
+            ItemRef::Generate(item) => item.name.text == name,
+            _ => false,
+        };
+        let items = self.homes.get(home).map_or(&[][..], |home| &home.items);
+        let found = items.iter().find(|(item, _, _)| named(item));
+        found.and_then(|(_, _, doc)| doc.clone()).unwrap_or_default()
+    }
+
     /// Is there a file-level setting of this name?
     pub(crate) fn is_setting(&self, home: usize, name: &str) -> bool {
         let entry = self.homes.get(home).and_then(|h| h.names.get(name));

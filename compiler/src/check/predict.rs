@@ -45,6 +45,7 @@ impl Checker<'_> {
                     name: predict.name.text.clone(),
                     entry: name,
                     of_model: false,
+                    doc: self.item_doc(home, &predict.name.text),
                 });
             }
         }

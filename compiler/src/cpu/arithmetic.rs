@@ -143,7 +143,7 @@ impl Lower<'_, '_> {
                 let quotient = b.ins().fdiv(*x, *y);
                 let whole = b.ins().floor(quotient);
                 let minus = b.ins().fneg(whole);
-                b.ins().fma(minus, *y, *x)
+                self.fma(minus, *y, *x)
             }
             (ValueOp::Binary(op @ (Binary::Max | Binary::Min), ..), [x, y]) => {
                 let largest = *op == Binary::Max;

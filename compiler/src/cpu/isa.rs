@@ -1,17 +1,22 @@
 //! The machine that code is made for.
 //!
-//! The default on x86 is x86-64-v3 (AVX2, FMA), which the runtime checks at start-up; on others their baseline. Code is position
-//! independent and calls nothing but what the table of math functions holds, so that it needs no relocation.
+//! The default on x86 is x86-64-v3 (AVX2, FMA); on others their baseline. What code needs is written beside it, and the runtime compares
+//! it with the processor before anything runs. Code is position independent and calls nothing but what the table of math functions holds, so that it needs no relocation.
 
-use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
+use weft_runtime::processor;
 
 /// What to compile for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Target {
-    /// The architecture that the compiler itself runs on.
+    /// The architecture that the compiler itself runs on, as it has been for years: x86-64-v3, or AArch64's baseline.
     #[default]
     Host,
+    /// All that the processor has which the compiler itself runs on.
+    Native,
+    /// The oldest processors of this architecture that code is made for: x86-64-v2, without FMA.
+    Baseline,
     X86_64,
     Aarch64,
 }
@@ -20,27 +25,36 @@ impl Target {
     /// The name in [`weft_runtime::program::Code::arch`].
     pub fn arch(self) -> &'static str {
         match self {
-            Target::Host if cfg!(target_arch = "aarch64") => "aarch64",
+            Target::Host | Target::Native | Target::Baseline if cfg!(target_arch = "aarch64") => "aarch64",
             Target::Aarch64 => "aarch64",
-            Target::Host | Target::X86_64 => "x86_64",
+            _ => "x86_64",
+        }
+    }
+
+    /// What people call it: `x86-64-v3`.
+    pub fn name(self) -> &'static str {
+        match (self.arch(), self) {
+            ("aarch64", _) => "aarch64",
+            (_, Target::Native) => "native",
+            (_, Target::Baseline) => "x86-64-v2",
+            _ => "x86-64-v3",
+        }
+    }
+
+    /// What a processor must have, by the names of [`weft_runtime::processor`].
+    pub fn features(self) -> Vec<&'static str> {
+        match (self.arch(), self) {
+            ("aarch64", _) => Vec::new(),
+            (_, Target::Baseline) => V2.to_vec(),
+            (_, Target::Native) => processor::features(),
+            _ => [V2, V3].concat(),
         }
     }
 }
 
-/// What is asked of x86-64-v3.
-const FEATURES: &[&str] = &[
-    "has_sse3",
-    "has_ssse3",
-    "has_sse41",
-    "has_sse42",
-    "has_popcnt",
-    "has_avx",
-    "has_avx2",
-    "has_fma",
-    "has_bmi1",
-    "has_bmi2",
-    "has_lzcnt",
-];
+/// What is asked of x86-64-v2, and of x86-64-v3 beside it.
+const V2: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt"];
+const V3: &[&str] = &["avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"];
 
 /// Cranelift's description of the target.
 pub fn isa(target: Target) -> Result<OwnedTargetIsa, String> {
@@ -57,10 +71,13 @@ pub fn isa(target: Target) -> Result<OwnedTargetIsa, String> {
         _ => "x86_64-unknown-linux-gnu",
     };
     let mut builder = isa::lookup_by_name(triple).map_err(|e| text(&e))?;
-    if target.arch() == "x86_64" {
-        for feature in FEATURES {
-            builder.enable(feature).map_err(|e| text(&e))?;
-        }
+    for feature in target.features() {
+        builder.enable(&format!("has_{}", feature.replace('.', ""))).map_err(|e| text(&e))?;
     }
     builder.finish(settings::Flags::new(flags)).map_err(|e| text(&e))
+}
+
+/// Has it an instruction for `a·b + c`?
+pub fn has_fma(isa: &dyn TargetIsa) -> bool {
+    isa.isa_flags().iter().all(|flag| flag.name != "has_fma" || flag.as_bool() == Some(true))
 }

@@ -9,6 +9,7 @@
 
 mod access;
 mod arithmetic;
+mod fma;
 mod fold;
 mod half;
 pub mod isa;

@@ -7,6 +7,7 @@
 use super::Job;
 use super::fold::{Fold, twin};
 use super::half::is_half;
+use super::isa::has_fma;
 use super::value::{Body, Held, Width};
 use crate::graph::{DType, Dim};
 use crate::plan::affine::Affine;
@@ -38,6 +39,7 @@ pub(crate) struct Lower<'a, 'f> {
     /// Readable memory for loads whose guard is false.
     pub nowhere: ir::Value,
     pub call_conv: CallConv,
+    pub has_fma: bool,
     range: (ir::Value, ir::Value),
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn lower(job: &Job, mut b: FunctionBuilder<'_>, isa: &dyn TargetIsa) 
         iv: Vec::new(),
         nowhere,
         call_conv: isa.default_call_conv(),
+        has_fma: has_fma(isa),
         range: (params[3], params[4]),
     };
     lower.nest()?;

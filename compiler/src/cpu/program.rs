@@ -42,7 +42,12 @@ pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) 
             })
             .collect(),
         entries: entries.collect(),
-        code: Code { arch: compilation.target.arch().into(), bytes, functions },
+        code: Code {
+            arch: compilation.target.arch().into(),
+            features: compilation.target.features().into_iter().map(String::from).collect(),
+            bytes,
+            functions,
+        },
         data: module.data.clone(),
         trainings: module.trainings.clone(),
         predictions: module.predictions.clone(),

@@ -320,7 +320,7 @@ impl<'a> Body<'a> {
         let (a, b, c) = (self.value(lower, a)?, self.value(lower, b)?, self.value(lower, c)?);
         let make = |lower: &mut Lower<'_, '_>, a: ir::Value, b: ir::Value, c: ir::Value| {
             let a = if negate { lower.b.ins().fneg(a) } else { a };
-            lower.b.ins().fma(a, b, c)
+            lower.fma(a, b, c)
         };
         if !wide {
             let (a, b, c) = (a.one()?, b.one()?, c.one()?);

@@ -25,7 +25,14 @@ pub struct Carried {
 /// Types stay as they are, and with them the axes of tokens.
 pub fn carry(graph: &Graph, sequence: &Sequence, places: &[Option<Steps>]) -> Result<Carried, TypeError> {
     let mut b = Builder::new(graph.name.clone());
-    (b.graph.bounds, b.graph.guards) = (graph.bounds.clone(), graph.guards.clone());
+    b.graph.bounds.clone_from(&graph.bounds);
+    // A slice along the tokens is a shift here, which looks back to earlier steps: how many tokens a step has is no matter for it.
+    let of_slice = |dim: &Dim| {
+        let mut along = false;
+        dim.symbols(&mut |symbol| along |= *symbol == sequence.steps);
+        along && dim.is_shortfall()
+    };
+    b.graph.guards = graph.guards.iter().filter(|(dim, ..)| !of_slice(dim)).cloned().collect();
     let carries = sequence.caches.iter().map(|name| Carry { name: name.clone(), first: None }).collect();
     let mut made = Made { b, sequence, names: Names::of(graph), carries, outputs: Vec::new() };
     let mut map: Vec<NodeId> = vec![NodeId(0); graph.nodes.len()];

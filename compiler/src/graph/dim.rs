@@ -165,6 +165,33 @@ impl Dim {
         }
     }
 
+    /// What it is below 0: itself, or 0 where it isn't negative.
+    pub fn shortfall(&self) -> Dim {
+        self.smaller(&Dim::constant(0))
+    }
+
+    /// Is it a [`Dim::shortfall`]?
+    pub fn is_shortfall(&self) -> bool {
+        let mut terms = self.terms();
+        match (terms.next(), terms.next()) {
+            (Some(([Atom::Min(pair)], 1)), None) => pair.1.is(0),
+            _ => false,
+        }
+    }
+
+    /// A number that it is never below, as symbols are 1 or more; `None` where that isn't known.
+    pub fn least(&self) -> Option<i64> {
+        self.terms().try_fold(0i64, |sum, (monomial, coefficient)| {
+            if monomial.is_empty() {
+                return sum.checked_add(coefficient);
+            }
+            let least = monomial.iter().try_fold(1i64, |product, atom| {
+                atom.least().filter(|least| *least >= 0).and_then(|least| product.checked_mul(least))
+            })?;
+            if coefficient < 0 { None } else { sum.checked_add(coefficient.checked_mul(least)?) }
+        })
+    }
+
     /// The value under a binding of symbols; `None` when one is unbound, a divisor is 0, or it overflows.
     pub fn evaluate(&self, bind: &dyn Fn(&str) -> Option<i64>) -> Option<i64> {
         let mut sum = 0i64;
@@ -206,6 +233,22 @@ impl Dim {
 }
 
 impl Atom {
+    fn least(&self) -> Option<i64> {
+        match self {
+            Atom::Symbol(_) => Some(1),
+            Atom::FloorDiv(p) => {
+                let by = p.1.as_constant().filter(|by| *by > 0)?;
+                p.0.least().map(|least| floor_div(least, by))
+            }
+            Atom::Rem(p) => p.1.as_constant().filter(|by| *by > 0).map(|_| 0),
+            Atom::Max(p) => match (p.0.least(), p.1.least()) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            },
+            Atom::Min(p) => Some(p.0.least()?.min(p.1.least()?)),
+        }
+    }
+
     fn evaluate(&self, bind: &dyn Fn(&str) -> Option<i64>) -> Option<i64> {
         let both = |p: &(Dim, Dim)| Some((p.0.evaluate(bind)?, p.1.evaluate(bind)?));
         match self {

@@ -3,11 +3,14 @@
 
 pub mod failure;
 pub mod inputs;
+pub mod interrupt;
 pub mod output;
 pub mod page;
 pub mod picture;
 pub mod results;
 pub mod rows;
 pub mod sample;
+#[cfg(feature = "train")]
+pub mod training;
 
 pub use failure::Failure;

@@ -22,7 +22,9 @@ pub fn command(manifest: &Manifest) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true);
     if !program.predictions.is_empty() {
-        let one = |prediction: &Prediction, command| predict(program, prediction, command);
+        let one = |prediction: &Prediction, command| {
+            predict(program, prediction, documented(command, &prediction.doc))
+        };
         let all = Command::new("predict").about("Answer what is given");
         command = command.subcommand(each(all, &program.predictions, |p| &p.name, one));
         let bench = Command::new("bench").about("Time a prediction on random inputs");
@@ -32,15 +34,26 @@ pub fn command(manifest: &Manifest) -> Command {
         command = command.subcommand(each(shared(bench), &program.predictions, |p| &p.name, one));
     }
     if !program.generations.is_empty() {
-        let one = |generation: &Generation, command| generate(program, generation, command);
+        let one = |generation: &Generation, command| {
+            generate(program, generation, documented(command, &generation.doc))
+        };
         let all = Command::new("generate").about("Write text, shown as it is written");
         command = command.subcommand(each(all, &program.generations, |g| &g.name, one));
+    }
+    #[cfg(feature = "train")]
+    if let Some(train) = super::train::command(manifest) {
+        command = command.subcommand(train);
     }
     command.subcommand(
         Command::new("info")
             .about("Tell what is known about this model")
             .arg(flag("json", "Print one JSON object")),
     )
+}
+
+/// What the spec says of an item stands in its help.
+fn documented(command: Command, doc: &str) -> Command {
+    if doc.is_empty() { command } else { command.about(doc.to_owned()) }
 }
 
 /// The command itself for the only item, or a command of its own for each of several.
@@ -147,7 +160,7 @@ fn shared(command: Command) -> Command {
         .arg(flag("json", "Print JSON, for scripts"))
 }
 
-fn common(
+pub fn common(
     name: &'static str,
     value: &'static str,
     help: &'static str,
@@ -156,7 +169,7 @@ fn common(
     Arg::new(name).long(name).value_name(value).help(help).value_parser(parser.into())
 }
 
-fn flag(name: &'static str, help: &'static str) -> Arg {
+pub fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
 }
 

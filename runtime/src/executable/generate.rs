@@ -1,19 +1,16 @@
 //! `generate`: writes text, shown as it is written.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ArgMatches;
 
 use super::{Model, arguments, model};
 use crate::command::page::Page;
-use crate::command::{Failure, inputs};
+use crate::command::{Failure, inputs, interrupt};
 use crate::error::Error;
 use crate::generate::{Asked, Generator};
 use crate::payload::Payload;
 use crate::program::Begin;
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 pub fn run(payload: &Payload, given: &ArgMatches) -> Result<(), Failure> {
     let program = &payload.manifest.program;
@@ -30,13 +27,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) -> Result<(), Failure> {
     let seed = arguments::seed(given);
     let texts = inputs::of_generation(&generator, &values, seed)?;
     let max = given.get_one::<u32>("max").map(|max| *max as usize);
-    // A handler can be set once a process; if that failed, an interrupt simply ends the process as it always does.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
-    let mut page = Page::new(&texts, given.get_flag("json"), &INTERRUPTED);
+    let mut page = Page::new(&texts, given.get_flag("json"), interrupt::taken());
     let written = generator.write(&texts, &Asked { max, by: None, seed }, &mut page);
     page.close();
     written.map(|_| ()).map_err(|error| {

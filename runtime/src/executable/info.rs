@@ -4,7 +4,9 @@ use clap::ArgMatches;
 use serde_json::{Map, Value, json};
 
 use crate::command::output;
-use crate::payload::{Manifest, Payload};
+use crate::execute::dims_at;
+use crate::payload::{CardData, Manifest, Payload};
+use crate::program::{Prediction, Program};
 
 pub fn run(payload: &Payload, given: &ArgMatches) {
     let Manifest { program, card, .. } = &payload.manifest;
@@ -12,12 +14,24 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
     let predictions = names(program.predictions.iter().map(|p| p.name.as_str()).collect());
     let generations = names(program.generations.iter().map(|g| g.name.as_str()).collect());
     let parameters = output::thousands(card.parameters);
+    let features = &program.code.features;
+    let processors = match features[..] {
+        [] => card.target.clone(),
+        _ => format!("{} ({})", card.target, features.join(", ")),
+    };
+    let operations: Vec<(&str, f64)> =
+        program.predictions.iter().filter_map(|p| operations(program, p)).collect();
+    let counted = |(name, count): &(&str, f64)| format!("{} in {name}", output::scaled(*count, "FLOP"));
+    let data = card.data.as_ref();
     let mut rows = vec![
         ("model", program.name.clone()),
         ("parameters", parameters),
+        ("a row takes", operations.iter().map(counted).collect::<Vec<_>>().join(", ")),
         ("predictions", predictions),
         ("generations", generations),
-        ("processors", card.target.clone()),
+        ("processors", processors),
+        ("trained on", data.map_or_else(String::new, trained_on)),
+        ("licence of the data", data.map_or_else(String::new, |data| data.licence.clone())),
         ("built by", format!("Weft {}", card.weft)),
         ("spec (SHA-256)", card.spec_sha256.clone()),
         ("weights (SHA-256)", card.weights_sha256.clone().unwrap_or_default()),
@@ -31,7 +45,8 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
             "model": program.name, "parameters": card.parameters,
             "predictions": program.predictions.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "generations": program.generations.iter().map(|g| &g.name).collect::<Vec<_>>(),
-            "target": card.target, "weft": card.weft, "spec_sha256": card.spec_sha256,
+            "target": card.target, "features": features, "flops": operations.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
+            "data": card.data, "weft": card.weft, "spec_sha256": card.spec_sha256,
             "weights_sha256": card.weights_sha256, "training": training, "sources": sources,
         }));
         return;
@@ -46,4 +61,28 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
         output::line(&format!("{name}:"));
         text.lines().for_each(|line| output::line(&format!("  {line}")));
     }
+}
+
+/// `digits: 8,000 rows to train on, 1,000 to validate, 500 to test; train.csv (SHA-256 …)`
+fn trained_on(data: &CardData) -> String {
+    let [train, validation, test] = data.rows.map(output::thousands);
+    let file = |(name, sum): &(String, String)| match sum.as_str() {
+        "" => name.clone(),
+        _ => format!("{name} (SHA-256 {sum})"),
+    };
+    let mut files: Vec<String> = data.files.iter().map(file).collect();
+    if data.more > 0 {
+        files.push(format!("{} more", data.more));
+    }
+    let rows = format!("{train} rows to train on, {validation} to validate, {test} to test");
+    format!("{}: {rows}; {}", data.name, files.join(", "))
+}
+
+/// The floating point operations of a prediction of one row.
+fn operations<'p>(program: &'p Program, prediction: &'p Prediction) -> Option<(&'p str, f64)> {
+    let entry = program.entries.iter().find(|entry| entry.name == prediction.entry)?;
+    let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|symbol| (symbol.as_str(), 1)).collect();
+    let dims = dims_at(entry, &symbols).ok()?;
+    let count = dims.get(entry.flops?.0 as usize)?;
+    Some((&prediction.name, *count as f64))
 }

@@ -1,4 +1,4 @@
-//! The commands of an executable that `weft build` made: `predict`, `generate`, `bench` and `info`.
+//! The commands of an executable that `weft build` made: `predict`, `generate`, `train`, `bench` and `info`.
 //!
 //! The same file on every machine: its program, weights and tokenizers stand behind its code ([`crate::payload`]). What it prints is
 //! printed by the code that `weft` prints with ([`crate::command`]).
@@ -8,6 +8,8 @@ mod bench;
 mod generate;
 mod info;
 mod predict;
+#[cfg(feature = "train")]
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +53,8 @@ fn run() -> Result<ExitCode, Failure> {
     match matches.subcommand() {
         Some(("predict", given)) => predict::run(&payload, given)?,
         Some(("generate", given)) => generate::run(&payload, given)?,
+        #[cfg(feature = "train")]
+        Some(("train", given)) => train::run(&payload, given)?,
         Some(("bench", given)) => bench::run(&payload, given)?,
         Some(("info", given)) => info::run(&payload, given),
         _ => {}
@@ -86,7 +90,7 @@ fn model(payload: &Payload, given: &ArgMatches) -> Result<Model, Failure> {
         return Ok(Model { session: payload.session(threads)?, vocabularies, classes });
     };
     let mut session = Session::new(Arc::new(payload.program()?), threads)?;
-    weights::load_weights(&mut session, file)?;
+    weights::load_needed_weights(&mut session, file)?;
     let found = weights::provenance(file)?;
     let or = |found: Vocabularies| if found.is_empty() { vocabularies } else { found };
     Ok(Model {

@@ -5,6 +5,7 @@ use std::fs::File;
 use memmap2::{Mmap, MmapMut, MmapOptions};
 
 use crate::error::{Error, Result};
+use crate::processor;
 use crate::program::{Code, NestFunction};
 
 /// A program's functions, mapped.
@@ -54,7 +55,7 @@ impl MappedCode {
 
 /// Checks that this machine can run so many bytes of code, and that functions lie in them.
 fn check(code: &Code, bytes: usize) -> Result<()> {
-    check_target(&code.arch)?;
+    check_target(code)?;
     match code.functions.iter().find(|&&start| start as usize >= bytes) {
         Some(start) => Err(Error::Unsound(format!("a function starts at {start}, outside the code"))),
         None => Ok(()),
@@ -62,32 +63,15 @@ fn check(code: &Code, bytes: usize) -> Result<()> {
 }
 
 /// Checks that this machine runs what the compiler made.
-fn check_target(arch: &str) -> Result<()> {
-    if arch != std::env::consts::ARCH {
-        return Err(Error::Target(format!(
-            "its code is for {arch}, this machine is {}",
-            std::env::consts::ARCH
-        )));
+fn check_target(code: &Code) -> Result<()> {
+    let here = std::env::consts::ARCH;
+    if code.arch != here {
+        return Err(Error::Target(format!("its code is for {}, this machine is {here}", code.arch)));
     }
-    #[cfg(target_arch = "x86_64")]
-    {
-        let features = [
-            ("avx2", is_x86_feature_detected!("avx2")),
-            ("fma", is_x86_feature_detected!("fma")),
-            ("bmi1", is_x86_feature_detected!("bmi1")),
-            ("bmi2", is_x86_feature_detected!("bmi2")),
-            ("lzcnt", is_x86_feature_detected!("lzcnt")),
-            ("f16c", is_x86_feature_detected!("f16c")),
-        ];
-        let missing: Vec<&str> = features.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
-        if !missing.is_empty() {
-            return Err(Error::Target(format!(
-                "its code needs an x86-64-v3 processor; this one lacks {}",
-                missing.join(", ")
-            )));
-        }
+    match processor::lacks(&code.features)[..] {
+        [] => Ok(()),
+        ref missing => Err(Error::Target(format!("its code needs a processor with {}", missing.join(", ")))),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -97,15 +81,28 @@ mod tests {
 
     #[test]
     fn code_for_another_machine_is_refused() {
-        let code = Code { arch: "pdp11".into(), bytes: vec![0; 16], functions: vec![0] };
+        let code = Code {
+            arch: "pdp11".into(),
+            features: vec!["fis".into()],
+            bytes: vec![0; 16],
+            functions: vec![0],
+        };
         let error = MappedCode::map(&code).unwrap_err();
         assert_eq!(error.class(), Class::Environment);
         assert!(error.to_string().contains("pdp11"));
+        let error = MappedCode::map(&Code { arch: std::env::consts::ARCH.into(), ..code }).unwrap_err();
+        assert_eq!(error.class(), Class::Environment);
+        assert!(error.to_string().contains("a processor with fis"), "{error}");
     }
 
     #[test]
     fn a_function_outside_the_code_is_refused() {
-        let code = Code { arch: std::env::consts::ARCH.into(), bytes: vec![0; 16], functions: vec![0, 16] };
+        let code = Code {
+            arch: std::env::consts::ARCH.into(),
+            bytes: vec![0; 16],
+            functions: vec![0, 16],
+            ..Code::default()
+        };
         assert!(matches!(MappedCode::map(&code), Err(Error::Unsound(_))));
     }
 }

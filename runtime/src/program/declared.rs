@@ -389,6 +389,8 @@ pub struct Prediction {
     pub entry: String,
     /// It is a model's own signature, since the spec has no `predict` item.
     pub of_model: bool,
+    /// What the spec says of it.
+    pub doc: String,
 }
 
 /// A `generate` item: text out of a model, token by token.
@@ -408,6 +410,8 @@ pub struct Generation {
     /// So many tokens are written at most.
     pub max: usize,
     pub by: Strategy,
+    /// What the spec says of it.
+    pub doc: String,
 }
 
 impl Generation {

@@ -32,6 +32,15 @@ pub fn save_weights(session: &Session, path: &Path, metadata: &BTreeMap<String, 
 /// Reads all weights and states. A name that is missing, unexpected, or of another type or shape is an error; optimizer
 /// states in the file are passed over.
 pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
+    load(session, path, true)
+}
+
+/// The same for a program that has only those variables of a spec that it needs: the file may have more.
+pub fn load_needed_weights(session: &mut Session, path: &Path) -> Result<()> {
+    load(session, path, false)
+}
+
+fn load(session: &mut Session, path: &Path, all: bool) -> Result<()> {
     let mut file = io::weights::read(path)?;
     let program = session.program();
     let known = |name: &str| {
@@ -49,7 +58,10 @@ pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
             Some(_) => found.push(index),
         }
     }
-    misfits.unexpected(unexpected);
+    // Names that nothing has may tell how a missing one is written.
+    if all || misfits.any_missing() {
+        misfits.unexpected(unexpected);
+    }
     misfits.check(path, &program.name)?;
     for index in found {
         let variable = &session.program().variables[index];

@@ -9,7 +9,8 @@ mod load;
 mod misfits;
 
 pub use files::{
-    BESIDE, Provenance, exchange, load_weights, named, provenance, restore, save_weights, saved, snapshot,
+    BESIDE, Provenance, exchange, load_needed_weights, load_weights, named, provenance, restore,
+    save_weights, saved, snapshot,
 };
 #[cfg(feature = "train")]
 pub use load::load_items;

@@ -396,8 +396,26 @@ pub struct Build {
     /// Where to write it [default: the spec's name]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Put the training in too: the executable then has a command `train`, which goes on from its weights with other data
+    #[arg(long)]
+    pub train: bool,
+    /// The processors that it is to run on
+    #[arg(long, value_enum, default_value_t = Target::V3)]
+    pub target: Target,
     #[command(flatten)]
     pub kept: KeptArgs,
+}
+
+/// Which processors code is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Nearly all since 2015: with AVX2 and FMA
+    #[value(name = "x86-64-v3")]
+    V3,
+    /// Those that have all that this one has
+    Native,
+    /// All since about 2009, x86-64-v2: the same results, slower
+    Baseline,
 }
 
 /// On a terminal the text of one row is shown as it is written. Else, and for several rows, a row is printed when it is whole. Ctrl-C ends a

@@ -3,8 +3,8 @@
 use crate::args::RunArgs;
 use crate::download;
 use crate::failure::Failure;
-use crate::reading::ReadingBar;
 use crate::spec::Spec;
+use crate::training::ReadingBar;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,6 +38,16 @@ pub enum Wanted {
 
 /// Compiles the wanted entries of a spec.
 pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
+    program_for(Target::default(), spec, wanted, threads)
+}
+
+/// The same for certain processors.
+pub fn program_for(
+    target: Target,
+    spec: &Spec,
+    wanted: Wanted,
+    threads: Option<u16>,
+) -> Result<Arc<Program>, Failure> {
     let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
     let keep = |entry: &Entry| {
         let name = &entry.graph.name;
@@ -54,11 +64,20 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
             Wanted::Data => rows || fits,
         }
     };
-    of_entries(spec, module.entries.iter().filter(|e| keep(e)).collect(), threads)
+    compiled(spec, module.entries.iter().filter(|e| keep(e)).collect(), target, threads)
 }
 
 /// Compiles these entries, which may be others than those of the spec's own module, beside its variables.
 pub fn of_entries(spec: &Spec, entries: Vec<&Entry>, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
+    compiled(spec, entries, Target::default(), threads)
+}
+
+fn compiled(
+    spec: &Spec,
+    entries: Vec<&Entry>,
+    target: Target,
+    threads: Option<u16>,
+) -> Result<Arc<Program>, Failure> {
     let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
     let threads = self::threads(threads);
     let optimized = in_parallel(threads, entries.len(), |i| {
@@ -69,7 +88,7 @@ pub fn of_entries(spec: &Spec, entries: Vec<&Entry>, threads: Option<u16>) -> Re
         Failure::input(format!("line {line}: {error}"))
     };
     let module = Module { entries: optimized.map_err(internal)?, ..module.clone() };
-    let compilation = Compilation::new(&module, Target::default()).map_err(internal)?;
+    let compilation = Compilation::new(&module, target).map_err(internal)?;
     let code =
         in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job)).map_err(internal)?;
     let mut program = compilation.finish(&module, code);

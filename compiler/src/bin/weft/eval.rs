@@ -4,8 +4,8 @@
 use crate::args::Eval;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
-use crate::progress::{self, Progress};
-use crate::{output, spec, tables, train};
+use crate::training::{self, Progress};
+use crate::{output, spec, train};
 use serde_json::json;
 use weft_runtime::data::Split;
 
@@ -29,13 +29,10 @@ pub fn run(args: &Eval) -> Result<(), Failure> {
         &mut progress,
     )?;
     if args.spec.json {
-        output::json(&json!({ "event": "end", "test": progress::figures_json(figures.as_ref()) }));
+        output::json(&json!({ "event": "end", "test": training::figures_json(figures.as_ref()) }));
     } else {
         match figures {
-            Some(figures) => {
-                output::line(&format!("test        {}", progress::row(&figures)));
-                tables::lines(&figures).iter().for_each(|line| output::line(line));
-            }
+            Some(figures) => training::figures("test", &figures, ""),
             None => output::line("interrupted"),
         }
     }

@@ -18,23 +18,18 @@ mod explain;
 mod fmt;
 mod generate;
 mod inspect;
-mod interrupt;
 mod new;
 mod numerics;
 mod overfit;
 mod paint;
 mod predict;
 mod profile;
-mod progress;
-mod reading;
 mod report;
 mod resume;
 mod run;
 mod snapshot;
 mod spec;
-mod standing;
 mod summary;
-mod tables;
 mod train;
 
 use args::{Cli, Command};
@@ -43,7 +38,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Instant;
 // What executables show is shown by the same code here.
-use weft_runtime::command::{failure, inputs, output, page, picture, results, sample};
+use weft_runtime::command::{failure, inputs, interrupt, output, page, picture, results, sample, training};
 
 /// When the process began, as near as it can tell.
 static START: OnceLock<Instant> = OnceLock::new();

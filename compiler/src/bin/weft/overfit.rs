@@ -7,7 +7,7 @@ use crate::args::Train;
 use crate::compile;
 use crate::failure::Failure;
 use crate::spec::Spec;
-use crate::{output, progress};
+use crate::{output, training};
 use serde_json::json;
 use std::sync::Arc;
 use weft_runtime::program::{Program, VariableKind};
@@ -77,10 +77,10 @@ fn is_shown(step: usize, steps: usize) -> bool {
 fn show(as_json: bool, step: usize, figures: &Figures) {
     if as_json {
         output::json(
-            &json!({ "event": "step", "step": step, "train": progress::figures_json(Some(figures)) }),
+            &json!({ "event": "step", "step": step, "train": training::figures_json(Some(figures)) }),
         );
     } else {
-        output::line(&format!("step {step:>6}  {}", progress::row(figures)));
+        output::line(&format!("step {step:>6}  {}", training::row(figures)));
     }
 }
 

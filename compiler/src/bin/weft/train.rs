@@ -3,16 +3,15 @@
 use crate::args::Train;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
-use crate::progress::{self, Progress};
+use crate::run::Record;
 use crate::run::about::{self, About, Data, Machine};
 use crate::run::model::Model;
-use crate::run::{Record, history};
 use crate::spec::Spec;
-use crate::{numerics, output, overfit, resume, spec, tables};
-use serde_json::json;
-use std::path::{Path, PathBuf};
+use crate::training::{self, Progress};
+use crate::{numerics, overfit, resume, spec};
+use std::path::Path;
 use weft_runtime::program::Program;
-use weft_runtime::train::{self, Ending, Options, Point, Saving};
+use weft_runtime::train::{self, Options, Saving};
 
 pub fn run(args: &Train) -> Result<(), Failure> {
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(spec::stem(&args.spec)));
@@ -56,43 +55,14 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let result = train::train(program.clone(), training, &options, &mut watching);
     let (_, mut record) = watching;
     if let Ok(summary) = &result {
-        let kept =
-            summary.saved.iter().find(|file| file.ends_with(train::BEST_FILE)).or(summary.saved.first());
-        if let Some(kept) = kept {
+        if let Some(kept) = training::kept(summary) {
             record.answer(kept);
         }
     }
     record.close(result.as_ref());
     let summary = result.map_err(|error| numerics::failure(error, &spec))?;
-    if args.spec.json {
-        let ending = history::word(summary.ending);
-        output::json(&json!({
-            "event": "end", "epochs": summary.epochs, "seconds": summary.seconds, "ending": ending,
-            "best_epoch": summary.best.map(Point::epoch), "best_batch": summary.best.and_then(Point::within),
-            "train": progress::figures_json(summary.train.as_ref()),
-            "validation": progress::figures_json(summary.validation.as_ref()),
-            "test": progress::figures_json(summary.test.as_ref()),
-            "weights": summary.saved,
-        }));
-    } else if !args.quiet {
-        match summary.ending {
-            Ending::Finished => {}
-            Ending::StoppedEarly => output::line("stopped: no better epoch for as long as the spec allows"),
-            Ending::Interrupted => output::line("interrupted: all so far is saved; go on with --resume"),
-        }
-        if let Some(test) = &summary.test {
-            let of = summary.best.map_or(String::new(), |point| format!(" (weights of {point})"));
-            output::line(&format!("test        {}{of}", progress::row(test)));
-            tables::lines(test).iter().for_each(|line| output::line(line));
-        }
-        let saved: Vec<String> = summary.saved.iter().map(|p: &PathBuf| p.display().to_string()).collect();
-        output::line(&format!(
-            "{} epoch{} in {:.1} s; weights in {}",
-            summary.epochs,
-            if summary.epochs == 1 { "" } else { "s" },
-            summary.seconds,
-            saved.join(", ")
-        ));
+    if args.spec.json || !args.quiet {
+        training::tell(&summary, args.spec.json);
     }
     Ok(())
 }

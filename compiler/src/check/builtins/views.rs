@@ -469,6 +469,9 @@ impl Checker<'_> {
                 format!("there is no element {place} on axis {axis} of {ty}"),
             );
         }
+        let what = format!("for this element of {ty}");
+        self.context.guard_not_negative(&start, &what, span);
+        self.context.guard_not_negative(&(extent - start.clone() - Dim::constant(1)), &what, span);
         if let Some(slot) = ty.shape.get_mut(axis) {
             *slot = Dim::constant(1);
         }
@@ -509,10 +512,12 @@ impl Checker<'_> {
         };
         let (start, end) = (bound(self, start)?, bound(self, end)?);
         let one = Dim::constant(1);
-        let (first, count) = if step > 0 {
+        // What must not be negative, lest the slice reads beyond the axis.
+        let (first, count, within) = if step > 0 {
             let first = start.unwrap_or(Dim::constant(0));
             let end = end.unwrap_or(extent.clone());
-            (first.clone(), (end - first).ceil_div(&Dim::constant(step)))
+            let within = [first.clone(), end.clone() - first.clone(), extent.clone() - end.clone()];
+            (first.clone(), (end - first).ceil_div(&Dim::constant(step)), within)
         } else {
             let last = extent.clone() - one.clone();
             let first = match start {
@@ -520,7 +525,8 @@ impl Checker<'_> {
                 None => last,
             };
             let stop = end.unwrap_or(Dim::constant(-1));
-            (first.clone(), (first - stop).ceil_div(&Dim::constant(step.saturating_neg())))
+            let within = [first.clone(), first.clone() - stop.clone(), stop.clone() + one];
+            (first.clone(), (first - stop).ceil_div(&Dim::constant(step.saturating_neg())), within)
         };
         let count = match count.as_constant() {
             Some(n) if n < 0 => Dim::constant(0),
@@ -531,6 +537,10 @@ impl Checker<'_> {
         }
         if (extent.clone() - count.clone()).as_constant().is_some_and(|left| left < 0) {
             return self.fail(Code::BadIndex, span, format!("this range is longer than axis {axis} of {ty}"));
+        }
+        if count.as_constant() != Some(0) {
+            let what = format!("for this slice of {ty}");
+            within.iter().for_each(|dim| self.context.guard_not_negative(dim, &what, span));
         }
         if let Some(slot) = ty.shape.get_mut(axis) {
             *slot = count;

@@ -6,6 +6,7 @@ mod halves;
 mod loops;
 mod models;
 mod prepared;
+mod targets;
 
 use super::{Target, compile};
 use crate::evaluate::{self, Value, Values};

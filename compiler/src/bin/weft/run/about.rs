@@ -167,7 +167,9 @@ impl Data {
         let licence = texts.iter().filter_map(|file| std::fs::read_to_string(file).ok()).find_map(|text| {
             let says =
                 |line: &&str| line.to_lowercase().contains("licen") && line.split_whitespace().count() > 2;
-            text.lines().find(says).map(|line| line.trim_matches(|c: char| "#*->| ".contains(c)).to_owned())
+            text.lines()
+                .find(says)
+                .map(|line| line.trim_matches(|c: char| "#*->| ".contains(c)).replace("**", ""))
         });
         Data {
             name: name.to_owned(),

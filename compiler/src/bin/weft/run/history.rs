@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::Path;
 use weft_runtime::error::Result;
 use weft_runtime::io;
-use weft_runtime::train::{Ending, Figures, Reading, Record};
+use weft_runtime::train::{Figures, Reading, Record};
 
 pub const FILE: &str = "metrics.jsonl";
 
@@ -63,15 +63,6 @@ pub struct End {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-}
-
-/// The word for an ending in files and for scripts.
-pub fn word(ending: Ending) -> &'static str {
-    match ending {
-        Ending::Finished => "finished",
-        Ending::StoppedEarly => "stopped_early",
-        Ending::Interrupted => "interrupted",
-    }
 }
 
 /// One line of the file, with its end.

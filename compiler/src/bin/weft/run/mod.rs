@@ -19,10 +19,10 @@ use self::items::Items;
 use self::model::Model;
 use self::samples::Samples;
 use self::tensorboard::TensorBoard;
-use crate::output;
 use crate::profile::Kernels;
 use crate::report::{self, Report};
 use crate::spec::Spec;
+use crate::{output, training};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ impl<'s> Record<'s> {
         }
         let end = match outcome {
             Ok(summary) => End {
-                ending: history::word(summary.ending).to_owned(),
+                ending: training::word(summary.ending).to_owned(),
                 epochs: summary.epochs,
                 best_epoch: summary.best.map(Point::epoch),
                 best_batch: summary.best.and_then(Point::within),

@@ -1,6 +1,6 @@
 //! Figures of classes as text: vectors side by side as the columns of one table, and each table by itself.
 
-use weft_runtime::train::{Figures, Reading};
+use crate::train::{Figures, Reading};
 
 /// The lines of all figures that are no numbers, a blank line before each table.
 pub fn lines(figures: &Figures) -> Vec<String> {

@@ -1,9 +1,10 @@
 //! How a run stands while it goes on: the best figures so far, when it will be done, what memory it takes.
 
-use crate::output;
 use std::time::Instant;
-use weft_runtime::program::Training;
-use weft_runtime::train::Figures;
+
+use crate::command::output;
+use crate::program::Training;
+use crate::train::Figures;
 
 #[derive(Debug)]
 pub struct Standing {

@@ -1,14 +1,14 @@
 //! How a training looks while it runs: a bar on a terminal, a line for each epoch and validation elsewhere, JSON objects for scripts.
 
-use crate::interrupt;
-use crate::output;
-use crate::standing::{self, Standing};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use weft_runtime::train::{Event, Figures, Observer, Reading, Record};
+
+use super::standing::{self, Standing};
+use crate::command::{interrupt, output};
+use crate::train::{Event, Figures, Observer, Reading, Record};
 
 /// How often the figures of the running epoch are refreshed on a terminal.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -16,6 +16,7 @@ const REFRESH: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// Watches a training or an evaluation for the one who started it.
+#[derive(Debug)]
 pub struct Progress {
     form: Form,
     epoch_start: Instant,
@@ -32,6 +33,7 @@ pub struct Progress {
     interrupted: &'static AtomicBool,
 }
 
+#[derive(Debug)]
 enum Form {
     Bar(Option<ProgressBar>),
     Lines,

@@ -1,12 +1,13 @@
 //! How far the reading of large files is: a bar on a terminal, now and then a line elsewhere. Small files are read before anyone asks.
 
-use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use weft_runtime::data::FileObserver;
+
+use crate::command::output;
+use crate::data::FileObserver;
 
 /// Nothing is shown of what takes less time than this.
 const PATIENCE: Duration = Duration::from_millis(500);
