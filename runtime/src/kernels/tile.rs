@@ -21,8 +21,6 @@ use crate::program::PANEL;
 
 /// f32 in a cache line.
 const LINE: usize = 16;
-/// Steps of k that B is asked for ahead, where A is a transposed matrix and B mostly one whose rows are far apart.
-const AHEAD: isize = 16;
 
 /// A run of k: where it starts in A (beyond a row's own offset) and in B. All runs of a tile are equally long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,11 +148,6 @@ unsafe fn sum<V: Vector, const MR: usize, const NV: usize, const ADJACENT: bool,
                     let source = b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize);
                     if FULL { V::load_full(source) } else { V::load(source, masks[v]) }
                 });
-                if ADJACENT {
-                    for line in (0..NV * V::LANES).step_by(LINE) {
-                        vector::prefetch_to_read(b.wrapping_offset(AHEAD * tile.b_step).wrapping_add(line));
-                    }
-                }
                 for r in 0..MR {
                     let x = V::splat(rows[if ADJACENT { 0 } else { r }].offset(a).add(if ADJACENT {
                         r
