@@ -13,7 +13,11 @@
 //! **Loops.** A step is a launch, or a loop around steps. Each task runs all turns of a loop by itself, so that a recurrent
 //! layer has no barrier inside and its carries stay in the memory of one thread. What a launch sees of a buffer may move on by
 //! a number of elements with each step of the loops around it ([`BufferSlice::advance`]): so it reads the elements of a
-//! sequence where they lie, and writes its results where they belong.
+//! sequence where they lie, and writes its results where they belong. What needs a sequence alone may be computed for a block of
+//! turns at once ([`Launch::ahead`]).
+//!
+//! A loop that reads what another one yields need not wait for its end: where each is one task, they run side by side on two
+//! threads, turn by turn ([`Segment::follows`]).
 
 mod declared;
 
@@ -294,6 +298,10 @@ pub struct Segment {
     /// `units * t / T .. units * (t + 1) / T`.
     pub grain: DimIndex,
     pub steps: Vec<Step>,
+    /// Its loop may run beside that of the segment before, of as many turns: up to the end of its own turn of a number, it needs of
+    /// what is done there the turns up to the same number, and it touches nothing that later ones touch. Its steps behind the loop
+    /// need all of it. So too for the segments before, as far as these follow one another.
+    pub follows: bool,
 }
 
 /// What a task does, in order.
@@ -308,6 +316,9 @@ pub enum Step {
 pub struct Loop {
     pub trip: DimIndex,
     pub reversed: bool,
+    /// Launches that run ahead do so many turns at once. The last block ends with the loop, and has turns of the one before where
+    /// the turns are no multiple. More than one only where the segment is one task.
+    pub block: DimIndex,
     pub steps: Vec<Step>,
 }
 
@@ -337,6 +348,9 @@ pub struct Launch {
     pub kernel: Kernel,
     pub per_unit: DimIndex,
     pub buffers: Vec<BufferSlice>,
+    /// It is done for a whole block of turns of the loop around it, before the first of them; so are all launches of the loop before it.
+    /// What it reads moves on with the loop, and is seen as at the lowest number of the block.
+    pub ahead: bool,
     /// Path of the graph node that this kernel computes (the last one, when several are fused), for profiles and errors.
     pub path: String,
     pub place: Place,
@@ -354,6 +368,8 @@ pub struct BufferSlice {
     /// For each loop around the launch, from the outermost in: so many elements further for each number of the loop. Loops that
     /// are not listed move nothing.
     pub advance: Vec<DimIndex>,
+    /// The innermost loop's advance counts from the lowest number of a block: the buffer holds one block of turns.
+    pub block: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

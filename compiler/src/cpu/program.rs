@@ -255,8 +255,9 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
         .collect();
     let mut segments = Vec::new();
     for (segment, functions) in plan.segments.iter().zip(functions) {
-        let steps = steps(&mut dims, plan, &segment.steps, &mut functions.iter().copied(), &index);
-        segments.push(Segment { units: dims.dim(&segment.units), grain: dims.dim(&segment.grain), steps });
+        let steps = steps(&mut dims, plan, &segment.steps, &mut functions.iter().copied(), &index, None);
+        let (units, grain) = (dims.dim(&segment.units), dims.dim(&segment.grain));
+        segments.push(Segment { units, grain, steps, follows: segment.follows });
     }
     let launches = plan.segments.iter().flat_map(plan::Segment::launches);
     let total = launches.fold(Dim::constant(0), |sum, launch| sum + launch.flops.clone());
@@ -276,25 +277,37 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
     }
 }
 
-/// Some steps; `functions` gives those of their launches, in order.
+/// Some steps, in a loop at a level; `functions` gives those of their launches, in order.
 fn steps(
     dims: &mut Dims,
     plan: &Plan,
     list: &[plan::Step],
     functions: &mut dyn Iterator<Item = Option<u32>>,
     index: &dyn Fn(BufferId) -> BufferIndex,
+    around: Option<(&plan::Loop, usize)>,
 ) -> Vec<Step> {
     let mut made = Vec::with_capacity(list.len());
-    for step in list {
+    for (number, step) in list.iter().enumerate() {
+        let ahead = around.is_some_and(|(inner, _)| number < inner.ahead());
         made.push(match step {
             plan::Step::Launch(launch) => {
                 let buffers = launch.buffers.iter().map(|(buffer, offset)| {
-                    let (whole, start, moves) = plan.resolve(*buffer);
+                    let (whole, start, mut moves) = plan.resolve(*buffer);
                     let offset = offset.clone() + start;
+                    // A step reads its part of what was done ahead.
+                    let ring = around.filter(|_| !ahead).and_then(|(inner, level)| {
+                        let ring = inner.rings.iter().find(|(ring, _)| *ring == whole);
+                        ring.map(|(_, step)| (step, level))
+                    });
+                    if let Some((step, level)) = ring {
+                        moves = vec![Dim::constant(0); level];
+                        moves.push(step.clone());
+                    }
                     BufferSlice {
                         buffer: index(whole),
                         offset: (!offset.is(0)).then(|| dims.dim(&offset)),
                         advance: dims.shape(&moves),
+                        block: ring.is_some(),
                     }
                 });
                 let buffers = buffers.collect();
@@ -302,6 +315,7 @@ fn steps(
                     kernel: kernel(dims, plan, launch, functions.next().flatten()),
                     per_unit: dims.dim(&launch.per_unit),
                     buffers,
+                    ahead,
                     path: launch.path.to_string(),
                     place: place(launch.span),
                     flops: dims.dim(&launch.flops),
@@ -311,7 +325,11 @@ fn steps(
             plan::Step::Loop(inner) => Step::Loop(Loop {
                 trip: dims.dim(&inner.trip),
                 reversed: inner.reversed,
-                steps: steps(dims, plan, &inner.steps, functions, index),
+                block: dims.dim(&inner.block),
+                steps: {
+                    let level = around.map_or(0, |(_, level)| level + 1);
+                    steps(dims, plan, &inner.steps, functions, index, Some((inner, level)))
+                },
             }),
         });
     }

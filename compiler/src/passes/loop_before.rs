@@ -2,9 +2,10 @@
 //!
 //! What is the same at each step is computed once. What differs, but depends on elements alone, is computed for all steps at once
 //! where that pays: the contraction of each step's input becomes one of all inputs, with what follows it element by element. Views,
-//! cheap arithmetic on elements and contractions of few terms stay, since a step reads less than all steps' results would be.
+//! cheap arithmetic on elements and contractions of few terms stay, since a step reads less than all steps' results would be; and so do
+//! contractions of what another loop yields, which then need not wait for its end.
 
-use super::loops::{Results, close, rewrite_loops, spreads};
+use super::loops::{Results, close, goes_on, rewrite_loops, spreads};
 use super::rewrite::is_elementwise;
 use crate::grad::scan::is_dear;
 use crate::graph::{Builder, Graph, Leaves, Mapped, NodeId, Op, OpenScan, Rows};
@@ -28,7 +29,12 @@ fn before(b: &mut Builder, mut open: OpenScan, _: &[bool]) -> Results {
         let dear = is_dear(&node.op) || matches!(node.op, Op::Gather { .. });
         let follows = node.inputs.iter().any(|input| moved[input.index()]);
         let small = match node.inputs.as_slice() {
-            [x, y] => varying[at] && spreads(&node.op, &open.node(*x).ty, &open.node(*y).ty),
+            [x, y] => {
+                let (a, weights) = (&open.node(*x).ty, &open.node(*y).ty);
+                let element = open.elements.iter().find(|(place, _)| place == x);
+                let next = element.is_some_and(|(_, whole)| goes_on(&b.graph, *whole, &node.op, weights));
+                varying[at] && (spreads(&node.op, a, weights) || next && !varying[y.index()])
+            }
             _ => false,
         };
         let dear = dear && !small;

@@ -3,10 +3,11 @@
 //! - A contraction whose results a loop reads in another order of axes is computed in that order: the steps' parts then follow one
 //!   another in memory, and only the view of its operand changes.
 //! - A contraction of few terms (the channels of a series, say) goes into the loop: its operand is several times smaller than its result.
+//!   So does one of what another loop yields, where its weights stay in cache: the loops can then run side by side.
 //! - What is the same for all steps and is put on a contraction of the elements, such as a bias, is put on by the step. It has the
 //!   number in a register anyway, where a kernel before the loop would read and write all steps' numbers once more.
 
-use super::loops::{Results, close, rewrite_loops, spreads};
+use super::loops::{Results, close, goes_on, rewrite_loops, spreads};
 use super::rewrite::{Rewritten, is_elementwise, look};
 use crate::graph::{Builder, Dim, Graph, Node, NodeId, Op, OpenScan, TensorType};
 
@@ -58,7 +59,8 @@ fn change(graph: &Graph, uses: &[usize], operand: NodeId) -> Change {
         (op @ Op::Contract { sum, .. }, [x, y]) => {
             let (a, b) = (&graph.node(*x).ty, &graph.node(*y).ty);
             let by_step = a.rank() > 0 && sum.iter().all(|pair| pair.0 != 0);
-            if by_step && spreads(op, a, b) { Change::Contract } else { Change::None }
+            let pays = || spreads(op, a, b) || goes_on(graph, *x, op, b);
+            if by_step && pays() { Change::Contract } else { Change::None }
         }
         (Op::Binary(_), inputs) => {
             let contraction =

@@ -24,6 +24,20 @@ pub(super) fn spreads(op: &Op, a: &TensorType, b: &TensorType) -> bool {
             .is_some_and(|(terms, columns)| (1..=FEW_TERMS).contains(&terms) && columns >= SPREAD * terms)
 }
 
+/// Weights of so many elements stay in a core's near caches beside those of the loop itself.
+const LIGHT: i64 = 64 << 10;
+
+/// Whether a contraction of `x` is one of what another loop yields, with weights that a step may well read each time: then the loops can
+/// run side by side, and no sequence of its results lies in memory.
+pub(super) fn goes_on(graph: &Graph, x: NodeId, op: &Op, weights: &TensorType) -> bool {
+    let (Op::Contract { batch, .. }, Op::ScanResult { index }) = (op, &graph.node(x).op) else {
+        return false;
+    };
+    let scan = graph.node(x).inputs.first().map(|scan| &graph.node(*scan).op);
+    let light = weights.elements().as_constant().is_some_and(|elements| elements <= LIGHT);
+    batch.is_empty() && light && matches!(scan, Some(Op::Scan(scan)) if *index >= scan.carries)
+}
+
 /// What stands for each result of a loop; `None` where nothing reads it. As a whole `None`: the loop stays as it is.
 pub(super) type Results = Result<Option<Vec<Option<NodeId>>>, TypeError>;
 

@@ -84,7 +84,14 @@ fn pointwise(draft: &Draft, from: BufferId, to: BufferId) -> bool {
 
 /// Lifetimes, reuse of the last reader's operand, and the finished plan.
 pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments: Vec<Segment>) -> Plan {
-    reuse(&mut built, &segments);
+    // Segments that may run at once keep apart all that lives in any of them.
+    let mut first_of: Vec<usize> = (0..segments.len()).collect();
+    for (at, segment) in segments.iter().enumerate() {
+        if segment.follows && at > 0 {
+            first_of[at] = first_of[at - 1];
+        }
+    }
+    reuse(&mut built, &segments, &first_of);
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; built.buffers.len()];
     let mut touch = |buffer: BufferId, segment: usize| {
         let life = lives[buffer.index()].get_or_insert((segment, segment));
@@ -116,6 +123,8 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         let buffer = &mut built.buffers[at];
         if let (Storage::Unused, Some((first, last))) = (&buffer.storage, life) {
             let local = first == last && !unowned.contains(&id) && !lasting.contains(&id);
+            let last_beside = first_of.iter().rposition(|f| *f == first_of[last]).unwrap_or(last);
+            let (first, last) = (first_of[first], last_beside);
             buffer.storage = if local { Storage::Local } else { Storage::Arena { first, last } };
         }
     }
@@ -159,7 +168,7 @@ pub fn variable(built: &Built, buffer: BufferId) -> Option<usize> {
 
 /// Lets a nest that is the last reader of a buffer write its result over it, element by element: less memory, and lines that are
 /// in cache already.
-fn reuse(built: &mut Built, segments: &[Segment]) {
+fn reuse(built: &mut Built, segments: &[Segment], first_of: &[usize]) {
     let (mut launches, mut segment_of, mut loops) = (Vec::new(), Vec::new(), Vec::new());
     for (at, segment) in segments.iter().enumerate() {
         for (launch, around) in segment.launches_in_loops() {
@@ -201,7 +210,7 @@ fn reuse(built: &mut Built, segments: &[Segment]) {
                 // readers here stay within their units (or they would not be in it); else none but this one may read it.
                 let here = segment_of[at];
                 let apart = all.first().is_some_and(|f| segment_of[*f] == here)
-                    || all.iter().all(|l| *l == at || segment_of[*l] != here);
+                    || all.iter().all(|l| *l == at || first_of[segment_of[*l]] != first_of[here]);
                 // In a loop the next turn reads again what no kernel of the same loop has written.
                 let done = loops[at].is_empty()
                     || !matches!(source.storage, Storage::Row { .. })

@@ -10,12 +10,15 @@
 //! 3. [`fuse`] merges loop nests ([`merge`] says how two become one): a producer with consumers that read it point by point, siblings that read the same, maps that
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
-//!    barrier, so what one kernel writes is in cache when the next one reads it.
+//!    barrier, so what one kernel writes is in cache when the next one reads it. In loops, [`ahead`] says what is done for several steps at
+//!    once, and [`beside`] which loops run side by side.
 //! 5. [`memory`] gives each buffer its lifetime, lets updates and last readers write in place, and keeps what one segment alone
 //!    uses in the memory of its threads.
 
 pub mod affine;
+mod ahead;
 mod attention;
+mod beside;
 mod build;
 pub use build::neutral;
 mod contract;
@@ -145,6 +148,8 @@ pub struct Segment {
     pub units: Dim,
     pub grain: Dim,
     pub steps: Vec<Step>,
+    /// Its loop may run beside that of the segment before, and of those that this one follows; see [`beside`].
+    pub follows: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -158,7 +163,18 @@ pub enum Step {
 pub struct Loop {
     pub trip: Dim,
     pub reversed: bool,
+    /// Turns that the launches that fill `rings`, which come first, do at once.
+    pub block: Dim,
+    /// Buffers that hold a block of turns, and the elements of a turn.
+    pub rings: Vec<(BufferId, Dim)>,
     pub steps: Vec<Step>,
+}
+
+impl Loop {
+    /// How many of its steps, the first ones, are done for a block of turns at once: each fills a ring.
+    pub fn ahead(&self) -> usize {
+        self.rings.len()
+    }
 }
 
 impl Segment {

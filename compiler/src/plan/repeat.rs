@@ -30,6 +30,10 @@ pub struct Repeat {
     pub reversed: bool,
     pub drafts: Vec<Draft>,
     pub updates: Updates,
+    /// Steps that what runs ahead does at once, and the buffers that hold a block of them, each with the elements of a step; see
+    /// [`super::ahead`].
+    pub block: Dim,
+    pub rings: Vec<(BufferId, Dim)>,
     /// What the drafts call parts of buffers outside: each part, and what it is a part of.
     rows: BTreeMap<BufferId, BufferId>,
 }
@@ -78,6 +82,8 @@ impl Build<'_> {
                 reversed: scan.reversed,
                 drafts: inside,
                 updates,
+                block: Dim::constant(1),
+                rings: Vec::new(),
                 rows: std::mem::take(&mut sites.rows),
             }),
             buffers: Vec::new(),

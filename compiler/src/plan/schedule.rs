@@ -1,9 +1,10 @@
 //! The order of kernels, and their segments.
 //!
-//! Kernels are listed as soon as what they read is there. A kernel joins the open segment when its index space is cut along the
-//! segment's units and each unit touches only its own share of what the segment's other kernels write; so the units may run in any
-//! order, and nothing waits. Kernels too small to be worth a second thread gather in segments of one unit. A loop joins as a
-//! whole, if all its kernels could: each task then runs all turns of it for its own units.
+//! Kernels are listed as soon as what they read is there; what fills a loop's carries comes with the loop. A kernel joins the open segment
+//! when its index space is cut along the segment's units and each unit touches only its own share of what the segment's other kernels
+//! write; so the units may run in any order, and nothing waits. Kernels too small to be worth a second thread gather in segments of one
+//! unit. A loop joins as a whole, if all its kernels could: each task then runs all turns of it for its own units. No segment has two
+//! loops, and a loop that can run beside the one before comes right behind it.
 //!
 //! How many units make a task follows from dims alone: few enough that a task's data stays in cache, enough that dense
 //! layers see a few rows and that a task is worth starting.
@@ -86,6 +87,8 @@ struct Open {
     most: i64,
     /// The units are parts of the batch's rows.
     fine: bool,
+    /// A loop has kernels that run ahead.
+    ahead: bool,
 }
 
 /// What the kernels of a segment do to some storage.
@@ -100,7 +103,7 @@ struct Touch {
 /// What the units have shares of: all of a storage, or of each row that a loop comes by, the part of so many elements that begins
 /// at an offset and moves with the loops.
 #[derive(Debug, PartialEq)]
-enum Frame {
+pub(super) enum Frame {
     Whole,
     Rows(Dim, Dim, Vec<Dim>),
 }
@@ -110,41 +113,101 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
     let order = settle(built, &batches);
     let prepared = prepare(built);
 
+    let fills = fills(built, &order);
+
     let count = built.drafts.len();
     let mut done = vec![false; count];
-    let mut segments = Vec::new();
-    let mut remaining = count;
-    while remaining > 0 {
+    let mut segments: Vec<Segment> = Vec::new();
+    // The members of the last segment and of those that it follows, each in order.
+    let mut chain: Vec<Vec<usize>> = Vec::new();
+    loop {
         // What is prepared comes first, in segments of its own.
         let preparing = (0..count).any(|at| prepared[at] && !done[at]);
+        let own_fill = |fill: usize, at: usize| fills[fill] == Some(at);
         let ready = |at: usize, done: &[bool]| {
-            !done[at] && prepared[at] == preparing && order.before[at].iter().all(|b| done[*b])
+            let before = |b: &usize| done[*b] || own_fill(*b, at);
+            !done[at]
+                && fills[at].is_none()
+                && prepared[at] == preparing
+                && order.before[at].iter().all(before)
         };
-        let Some(first) = (0..count).find(|at| ready(*at, &done)) else { break };
+        // A loop that can run beside the last one comes next; else all in order.
+        let beside = |at: usize| {
+            let one_task = few(built, &built.drafts[at].space);
+            one_task && chain.iter().all(|early| super::beside::may(built, early, &[at]))
+        };
+        let next = |at: &usize| ready(*at, &done);
+        let found = (0..count).filter(next).find(|at| !chain.is_empty() && beside(*at));
+        let Some(first) = found.or_else(|| (0..count).find(next)) else { break };
         let mut open = Open::new(built, first, &batches);
-        open.add(built, first);
-        done[first] = true;
-        remaining -= 1;
         // Each kernel that joins may make others ready, so the walk starts over until none joins.
         let mut joined = true;
+        let mut walk: Vec<usize> = std::iter::once(first).chain(0..count).collect();
         while joined {
             joined = false;
-            for at in 0..count {
-                if ready(at, &done) && open.admits(built, at) {
-                    open.add(built, at);
-                    done[at] = true;
-                    remaining -= 1;
-                    joined = true;
+            for &at in &walk {
+                if !ready(at, &done) || !open.members.is_empty() && !open.admits(built, at) {
+                    continue;
                 }
+                // What fills a loop's carries is done where it is needed, just before.
+                for fill in 0..count {
+                    if own_fill(fill, at) && !std::mem::replace(&mut done[fill], true) {
+                        open.add(built, fill);
+                    }
+                }
+                open.add(built, at);
+                done[at] = true;
+                joined = true;
             }
+            walk = (0..count).collect();
         }
-        let open = open.finer(built);
+        let mut open = open.finer(built);
+        for at in &open.members {
+            open.ahead |= super::ahead::arrange(built, *at, &open.units);
+        }
+        let follows = !chain.is_empty()
+            && few(built, &open.units)
+            && chain.iter().all(|early| super::beside::may(built, early, &open.members));
+        if !follows {
+            chain.clear();
+        }
+        chain.push(open.members.clone());
         let owned = open.owned(built);
-        segments.push(open.close(built));
+        segments.push(Segment { follows, ..open.close(built) });
         built.owned.push(owned);
         built.prepares += usize::from(preparing);
     }
     segments
+}
+
+/// Whether a loop over so many rows may be one task. Loops that are sure to be several have no use of running side by side, which would
+/// keep alive what lives in either of them.
+fn few(built: &Built, rows: &Dim) -> bool {
+    let mut known = true;
+    rows.symbols(&mut |symbol| known &= built.sizes.iter().any(|(of, _)| of == symbol));
+    !known || built.estimate(rows) < 2 * ROWS
+}
+
+/// For each draft that does nothing but fill a carry of a loop, and reads nothing, which loop that is.
+fn fills(built: &Built, order: &Order) -> Vec<Option<usize>> {
+    let count = built.drafts.len();
+    let fill = |at: usize| {
+        let draft = &built.drafts[at];
+        let reads = |reader: &usize| order.before[*reader].contains(&at);
+        let reader = (0..count).filter(reads).find(|at| matches!(built.drafts[*at].work, Work::Loop(_)))?;
+        // Others see what the loop leaves there.
+        let alone = (0..count).filter(reads).all(|other| other == reader || order.reaches(reader, other));
+        let Work::Loop(repeat) = &built.drafts[reader].work else { return None };
+        let carry =
+            |access: &Access| access.write && repeat.updates.iter().any(|(_, carry)| *carry == access.buffer);
+        // Each unit of the loop fills its own share.
+        let open = Open::over(built.drafts[reader].space.clone());
+        let own = |steps: &Dim| draft.accesses.iter().all(|access| open.owns(built, access, steps));
+        let alike = !open.units.is(1) && open.steps(built, draft).as_ref().is_some_and(own);
+        let fills = draft.as_nest().is_some() && draft.accesses.iter().all(carry);
+        (fills && alone && alike && order.before[at].is_empty()).then_some(reader)
+    };
+    (0..count).map(fill).collect()
 }
 
 /// Which kernels need to run only when variables have changed: those that pack weights which this entry does not change itself.
@@ -208,7 +271,15 @@ fn cut(built: &Built, draft: &Draft, batches: &[Symbol]) -> Option<Dim> {
 
 impl Open {
     fn over(units: Dim) -> Open {
-        Open { units, members: Vec::new(), touched: BTreeMap::new(), least: 1, most: i64::MAX, fine: false }
+        Open {
+            units,
+            members: Vec::new(),
+            touched: BTreeMap::new(),
+            least: 1,
+            most: i64::MAX,
+            fine: false,
+            ahead: false,
+        }
     }
 
     fn new(built: &Built, first: usize, batches: &[Symbol]) -> Open {
@@ -236,6 +307,11 @@ impl Open {
     fn admits(&self, built: &Built, at: usize) -> bool {
         let draft = &built.drafts[at];
         if self.steps(built, draft).is_none() {
+            return false;
+        }
+        // Loops of their own segments can run side by side where the batch is small.
+        let is_loop = |at: usize| matches!(built.drafts[at].work, Work::Loop(_));
+        if !self.units.is(1) && is_loop(at) && self.members.iter().any(|member| is_loop(*member)) {
             return false;
         }
         // What is packed is to be met while it is in cache, and its place to be taken by the next, so nothing runs in between.
@@ -384,10 +460,13 @@ impl Open {
             // Many rows are few tasks all the same, each of which reads all of the weights.
             grain = grain.larger(&self.units.floor_div(&Dim::constant(16)));
         }
+        if self.ahead {
+            grain = grain.larger(&Dim::constant(super::ahead::UNCUT));
+        }
         let once = Dim::constant(1);
         let steps =
             self.members.iter().map(|at| step(built, &built.drafts[*at], &self.units, &once)).collect();
-        Segment { units: self.units, grain, steps }
+        Segment { units: self.units, grain, steps, follows: false }
     }
 
     fn work(&self, built: &Built, draft: &Draft) -> i64 {
@@ -452,7 +531,7 @@ fn units_of(built: &Built, draft: &Draft, extent: &Dim, batches: &[Symbol]) -> D
 }
 
 /// What a buffer's units have shares of.
-fn frame(built: &Built, buffer: BufferId) -> Frame {
+pub(super) fn frame(built: &Built, buffer: BufferId) -> Frame {
     let (_, offset, moves) = super::resolve(&built.buffers, buffer);
     if offset.is(0) && moves.is_empty() {
         return Frame::Whole;
@@ -475,7 +554,8 @@ fn step(built: &Built, draft: &Draft, units: &Dim, times: &Dim) -> Step {
         Work::Loop(repeat) => {
             let times = times.clone() * repeat.trip.clone();
             let steps = repeat.drafts.iter().map(|inner| step(built, inner, units, &times)).collect();
-            return Step::Loop(Loop { trip: repeat.trip.clone(), reversed: repeat.reversed, steps });
+            let (trip, block, rings) = (repeat.trip.clone(), repeat.block.clone(), repeat.rings.clone());
+            return Step::Loop(Loop { trip, reversed: repeat.reversed, block, rings, steps });
         }
     };
     let mut buffers: Vec<BufferId> = draft.accesses.iter().map(|a| a.buffer).collect();

@@ -51,7 +51,9 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     for (at, segment) in plan.segments.iter().enumerate() {
         let when = if at < plan.prepares { ", when variables have changed" } else { "" };
-        writeln!(out, "\nsegment {at}: units {}, at least {} a task{when}", segment.units, segment.grain)?;
+        let beside = if segment.follows { ", beside the one before" } else { "" };
+        let (units, grain) = (&segment.units, &segment.grain);
+        writeln!(out, "\nsegment {at}: units {units}, at least {grain} a task{when}{beside}")?;
         write_steps(plan, &segment.steps, 0, out)?;
     }
     Ok(())
@@ -66,7 +68,15 @@ fn write_steps(plan: &Plan, steps: &[Step], level: usize, out: &mut String) -> s
             Step::Loop(inner) => {
                 let order = if inner.reversed { ", last first" } else { "" };
                 writeln!(text, "  loop t{level} < {}{order}", inner.trip)?;
-                write_steps(plan, &inner.steps, level + 1, &mut text)?;
+                let (ahead, steps) = inner.steps.split_at(inner.ahead());
+                if !ahead.is_empty() {
+                    writeln!(text, "    ahead, for {} steps at once:", inner.block)?;
+                }
+                write_steps(plan, ahead, level + 1, &mut text)?;
+                if !ahead.is_empty() {
+                    writeln!(text, "    at each step:")?;
+                }
+                write_steps(plan, steps, level + 1, &mut text)?;
             }
         }
         // What is in a loop stands further in.

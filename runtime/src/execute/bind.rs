@@ -14,6 +14,7 @@ use crate::program::{
 use crate::tensor::byte_count;
 
 use super::code::MappedCode;
+use super::run::Pace;
 use super::sound;
 
 /// What an entry needs from the arena, independent of dims: who shares storage with whom, and who lives when.
@@ -131,8 +132,15 @@ pub(super) enum BoundStep {
 #[derive(Debug)]
 pub(super) struct Turns {
     pub trip: usize,
+    /// Of the steps inside, those up to here are done for a block of so many turns at once.
+    pub ahead: usize,
+    pub block: usize,
     pub end: usize,
+    /// What moves with every turn; the pointers of what is done ahead come first, up to `back`.
     pub moves: Range<usize>,
+    pub back: usize,
+    /// What goes back to where it was with each block.
+    pub within: Range<usize>,
     /// It stands in another loop, and begins anew each time.
     pub again: bool,
 }
@@ -156,6 +164,10 @@ pub(super) struct Section {
     pub locals: Range<usize>,
     /// Each task has pointers of its own: some are local or move.
     pub own: bool,
+    /// So many sections, this one first, run side by side, one task each.
+    pub beside: usize,
+    /// How many turns of its loop are done, where it runs beside others.
+    pub pace: Pace,
 }
 
 /// An input or output at these dims.
@@ -264,14 +276,29 @@ impl BoundEntry {
                 pointers: pointer..bound.pointers.len(),
                 locals: local..bound.locals.len(),
                 own: loops || bound.locals.len() > local,
+                beside: 1,
+                pace: Pace::default(),
             });
         }
+        bound.beside(entry);
         bound.table_start = memory::align(bound.scratch_bytes);
         bound.local_start = bound.table_start + memory::align(longest_table * size_of::<*mut u8>());
         bound.scratch_bytes = bound.local_start.saturating_add(local_bytes);
         bound.strays.resize_with(bound.calls.len(), Stray::default);
         bound.dims = dims;
         Ok(bound)
+    }
+
+    /// Finds the sections that may run beside those before them.
+    fn beside(&mut self, entry: &Entry) {
+        let mut first = 0;
+        for (at, segment) in entry.segments.iter().enumerate() {
+            let alone = |section: &Section| section.tasks == 1 && section.units > 0;
+            if !(segment.follows && at > 0 && alone(&self.sections[at]) && alone(&self.sections[at - 1])) {
+                first = at;
+            }
+            self.sections[first].beside = at - first + 1;
+        }
     }
 
     /// The first call that met an index out of range, and what it met; all of it is forgotten.
@@ -346,8 +373,12 @@ struct Filling<'a> {
 #[derive(Debug)]
 struct OpenLoop {
     trip: usize,
+    block: usize,
     reversed: bool,
+    /// Of launches that run ahead, of all others, and of slices that hold a block.
+    ahead: Vec<Move>,
     moves: Vec<Move>,
+    within: Vec<Move>,
 }
 
 impl Filling<'_> {
@@ -358,14 +389,29 @@ impl Filling<'_> {
                 Step::Loop(inner) => {
                     let (place, again) = (bound.steps.len(), !self.loops.is_empty());
                     let trip = self.source.size(inner.trip, "the number of a loop's turns")?;
-                    self.loops.push(OpenLoop { trip, reversed: inner.reversed, moves: Vec::new() });
-                    bound.steps.push(BoundStep::Loop(Turns { trip, end: 0, moves: 0..0, again }));
+                    let block = self.source.size(inner.block, "a block of turns")?.max(1);
+                    if block > trip.max(1) || block > 1 && self.room.most < self.room.units {
+                        return Err(format!("a block of {block} turns of {trip}, in parts of its rows"));
+                    }
+                    let (ahead, moves, within) = (Vec::new(), Vec::new(), Vec::new());
+                    self.loops.push(OpenLoop { trip, block, reversed: inner.reversed, ahead, moves, within });
+                    let ahead = |step: &&Step| matches!(step, Step::Launch(launch) if launch.ahead);
+                    let ahead = place + 1 + inner.steps.iter().take_while(ahead).count();
+                    let (moves, within) = (0..0, 0..0);
+                    let turns = Turns { trip, ahead, block, end: 0, moves, back: 0, within, again };
+                    bound.steps.push(BoundStep::Loop(turns));
                     self.steps(bound, &inner.steps)?;
-                    let moves = self.loops.pop().map(|open| open.moves).unwrap_or_default();
-                    let (first, end) = (bound.moves.len(), bound.steps.len());
-                    bound.moves.extend(moves);
+                    let end = bound.steps.len();
+                    let Some(open) = self.loops.pop() else { return Err("a loop is not open".into()) };
+                    let first = bound.moves.len();
+                    bound.moves.extend(open.ahead);
+                    let back = bound.moves.len();
+                    bound.moves.extend(open.moves);
                     let moves = first..bound.moves.len();
-                    bound.steps[place] = BoundStep::Loop(Turns { trip, end, moves, again });
+                    bound.moves.extend(open.within);
+                    let within = moves.end..bound.moves.len();
+                    let turns = Turns { trip, ahead, block, end, moves, back, within, again };
+                    bound.steps[place] = BoundStep::Loop(turns);
                 }
             }
         }
@@ -439,14 +485,25 @@ impl Filling<'_> {
         let in_bytes = |elements: i64| elements.checked_mul(size).ok_or_else(outside);
         let offset = in_bytes(slice.offset.map_or(0, |dim| source.at(dim)))?;
         let (mut start, mut lowest, mut highest) = (offset, offset, offset);
-        for (open, advance) in self.loops.iter_mut().zip(&slice.advance) {
+        let innermost = self.loops.len().wrapping_sub(1);
+        for (level, (open, advance)) in self.loops.iter_mut().zip(&slice.advance).enumerate() {
             let by = in_bytes(source.at(*advance))?;
-            let last = (open.trip as i64 - 1).max(0).checked_mul(by).ok_or_else(outside)?;
+            let (within, ahead) = (slice.block && level == innermost, launch.ahead && level == innermost);
+            let turns = if within { open.block } else { open.trip } as i64;
+            let last = (turns - 1).max(0).checked_mul(by).ok_or_else(outside)?;
             lowest = lowest.checked_add(last.min(0)).ok_or_else(outside)?;
             highest = highest.checked_add(last.max(0)).ok_or_else(outside)?;
-            start += if open.reversed { last } else { 0 };
-            if by != 0 && open.trip > 1 {
-                open.moves.push(Move { place, by: if open.reversed { -by } else { by } as isize });
+            if open.reversed {
+                // What runs ahead sees the lowest number of the first block.
+                start += if ahead { (turns - open.block as i64).max(0) * by } else { last };
+            }
+            if by != 0 && turns > 1 {
+                let list = match (within, ahead) {
+                    (true, _) => &mut open.within,
+                    (_, true) => &mut open.ahead,
+                    _ => &mut open.moves,
+                };
+                list.push(Move { place, by: if open.reversed { -by } else { by } as isize });
             }
         }
         let runs = self.loops.iter().all(|open| open.trip > 0);

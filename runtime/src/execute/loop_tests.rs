@@ -22,10 +22,10 @@ fn shares(outer_reversed: bool, inner_reversed: bool) -> Builder {
     divide.buffers[0].advance = along.clone();
     divide.buffers[2].advance = along;
     let steps = vec![Step::Launch(add), Step::Launch(divide)];
-    let inner = Step::Loop(Loop { trip: s, reversed: inner_reversed, steps });
-    let outer = Step::Loop(Loop { trip: t, reversed: outer_reversed, steps: vec![inner] });
+    let inner = Step::Loop(Loop { trip: s, reversed: inner_reversed, block: one, steps });
+    let outer = Step::Loop(Loop { trip: t, reversed: outer_reversed, block: one, steps: vec![inner] });
     let steps = vec![Step::Launch(clear), outer];
-    b.0.segments.push(Segment { units: one, grain: one, steps });
+    b.0.segments.push(Segment { units: one, grain: one, steps, follows: false });
     b.output("y", &[t, s], y);
     b
 }
@@ -75,9 +75,9 @@ fn summed_again() -> Builder {
         (sum(&mut b, [here, there]), sum(&mut b, [there, here]), sum(&mut b, [there, y]));
     out.buffers[1].advance = vec![row];
     let steps = [forth, back, out].map(Step::Launch).to_vec();
-    let steps = vec![Step::Launch(first), Step::Loop(Loop { trip: t, reversed: true, steps })];
+    let steps = vec![Step::Launch(first), Step::Loop(Loop { trip: t, reversed: true, block: one, steps })];
     let grain = b.constant(3);
-    b.0.segments.push(Segment { units: n, grain, steps });
+    b.0.segments.push(Segment { units: n, grain, steps, follows: false });
     b.output("y", &[t, n, width], y);
     let _ = turns;
     b
@@ -132,6 +132,39 @@ fn a_slice_that_leaves_its_buffer_is_refused() {
 }
 
 #[test]
+fn blocks_and_segments_that_follow_need_their_loops() {
+    type Change = fn(&mut Builder);
+    let wrong: [(Change, &str); 3] = [
+        (|b| b.0.segments[0].follows = true, "follows"),
+        (
+            |b| {
+                if let Step::Launch(clear) = &mut b.0.segments[0].steps[0] {
+                    clear.ahead = true;
+                }
+            },
+            "that it is not in",
+        ),
+        (
+            |b| {
+                if let Step::Loop(outer) = &mut b.0.segments[0].steps[1]
+                    && let Step::Loop(inner) = &mut outer.steps[0]
+                    && let Step::Launch(divide) = &mut inner.steps[1]
+                {
+                    divide.ahead = true;
+                }
+            },
+            "does not come first",
+        ),
+    ];
+    for (change, message) in wrong {
+        let mut b = shares(false, false);
+        change(&mut b);
+        let error = super::sound::check(&super::tests::program(vec![b.0])).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
 fn profiles_and_errors_find_the_launch_in_a_loop() {
     let mut b = Builder::new("look", &["t"]);
     let t = b.dim(DimExpr::Symbol(0));
@@ -144,8 +177,9 @@ fn profiles_and_errors_find_the_launch_in_a_loop() {
     launch.path = "in.the.loop".into();
     launch.buffers[1].advance = vec![one];
     launch.buffers[2].advance = vec![one];
-    let steps = vec![Step::Loop(Loop { trip: t, reversed: false, steps: vec![Step::Launch(launch)] })];
-    b.0.segments.push(Segment { units: one, grain: one, steps });
+    let steps = vec![Step::Launch(launch)];
+    let steps = vec![Step::Loop(Loop { trip: t, reversed: false, block: one, steps })];
+    b.0.segments.push(Segment { units: one, grain: one, steps, follows: false });
     b.output("out", &[t], out);
     let mut session = session(b, 1);
     let table = Tensor::from_f32(&[2], &[5.0, 6.0]);

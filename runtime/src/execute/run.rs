@@ -2,14 +2,19 @@
 //!
 //! A section's tasks are run by the pool. Where buffers lie in a thread's own memory or move with a loop, a task first puts the
 //! pointers of all its calls together, in that memory; each turn of a loop then moves those that move, and calls.
+//!
+//! Sections that follow one another turn by turn run side by side, as the tasks of one job: each tells its [`Pace`], and waits for that of
+//! the one before. A task waits for earlier tasks alone, and the pool's threads take tasks in order, so the first one that is not done
+//! is always at work and waits for nobody: any number of threads gets through.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use crate::pool::Pool;
 
-use super::bind::{BoundEntry, BoundKernel, BoundStep, Section};
+use super::bind::{BoundEntry, BoundKernel, BoundStep, Section, Turns};
 
 /// Scratch memory, one part for each thread.
 #[derive(Clone, Copy, Debug)]
@@ -35,29 +40,96 @@ struct Task<'a> {
     own: *mut u8,
     /// Where time is counted, call by call; empty when nobody asks.
     clocks: &'a [AtomicU64],
+    side: Side<'a>,
+}
+
+/// What a task that runs beside others tells, and what it listens to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side<'a> {
+    own: Option<&'a Pace>,
+    before: Option<&'a Pace>,
+}
+
+/// How many turns of a loop are done, on a cache line of its own; [`Pace::ALL`] when all of the section is.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(super) struct Pace(AtomicUsize);
+
+/// Tells at its end that all is done, also where a kernel panics: nobody waits for ever.
+struct Done<'a>(&'a Pace);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.tell(Pace::ALL);
+    }
+}
+
+impl Pace {
+    const ALL: usize = usize::MAX;
+    /// Looks before a thread lets others have its core.
+    const LOOKS: u32 = 1 << 12;
+
+    fn tell(&self, turns: usize) {
+        self.0.store(turns, Ordering::Release);
+    }
+
+    fn wait(&self, turns: usize) {
+        let mut looks = 0;
+        while self.0.load(Ordering::Acquire) < turns {
+            looks += 1;
+            if looks < Pace::LOOKS { std::hint::spin_loop() } else { thread::yield_now() }
+        }
+    }
 }
 
 impl BoundEntry {
     /// Runs all segments from a first one on.
     pub fn run(&self, first: usize, pool: &mut Pool, scratch: Scratch) {
-        for section in &self.sections[first..] {
+        let mut at = first;
+        while at < self.sections.len() {
+            at = self.sections::<false>(at, pool, scratch, &[]);
+        }
+    }
+
+    /// Runs a section, or all that run beside it, and says which one is next.
+    #[inline]
+    fn sections<const TIMED: bool>(
+        &self,
+        first: usize,
+        pool: &mut Pool,
+        scratch: Scratch,
+        clocks: &[AtomicU64],
+    ) -> usize {
+        let section = &self.sections[first];
+        let all = &self.sections[first..first + section.beside];
+        if all.len() == 1 {
             pool.run(section.tasks, &|task, thread| {
-                self.task::<false>(section, task, scratch.of(thread), &[]);
+                self.task::<TIMED>(section, task, scratch.of(thread), clocks, Side::default());
+            });
+        } else {
+            all.iter().for_each(|section| section.pace.tell(0));
+            pool.run(all.len(), &|place, thread| {
+                let section = &all[place];
+                let _done = Done(&section.pace);
+                let before = place.checked_sub(1).map(|before| &all[before].pace);
+                let side = Side { own: Some(&section.pace), before };
+                self.task::<TIMED>(section, 0, scratch.of(thread), clocks, side);
             });
         }
+        first + all.len()
     }
 
     /// Runs all segments from a first one on and gives the nanoseconds of each call, in order. Calls of one segment run interleaved,
     /// so a segment's time on the clock is divided among them by the time that they took on all threads.
     pub fn run_profiled(&self, first: usize, pool: &mut Pool, scratch: Scratch) -> Vec<u64> {
         let clocks: Vec<AtomicU64> = self.calls.iter().map(|_| AtomicU64::new(0)).collect();
-        for section in &self.sections[first..] {
+        let mut at = first;
+        while at < self.sections.len() {
             let start = Instant::now();
-            pool.run(section.tasks, &|task, thread| {
-                self.task::<true>(section, task, scratch.of(thread), &clocks);
-            });
+            let next = self.sections::<true>(at, pool, scratch, &clocks);
             let elapsed = start.elapsed().as_nanos() as u64;
-            let clocks = &clocks[section.calls.clone()];
+            let clocks = &clocks[self.sections[at].calls.start..self.sections[next - 1].calls.end];
+            at = next;
             let busy: u64 = clocks.iter().map(|clock| clock.load(Ordering::Relaxed)).sum();
             for clock in clocks {
                 let share = clock.load(Ordering::Relaxed) as f64 / busy.max(1) as f64;
@@ -69,7 +141,14 @@ impl BoundEntry {
 
     /// One task of a section.
     #[inline]
-    fn task<const TIMED: bool>(&self, section: &Section, task: usize, own: *mut u8, clocks: &[AtomicU64]) {
+    fn task<const TIMED: bool>(
+        &self,
+        section: &Section,
+        task: usize,
+        own: *mut u8,
+        clocks: &[AtomicU64],
+        side: Side<'_>,
+    ) {
         let (begin, end) = section.share(task);
         let shared = &self.pointers[section.pointers.clone()];
         let mut pointers = shared.as_ptr().cast_mut();
@@ -86,7 +165,7 @@ impl BoundEntry {
             }
             pointers = table;
         }
-        let task = Task { begin, end, pointers, own, clocks };
+        let task = Task { begin, end, pointers, own, clocks, side };
         self.walk::<TIMED>(section.steps.clone(), &task);
     }
 
@@ -104,18 +183,53 @@ impl BoundEntry {
                     at += 1;
                 }
                 BoundStep::Loop(turns) => {
-                    for turn in 0..turns.trip {
-                        if turn > 0 {
-                            self.shift(turns.moves.clone(), 1, task);
-                        }
-                        self.walk::<TIMED>(at + 1..turns.end, task);
-                    }
-                    if turns.again && turns.trip > 1 {
-                        self.shift(turns.moves.clone(), 1 - turns.trip as isize, task);
-                    }
+                    self.turns::<TIMED>(at, turns, task);
                     at = turns.end;
                 }
             }
+        }
+    }
+
+    /// All turns of the loop at a place.
+    #[inline]
+    fn turns<const TIMED: bool>(&self, at: usize, turns: &Turns, task: &Task<'_>) {
+        let side = if turns.again { Side::default() } else { task.side };
+        // The turn of its block that what goes back with each block stands at.
+        let mut stands = 0;
+        for turn in 0..turns.trip {
+            if turn > 0 {
+                self.shift(turns.moves.clone(), 1, task);
+            }
+            let place = turn % turns.block;
+            if place == 0 {
+                let over = (turn + turns.block).saturating_sub(turns.trip);
+                if let Some(before) = side.before {
+                    before.wait(turn + turns.block - over);
+                }
+                if turns.ahead > at + 1 {
+                    // The last block begins so many turns earlier.
+                    let ahead = turns.moves.start..turns.back;
+                    self.shift(ahead.clone(), -(over as isize), task);
+                    self.walk::<TIMED>(at + 1..turns.ahead, task);
+                    self.shift(ahead, over as isize, task);
+                    self.shift(turns.within.clone(), over as isize - stands, task);
+                    stands = over as isize;
+                }
+            } else {
+                self.shift(turns.within.clone(), 1, task);
+                stands += 1;
+            }
+            self.walk::<TIMED>(turns.ahead..turns.end, task);
+            if let Some(own) = side.own {
+                own.tell(turn + 1);
+            }
+        }
+        if turns.again && turns.trip > 1 {
+            self.shift(turns.moves.clone(), 1 - turns.trip as isize, task);
+            self.shift(turns.within.clone(), -stands, task);
+        }
+        if let Some(before) = side.before {
+            before.wait(Pace::ALL);
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::program::{
-    Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program, Step, Storage,
-    Stride,
+    Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program, Segment, Step,
+    Storage, Stride,
 };
 use crate::tensor::byte_count;
 
@@ -71,9 +71,13 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
     dims.extend(entry.outputs.iter().flat_map(|output| output.shape.iter().copied()));
     dims.extend(entry.buffers.iter().map(|buffer| buffer.elements));
     dims.extend(entry.flops);
-    for segment in &entry.segments {
+    for (index, segment) in entry.segments.iter().enumerate() {
         dims.extend([segment.units, segment.grain]);
         check_loops(&segment.steps, 0, &mut dims)?;
+        let paired = index > 0 && one_loop(segment) && one_loop(&entry.segments[index - 1]);
+        if segment.follows && !paired {
+            return Err(format!("segment {index} follows, but there are no two loops"));
+        }
         for launch in segment.launches() {
             dims.extend([launch.per_unit, launch.flops, launch.bytes]);
             dims.extend(launch.buffers.iter().flat_map(|slice| slice.offset.iter().chain(&slice.advance)));
@@ -123,7 +127,7 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
             if *users.entry(root).or_insert(index) != index {
                 return Err(format!("buffer {root} is local to more than one segment"));
             }
-            if !slice.advance.is_empty() {
+            if !slice.advance.is_empty() && !slice.block {
                 return Err(format!("buffer {root} is local to a task but moves with a loop"));
             }
         }
@@ -181,15 +185,30 @@ fn check_loops(steps: &[Step], depth: usize, dims: &mut Vec<DimIndex>) -> Result
             Step::Launch(launch) if launch.buffers.iter().any(|slice| slice.advance.len() > depth) => {
                 return Err(format!("`{}` moves with a loop that it is not in", launch.path));
             }
+            Step::Launch(launch)
+                if depth == 0 && (launch.ahead || launch.buffers.iter().any(|s| s.block)) =>
+            {
+                return Err(format!("`{}` belongs to blocks of a loop that it is not in", launch.path));
+            }
             Step::Launch(_) => {}
             Step::Loop(_) if depth == DEEPEST => return Err("loops are nested too deeply".into()),
             Step::Loop(inner) => {
-                dims.push(inner.trip);
+                dims.extend([inner.trip, inner.block]);
+                let ahead = |step: &Step| matches!(step, Step::Launch(launch) if launch.ahead);
+                let first = inner.steps.iter().take_while(|step| ahead(step)).count();
+                if inner.steps[first..].iter().any(ahead) {
+                    return Err("what a loop does ahead does not come first".into());
+                }
                 check_loops(&inner.steps, depth + 1, dims)?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether a segment has one loop, so that it has a pace.
+fn one_loop(segment: &Segment) -> bool {
+    segment.steps.iter().filter(|step| matches!(step, Step::Loop(_))).count() == 1
 }
 
 /// The buffer that an alias finally stands for; none when the chain has no end.

@@ -167,8 +167,9 @@ impl Builder {
             per_unit,
             buffers: buffers
                 .iter()
-                .map(|&buffer| BufferSlice { buffer, offset: None, advance: Vec::new() })
+                .map(|&buffer| BufferSlice { buffer, offset: None, advance: Vec::new(), block: false })
                 .collect(),
+            ahead: false,
             path: format!("{}.{}", self.0.name, self.0.segments.len()),
             place: Place { line: 7, ..Place::default() },
             flops: zero,
@@ -179,7 +180,7 @@ impl Builder {
     pub fn segment(&mut self, units: DimIndex, grain: i64, launches: Vec<Launch>) {
         let grain = self.constant(grain);
         let steps = launches.into_iter().map(Step::Launch).collect();
-        self.0.segments.push(Segment { units, grain, steps });
+        self.0.segments.push(Segment { units, grain, steps, follows: false });
     }
 
     /// A segment of a single nest that runs once.

@@ -5,7 +5,7 @@ use super::*;
 use crate::program::*;
 use crate::tensor::Tensor;
 
-fn program(entries: Vec<Entry>) -> Program {
+pub(super) fn program(entries: Vec<Entry>) -> Program {
     Program {
         name: "test".into(),
         code: code(),

@@ -66,7 +66,7 @@ train {
 }";
 
 #[test]
-fn an_lstm_trains_with_one_contraction_a_step() {
+fn an_lstm_trains_with_few_contractions_a_step() {
     let checked = run(ROWS);
     let graph = crate::passes::optimize(graph(module(&checked), "train.step"));
     insta::assert_snapshot!(crate::graph::text::print(&graph));

@@ -30,7 +30,7 @@ pub fn inputs(graph: &Graph, symbols: &[(&str, usize)], below: usize) -> Vec<Giv
 }
 
 /// Runs a graph at each of these sizes on one, two, three and seven threads, and compares with the evaluator.
-fn check(text: &str, sizes: &[&[(&str, usize)]]) {
+pub fn check(text: &str, sizes: &[&[(&str, usize)]]) {
     let graph = parse(text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
     verify(&graph).unwrap();
     let module = module(&graph, Vec::new());

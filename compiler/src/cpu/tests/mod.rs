@@ -1,5 +1,6 @@
 //! Programs against the reference evaluator: the same graphs, on one thread and on two.
 
+mod beside;
 mod forms;
 mod halves;
 mod loops;
