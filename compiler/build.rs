@@ -132,8 +132,11 @@ fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
             Err(error) => Err(format!("{}: {error}", variable("CARGO").display())),
         }
     };
-    // Nothing of the system is needed to run it, not even its C library, where that is installed in its static form.
-    let alone = triple.ends_with("linux-gnu") && stub("-Ctarget-feature=+crt-static").is_ok();
+    // Nothing of the system is needed to run it, not even its C library, where that is installed in its static form. Random numbers, which
+    // seed the tables of tokenizers, are then the kernel's own: the call for them is otherwise looked for in a shared library, and
+    // /dev/urandom taken where there is none, which a bare root may not have.
+    let alone = ["-Ctarget-feature=+crt-static", "--cfg=getrandom_backend=\"linux_getrandom\""].join("\x1f");
+    let alone = triple.ends_with("linux-gnu") && stub(&alone).is_ok();
     if !alone {
         stub("")?;
         if triple.ends_with("linux-gnu") {

@@ -87,13 +87,6 @@ impl Alone {
         picture(self.root.join("drawn.png"))
     }
 
-    /// The tables of its tokenizer are seeded with the system's random numbers, which a bare root has nowhere: any bytes do.
-    fn with_random_numbers(self) -> Alone {
-        std::fs::create_dir(self.root.join("dev")).expect("the folder can be made");
-        ["dev/random", "dev/urandom"].iter().for_each(|name| drop(self.file(name, [7; 64])));
-        self
-    }
-
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         write(&self.root, name, content)
     }
@@ -166,7 +159,7 @@ fn a_classifier_of_texts_alone() {
     let spec = spec.replace("distinct = text, ", "");
     let spec = write(&folder("family_films_spec"), "imdb_lstm.weft", spec);
     let model = model("texts", &spec, &settings, &data, &["--batch", "8"]);
-    let alone = model.alone().with_random_numbers();
+    let alone = model.alone();
     for (film, _) in FILMS {
         let due = model.weft("predict", "", &["--json", "--input", &format!("text={film}")]);
         assert_eq!(alone.run(&["predict", "--text", film, "--json"]).out, due.out, "{film}");
@@ -198,7 +191,7 @@ fn a_translator_alone() {
     let settings = ["layers=1", "width=16", "heads=2", "hidden=32", "vocab=264", "longest=24"];
     let data = format!("verses={}", text(&home));
     let model = model("translator", &spec, &settings, &data, &["--batch", "8"]);
-    let alone = model.alone().with_random_numbers();
+    let alone = model.alone();
     for (verse, _) in verses {
         let input = format!("english={verse}");
         let due = model.weft("generate", "spanish", &["--input", &input, "--json"]);
@@ -212,7 +205,7 @@ fn a_teller_of_stories_alone() {
     let book = write(&folder("family_book"), "book.txt", "In the beginning was the Word. ".repeat(200));
     let settings = ["layers=2", "width=16", "heads=2", "context=64"];
     let model = model("story", "specs/gpt.weft", &settings, &format!("book={book}"), &[]);
-    let alone = model.alone().with_random_numbers();
+    let alone = model.alone();
     for prompt in ["In the", "W", "é"] {
         let input = format!("prompt={prompt}");
         let more = ["--input", &input, "--max", "24", "--seed", "5", "--json"];
