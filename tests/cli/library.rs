@@ -326,8 +326,8 @@ fn libraries_stay_small() {
     // KiB beside the weights: a tenth more than what they had when this was written.
     for (emit, file, most) in [
         ("object", "digits.o", 100),
-        ("staticlib", "libdigits.a", 2400),
-        ("sharedlib", "libdigits.so", 1800),
+        ("staticlib", "libdigits.a", 2900),
+        ("sharedlib", "libdigits.so", 2000),
         ("payload", "digits.payload", 100),
     ] {
         let size = over(emit, file);

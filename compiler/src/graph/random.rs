@@ -184,10 +184,11 @@ impl Weaver {
         Ok(id)
     }
 
-    /// Notes the size of a node; nodes before it that were made on the way get the same.
+    /// Notes the size of a node; nodes before it that were made on the way get the same. Of one that was there before, it is known.
     fn sized(&mut self, id: NodeId, size: f64) -> NodeId {
-        self.size.resize(id.index() + 1, size);
-        self.size[id.index()] = size;
+        if id.index() >= self.size.len() {
+            self.size.resize(id.index() + 1, size);
+        }
         id
     }
 

@@ -123,8 +123,9 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         let buffer = &mut built.buffers[at];
         if let (Storage::Unused, Some((first, last))) = (&buffer.storage, life) {
             let local = first == last && !unowned.contains(&id) && !lasting.contains(&id);
-            let last_beside = first_of.iter().rposition(|f| *f == first_of[last]).unwrap_or(last);
-            let (first, last) = (first_of[first], last_beside);
+            // A plan of nothing but what it is given has no segments.
+            let beside = first_of.get(last).and_then(|group| first_of.iter().rposition(|f| f == group));
+            let (first, last) = (first_of.get(first).copied().unwrap_or(first), beside.unwrap_or(last));
             buffer.storage = if local { Storage::Local } else { Storage::Arena { first, last } };
         }
     }
