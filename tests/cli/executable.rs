@@ -302,7 +302,10 @@ fn narrow_weights_are_measured_and_refused_where_they_cost_too_much() {
         let got = answers(name).last_object();
         let pairs = |key: &str| list(&got, key).into_iter().zip(list(&due, key)).collect::<Vec<_>>();
         assert_eq!((pairs("label").len(), list(&due, "label").len()), (ROWS.len(), ROWS.len()));
-        assert!(pairs("label").iter().filter(|(got, due)| got == due).count() + 1 >= ROWS.len(), "{got} {due}");
+        assert!(
+            pairs("label").iter().filter(|(got, due)| got == due).count() + 1 >= ROWS.len(),
+            "{got} {due}"
+        );
         assert!(pairs("confidence").iter().all(|(got, due)| (got - due).abs() < 0.05), "{got} {due}");
         // The command answers with weights that come as they are; bf16 is the same either way.
         let image = format!("image={rows}");

@@ -150,10 +150,10 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
                     continue;
                 }
                 // What fills a loop's carries is done where it is needed, just before.
-                for fill in 0..count {
-                    if own_fill(fill, at) && !std::mem::replace(&mut done[fill], true) {
-                        open.add(built, fill);
-                    }
+                let own: Vec<usize> = (0..count).filter(|fill| own_fill(*fill, at) && !done[*fill]).collect();
+                for fill in own {
+                    open.add(built, fill);
+                    done[fill] = true;
                 }
                 open.add(built, at);
                 done[at] = true;
