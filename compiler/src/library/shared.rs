@@ -1,6 +1,6 @@
 //! A model as an ELF shared library, made without a linker.
 //!
-//! The runtime is a shared library already ([`weft_runtime::library::abi`] is what it exports). The model goes behind it, as two segments that
+//! The runtime is a shared library already (`weft_runtime::library::abi` is what it exports). The model goes behind it, as two segments that
 //! the system's loader maps like those that are there: machine code with the model's functions (readable and executable), and weights, manifest
 //! and tables (readable). The functions reach the runtime and the weights by distances, which are known here, so that the loader has nothing to
 //! fill in. Names come to the library by tables of symbols, of their texts, hashes and versions, that are written anew behind the old ones; what

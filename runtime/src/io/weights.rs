@@ -82,7 +82,7 @@ pub fn write(
     super::write_atomically(path, &parts)
 }
 
-/// What [`write`] puts before the values, which follow in the order of their names.
+/// What [`write()`] puts before the values, which follow in the order of their names.
 pub fn head(tensors: &BTreeMap<&str, TensorView<'_>>, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut header = Map::new();
     if !metadata.is_empty() {

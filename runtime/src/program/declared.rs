@@ -282,7 +282,7 @@ impl VocabularySource {
 pub struct Training {
     /// `train` or the block's own name.
     pub name: String,
-    /// Index into [`Program::data`].
+    /// Index into [`super::Program::data`].
     pub data: usize,
     /// Names of entries: steps in order, the evaluation, the report.
     pub steps: Vec<String>,
@@ -399,7 +399,7 @@ pub struct Generation {
     pub name: String,
     /// The entry that is run once, on what the caller gives.
     pub start: String,
-    /// The entry that goes on with new tokens: its input [`Generation::TARGET`] holds them ([`InputSource::Written`]), its output
+    /// The entry that goes on with new tokens: its input [`Generation::TARGET`] holds them ([`super::InputSource::Written`]), its output
     /// [`Generation::LOGITS`], `f32[n, vocab]`, says of each token how well it follows the last one.
     pub step: String,
     /// What texts are made of, by its name; without one, tokens are numbers.
