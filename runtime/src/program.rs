@@ -40,6 +40,18 @@ pub enum DType {
 }
 
 impl DType {
+    pub const ALL: [DType; 9] = [
+        DType::F32,
+        DType::F64,
+        DType::F16,
+        DType::BF16,
+        DType::I8,
+        DType::U8,
+        DType::I32,
+        DType::I64,
+        DType::Bool,
+    ];
+
     /// Bytes of one element.
     pub const fn size(self) -> usize {
         match self {
@@ -70,19 +82,7 @@ impl DType {
     }
 
     pub fn from_name(name: &str) -> Option<DType> {
-        [
-            DType::F32,
-            DType::F64,
-            DType::F16,
-            DType::BF16,
-            DType::I8,
-            DType::U8,
-            DType::I32,
-            DType::I64,
-            DType::Bool,
-        ]
-        .into_iter()
-        .find(|d| d.name() == name)
+        DType::ALL.into_iter().find(|d| d.name() == name)
     }
 }
 

@@ -17,19 +17,6 @@ use crate::text::given;
 /// What a body is called in messages.
 const BODY: &str = "the body";
 
-/// The types that bare values may have.
-const TYPES: [DType; 9] = [
-    DType::F32,
-    DType::F64,
-    DType::F16,
-    DType::BF16,
-    DType::I8,
-    DType::U8,
-    DType::I32,
-    DType::I64,
-    DType::Bool,
-];
-
 /// How a request's rows came, and so how they go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -197,7 +184,7 @@ fn binary(maker: &Maker<'_>, about: &About, bytes: Vec<u8>) -> Result<Given, Pro
 fn bare(maker: &Maker<'_>, about: &About, input: &Input, bytes: Vec<u8>) -> Result<Tensor, Problem> {
     let dtype = match about.dtype.as_deref() {
         None => input.dtype,
-        Some(name) => TYPES.into_iter().find(|dtype| dtype.name() == name).ok_or_else(|| {
+        Some(name) => DType::from_name(name).ok_or_else(|| {
             Problem::content(format!("`{name}` is no type of numbers"))
                 .help("x-dtype is f32, f64, f16, bf16, i8, u8, i32, i64 or bool")
         })?,
