@@ -245,6 +245,27 @@ pub struct Launch {
     pub bytes: Dim,
 }
 
+impl Launch {
+    /// The buffers that its kernel writes.
+    pub fn written(&self) -> Vec<BufferId> {
+        // How many of a runtime kernel's buffers, the last ones, are results.
+        let results = match &self.kernel {
+            Kernel::Nest(nest) => {
+                return nest
+                    .stages
+                    .iter()
+                    .flat_map(|stage| &stage.stores)
+                    .map(|store| store.buffer)
+                    .collect();
+            }
+            Kernel::Attention(attention) if attention.backward => 3 + usize::from(attention.bias_gradient),
+            Kernel::Attention(_) | Kernel::Sort { .. } => 2,
+            _ => 1,
+        };
+        self.buffers.iter().rev().take(results).map(|(buffer, _)| *buffer).collect()
+    }
+}
+
 /// One axis of a runtime kernel; see `weft_runtime::program::Stride`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stride {
@@ -369,11 +390,37 @@ struct Access {
     extents: Vec<Dim>,
 }
 
-/// The graph of one entry as a schedule of kernels.
+/// For what kind of machine a plan is. It changes how work is laid out, never what is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Machine {
+    /// A few cores with large caches: weights are packed into panels, small batches run side by side, and a task's buffers stay with its thread.
+    #[default]
+    Cpu,
+    /// Thousands of threads before one memory: every launch is the whole of its index space, operands are read where they lie, and sums are
+    /// cut into as many parts as fill the machine.
+    Gpu,
+}
+
+impl Machine {
+    /// Tiles of an output (of [`weft_runtime::program::TILE_ROWS`] × [`weft_runtime::program::PANEL`]) that keep it busy.
+    fn tiles_wanted(self) -> i64 {
+        match self {
+            Machine::Cpu => 16,
+            Machine::Gpu => 512,
+        }
+    }
+}
+
+/// The graph of one entry as a schedule of kernels for a few cores.
 pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
+    plan_for(entry, variables, Machine::Cpu)
+}
+
+/// The graph of one entry as a schedule of kernels.
+pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Result<Plan, PlanError> {
     let mut selection = select::select(&entry.graph);
     let mut built = loop {
-        match build::build(entry, variables, &selection) {
+        match build::build(entry, variables, &selection, machine) {
             Ok(built) => break built,
             Err(Stop::Error(error)) => return Err(error),
             // Each round materialises one node more, so this ends.
@@ -393,6 +440,7 @@ pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
 /// What [`build`] makes and the later steps refine.
 #[derive(Debug, Default)]
 struct Built {
+    machine: Machine,
     buffers: Vec<Buffer>,
     drafts: Vec<Draft>,
     inputs: Vec<(String, DType, Vec<Dim>, InputSource, BufferId)>,

@@ -236,6 +236,8 @@ pub enum StageArg {
     Clif,
     /// Machine code of each generated kernel
     Asm,
+    /// Each kernel in CUDA C++, for GPUs
+    Cuda,
 }
 
 impl From<StageArg> for Stage {
@@ -248,6 +250,7 @@ impl From<StageArg> for Stage {
             StageArg::Loops => Stage::Loops,
             StageArg::Clif => Stage::Clif,
             StageArg::Asm => Stage::Asm,
+            StageArg::Cuda => Stage::Cuda,
         }
     }
 }

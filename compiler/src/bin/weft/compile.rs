@@ -8,7 +8,8 @@ use crate::training::ReadingBar;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use weft_compiler::cpu::{self, Compilation, Target};
+use weft_compiler::assemble;
+use weft_compiler::cpu::{Compilation, Target};
 use weft_compiler::graph::{Entry, Module};
 use weft_compiler::passes;
 use weft_compiler::plan::PlanError;
@@ -93,7 +94,7 @@ fn compiled(
         in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job)).map_err(internal)?;
     let mut program = compilation.finish(&module, code);
     let sources = spec.checked.sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
-    cpu::locate(&mut program, sources);
+    assemble::locate(&mut program, sources);
     Ok(Arc::new(program))
 }
 

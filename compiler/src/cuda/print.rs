@@ -1,0 +1,272 @@
+//! What all printers of kernels share: the launch that is printed, names, dims as C expressions, and lines with indentation.
+
+use crate::graph::dim::Atom;
+use crate::graph::{DType, Dim, Symbol};
+use crate::plan::{BufferId, Launch, Plan, Storage};
+use std::collections::HashSet;
+
+/// A launch, and the plan that it is of. Buffers are named by their place in the launch: their slot.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub plan: &'a Plan,
+    pub launch: &'a Launch,
+    /// The size of the whole index space.
+    pub extent: Dim,
+    names: Vec<String>,
+    readonly: Vec<bool>,
+}
+
+impl<'a> Subject<'a> {
+    /// Of a launch in a segment of so many units.
+    pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch) -> Subject<'a> {
+        let mut taken = HashSet::new();
+        let names = launch.buffers.iter().map(|(buffer, _)| {
+            let wanted = identifier(&plan.buffers[buffer.index()].name);
+            let mut name = wanted.clone();
+            let mut number = 2;
+            while !taken.insert(name.clone()) {
+                name = format!("{wanted}_{number}");
+                number += 1;
+            }
+            name
+        });
+        let names = names.collect();
+        let root = |mut buffer: BufferId| {
+            while let Storage::Alias(of) | Storage::Row { of, .. } = plan.buffers[buffer.index()].storage {
+                buffer = of;
+            }
+            buffer
+        };
+        let written: HashSet<BufferId> = launch.written().into_iter().map(root).collect();
+        let readonly = launch.buffers.iter().map(|(b, _)| !written.contains(&root(*b))).collect();
+        let extent = units.clone() * launch.per_unit.clone();
+        Subject { plan, launch, extent, names, readonly }
+    }
+
+    /// The slot of a buffer.
+    pub fn slot(&self, buffer: BufferId) -> usize {
+        self.launch.buffers.iter().position(|(b, _)| *b == buffer).unwrap_or(0)
+    }
+
+    /// The name of a slot's parameter, unique within the kernel.
+    pub fn name(&self, slot: usize) -> &str {
+        &self.names[slot]
+    }
+
+    pub fn dtype(&self, slot: usize) -> DType {
+        self.plan.buffers[self.launch.buffers[slot].0.index()].dtype
+    }
+
+    /// Does this kernel write neither to it nor to what shares its storage?
+    pub fn is_readonly(&self, slot: usize) -> bool {
+        self.readonly[slot]
+    }
+
+    /// The parameters for all buffers, in order. What is only read may be cached apart; what is written may be read under another name, in
+    /// an update in place.
+    pub fn parameters(&self) -> Vec<String> {
+        let parameter = |slot: usize| {
+            let (kind, name) = (c_type(self.dtype(slot)), self.name(slot));
+            if self.is_readonly(slot) {
+                format!("const {kind}* __restrict__ {name}")
+            } else {
+                format!("{kind}* {name}")
+            }
+        };
+        (0..self.launch.buffers.len()).map(parameter).collect()
+    }
+}
+
+/// The C type of a buffer's elements. Floats of 16 bits and truth values are stored as their bits; see the prelude for how they are read.
+pub const fn c_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "float",
+        DType::F64 => "double",
+        DType::F16 => "half_t",
+        DType::BF16 => "bfloat_t",
+        DType::I8 => "signed char",
+        DType::U8 => "unsigned char",
+        DType::I32 => "int",
+        DType::I64 => "long long",
+        DType::Bool => "bool",
+    }
+}
+
+/// A name of the spec or of the graph as one of C: `%Cnn.conv2d'.add` is `Cnn_conv2d_grad_add`.
+pub fn identifier(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        match letter {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => out.push(letter),
+            '\'' => out.push_str("_grad"),
+            '%' => {}
+            _ => out.push('_'),
+        }
+    }
+    // A digit comes first in no name of C, and the names of loops, values and types are ours.
+    let ours = |name: &str| {
+        let rest = name.trim_start_matches(['i', 'v', 'r', 't']);
+        RESERVED.contains(&name) || name.len() == rest.len() + 1 && rest.bytes().all(|b| b.is_ascii_digit())
+    };
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) || ours(&out) {
+        out.insert(0, '_');
+    }
+    out
+}
+
+/// Words of C++ and of the prelude that a model could use as names.
+const RESERVED: &[&str] = &[
+    "auto",
+    "bool",
+    "break",
+    "case",
+    "catch",
+    "char",
+    "class",
+    "const",
+    "continue",
+    "default",
+    "delete",
+    "do",
+    "double",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "float",
+    "for",
+    "friend",
+    "goto",
+    "half_t",
+    "bfloat_t",
+    "if",
+    "inline",
+    "int",
+    "long",
+    "namespace",
+    "new",
+    "operator",
+    "private",
+    "public",
+    "register",
+    "return",
+    "short",
+    "signed",
+    "sizeof",
+    "static",
+    "stray",
+    "struct",
+    "switch",
+    "template",
+    "this",
+    "true",
+    "try",
+    "typedef",
+    "union",
+    "unsigned",
+    "using",
+    "virtual",
+    "void",
+    "volatile",
+    "while",
+    "min",
+    "max",
+    "and",
+    "or",
+    "not",
+    "xor",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+];
+
+/// The symbols that a kernel's text names, each once.
+#[derive(Debug, Default)]
+pub struct Symbols(pub Vec<Symbol>);
+
+impl Symbols {
+    /// A dim as an expression of C.
+    pub fn dim(&mut self, dim: &Dim) -> String {
+        let mut out = String::new();
+        for (at, (atoms, coefficient)) in dim.terms().enumerate() {
+            let sign = match (at, coefficient < 0) {
+                (0, false) => "",
+                (0, true) => "-",
+                (_, false) => " + ",
+                (_, true) => " - ",
+            };
+            out.push_str(sign);
+            let mut factors: Vec<String> = Vec::new();
+            if coefficient.unsigned_abs() != 1 || atoms.is_empty() {
+                factors.push(coefficient.unsigned_abs().to_string());
+            }
+            factors.extend(atoms.iter().map(|atom| self.atom(atom)));
+            out.push_str(&factors.join(" * "));
+        }
+        if out.is_empty() { "0".into() } else { out }
+    }
+
+    /// The same as a factor: with parentheses where it is a sum.
+    pub fn factor(&mut self, dim: &Dim) -> String {
+        let text = self.dim(dim);
+        if dim.terms().count() > 1 || text.starts_with('-') { format!("({text})") } else { text }
+    }
+
+    fn atom(&mut self, atom: &Atom) -> String {
+        let mut call =
+            |name: &str, pair: &(Dim, Dim)| format!("{name}({}, {})", self.dim(&pair.0), self.dim(&pair.1));
+        match atom {
+            Atom::Symbol(symbol) => {
+                if !self.0.contains(symbol) {
+                    self.0.push(symbol.clone());
+                }
+                identifier(symbol)
+            }
+            Atom::FloorDiv(pair) => call("floor_div", pair),
+            Atom::Rem(pair) => call("floor_rem", pair),
+            Atom::Max(pair) => call("max", pair),
+            Atom::Min(pair) => call("min", pair),
+        }
+    }
+}
+
+/// Lines of C with indentation.
+#[derive(Debug, Default)]
+pub struct Lines {
+    text: String,
+    depth: usize,
+}
+
+impl Lines {
+    /// Inside of a function.
+    pub fn new() -> Lines {
+        Lines { text: String::new(), depth: 1 }
+    }
+
+    pub fn line(&mut self, text: impl AsRef<str>) {
+        for line in text.as_ref().lines() {
+            if !line.is_empty() {
+                self.text.push_str(&"    ".repeat(self.depth));
+                self.text.push_str(line);
+            }
+            self.text.push('\n');
+        }
+    }
+
+    /// `head {`, and what follows is inside.
+    pub fn open(&mut self, head: impl AsRef<str>) {
+        let head = head.as_ref();
+        self.line(if head.is_empty() { "{".to_string() } else { format!("{head} {{") });
+        self.depth += 1;
+    }
+
+    pub fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.line("}");
+    }
+
+    pub fn finish(self) -> String {
+        self.text
+    }
+}
