@@ -4,6 +4,7 @@ use std::fs::File;
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
 
+use crate::cuda::{Device, Function, Kernels};
 use crate::error::{Error, Result};
 use crate::processor;
 use crate::program::{Code, NestFunction};
@@ -13,6 +14,39 @@ use crate::program::{Code, NestFunction};
 pub struct MappedCode {
     place: Place,
     functions: Vec<u32>,
+}
+
+/// All code of a program: of this processor, or of a GPU.
+#[derive(Debug)]
+pub enum Loaded {
+    Process(MappedCode),
+    Device(Device, Kernels),
+}
+
+impl Loaded {
+    /// The entry point of a function of this processor; none when the program has no such function.
+    pub fn function(&self, index: u32) -> Option<NestFunction> {
+        match self {
+            Loaded::Process(code) => code.function(index),
+            Loaded::Device(..) => None,
+        }
+    }
+
+    /// The kernels of a GPU.
+    pub fn kernels(&self) -> &[Function] {
+        match self {
+            Loaded::Process(_) => &[],
+            Loaded::Device(_, kernels) => &kernels.functions,
+        }
+    }
+
+    /// The GPU that runs it, if one does.
+    pub fn on_device(&self) -> Option<Device> {
+        match self {
+            Loaded::Process(_) => None,
+            Loaded::Device(device, _) => Some(device.clone()),
+        }
+    }
 }
 
 /// Where the code is.

@@ -123,7 +123,12 @@ pub struct KeptArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Device {
+    /// This processor
     Cpu,
+    /// The first NVIDIA GPU, through CUDA's driver
+    Cuda,
+    /// A GPU where there is one, else this processor
+    Auto,
 }
 
 /// The type that large weights are kept in.
