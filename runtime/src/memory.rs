@@ -159,10 +159,21 @@ impl Room {
         self.taken
     }
 
-    /// A block, zeroed where it is the process's.
+    /// A block for tensors, zeroed where it is the process's.
     pub fn block(&mut self, bytes: usize) -> Result<Block> {
+        match self.home {
+            Home::Process => self.own_block(bytes),
+            Home::Device(_) => {
+                self.taken = self.taken.saturating_add(align(bytes));
+                self.home.block(bytes)
+            }
+        }
+    }
+
+    /// A zeroed block of the process's memory, wherever tensors are.
+    pub fn own_block(&mut self, bytes: usize) -> Result<Block> {
         self.taken = self.taken.saturating_add(align(bytes));
-        let Some((start, left)) = self.given else { return self.home.block(bytes) };
+        let Some((start, left)) = self.given else { return Block::new(bytes) };
         if bytes == 0 {
             return Ok(Block::empty());
         }

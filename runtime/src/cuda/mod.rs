@@ -7,14 +7,18 @@
 //! ([`Device::capture`]) and are replayed with one call. Addresses on the device are plain pointers that nobody here may follow.
 
 #[cfg(feature = "cuda")]
+mod counts;
+#[cfg(feature = "cuda")]
 mod device;
 #[cfg(feature = "cuda")]
 mod nvrtc;
 
 #[cfg(feature = "cuda")]
+pub use counts::counts;
+#[cfg(feature = "cuda")]
 pub use device::{Device, DeviceBlock, Function, Graph, Kernels, Staging};
 #[cfg(feature = "cuda")]
-pub use nvrtc::{Compiled, Image, compile};
+pub use nvrtc::{Compiled, Image, compile, open as open_nvrtc};
 
 #[cfg(not(feature = "cuda"))]
 mod absent;

@@ -124,7 +124,10 @@ fn text_of(letters: &[std::ffi::c_char]) -> String {
 }
 
 /// Opens NVRTC, once.
-fn open() -> Result<()> {
+///
+/// # Errors
+/// It is not there; the message says where it is looked for.
+pub fn open() -> Result<()> {
     static OPENED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     OPENED.get_or_init(find).clone().map_err(Error::Device)
 }

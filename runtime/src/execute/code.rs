@@ -65,7 +65,7 @@ impl MappedCode {
     /// The bytes must be mapped executable, and be those that the compiler made for the program.
     pub unsafe fn linked(code: &Code, bytes: &'static [u8]) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
+            return Ok(MappedCode::nothing());
         }
         check(code, bytes.len())?;
         Ok(MappedCode { place: Place::Linked(bytes), functions: code.functions.clone() })
@@ -74,7 +74,7 @@ impl MappedCode {
     /// The functions of a program whose code lies in a file, from `start` on: mapped as it is, readable and executable.
     pub fn of_file(code: &Code, file: &File, start: u64, bytes: usize) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
+            return Ok(MappedCode::nothing());
         }
         check(code, bytes)?;
         // SAFETY: the file is that of the running executable, which the system lets nobody write to, and its bytes are those that
@@ -84,9 +84,14 @@ impl MappedCode {
         Ok(MappedCode { place: Place::Mapped(map), functions: code.functions.clone() })
     }
 
+    /// No functions.
+    pub const fn nothing() -> MappedCode {
+        MappedCode { place: Place::Nowhere, functions: Vec::new() }
+    }
+
     pub fn map(code: &Code) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
+            return Ok(MappedCode::nothing());
         }
         let bytes = code.bytes.len();
         check(code, bytes)?;

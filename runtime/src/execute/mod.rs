@@ -132,10 +132,22 @@ impl Session {
     pub fn new(program: Arc<Program>, threads: usize) -> Result<Session> {
         sound::check(&program)?;
         let variables = Block::new(variables::places(&program).1)?;
-        if program.device.is_empty() {
-            let code = Loaded::Process(MappedCode::map(&program.code)?);
-            return Session::over(program, threads, code, variables, Room::default());
+        if !program.device.is_empty() {
+            return Session::on_device(program, threads, variables);
         }
+        let code = Loaded::Process(MappedCode::map(&program.code)?);
+        Session::over(program, threads, code, variables, Room::default())
+    }
+
+    /// A session that holds the variables of a program and can run none of it, for a machine that may be another than the program's.
+    pub fn holding(program: Arc<Program>) -> Result<Session> {
+        sound::check(&program)?;
+        let variables = Block::new(variables::places(&program).1)?;
+        Session::over(program, 1, Loaded::Process(MappedCode::nothing()), variables, Room::default())
+    }
+
+    /// A session of a program for GPUs.
+    fn on_device(program: Arc<Program>, threads: usize, variables: Block) -> Result<Session> {
         let device = Device::open()?;
         let code = Loaded::Device(device.clone(), device.load(&program.device)?);
         Session::over(program, threads, code, variables, Room::at(Home::Device(device)))
@@ -155,8 +167,11 @@ impl Session {
         if size(variables) != variables::places(&program).1 {
             return Err(Error::Unsound("its weights have another size than it says".into()));
         }
-        let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
         let variables = Block::of_file(file, variables.start, size(variables))?;
+        if !program.device.is_empty() {
+            return Session::on_device(program, threads, variables);
+        }
+        let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
         Session::over(program, threads, Loaded::Process(mapped), variables, Room::default())
     }
 
@@ -206,6 +221,14 @@ impl Session {
 
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The name of the GPU that runs the program, where one does.
+    pub fn device(&self) -> Option<&str> {
+        match &self.code {
+            Loaded::Process(_) => None,
+            Loaded::Device(device, _) => Some(device.name()),
+        }
     }
 
     pub fn threads(&self) -> usize {
@@ -424,7 +447,7 @@ impl Session {
         let stride = memory::align(bound.scratch_bytes);
         if stride > self.scratch_stride {
             let bytes = stride.saturating_mul(self.pool.threads());
-            self.scratch = self.room.block(bytes)?;
+            self.scratch = self.room.own_block(bytes)?;
             self.scratch_stride = stride;
         }
         let state = &mut self.entries[entry];

@@ -593,6 +593,9 @@ pub struct Bench {
     /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
     #[arg(long)]
     pub profile: bool,
+    /// Run nothing: show for each kernel of a GPU what it does, what it needs, and how long it takes at best on an A100 and an H100. Needs NVRTC
+    #[arg(long, conflicts_with = "profile")]
+    pub dry: bool,
     #[command(flatten)]
     pub kept: KeptArgs,
 }
