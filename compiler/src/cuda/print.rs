@@ -1,5 +1,6 @@
 //! What all printers of kernels share: the launch that is printed, names, dims as C expressions, and lines with indentation.
 
+use super::Math;
 use crate::graph::dim::Atom;
 use crate::graph::{DType, Dim, Symbol};
 use crate::plan::{BufferId, Launch, Plan, Storage};
@@ -12,13 +13,14 @@ pub struct Subject<'a> {
     pub launch: &'a Launch,
     /// The size of the whole index space.
     pub extent: Dim,
+    pub math: Math,
     names: Vec<String>,
     readonly: Vec<bool>,
 }
 
 impl<'a> Subject<'a> {
     /// Of a launch in a segment of so many units.
-    pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch) -> Subject<'a> {
+    pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch, math: Math) -> Subject<'a> {
         let mut taken = HashSet::new();
         let names = launch.buffers.iter().map(|(buffer, _)| {
             let wanted = identifier(&plan.buffers[buffer.index()].name);
@@ -40,7 +42,7 @@ impl<'a> Subject<'a> {
         let written: HashSet<BufferId> = launch.written().into_iter().map(root).collect();
         let readonly = launch.buffers.iter().map(|(b, _)| !written.contains(&root(*b))).collect();
         let extent = units.clone() * launch.per_unit.clone();
-        Subject { plan, launch, extent, names, readonly }
+        Subject { plan, launch, extent, math, names, readonly }
     }
 
     /// The slot of a buffer.
@@ -60,6 +62,18 @@ impl<'a> Subject<'a> {
     /// Does this kernel write neither to it nor to what shares its storage?
     pub fn is_readonly(&self, slot: usize) -> bool {
         self.readonly[slot]
+    }
+
+    /// What the launch sees of a slot begins at a multiple of so many elements of its buffer (1, 2, 4, 8 or 16), wherever loops move it.
+    pub fn grain(&self, slot: usize) -> i64 {
+        let (buffer, offset) = &self.launch.buffers[slot];
+        let (_, start, moves) = self.plan.resolve(*buffer);
+        let start = offset.clone() + start;
+        let divides = |by: &i64| {
+            let by = Dim::constant(*by);
+            start.exact_div(&by).is_some() && moves.iter().all(|dim| dim.exact_div(&by).is_some())
+        };
+        [16, 8, 4, 2].into_iter().find(divides).unwrap_or(1)
     }
 
     /// The parameters for all buffers, in order. What is only read may be cached apart; what is written may be read under another name, in
@@ -179,6 +193,134 @@ const RESERVED: &[&str] = &[
     "log",
     "sin",
     "cos",
+    "row",
+    "col",
+    "step",
+    "item",
+    "row0",
+    "col0",
+    "first",
+    "last",
+    "put",
+    "values",
+    "scaled",
+    "tile",
+    "at",
+    "image",
+    "tap",
+    "ci",
+    "co",
+    "iy",
+    "ix",
+    "oy",
+    "ox",
+    "py",
+    "px",
+    "ty",
+    "tx",
+    "by",
+    "bx",
+    "qy",
+    "qx",
+    "high",
+    "wide",
+    "group",
+    "across",
+    "taps_y",
+    "taps_x",
+    "a_at",
+    "b_at",
+    "piece",
+    "outer",
+    "line",
+    "lines",
+    "before",
+    "value",
+    "sum",
+    "sums",
+    "total",
+    "warp",
+    "moved",
+    "part",
+    "from",
+    "ky",
+    "kx",
+    "ROWS",
+    "COLS",
+    "STEPS",
+    "TILES",
+    "PARTS",
+    "PART",
+    "IH",
+    "IW",
+    "CI",
+    "OH",
+    "OW",
+    "CO",
+    "KH",
+    "KW",
+    "PH",
+    "PW",
+    "SH",
+    "SW",
+    "DH",
+    "DW",
+    "EY",
+    "EX",
+    "FY",
+    "FX",
+    "DEEP",
+    "WIDE",
+    "EACH",
+    "AXIS",
+    "COUNT",
+    "INNER",
+    "PIECES",
+    "CHUNKS",
+    "Piece",
+    "Place",
+    "Tile",
+    "Share",
+    "Lie",
+    "Vector",
+    "load",
+    "store",
+    "widen",
+    "copy_async",
+    "copies_grouped",
+    "copies_done",
+    "row_of",
+    "sort_row",
+    "rank_rows",
+    "sums_of_row",
+    "first_tap",
+    "sum_of_warp",
+    "head",
+    "query",
+    "key",
+    "product",
+    "of_q",
+    "of_k",
+    "of_v",
+    "score",
+    "slope",
+    "shared_memory",
+    "tiles",
+    "query_blocks",
+    "HEADS",
+    "GROUPS",
+    "QUERIES",
+    "KEYS",
+    "WIDTH",
+    "DEPTH",
+    "Form",
+    "Flash",
+    "Head",
+    "Results",
+    "Rows",
+    "infinite",
+    "floor_div",
+    "floor_rem",
 ];
 
 /// The symbols that a kernel's text names, each once.
