@@ -99,6 +99,11 @@ pub fn compile(module: &Module) -> Result<Program, PlanError> {
     cpu::compile(&optimized(module), Target::default())
 }
 
+/// The same for a GPU.
+pub fn compile_cuda(module: &Module) -> Result<Program, PlanError> {
+    cuda::compile(&optimized(module), &|_| String::new())
+}
+
 /// The full name of the entry that a short one means: `train` is the first training's first step, `predict` the first predict item,
 /// `generate` the first generate item; no name means the training, or the prediction where there is none.
 pub fn entry_name(module: &Module, name: Option<&str>) -> Result<String, EmitError> {

@@ -1,0 +1,86 @@
+//! A set of bytes, one bit each.
+
+#[derive(Clone, Debug)]
+pub struct Bits {
+    words: Vec<u64>,
+    length: usize,
+}
+
+impl Bits {
+    pub fn new(length: usize) -> Self {
+        Bits { words: vec![0; length.div_ceil(64)], length }
+    }
+
+    /// The bits of a range within one word, and that word; longer ranges come in pieces.
+    #[inline]
+    fn pieces(start: usize, count: usize) -> impl Iterator<Item = (usize, u64)> {
+        let (mut at, end) = (start, start + count);
+        std::iter::from_fn(move || {
+            if at >= end {
+                return None;
+            }
+            let (word, low) = (at / 64, at % 64);
+            let many = (64 - low).min(end - at);
+            let mask = if many == 64 { u64::MAX } else { ((1 << many) - 1) << low };
+            at += many;
+            Some((word, mask))
+        })
+    }
+
+    #[inline]
+    pub fn all(&self, start: usize, count: usize) -> bool {
+        Self::pieces(start, count).all(|(word, mask)| self.words[word] & mask == mask)
+    }
+
+    #[inline]
+    pub fn any(&self, start: usize, count: usize) -> bool {
+        Self::pieces(start, count).any(|(word, mask)| self.words[word] & mask != 0)
+    }
+
+    #[inline]
+    pub fn set(&mut self, start: usize, count: usize) {
+        for (word, mask) in Self::pieces(start, count) {
+            self.words[word] |= mask;
+        }
+    }
+
+    #[inline]
+    pub fn clear(&mut self, start: usize, count: usize) {
+        for (word, mask) in Self::pieces(start, count) {
+            self.words[word] &= !mask;
+        }
+    }
+
+    pub fn put(&mut self, at: usize, value: bool) {
+        if value { self.set(at, 1) } else { self.clear(at, 1) }
+    }
+
+    pub fn clear_all(&mut self) {
+        self.words.fill(0);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.words.iter().map(|w| u64::from(w.count_ones())).sum()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.all(0, self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_across_words() {
+        let mut bits = Bits::new(200);
+        bits.set(60, 80);
+        assert!(bits.all(60, 80) && !bits.all(59, 2) && !bits.any(140, 60) && bits.any(139, 1));
+        assert_eq!(bits.count(), 80);
+        bits.clear(64, 64);
+        assert_eq!(bits.count(), 16);
+        bits.set(0, 200);
+        assert!(bits.is_full());
+    }
+}
