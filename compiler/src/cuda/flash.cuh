@@ -71,9 +71,9 @@ struct Results {
             for (int k = 0; k < 4; ++k) {
                 #pragma unroll
                 for (int j = 0; j < EACH; j += RUN) {
-                    const Vector<RUN, float> run = *(const Vector<RUN, float>*)&values.of[c + k][col(j)];
+                    const pack<float, RUN> run = load<RUN>(&values.of[c + k][col(j)]);
                     #pragma unroll
-                    for (int r = 0; r < RUN; ++r) right[k][j + r] = run.of[r];
+                    for (int r = 0; r < RUN; ++r) right[k][j + r] = run[r];
                 }
             }
             #pragma unroll

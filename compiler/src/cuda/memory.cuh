@@ -7,11 +7,7 @@ template <class T> constexpr bool is_float = false;
 template <> constexpr bool is_float<float> = true;
 
 __device__ __forceinline__ float widen(float x) { return x; }
-__device__ __forceinline__ float widen(bfloat_t x) { return __uint_as_float((unsigned)x.bits << 16); }
 __device__ __forceinline__ float widen(signed char x) { return (float)x; }
-
-// So many elements as one piece of memory.
-template <int WIDTH, class T> struct alignas(WIDTH * sizeof(T)) Vector { T of[WIDTH]; };
 
 // WIDTH elements from a place on, which lies at a multiple of their size together; zeros where they are not there.
 template <int WIDTH, class T>
@@ -19,19 +15,19 @@ __device__ __forceinline__ void load(float (&to)[WIDTH], const T* from, int at, 
     #pragma unroll
     for (int i = 0; i < WIDTH; ++i) to[i] = 0.0f;
     if (there) {
-        const Vector<WIDTH, T> vector = *(const Vector<WIDTH, T>*)(from + at);
+        const pack<T, WIDTH> values = load<WIDTH>(from + at);
         #pragma unroll
-        for (int i = 0; i < WIDTH; ++i) to[i] = widen(vector.of[i]);
+        for (int i = 0; i < WIDTH; ++i) to[i] = widen(values[i]);
     }
 }
 
 // WIDTH elements to such a place.
 template <int WIDTH>
 __device__ __forceinline__ void store(float* to, const float* values) {
-    Vector<WIDTH, float> vector;
+    pack<float, WIDTH> all;
     #pragma unroll
-    for (int i = 0; i < WIDTH; ++i) vector.of[i] = values[i];
-    *(Vector<WIDTH, float>*)to = vector;
+    for (int i = 0; i < WIDTH; ++i) all[i] = values[i];
+    store(to, all);
 }
 
 // Begins to copy 16 bytes to shared memory, or zeros where they are not there.

@@ -3,7 +3,7 @@
 use super::Math;
 use crate::graph::dim::Atom;
 use crate::graph::{DType, Dim, Symbol};
-use crate::plan::{BufferId, Launch, Plan, Storage};
+use crate::plan::{BufferId, Launch, Plan, Step, Storage};
 use std::collections::HashSet;
 
 /// A launch, and the plan that it is of. Buffers are named by their place in the launch: their slot.
@@ -21,7 +21,8 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// Of a launch in a segment of so many units.
     pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch, math: Math) -> Subject<'a> {
-        let mut taken = HashSet::new();
+        // Symbols are parameters too.
+        let mut taken: HashSet<String> = plan.symbols.iter().map(|symbol| identifier(symbol)).collect();
         let names = launch.buffers.iter().map(|(buffer, _)| {
             let wanted = identifier(&plan.buffers[buffer.index()].name);
             let mut name = wanted.clone();
@@ -59,6 +60,25 @@ impl<'a> Subject<'a> {
         self.plan.buffers[self.launch.buffers[slot].0.index()].dtype
     }
 
+    /// What tells where a slot's elements begin: its offset, and by how much it moves with loops around the launch. Memory itself begins at
+    /// a multiple of 256 bytes.
+    pub fn starts(&self, slot: usize) -> Vec<Dim> {
+        let (mut buffer, offset) = self.launch.buffers[slot].clone();
+        let mut starts = vec![offset];
+        loop {
+            let steps = self.plan.segments.iter().flat_map(|segment| &segment.steps);
+            steps.for_each(|step| rings(step, buffer, &mut starts));
+            match &self.plan.buffers[buffer.index()].storage {
+                Storage::Alias(of) => buffer = *of,
+                Storage::Row { of, offset, advance, .. } => {
+                    starts.extend([offset.clone(), advance.clone()]);
+                    buffer = *of;
+                }
+                _ => return starts,
+            }
+        }
+    }
+
     /// Does this kernel write neither to it nor to what shares its storage?
     pub fn is_readonly(&self, slot: usize) -> bool {
         self.readonly[slot]
@@ -66,13 +86,8 @@ impl<'a> Subject<'a> {
 
     /// What the launch sees of a slot begins at a multiple of so many elements of its buffer (1, 2, 4, 8 or 16), wherever loops move it.
     pub fn grain(&self, slot: usize) -> i64 {
-        let (buffer, offset) = &self.launch.buffers[slot];
-        let (_, start, moves) = self.plan.resolve(*buffer);
-        let start = offset.clone() + start;
-        let divides = |by: &i64| {
-            let by = Dim::constant(*by);
-            start.exact_div(&by).is_some() && moves.iter().all(|dim| dim.exact_div(&by).is_some())
-        };
+        let starts = self.starts(slot);
+        let divides = |by: &i64| starts.iter().all(|start| start.exact_div(&Dim::constant(*by)).is_some());
         [16, 8, 4, 2].into_iter().find(divides).unwrap_or(1)
     }
 
@@ -88,6 +103,14 @@ impl<'a> Subject<'a> {
             }
         };
         (0..self.launch.buffers.len()).map(parameter).collect()
+    }
+}
+
+/// The elements of a turn of the loops whose blocks of turns a buffer holds.
+fn rings(step: &Step, buffer: BufferId, found: &mut Vec<Dim>) {
+    if let Step::Loop(inner) = step {
+        found.extend(inner.rings.iter().filter(|(ring, _)| *ring == buffer).map(|(_, turn)| turn.clone()));
+        inner.steps.iter().for_each(|step| rings(step, buffer, found));
     }
 }
 
@@ -282,7 +305,6 @@ const RESERVED: &[&str] = &[
     "Tile",
     "Share",
     "Lie",
-    "Vector",
     "load",
     "store",
     "widen",
@@ -321,6 +343,21 @@ const RESERVED: &[&str] = &[
     "infinite",
     "floor_div",
     "floor_rem",
+    // Names of generated kernels.
+    "k",
+    "point",
+    "lane",
+    "column",
+    "left",
+    "result",
+    "INF",
+    "NOT_A_NUMBER",
+    "pack",
+    "fill",
+    "within",
+    "largest",
+    "smallest",
+    "sigmoid",
 ];
 
 /// The symbols that a kernel's text names, each once.

@@ -21,6 +21,7 @@ mod attention;
 mod beside;
 mod build;
 pub use build::neutral;
+pub use merge::never_again;
 mod contract;
 mod conv;
 mod fuse;
