@@ -263,6 +263,8 @@ fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> De
 
 /// A name that no function has yet.
 fn unique(names: &mut HashMap<String, usize>, wanted: &str) -> String {
+    // What is the training's own has no path.
+    let wanted = if wanted.trim_matches('_').is_empty() { "kernel" } else { wanted };
     let count = names.entry(wanted.to_string()).or_insert(0);
     *count += 1;
     if *count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") }
