@@ -79,10 +79,11 @@ impl Warp {
         *world.watched += u64::from(access.atomic);
         let mut counted = [0u64; 32];
         let mut many = 0;
-        let mut buffer = [0u8; 32];
+        // Eight more, so that the last element too is the start of eight bytes.
+        let mut whole = [0u8; 40];
         for lane in lanes(active) {
             let spot = spot(access.address.space, addresses[lane]);
-            let buffer = &mut buffer[..total];
+            let buffer = &mut whole[..total];
             if addresses[lane] & (total as u64 - 1) != 0 {
                 return Err(misaligned(spot, total).at(lane as u32));
             }
@@ -102,16 +103,20 @@ impl Warp {
                 Spot::Parameter(at) => parameter(world, at, buffer),
             }
             .map_err(|fault| fault.at(lane as u32))?;
-            for (element, register) in buffer.chunks_exact(each).zip(&access.registers) {
+            let unused = 64 - 8 * access.bytes;
+            for (i, register) in access.registers.iter().enumerate() {
                 let Some(register) = register else { continue };
-                let mut value = little(element);
-                if access.signed {
-                    let unused = 64 - 8 * access.bytes;
-                    value = ((value << unused) as i64 >> unused) as u64;
-                    if access.wide < 8 {
-                        value &= (1 << (8 * access.wide)) - 1;
-                    }
-                }
+                let Some(eight) = whole.get(i * each..).and_then(|rest| rest.first_chunk::<8>()) else {
+                    break;
+                };
+                let top = u64::from_le_bytes(*eight) << unused;
+                let value = if !access.signed {
+                    top >> unused
+                } else if access.wide < 8 {
+                    (top as i64 >> unused) as u64 & ((1 << (8 * access.wide)) - 1)
+                } else {
+                    (top as i64 >> unused) as u64
+                };
                 self.registers[*register as usize][lane] = value;
             }
         }
