@@ -297,7 +297,7 @@ impl<'m> Decoder<'m> {
                 self.arithmetic(&mut parts)?
             }
             "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "prmt" | "bfe" | "bfi"
-            | "lop3" | "popc" | "clz" | "brev" | "bfind" | "dp4a" | "mul24" | "mad24" | "sad" => {
+            | "lop3" | "popc" | "clz" | "brev" | "bfind" | "dp4a" | "dp2a" | "mul24" | "mad24" | "sad" => {
                 self.integer(&mut parts)?
             }
             "setp" | "set" | "selp" | "slct" | "testp" => self.select(&mut parts)?,

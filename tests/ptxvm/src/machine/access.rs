@@ -37,11 +37,23 @@ fn spot(space: Space, address: u64) -> Spot {
     }
 }
 
+/// An element of 1, 2, 4 or 8 bytes.
 #[inline]
 fn little(bytes: &[u8]) -> u64 {
-    let mut all = [0; 8];
-    all[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(all)
+    match *bytes {
+        [a] => a.into(),
+        [a, b] => u16::from_le_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => 0,
+    }
+}
+
+/// The same with its sign, in a register of so many bytes.
+fn signed(bytes: &[u8], wide: u32) -> u64 {
+    let unused = 64 - 8 * bytes.len() as u32;
+    let value = ((little(bytes) << unused) as i64 >> unused) as u64;
+    if wide < 8 { value & ((1 << (8 * wide)) - 1) } else { value }
 }
 
 fn misaligned(spot: Spot, bytes: usize) -> Fault {
@@ -79,11 +91,10 @@ impl Warp {
         *world.watched += u64::from(access.atomic);
         let mut counted = [0u64; 32];
         let mut many = 0;
-        // Eight more, so that the last element too is the start of eight bytes.
-        let mut whole = [0u8; 40];
+        let mut buffer = [0u8; 32];
         for lane in lanes(active) {
             let spot = spot(access.address.space, addresses[lane]);
-            let buffer = &mut whole[..total];
+            let buffer = &mut buffer[..total];
             if addresses[lane] & (total as u64 - 1) != 0 {
                 return Err(misaligned(spot, total).at(lane as u32));
             }
@@ -103,20 +114,11 @@ impl Warp {
                 Spot::Parameter(at) => parameter(world, at, buffer),
             }
             .map_err(|fault| fault.at(lane as u32))?;
-            let unused = 64 - 8 * access.bytes;
             for (i, register) in access.registers.iter().enumerate() {
                 let Some(register) = register else { continue };
-                let Some(eight) = whole.get(i * each..).and_then(|rest| rest.first_chunk::<8>()) else {
-                    break;
-                };
-                let top = u64::from_le_bytes(*eight) << unused;
-                let value = if !access.signed {
-                    top >> unused
-                } else if access.wide < 8 {
-                    (top as i64 >> unused) as u64 & ((1 << (8 * access.wide)) - 1)
-                } else {
-                    (top as i64 >> unused) as u64
-                };
+                // As many bytes as were stored: a longer read would wait for them to leave the store buffer.
+                let element = &buffer[i * each..(i + 1) * each];
+                let value = if access.signed { signed(element, access.wide) } else { little(element) };
                 self.registers[*register as usize][lane] = value;
             }
         }
