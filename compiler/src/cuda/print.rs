@@ -85,15 +85,16 @@ impl<'a> Subject<'a> {
     /// The parameters for all buffers, in order. What is only read may be cached apart; what is written may be read under another name, in
     /// an update in place.
     pub fn parameters(&self) -> Vec<String> {
-        let parameter = |slot: usize| {
-            let (kind, name) = (c_type(self.dtype(slot)), self.name(slot));
-            if self.is_readonly(slot) {
-                format!("const {kind}* __restrict__ {name}")
-            } else {
-                format!("{kind}* {name}")
-            }
-        };
-        (0..self.launch.buffers.len()).map(parameter).collect()
+        (0..self.launch.buffers.len()).map(|slot| self.parameter(slot)).collect()
+    }
+
+    pub fn parameter(&self, slot: usize) -> String {
+        let (kind, name) = (c_type(self.dtype(slot)), self.name(slot));
+        if self.is_readonly(slot) {
+            format!("const {kind}* __restrict__ {name}")
+        } else {
+            format!("{kind}* {name}")
+        }
     }
 }
 
@@ -210,6 +211,9 @@ const RESERVED: &[&str] = &[
     // Names of generated kernels.
     "k",
     "point",
+    "block",
+    "total",
+    "inlined",
     "step",
     "lane",
     "column",
@@ -310,8 +314,13 @@ impl Lines {
     }
 
     pub fn close(&mut self) {
+        self.close_with("");
+    }
+
+    /// The same, with what follows the brace.
+    pub fn close_with(&mut self, end: &str) {
         self.depth = self.depth.saturating_sub(1);
-        self.line("}");
+        self.line(format!("}}{end}"));
     }
 
     pub fn finish(self) -> String {

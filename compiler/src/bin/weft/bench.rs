@@ -101,7 +101,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         ));
         output::line(&format!("  median {median:.3} ms   p10 {p10:.3}   p90 {p90:.3}"));
         let share = match on_cpu {
-            true => format!(", {:.0}% of this machine's {fma:.0}; it reads {read:.0} GB/s", 100.0 * gflops / fma),
+            true => {
+                format!(", {:.0}% of this machine's {fma:.0}; it reads {read:.0} GB/s", 100.0 * gflops / fma)
+            }
             false => String::new(),
         };
         output::line(&format!("  {} = {gflops:.1} GFLOP/s{share}", output::scaled(flops as f64, "FLOP")));
