@@ -1,7 +1,7 @@
 //! Every kernel of every spec, compiled by NVRTC to machine code for three generations of GPUs: it compiles, nothing spills, nothing lies in
 //! local memory, and enough of it fits on a processor. Needs no GPU; without NVRTC it says so and has nothing to do.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Instant;
 use weft_compiler::check::Options;
 use weft_compiler::stages;
@@ -15,8 +15,8 @@ const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90a", "sm_100"];
 /// Registers of a multiprocessor.
 const REGISTERS: u32 = 65_536;
 
-/// All distinct kernels of the specs, each with the spec that it is of.
-fn kernels() -> (DeviceCode, Vec<String>) {
+/// The kernels of each spec that no spec before has.
+fn kernels() -> Vec<(String, DeviceCode)> {
     let mut names: Vec<_> = std::fs::read_dir(specs::root().join("specs"))
         .expect("the specs are there")
         .flatten()
@@ -24,27 +24,21 @@ fn kernels() -> (DeviceCode, Vec<String>) {
         .filter(|name| name.ends_with(".weft"))
         .collect();
     names.sort();
-    let (mut code, mut of, mut seen) = (DeviceCode::default(), Vec::new(), BTreeMap::new());
+    let (mut codes, mut seen) = (Vec::new(), BTreeSet::new());
     for name in names {
         let checked = specs::check_file(&format!("specs/{name}"), &Options::default());
         let shown = specs::rendered(&checked);
         let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
         let program = stages::compile_cuda(&module).unwrap_or_else(|e| panic!("{name}: {e}"));
-        code.prelude = program.device.prelude;
-        for function in program.device.functions {
-            // The same text under another name is the same kernel.
+        let mut code = program.device;
+        // The same text under another name is the same kernel.
+        code.functions.retain(|function| {
             let text = function.source.replace(&function.name, "kernel");
-            let text: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-            if seen.insert(text, ()).is_none() {
-                // Names are unique within a program alone.
-                let own = format!("{}_{}", function.name, code.functions.len());
-                let source = function.source.replace(&format!(" {}(", function.name), &format!(" {own}("));
-                code.functions.push(DeviceFunction { name: own, source, ..function });
-                of.push(name.clone());
-            }
-        }
+            seen.insert(text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<String>())
+        });
+        codes.push((name, code));
     }
-    (code, of)
+    codes
 }
 
 /// The number before a phrase in what the compiler says.
@@ -77,19 +71,22 @@ fn every_kernel_of_every_spec_compiles_without_spills() {
     if !has_nvrtc() {
         return;
     }
-    let (code, of) = kernels();
-    assert!(code.functions.len() > 100, "only {} kernels", code.functions.len());
+    let codes = kernels();
+    let count: usize = codes.iter().map(|(_, code)| code.functions.len()).sum();
+    assert!(count > 100, "only {count} kernels");
     let mut failures = Vec::new();
     for arch in ARCHITECTURES {
         let before = Instant::now();
-        let compiled = cuda::compile(&code, &Image::Cubin(arch.into()));
-        let compiled = compiled.unwrap_or_else(|e| panic!("{arch}: {e}"));
-        for ((function, spec), compiled) in code.functions.iter().zip(&of).zip(&compiled) {
-            for fault in faults(function, compiled) {
-                failures.push(format!("{arch}, {spec}, {}: {fault}", function.name));
+        for (spec, code) in &codes {
+            let compiled = cuda::compile(code, &Image::Cubin(arch.into()));
+            let compiled = compiled.unwrap_or_else(|e| panic!("{arch}, {spec}: {e}"));
+            for (function, compiled) in code.functions.iter().zip(&compiled) {
+                for fault in faults(function, compiled) {
+                    failures.push(format!("{arch}, {spec}, {}: {fault}", function.name));
+                }
             }
         }
-        println!("{arch}: {} kernels in {:.0} s", compiled.len(), before.elapsed().as_secs_f64());
+        println!("{arch}: {count} kernels in {:.0} s", before.elapsed().as_secs_f64());
     }
     assert!(failures.is_empty(), "{} fail:\n{}", failures.len(), failures.join("\n"));
 }

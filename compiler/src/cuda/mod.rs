@@ -16,12 +16,15 @@ mod convolution;
 mod index;
 mod nest;
 pub mod print;
+mod product;
+#[cfg(test)]
+mod tests;
 
 use crate::assemble;
 use crate::graph::{Dim, Module, Symbol};
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use weft_grammar::Span;
 use weft_runtime::program::{DType, DeviceCode, DeviceFunction, DeviceLaunch, Program, Strays};
@@ -44,9 +47,59 @@ pub struct Printed {
     pub shared: u32,
     /// Blocks.
     pub grid: [Dim; 3],
+    /// The device functions that it calls, each behind those that it needs itself.
+    pub libraries: Vec<Library>,
     /// Of a kernel that notes indices out of range in its last parameter, `unsigned long long* stray`: the rows that an index can name,
     /// and how many indices there are.
     pub indexed: Option<(Dim, Dim)>,
+}
+
+/// Device functions that stand between the prelude and those kernels that call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Library {
+    Memory,
+    Matrix,
+    Tensor,
+    Few,
+    Flash,
+    Index,
+    Sort,
+}
+
+impl Library {
+    const ALL: [Library; 7] = [
+        Library::Memory,
+        Library::Matrix,
+        Library::Tensor,
+        Library::Few,
+        Library::Flash,
+        Library::Index,
+        Library::Sort,
+    ];
+
+    pub const fn text(self) -> &'static str {
+        match self {
+            Library::Memory => include_str!("memory.cuh"),
+            Library::Matrix => include_str!("matrix.cuh"),
+            Library::Tensor => include_str!("tensor.cuh"),
+            Library::Few => include_str!("few.cuh"),
+            Library::Flash => include_str!("flash.cuh"),
+            Library::Index => include_str!("index.cuh"),
+            Library::Sort => include_str!("sort.cuh"),
+        }
+    }
+}
+
+/// In what numbers contractions and convolutions multiply. Their sums are of f32 in any case, and so is all else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Math {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to tf32 (10 bits behind the point), on tensor cores.
+    Tf32,
+    /// Rounded to bf16 (7 bits), on tensor cores.
+    Bf16,
 }
 
 /// Where a span stands, for comments: `mnist_cnn.weft: x |> dense(10)`. Empty where that is not known.
@@ -57,6 +110,7 @@ pub type Places<'a> = dyn Fn(Span) -> String + 'a;
 pub struct Compilation {
     pub plans: Vec<Plan>,
     functions: Vec<DeviceFunction>,
+    libraries: BTreeSet<Library>,
     /// By launch, over all plans, in order.
     launches: Vec<Started>,
 }
@@ -74,23 +128,28 @@ struct Started {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     kernel: Kernel,
-    /// By slot: its type, whether it is only read, and its offset.
-    slots: Vec<(DType, bool, Dim)>,
+    /// By slot: its type, whether it is only read, its offset, and of how many elements what it sees begins at a multiple.
+    slots: Vec<(DType, bool, Dim, i64)>,
     extent: Dim,
 }
 
-/// A program of an optimised module for a GPU.
+/// A program of an optimised module for a GPU, in f32 throughout.
 pub fn compile(module: &Module, places: &Places<'_>) -> Result<Program, PlanError> {
+    compile_in(module, Math::F32, places)
+}
+
+/// The same with products in other numbers.
+pub fn compile_in(module: &Module, math: Math, places: &Places<'_>) -> Result<Program, PlanError> {
     let mut plans = Vec::new();
     for entry in &module.entries {
         plans.push(plan::plan_for(entry, &module.variables, Machine::Gpu)?);
     }
-    Ok(Compilation::of(plans, places)?.finish(module))
+    Ok(Compilation::of(plans, math, places)?.finish(module))
 }
 
 /// The kernels of a plan, in the order of their first use.
 pub fn text(plan: &Plan, places: &Places<'_>) -> Result<String, PlanError> {
-    let compilation = Compilation::of(vec![plan.clone()], places)?;
+    let compilation = Compilation::of(vec![plan.clone()], Math::F32, places)?;
     let mut out = String::new();
     for function in &compilation.functions {
         // Writing to a string does not fail.
@@ -101,14 +160,15 @@ pub fn text(plan: &Plan, places: &Places<'_>) -> Result<String, PlanError> {
 
 impl Compilation {
     /// Prints all kernels of these plans, which were made for [`Machine::Gpu`].
-    pub fn of(plans: Vec<Plan>, places: &Places<'_>) -> Result<Compilation, PlanError> {
+    pub fn of(plans: Vec<Plan>, math: Math, places: &Places<'_>) -> Result<Compilation, PlanError> {
         let mut known: HashMap<Key, Started> = HashMap::new();
         let (mut functions, mut launches) = (Vec::<DeviceFunction>::new(), Vec::new());
         let mut names: HashMap<String, usize> = HashMap::new();
+        let mut libraries = BTreeSet::new();
         for plan in &plans {
             let all = plan.segments.iter().flat_map(|s| s.launches().into_iter().map(move |l| (&s.units, l)));
             for (units, launch) in all {
-                let subject = Subject::new(plan, units, launch);
+                let subject = Subject::new(plan, units, launch, math);
                 let key = subject.key();
                 let started = match known.get(&key) {
                     Some(started) => started.clone(),
@@ -118,6 +178,7 @@ impl Compilation {
                             path: launch.path.clone(),
                             span: launch.span,
                         })?;
+                        libraries.extend(&printed.libraries);
                         let name = unique(&mut names, &print::identifier(&launch.path));
                         functions.push(function(name, launch, &printed, &places(launch.span)));
                         let started = Started {
@@ -133,7 +194,7 @@ impl Compilation {
                 launches.push(started);
             }
         }
-        Ok(Compilation { plans, functions, launches })
+        Ok(Compilation { plans, functions, libraries, launches })
     }
 
     /// The program.
@@ -153,8 +214,15 @@ impl Compilation {
                     .map(|(rows, count)| Strays { rows: dims.dim(&rows), count: dims.dim(&count) }),
             })
         });
-        program.device =
-            DeviceCode { prelude: PRELUDE.into(), functions: self.functions, images: Vec::new() };
+        program.device = DeviceCode {
+            prelude: PRELUDE.into(),
+            libraries: Library::ALL
+                .iter()
+                .map(|library| if self.libraries.contains(library) { library.text() } else { "" }.into())
+                .collect(),
+            functions: self.functions,
+            images: Vec::new(),
+        };
         program
     }
 }
@@ -181,14 +249,17 @@ fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> De
     let stray = printed.indexed.is_some().then(|| "unsigned long long* stray".to_string());
     let parameters: Vec<String> = printed.parameters.iter().cloned().chain(symbols).chain(stray).collect();
     let place = if place.is_empty() { String::new() } else { format!("\n// {place}") };
+    // Two blocks of up to 256 threads are on a processor at once, so that one works while the other waits for memory.
+    let least = if printed.threads <= 256 { 2 } else { 1 };
     let source = format!(
-        "// {}{place}\nextern \"C\" __global__ void __launch_bounds__({}) {name}(\n    {})\n{{\n{}}}\n",
+        "// {}{place}\nextern \"C\" __global__ void __launch_bounds__({}, {least}) {name}(\n    {})\n{{\n{}}}\n",
         launch.path,
         printed.threads,
         parameters.join(",\n    "),
         printed.body,
     );
-    DeviceFunction { name, source, threads: printed.threads, shared: printed.shared }
+    let libraries = printed.libraries.iter().map(|library| *library as u32).collect();
+    DeviceFunction { name, source, libraries, threads: printed.threads, shared: printed.shared }
 }
 
 /// A name that no function has yet.
@@ -210,7 +281,9 @@ impl Subject<'_> {
             stage.each_buffer(&mut |buffer| *buffer = BufferId(self.slot(*buffer) as u32));
         }
         let slots = (0..self.launch.buffers.len())
-            .map(|at| (self.dtype(at), self.is_readonly(at), self.launch.buffers[at].1.clone()))
+            .map(|at| {
+                (self.dtype(at), self.is_readonly(at), self.launch.buffers[at].1.clone(), self.grain(at))
+            })
             .collect();
         Key { kernel, slots, extent: self.extent.clone() }
     }

@@ -1,5 +1,6 @@
 //! What all printers of kernels share: the launch that is printed, names, dims as C expressions, and lines with indentation.
 
+use super::Math;
 use crate::graph::dim::Atom;
 use crate::graph::{DType, Dim, Symbol};
 use crate::plan::{BufferId, Launch, Plan, Step, Storage};
@@ -12,13 +13,14 @@ pub struct Subject<'a> {
     pub launch: &'a Launch,
     /// The size of the whole index space.
     pub extent: Dim,
+    pub math: Math,
     names: Vec<String>,
     readonly: Vec<bool>,
 }
 
 impl<'a> Subject<'a> {
     /// Of a launch in a segment of so many units.
-    pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch) -> Subject<'a> {
+    pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch, math: Math) -> Subject<'a> {
         // Symbols are parameters too.
         let mut taken: HashSet<String> = plan.symbols.iter().map(|symbol| identifier(symbol)).collect();
         let names = launch.buffers.iter().map(|(buffer, _)| {
@@ -41,7 +43,7 @@ impl<'a> Subject<'a> {
         let written: HashSet<BufferId> = launch.written().into_iter().map(root).collect();
         let readonly = launch.buffers.iter().map(|(b, _)| !written.contains(&root(*b))).collect();
         let extent = units.clone() * launch.per_unit.clone();
-        Subject { plan, launch, extent, names, readonly }
+        Subject { plan, launch, extent, math, names, readonly }
     }
 
     /// The slot of a buffer.
@@ -80,6 +82,13 @@ impl<'a> Subject<'a> {
     /// Does this kernel write neither to it nor to what shares its storage?
     pub fn is_readonly(&self, slot: usize) -> bool {
         self.readonly[slot]
+    }
+
+    /// What the launch sees of a slot begins at a multiple of so many elements of its buffer (1, 2, 4, 8 or 16), wherever loops move it.
+    pub fn grain(&self, slot: usize) -> i64 {
+        let starts = self.starts(slot);
+        let divides = |by: &i64| starts.iter().all(|start| start.exact_div(&Dim::constant(*by)).is_some());
+        [16, 8, 4, 2].into_iter().find(divides).unwrap_or(1)
     }
 
     /// The parameters for all buffers, in order. What is only read may be cached apart; what is written may be read under another name, in
@@ -135,7 +144,10 @@ pub fn identifier(name: &str) -> String {
     // A digit comes first in no name of C, and the names of loops, values and types are ours.
     let ours = |name: &str| {
         let rest = name.trim_start_matches(['i', 'v', 'r', 't']);
-        RESERVED.contains(&name) || name.len() == rest.len() + 1 && rest.bytes().all(|b| b.is_ascii_digit())
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        RESERVED.contains(&name)
+            || name.len() == rest.len() + 1 && digits(rest)
+            || name.strip_prefix("part").is_some_and(digits)
     };
     if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) || ours(&out) {
         out.insert(0, '_');
@@ -208,25 +220,147 @@ const RESERVED: &[&str] = &[
     "log",
     "sin",
     "cos",
+    "row",
+    "col",
+    "step",
+    "item",
+    "row0",
+    "col0",
+    "first",
+    "last",
+    "put",
+    "values",
+    "scaled",
+    "tile",
+    "at",
+    "image",
+    "tap",
+    "ci",
+    "co",
+    "iy",
+    "ix",
+    "oy",
+    "ox",
+    "py",
+    "px",
+    "ty",
+    "tx",
+    "by",
+    "bx",
+    "qy",
+    "qx",
+    "high",
+    "wide",
+    "group",
+    "across",
+    "taps_y",
+    "taps_x",
+    "a_at",
+    "b_at",
+    "piece",
+    "outer",
+    "line",
+    "lines",
+    "before",
+    "value",
+    "sum",
+    "sums",
+    "block",
+    "total",
+    "warp",
+    "moved",
+    "part",
+    "from",
+    "ky",
+    "kx",
+    "ROWS",
+    "COLS",
+    "STEPS",
+    "TILES",
+    "PARTS",
+    "PART",
+    "IH",
+    "IW",
+    "CI",
+    "OH",
+    "OW",
+    "CO",
+    "KH",
+    "KW",
+    "PH",
+    "PW",
+    "SH",
+    "SW",
+    "DH",
+    "DW",
+    "EY",
+    "EX",
+    "FY",
+    "FX",
+    "DEEP",
+    "WIDE",
+    "EACH",
+    "AXIS",
+    "COUNT",
+    "INNER",
+    "PIECES",
+    "CHUNKS",
+    "Piece",
+    "Place",
+    "Tile",
+    "Share",
+    "Lie",
+    "load",
+    "store",
+    "widen",
+    "copy_async",
+    "copies_grouped",
+    "copies_done",
+    "row_of",
+    "sort_row",
+    "rank_rows",
+    "sums_of_row",
+    "first_tap",
+    "sum_of_warp",
+    "head",
+    "query",
+    "key",
+    "product",
+    "of_q",
+    "of_k",
+    "of_v",
+    "score",
+    "slope",
+    "shared_memory",
+    "tiles",
+    "query_blocks",
+    "HEADS",
+    "GROUPS",
+    "QUERIES",
+    "KEYS",
+    "WIDTH",
+    "DEPTH",
+    "Form",
+    "Flash",
+    "Head",
+    "Results",
+    "Rows",
+    "infinite",
+    "floor_div",
+    "floor_rem",
     // Names of generated kernels.
     "k",
     "point",
-    "block",
     "total",
     "inlined",
-    "step",
     "lane",
     "column",
-    "group",
     "left",
     "result",
     "INF",
     "NOT_A_NUMBER",
     "pack",
-    "load",
-    "store",
     "fill",
-    "widen",
     "within",
     "largest",
     "smallest",

@@ -158,6 +158,7 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         segments,
         prepares: built.prepares,
         changes: built.changed.into_iter().collect(),
+        sizes: built.sizes,
     }
 }
 

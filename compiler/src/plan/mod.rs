@@ -104,6 +104,8 @@ pub struct Plan {
     pub prepares: usize,
     /// The variables that a run changes.
     pub changes: Vec<usize>,
+    /// Likely values of symbols, for costs alone.
+    pub sizes: Vec<(Symbol, i64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -222,6 +224,11 @@ impl Segment {
 }
 
 impl Plan {
+    /// A likely value of a dim, for decisions about speed. Never for decisions about meaning.
+    pub fn estimate(&self, dim: &Dim) -> i64 {
+        estimate(dim, &self.sizes)
+    }
+
     /// Where a buffer begins: the buffer with storage of its own that it is a part of, the offset there, and by how much it moves
     /// with each of the loops around it.
     pub fn resolve(&self, buffer: BufferId) -> (BufferId, Dim, Vec<Dim>) {

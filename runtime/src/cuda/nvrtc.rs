@@ -56,7 +56,7 @@ pub fn compile(code: &DeviceCode, image: &Image) -> Result<Vec<Compiled>> {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(function) = code.functions.get(at) else { return done };
-            done.push((at, one(&code.prelude, function, image)));
+            done.push((at, one(code, function, image)));
         }
     };
     let mut all: Vec<(usize, Result<Compiled>)> = std::thread::scope(|scope| {
@@ -70,10 +70,10 @@ pub fn compile(code: &DeviceCode, image: &Image) -> Result<Vec<Compiled>> {
 }
 
 /// One kernel as a module.
-fn one(prelude: &str, function: &DeviceFunction, image: &Image) -> Result<Compiled> {
+fn one(code: &DeviceCode, function: &DeviceFunction, image: &Image) -> Result<Compiled> {
     let failed = |message: String| Error::Device(format!("the kernel `{}`: {message}", function.name));
-    let text = format!("{prelude}\n#line 1\n{}", function.source);
-    let text = CString::new(text).map_err(|_| failed("its source has a zero byte".into()))?;
+    let text =
+        CString::new(code.source(function)).map_err(|_| failed("its source has a zero byte".into()))?;
     let name = CString::new(format!("{}.cu", function.name)).unwrap_or_default();
     let program =
         Program(result::create_program(&text, Some(&name)).map_err(|e| failed(format!("{:?}", e.0)))?);

@@ -34,6 +34,8 @@ pub struct Strays {
 pub struct DeviceCode {
     /// What stands before every function's source: types and small functions.
     pub prelude: String,
+    /// Texts of device functions that some kernels call.
+    pub libraries: Vec<String>,
     pub functions: Vec<DeviceFunction>,
     /// Compiled forms, for any number of architectures; without one that fits, the source is compiled when the program is loaded.
     pub images: Vec<DeviceImage>,
@@ -43,6 +45,13 @@ impl DeviceCode {
     pub fn is_empty(&self) -> bool {
         self.functions.is_empty()
     }
+
+    /// All that a function is compiled from. Lines are counted from its own first one.
+    pub fn source(&self, function: &DeviceFunction) -> String {
+        let libraries = function.libraries.iter().filter_map(|at| self.libraries.get(*at as usize));
+        let before: Vec<&str> = std::iter::once(&self.prelude).chain(libraries).map(String::as_str).collect();
+        format!("{}\n#line 1\n{}", before.join("\n"), function.source)
+    }
 }
 
 /// A kernel in CUDA C++.
@@ -51,6 +60,8 @@ pub struct DeviceFunction {
     /// Of the `extern "C" __global__` function.
     pub name: String,
     pub source: String,
+    /// What it needs before it: indices into [`DeviceCode::libraries`].
+    pub libraries: Vec<u32>,
     /// Threads of a block.
     pub threads: u32,
     /// Bytes of shared memory that are asked for at the start, beside what the source declares.

@@ -84,6 +84,7 @@ fn printed(writer: Writer<'_>, start: Start) -> Printed {
         threads: start.threads as u32,
         shared: 0,
         grid: [start.blocks, Dim::constant(1), Dim::constant(1)],
+        libraries: Vec::new(),
         indexed: None,
     }
 }
