@@ -123,6 +123,20 @@ fn maps_agree_at_all_widths() {
 }
 
 #[test]
+fn axes_of_any_extent_may_change_places() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (n, height, width) in [(5, 7, 18), (2, 3, 8), (33, 1, 5)] {
+        let inputs = [("x", numbers(DType::F32, &[n, height, width]))];
+        agrees(Device::Evaluator32, 0.0, &inputs, true, &|b, v| {
+            let orders = [[1, 0, 2], [2, 0, 1], [2, 1, 0], [0, 2, 1]];
+            orders.iter().map(|order| b.transpose(v[0], order)).collect()
+        });
+    }
+}
+
+#[test]
 fn reductions_agree_along_every_axis() {
     if !cuda::is_ready() {
         return;

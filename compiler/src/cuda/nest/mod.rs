@@ -113,14 +113,20 @@ fn unflatten(w: &mut Writer<'_>, from: &str, variables: &[(usize, Dim)]) {
     for (at, (variable, extent)) in variables.iter().enumerate().rev() {
         let mut text = from.to_string();
         if !inner.is(1) {
-            text = format!("{text} / {}", w.symbols.factor(&inner));
+            text = format!("{text} / {}", divisor(w, &inner));
         }
         if at > 0 {
-            text = format!("{text} % {}", w.symbols.factor(extent));
+            text = format!("{text} % {}", divisor(w, extent));
         }
         w.line(format!("const int i{variable} = {text};"));
         inner = inner * extent.clone();
     }
+}
+
+/// A dim as what is divided by: products need parentheses as well as sums.
+fn divisor(w: &mut Writer<'_>, dim: &Dim) -> String {
+    let text = w.dim(dim);
+    if dim.as_constant().is_none() && dim.as_symbol().is_none() { format!("({text})") } else { text }
 }
 
 /// How many points along a variable a thread computes side by side: as many as make accesses of 16 bytes, when all that changes
