@@ -231,6 +231,7 @@ impl Compilation {
 fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     match &subject.launch.kernel {
         Kernel::Nest(nest) => nest::lower(subject, nest),
+        Kernel::Parts(parts) => nest::lower_parts(subject, parts),
         Kernel::Contraction { .. } => contraction::lower(subject),
         Kernel::Convolution { .. } => convolution::lower(subject),
         Kernel::Attention(attention) => attention::lower(subject, attention),
@@ -273,11 +274,13 @@ fn unique(names: &mut HashMap<String, usize>, wanted: &str) -> String {
 impl Subject<'_> {
     fn key(&self) -> Key {
         let mut kernel = self.launch.kernel.clone();
-        if let Kernel::Nest(nest) = &mut kernel {
-            let slot = |buffer: BufferId| BufferId(self.slot(buffer) as u32);
-            for stage in &mut nest.stages {
-                stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
-            }
+        let nests = match &mut kernel {
+            Kernel::Nest(nest) => vec![nest],
+            Kernel::Parts(parts) => parts.iter_mut().map(|part| &mut part.nest).collect(),
+            _ => Vec::new(),
+        };
+        for stage in nests.into_iter().flat_map(|nest| &mut nest.stages) {
+            stage.each_buffer(&mut |buffer| *buffer = BufferId(self.slot(*buffer) as u32));
         }
         let slots = (0..self.launch.buffers.len())
             .map(|at| {

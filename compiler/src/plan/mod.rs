@@ -11,7 +11,7 @@
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
 //!    barrier, so what one kernel writes is in cache when the next one reads it. In loops, [`ahead`] says what is done for several steps at
-//!    once, and [`beside`] which loops run side by side.
+//!    once, and [`beside`] which loops run side by side. For a GPU, [`together`] makes one launch of many small kernels.
 //! 5. [`memory`] gives each buffer its lifetime, lets updates and last readers write in place, and keeps what one segment alone
 //!    uses in the memory of its threads.
 
@@ -33,6 +33,7 @@ mod repeat;
 mod schedule;
 mod select;
 pub mod text;
+mod together;
 mod values;
 
 use crate::graph::{DType, Dim, Entry, Node, NodeId, Symbol, Variable};
@@ -180,6 +181,16 @@ impl Loop {
     }
 }
 
+impl Step {
+    /// All launches, those in loops once.
+    fn launches(&self) -> Vec<&Launch> {
+        match self {
+            Step::Launch(launch) => vec![launch],
+            Step::Loop(inner) => inner.steps.iter().flat_map(Step::launches).collect(),
+        }
+    }
+}
+
 impl Segment {
     /// All launches, those in loops once, in the order in which they first run.
     pub fn launches(&self) -> Vec<&Launch> {
@@ -257,15 +268,12 @@ impl Launch {
     /// The buffers that its kernel writes.
     pub fn written(&self) -> Vec<BufferId> {
         // How many of a runtime kernel's buffers, the last ones, are results.
+        let stored = |nest: &Nest| -> Vec<BufferId> {
+            nest.stages.iter().flat_map(|stage| &stage.stores).map(|store| store.buffer).collect()
+        };
         let results = match &self.kernel {
-            Kernel::Nest(nest) => {
-                return nest
-                    .stages
-                    .iter()
-                    .flat_map(|stage| &stage.stores)
-                    .map(|store| store.buffer)
-                    .collect();
-            }
+            Kernel::Nest(nest) => return stored(nest),
+            Kernel::Parts(parts) => return parts.iter().flat_map(|part| stored(&part.nest)).collect(),
             Kernel::Attention(attention) if attention.backward => 3 + usize::from(attention.bias_gradient),
             Kernel::Attention(_) | Kernel::Sort { .. } => 2,
             _ => 1,
@@ -283,10 +291,19 @@ pub struct Stride {
     pub c: Option<Dim>,
 }
 
+/// A nest of a launch of several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub path: Arc<str>,
+    pub nest: Nest,
+}
+
 /// The kernels of `weft_runtime::program::Kernel`, over symbolic dims.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     Nest(Nest),
+    /// Several that touch nothing that another one writes; see [`together`].
+    Parts(Vec<Part>),
     Contraction {
         batch: Vec<Stride>,
         m: Vec<Stride>,
@@ -441,7 +458,10 @@ pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Resu
         }
     };
     fuse::fuse(&mut built);
-    let segments = schedule::schedule(&mut built);
+    let mut segments = schedule::schedule(&mut built);
+    if machine == Machine::Gpu {
+        together::gather(&mut built, &mut segments);
+    }
     Ok(memory::finish(entry, variables, built, segments))
 }
 
