@@ -22,6 +22,7 @@ mod tests;
 
 use crate::assemble;
 use crate::graph::{Dim, Module, Symbol};
+use crate::plan::nest::Stage;
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
 use std::collections::{BTreeSet, HashMap};
@@ -128,6 +129,7 @@ struct Started {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     kernel: Kernel,
+    epilogue: Option<Stage>,
     /// By slot: its type, whether it is only read, its offset, and of how many elements what it sees begins at a multiple.
     slots: Vec<(DType, bool, Dim, i64)>,
     extent: Dim,
@@ -282,6 +284,16 @@ impl Subject<'_> {
                 (self.dtype(at), self.is_readonly(at), self.launch.buffers[at].1.clone(), self.grain(at))
             })
             .collect();
-        Key { kernel, slots, extent: self.extent.clone() }
+        // A product's own result is no slot, unless it is stored too.
+        let slot = |buffer: BufferId| {
+            let place = self.launch.buffers.iter().position(|(other, _)| *other == buffer);
+            BufferId(place.map_or(u32::MAX, |place| place as u32))
+        };
+        let epilogue = self.launch.epilogue.as_ref().map(|epilogue| {
+            let mut stage = epilogue.stage.clone();
+            stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
+            stage
+        });
+        Key { kernel, epilogue, slots, extent: self.extent.clone() }
     }
 }

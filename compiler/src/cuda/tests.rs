@@ -57,14 +57,14 @@ fn the_form_of_a_product_follows_from_its_size() {
     let of = |rows, x, w, out, sum, math| form(&kernels(&product(rows, x, w, out, sum), math)[0]).to_string();
     let plain = |rows| of(rows, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::F32);
     assert_eq!(plain(8192), "TileF32<2, 2, 4, 2, 8>");
-    assert_eq!(plain(64), "TileF32<1, 1, 2, 1, 16>");
+    assert_eq!(plain(64), "TileF32<1, 1, 2, 2, 16>");
     assert_eq!(plain(1), "FewAcross<4, 1, 8>");
     // Columns that lie along the sum are read so; and four at a time only where they begin at multiples of four.
     assert_eq!(of(1, "n, 512", "100, 512", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 4, 8>");
     assert_eq!(of(1, "n, 511", "100, 511", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 1, 8>");
     assert_eq!(of(8192, "n, 10", "10, 512", "n, 512", "(1, 0)", Math::F32), "TileF32<2, 1, 4, 2, 16>");
     assert_eq!(of(8192, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Tf32), "TileTf32<4, 2, 2, 4>");
-    assert_eq!(of(64, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Bf16), "TileBf16<2, 2, 2, 2>");
+    assert_eq!(of(64, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Bf16), "TileBf16<2, 1, 2, 2>");
 }
 
 #[test]

@@ -26,7 +26,7 @@ mod row;
 mod spell;
 #[cfg(test)]
 mod tests;
-mod value;
+pub mod value;
 
 use super::Printed;
 use super::print::Subject;
@@ -93,15 +93,15 @@ fn product(dims: &[Dim]) -> Dim {
 }
 
 /// Declares loop variables, given by place and extent from the outermost in, from the number `from` of a point.
-fn unflatten(w: &mut Writer<'_>, from: &str, variables: &[(usize, Dim)]) {
+pub fn unflatten(w: &mut Writer<'_>, from: &str, variables: &[(usize, Dim)]) {
     let mut inner = Dim::constant(1);
     for (at, (variable, extent)) in variables.iter().enumerate().rev() {
         let mut text = from.to_string();
         if !inner.is(1) {
-            text = format!("{text} / {}", w.symbols.factor(&inner));
+            text = format!("{text} / {}", w.symbols.divisor(&inner));
         }
         if at > 0 {
-            text = format!("{text} % {}", w.symbols.factor(extent));
+            text = format!("{text} % {}", w.symbols.divisor(extent));
         }
         w.line(format!("const int i{variable} = {text};"));
         inner = inner * extent.clone();
