@@ -9,6 +9,7 @@ pub mod counts;
 pub mod decode;
 pub mod driver;
 pub mod fault;
+pub mod gpu;
 mod lanes;
 mod library;
 pub mod machine;

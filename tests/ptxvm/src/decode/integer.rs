@@ -139,6 +139,7 @@ impl<'m> Decoder<'m> {
     }
 
     fn permute(&mut self, parts: &mut Parts<'m>) -> Result<()> {
+        let mode = parts.take_of(&[("f4e", 0), ("b4e", 1), ("rc8", 2), ("ecl", 3), ("ecr", 4), ("rc16", 5)]);
         let _ = parts.ty()?;
         fn bytes(a: u32, b: u32, picks: [u32; 4]) -> u32 {
             let all = (u64::from(b) << 32) | u64::from(a);
@@ -156,7 +157,6 @@ impl<'m> Decoder<'m> {
                 out | (byte << (8 * i))
             })
         }
-        let mode = parts.take_of(&[("f4e", 0), ("b4e", 1), ("rc8", 2), ("ecl", 3), ("ecr", 4), ("rc16", 5)]);
         let f: Three = match mode {
             None => three!(u32, |a, b, c| index(a, b, c)),
             Some(0) => three!(u32, |a, b, c| {

@@ -92,7 +92,7 @@ exports! {
     Init fn cuDeviceGetName(name: Out<u8>, length: i32, device: i32) |state| {
         check(state, device)?;
         let (major, minor) = state.settings.compute;
-        let text = format!("ptxvm virtual GPU (sm_{major}{minor})\0");
+        let text = format!("PTX interpreter (ptxvm, sm_{major}{minor})\0");
         if length < 1 {
             return Err(INVALID_VALUE);
         }

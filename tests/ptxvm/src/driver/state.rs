@@ -44,7 +44,7 @@ pub struct State {
     pub(super) captures: HashMap<usize, Capture>,
     pub(super) pinned: HashMap<usize, Pinned>,
     pub(super) counts: Vec<Counts>,
-    /// Whether `counts` is kept, for `ptxvm_counts_take`.
+    /// Whether `counts` is kept, for `ptxvm_counts`.
     pub(super) counting_in_process: bool,
     calls: HashMap<&'static str, u64>,
     next: usize,

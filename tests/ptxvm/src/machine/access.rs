@@ -76,6 +76,7 @@ impl Warp {
         let addresses = self.addresses(world, &access.address);
         let each = access.bytes as usize;
         let total = each * access.registers.len();
+        *world.watched += u64::from(access.atomic);
         let mut counted = [0u64; 32];
         let mut many = 0;
         let mut buffer = [0u8; 32];
@@ -188,6 +189,7 @@ impl Warp {
     ) -> Result<(), Fault> {
         let addresses = self.addresses(world, &atomic.address);
         let bytes = atomic.bytes as usize;
+        *world.watched += 1;
         let mut counted = [0u64; 32];
         let mut many = 0;
         for lane in lanes(active) {

@@ -27,11 +27,14 @@ impl Random {
     }
 }
 
+/// Atomic and volatile accesses of a block after which another goes on.
+const PATIENCE: u64 = 4096;
+
 /// How far a block came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     Done,
-    /// Its time is up: another block may be what it waits for.
+    /// Another block may be what it waits for.
     Paused,
 }
 
@@ -53,6 +56,7 @@ pub(crate) struct Grid<'a> {
     pub counts: &'a mut Counts,
     pub counting: bool,
     pub clock: u64,
+    pub watched: u64,
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub dynamic: u32,
@@ -87,10 +91,10 @@ impl Block {
         }
     }
 
-    /// Runs for about so many instructions of warps.
-    pub fn run(&mut self, grid: &mut Grid<'_>, quantum: u64) -> Result<Progress, Box<Report>> {
+    /// Runs to its end, or until it seems to wait for another block.
+    pub fn run(&mut self, grid: &mut Grid<'_>, limit: u64) -> Result<Progress, Box<Report>> {
         let mut turn: Vec<usize> = (0..self.warps.len()).collect();
-        let end = grid.clock + quantum;
+        let watched = grid.watched + PATIENCE;
         loop {
             if let Some(random) = &mut grid.random {
                 random.shuffle(&mut turn);
@@ -116,6 +120,7 @@ impl Block {
                     counts: grid.counts,
                     counting: grid.counting,
                     clock: &mut grid.clock,
+                    watched: &mut grid.watched,
                 };
                 let stop = self.warps[at].run(&mut world, slice);
                 let stop = stop.map_err(|fault| self.report(grid, at, fault))?;
@@ -132,7 +137,7 @@ impl Block {
             if !ran {
                 return Err(self.deadlock(grid));
             }
-            if grid.clock >= end {
+            if grid.watched >= watched || grid.clock > limit {
                 return Ok(Progress::Paused);
             }
         }

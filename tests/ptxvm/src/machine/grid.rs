@@ -1,7 +1,7 @@
 //! A launch: all blocks of a grid, one after another.
 //!
-//! A block that runs for long is set aside and another goes on, so that blocks may wait for each other as on a GPU
-//! that holds them all at once (cooperative launches).
+//! A block that does many atomic or volatile accesses is set aside and another goes on, so that blocks may wait for
+//! each other as on a GPU that holds them all at once (cooperative launches).
 
 use std::collections::VecDeque;
 
@@ -33,9 +33,6 @@ pub struct Limits {
     pub counting: bool,
 }
 
-/// Instructions of warps after which another block may go on.
-const QUANTUM: u64 = 1 << 22;
-
 /// Runs a launch to its end.
 pub fn run(
     program: &Program,
@@ -57,6 +54,7 @@ pub fn run(
         counts: &mut counts,
         counting: limits.counting,
         clock: 0,
+        watched: 0,
         grid: launch.grid,
         block: launch.block,
         dynamic: launch.dynamic,
@@ -88,7 +86,7 @@ pub fn run(
                 None => break,
             }
         };
-        match block.run(&mut grid, QUANTUM)? {
+        match block.run(&mut grid, limits.instructions)? {
             Progress::Done => spare = Some(block),
             Progress::Paused => paused.push_back(block),
         }

@@ -26,4 +26,6 @@ pub(crate) struct World<'a> {
     pub counting: bool,
     /// Instructions of warps so far.
     pub clock: &'a mut u64,
+    /// Atomic operations and volatile accesses so far: what a warp does that waits for another block.
+    pub watched: &'a mut u64,
 }

@@ -82,7 +82,10 @@ impl Warp {
                             return Ok(Stop::Barrier);
                         }
                         Step::Again => continue,
-                        Step::Gone => break,
+                        Step::Gone => {
+                            world.counts.instructions[instruction.class as usize] += count;
+                            break;
+                        }
                     }
                     world.counts.instructions[instruction.class as usize] += count;
                     world.counts.flops += count * u64::from(instruction.flops);

@@ -27,18 +27,35 @@ impl Bits {
         })
     }
 
+    /// The word and the mask of a range within one word.
+    #[inline]
+    fn within(start: usize, count: usize) -> Option<(usize, u64)> {
+        let low = start % 64;
+        (low + count < 64).then(|| (start / 64, ((1 << count) - 1) << low))
+    }
+
     #[inline]
     pub fn all(&self, start: usize, count: usize) -> bool {
+        if let Some((word, mask)) = Self::within(start, count) {
+            return self.words[word] & mask == mask;
+        }
         Self::pieces(start, count).all(|(word, mask)| self.words[word] & mask == mask)
     }
 
     #[inline]
     pub fn any(&self, start: usize, count: usize) -> bool {
+        if let Some((word, mask)) = Self::within(start, count) {
+            return self.words[word] & mask != 0;
+        }
         Self::pieces(start, count).any(|(word, mask)| self.words[word] & mask != 0)
     }
 
     #[inline]
     pub fn set(&mut self, start: usize, count: usize) {
+        if let Some((word, mask)) = Self::within(start, count) {
+            self.words[word] |= mask;
+            return;
+        }
         for (word, mask) in Self::pieces(start, count) {
             self.words[word] |= mask;
         }
