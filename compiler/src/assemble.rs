@@ -327,7 +327,7 @@ fn steps(
 /// A kernel of the runtime; none for a loop nest.
 pub fn native(dims: &mut Dims, kernel: &plan::Kernel) -> Option<Kernel> {
     Some(match kernel {
-        plan::Kernel::Nest(_) => return None,
+        plan::Kernel::Nest(_) | plan::Kernel::Parts(_) => return None,
         plan::Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits } => {
             Kernel::Contraction(Contraction {
                 batch: dims.strides(batch),

@@ -233,6 +233,7 @@ impl Compilation {
 fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     match &subject.launch.kernel {
         Kernel::Nest(nest) => nest::lower(subject, nest),
+        Kernel::Parts(parts) => nest::lower_parts(subject, parts),
         Kernel::Contraction { .. } => contraction::lower(subject),
         Kernel::Convolution { .. } => convolution::lower(subject),
         Kernel::Attention(attention) => attention::lower(subject, attention),
@@ -265,19 +266,29 @@ fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> De
 
 /// A name that no function has yet.
 fn unique(names: &mut HashMap<String, usize>, wanted: &str) -> String {
-    let count = names.entry(wanted.to_string()).or_insert(0);
-    *count += 1;
-    if *count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") }
+    let mut count = names.get(wanted).copied().unwrap_or(0);
+    loop {
+        count += 1;
+        let name = if count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") };
+        // What is numbered may be called so by itself.
+        if count == 1 || !names.contains_key(&name) {
+            names.insert(wanted.to_string(), count);
+            names.entry(name.clone()).or_insert(1);
+            return name;
+        }
+    }
 }
 
 impl Subject<'_> {
     fn key(&self) -> Key {
         let mut kernel = self.launch.kernel.clone();
-        if let Kernel::Nest(nest) = &mut kernel {
-            let slot = |buffer: BufferId| BufferId(self.slot(buffer) as u32);
-            for stage in &mut nest.stages {
-                stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
-            }
+        let nests = match &mut kernel {
+            Kernel::Nest(nest) => vec![nest],
+            Kernel::Parts(parts) => parts.iter_mut().map(|part| &mut part.nest).collect(),
+            _ => Vec::new(),
+        };
+        for stage in nests.into_iter().flat_map(|nest| &mut nest.stages) {
+            stage.each_buffer(&mut |buffer| *buffer = BufferId(self.slot(*buffer) as u32));
         }
         let slots = (0..self.launch.buffers.len())
             .map(|at| {

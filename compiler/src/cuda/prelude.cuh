@@ -1,5 +1,8 @@
 // What every kernel of Weft may use. No header is included, so that NVRTC needs nothing but itself.
 
+// For functions within a kernel.
+#define inlined __attribute__((always_inline))
+
 #define INF __int_as_float(0x7f800000)
 #define NOT_A_NUMBER __int_as_float(0x7fc00000)
 
@@ -86,11 +89,31 @@ __device__ __forceinline__ float sin_turned(int quadrant, float r) {
     return quadrant & 2 ? -value : value;
 }
 
-// The library's reduction of large arguments works in local memory. This one is good to |x| of 10^15 or so.
+// The sine of x, or its cosine, which is `by` = 1 right angle ahead. The library's reduction of large arguments works in local memory. Here
+// x / 2 pi, without its whole turns, is a product of x's digits with 128 of those of 1 / 2 pi, from where they count.
 __device__ __forceinline__ float turned_sin(float x, int by) {
-    const double right = rint((double)x * 0.63661977236758134308);
-    const double r = fma(right, -6.123233995736766e-17, fma(right, -1.57079632679489661923, (double)x));
-    return sin_turned((int)(long long)right + by, (float)r);
+    const unsigned bits = __float_as_uint(fabsf(x));
+    int quadrant = 0;
+    float r = fabsf(x);
+    if (r > 0.785398163f) {
+        const unsigned long long digits = (bits & 0x7fffff) | 0x800000;
+        const unsigned from = (bits >> 23) - 126, shift = from % 64, word = from / 64;
+        const unsigned long long d0 = 0x00000028be60db93ull, d1 = 0x91054a7f09d5f47dull, d2 = 0x4d377036d8a5664full;
+        const unsigned long long d3 = 0x10e4107f9458eaf7ull, d4 = 0xaef1586dc91b8e90ull;
+        const unsigned long long a = word == 0 ? d0 : word == 1 ? d1 : d2;
+        const unsigned long long b = word == 0 ? d1 : word == 1 ? d2 : d3;
+        const unsigned long long c = word == 0 ? d2 : word == 1 ? d3 : d4;
+        // A shift by 64 would be none.
+        const unsigned long long high = a << shift | (b >> 1) >> (63 - shift);
+        const unsigned long long low = b << shift | (c >> 1) >> (63 - shift);
+        const unsigned long long turns = digits * high + __umul64hi(digits, low);
+        const unsigned long long nearest = (turns + (1ull << 61)) >> 62;
+        quadrant = (int)nearest;
+        r = (float)(long long)(turns - (nearest << 62)) * 3.40612158e-19f;
+    }
+    float value = sin_turned(quadrant + by, r);
+    if (by == 0 && __float_as_uint(x) >> 31) value = -value;
+    return bits < 0x7f800000u ? value : NOT_A_NUMBER;
 }
 __device__ __forceinline__ float sin_of(float x) { return turned_sin(x, 0); }
 __device__ __forceinline__ float cos_of(float x) { return turned_sin(x, 1); }

@@ -94,15 +94,16 @@ impl<'a> Subject<'a> {
     /// The parameters for all buffers, in order. What is only read may be cached apart; what is written may be read under another name, in
     /// an update in place.
     pub fn parameters(&self) -> Vec<String> {
-        let parameter = |slot: usize| {
-            let (kind, name) = (c_type(self.dtype(slot)), self.name(slot));
-            if self.is_readonly(slot) {
-                format!("const {kind}* __restrict__ {name}")
-            } else {
-                format!("{kind}* {name}")
-            }
-        };
-        (0..self.launch.buffers.len()).map(parameter).collect()
+        (0..self.launch.buffers.len()).map(|slot| self.parameter(slot)).collect()
+    }
+
+    pub fn parameter(&self, slot: usize) -> String {
+        let (kind, name) = (c_type(self.dtype(slot)), self.name(slot));
+        if self.is_readonly(slot) {
+            format!("const {kind}* __restrict__ {name}")
+        } else {
+            format!("{kind}* {name}")
+        }
     }
 }
 
@@ -143,7 +144,10 @@ pub fn identifier(name: &str) -> String {
     // A digit comes first in no name of C, and the names of loops, values and types are ours.
     let ours = |name: &str| {
         let rest = name.trim_start_matches(['i', 'v', 'r', 't']);
-        RESERVED.contains(&name) || name.len() == rest.len() + 1 && rest.bytes().all(|b| b.is_ascii_digit())
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        RESERVED.contains(&name)
+            || name.len() == rest.len() + 1 && digits(rest)
+            || name.strip_prefix("part").is_some_and(digits)
     };
     if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) || ours(&out) {
         out.insert(0, '_');
@@ -261,6 +265,7 @@ const RESERVED: &[&str] = &[
     "value",
     "sum",
     "sums",
+    "block",
     "total",
     "warp",
     "moved",
@@ -346,6 +351,8 @@ const RESERVED: &[&str] = &[
     // Names of generated kernels.
     "k",
     "point",
+    "total",
+    "inlined",
     "lane",
     "column",
     "left",
@@ -447,8 +454,13 @@ impl Lines {
     }
 
     pub fn close(&mut self) {
+        self.close_with("");
+    }
+
+    /// The same, with what follows the brace.
+    pub fn close_with(&mut self, end: &str) {
         self.depth = self.depth.saturating_sub(1);
-        self.line("}");
+        self.line(format!("}}{end}"));
     }
 
     pub fn finish(self) -> String {

@@ -121,3 +121,30 @@ fn moving_and_sorting() {
     ];
     insta::assert_snapshot!(texts.map(kernel).join("\n"));
 }
+
+#[test]
+fn a_product_does_what_is_done_to_its_elements_alone() {
+    let all = |rest: &str| {
+        kernels(
+            &format!(
+                "%0 = input \"x\" : f32[n, 64]\n%1 = input \"w\" : f32[64, 128]\n%2 = input \"b\" : f32[128]\n\
+                 %3 = contract %0, %1 {{batch=[], sum=[(1, 0)]}} : f32[n, 128]  // Net.dense\n\
+                 %4 = broadcast %2 {{axes=[1]}} : f32[n, 128]\n%5 = add %3, %4 : f32[n, 128]  // Net.dense\n\
+                 %6 = sigmoid %5 : f32[n, 128]  // Net.sigmoid\n{rest}"
+            ),
+            Math::F32,
+        )
+    };
+    let one = all("output \"y\" = %6");
+    assert_eq!(one.len(), 1, "{one:?}");
+    insta::assert_snapshot!(one[0]);
+    // What others need is stored too.
+    let both = all("output \"y\" = %6\noutput \"z\" = %3");
+    assert_eq!(both.len(), 1, "{both:?}");
+    assert!(both[0].contains("float* Net_dense_contract,"), "{}", both[0]);
+    // A sum of rows has no element of its own for each; nor has another order.
+    assert_eq!(all("%7 = reduce_sum %6 {axes=[1]} : f32[n]\noutput \"y\" = %7").len(), 2);
+    let turned =
+        "%7 = transpose %3 {permutation=[1, 0]} : f32[128, n]\n%8 = exp %7 : f32[128, n]\noutput \"y\" = %8";
+    assert_eq!(all(turned).len(), 2);
+}

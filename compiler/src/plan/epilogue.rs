@@ -39,14 +39,6 @@ pub fn attach(built: &mut Built, segments: &mut Vec<Segment>) {
     segments.retain(|segment| !segment.steps.is_empty());
 }
 
-/// All launches of a step, those in loops once.
-fn launches(step: &Step) -> Vec<&Launch> {
-    match step {
-        Step::Launch(launch) => vec![launch],
-        Step::Loop(inner) => inner.steps.iter().flat_map(launches).collect(),
-    }
-}
-
 /// Is it a product that can have an epilogue? Its result is written once, whole, and in place.
 fn is_product(launch: &Launch) -> bool {
     launch.epilogue.is_none()
@@ -120,7 +112,8 @@ fn may_wait(
     let written =
         |launch: &Launch| launch.written().into_iter().any(|buffer| read.contains(&root(built, buffer)));
     let touches = |launch: &Launch| launch.buffers.iter().any(|(buffer, _)| root(built, *buffer) == result);
-    let between = steps[early + 1..late].iter().filter_map(|(_, step)| step.as_ref()).flat_map(launches);
+    let between =
+        steps[early + 1..late].iter().filter_map(|(_, step)| step.as_ref()).flat_map(Step::launches);
     // The map reads the result by its own name alone.
     !written(map)
         && map.buffers.iter().all(|(buffer, _)| *buffer == result || root(built, *buffer) != result)
@@ -144,7 +137,7 @@ fn both(
 ) -> Option<Launch> {
     let touches = |launch: &Launch| launch.buffers.iter().any(|(buffer, _)| root(built, *buffer) == result);
     let others = steps.iter().enumerate().filter(|(at, _)| *at != early && *at != late);
-    let mut others = others.filter_map(|(_, (_, step))| step.as_ref()).flat_map(launches);
+    let mut others = others.filter_map(|(_, (_, step))| step.as_ref()).flat_map(Step::launches);
     let needed = others.any(touches) || built.outputs.iter().any(|output| root(built, output.3) == result);
     let mut stage = stage.clone();
     if needed {

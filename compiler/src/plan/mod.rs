@@ -11,7 +11,8 @@
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
 //!    barrier, so what one kernel writes is in cache when the next one reads it. In loops, [`ahead`] says what is done for several steps at
-//!    once, and [`beside`] which loops run side by side. For a GPU, [`epilogue`] lets products do what is done to their elements alone.
+//!    once, and [`beside`] which loops run side by side. For a GPU, [`epilogue`] lets products do what is done to their elements
+//!    alone, and [`together`] makes one launch of many small kernels.
 //! 5. [`memory`] gives each buffer its lifetime, lets updates and last readers write in place, and keeps what one segment alone
 //!    uses in the memory of its threads.
 
@@ -34,6 +35,7 @@ mod repeat;
 mod schedule;
 mod select;
 pub mod text;
+mod together;
 mod values;
 
 use crate::graph::{DType, Dim, Entry, Node, NodeId, Symbol, Variable};
@@ -181,6 +183,16 @@ impl Loop {
     }
 }
 
+impl Step {
+    /// All launches, those in loops once.
+    fn launches(&self) -> Vec<&Launch> {
+        match self {
+            Step::Launch(launch) => vec![launch],
+            Step::Loop(inner) => inner.steps.iter().flat_map(Step::launches).collect(),
+        }
+    }
+}
+
 impl Segment {
     /// All launches, those in loops once, in the order in which they first run.
     pub fn launches(&self) -> Vec<&Launch> {
@@ -271,15 +283,12 @@ impl Launch {
             return epilogue.stage.stores.iter().map(|store| store.buffer).collect();
         }
         // How many of a runtime kernel's buffers, the last ones, are results.
+        let stored = |nest: &Nest| -> Vec<BufferId> {
+            nest.stages.iter().flat_map(|stage| &stage.stores).map(|store| store.buffer).collect()
+        };
         let results = match &self.kernel {
-            Kernel::Nest(nest) => {
-                return nest
-                    .stages
-                    .iter()
-                    .flat_map(|stage| &stage.stores)
-                    .map(|store| store.buffer)
-                    .collect();
-            }
+            Kernel::Nest(nest) => return stored(nest),
+            Kernel::Parts(parts) => return parts.iter().flat_map(|part| stored(&part.nest)).collect(),
             Kernel::Attention(attention) if attention.backward => 3 + usize::from(attention.bias_gradient),
             Kernel::Attention(_) | Kernel::Sort { .. } => 2,
             _ => 1,
@@ -297,10 +306,19 @@ pub struct Stride {
     pub c: Option<Dim>,
 }
 
+/// A nest of a launch of several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub path: Arc<str>,
+    pub nest: Nest,
+}
+
 /// The kernels of `weft_runtime::program::Kernel`, over symbolic dims.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     Nest(Nest),
+    /// Several that touch nothing that another one writes; see [`together`].
+    Parts(Vec<Part>),
     Contraction {
         batch: Vec<Stride>,
         m: Vec<Stride>,
@@ -458,6 +476,7 @@ pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Resu
     let mut segments = schedule::schedule(&mut built);
     if machine == Machine::Gpu {
         epilogue::attach(&mut built, &mut segments);
+        together::gather(&mut built, &mut segments);
     }
     Ok(memory::finish(entry, variables, built, segments))
 }

@@ -5,40 +5,59 @@ use super::{Start, THREADS, accesses, product, unflatten, walk, width};
 use crate::graph::Dim;
 use crate::plan::nest::Stage;
 
+/// What a map has of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// All of it.
+    Alone,
+    /// The block of number `block` of its own, and `total` points.
+    Part,
+}
+
 /// Gives each point, or each few points along the last variable, to a thread.
-pub fn print(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
+pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, String> {
     if stage.kept.is_empty() {
+        if *place == Place::Part {
+            w.line("if (threadIdx.x > 0) return;");
+        }
         body(w, Scope::new(stage))?;
         return Ok(Start { threads: 1, blocks: Dim::constant(1) });
     }
     let order = order(w, stage);
     let last = order[order.len() - 1];
-    // A flat space may end within a pack.
-    let flat = stage.kept.len() == 1 && stage.reduced.is_empty();
-    let wide = width(w, stage, last, &stage.kept[last], flat);
+    let wide = points_of_a_thread(w, stage);
     let points = product(&stage.kept);
     let each = Dim::constant(wide);
     let threads = match points.ceil_div(&each).as_constant() {
-        Some(wanted) => (wanted + 31) / 32 * 32,
-        None => THREADS,
+        Some(wanted) if *place == Place::Alone => ((wanted + 31) / 32 * 32).clamp(32, THREADS),
+        _ => THREADS,
     };
-    let threads = threads.clamp(32, THREADS);
-    let thread = format!("blockIdx.x * {threads} + threadIdx.x");
+    let (block, total) = match place {
+        Place::Alone => ("blockIdx.x", w.dim(&points)),
+        Place::Part => ("block", "total".into()),
+    };
+    let thread = format!("{block} * {threads} + threadIdx.x");
     let first = if wide > 1 { format!("{wide} * ({thread})") } else { thread };
-    let total = w.dim(&points);
     w.line(format!("const unsigned point = {first};"));
     w.line(format!("if (point >= {total}) return;"));
     let variables: Vec<(usize, Dim)> = order.iter().map(|v| (*v, stage.kept[*v].clone())).collect();
     unflatten(w, "point", &variables);
     let uneven = points.exact_div(&each).is_none();
     let left = uneven.then(|| {
-        let total = w.dim(&points);
         w.line(format!("const int left = {total} - i{last};"));
         "left".to_string()
     });
     let axis = (wide > 1).then_some(Axis { variable: last, width: wide, left });
     body(w, Scope::new(stage).along(axis))?;
     Ok(Start { threads, blocks: points.ceil_div(&Dim::constant(wide * threads)) })
+}
+
+/// How many points along the last variable a thread computes.
+pub fn points_of_a_thread(w: &Writer<'_>, stage: &Stage) -> i64 {
+    let Some(last) = order(w, stage).last().copied() else { return 1 };
+    // A flat space may end within a pack.
+    let flat = stage.kept.len() == 1 && stage.reduced.is_empty();
+    width(w, stage, last, &stage.kept[last], flat)
 }
 
 fn body(w: &mut Writer<'_>, mut scope: Scope<'_>) -> Result<(), String> {

@@ -10,6 +10,8 @@
 //! | column | groups of threads, each of which walks a part of the rows | the kept loops run along memory |
 //! | block | one block, stage by stage | there are several stages, or stores that add up |
 //!
+//! Small maps that may run side by side are one kernel ([`parts`]).
+//!
 //! **What this costs.** All of these are bound by memory: a kernel is as good as its lines of memory are used whole and often asked for at
 //! once. So neighbouring threads take neighbouring elements: a map's last variable is the one along which most accesses, and above all
 //! the stores, move by one ([`map::order`]); a row's lanes walk its elements; a column's threads stand side by side along the row. Where the
@@ -22,6 +24,8 @@
 mod block;
 mod column;
 mod map;
+mod parts;
+mod point;
 mod row;
 mod spell;
 #[cfg(test)]
@@ -31,6 +35,7 @@ pub mod value;
 use super::Printed;
 use super::print::Subject;
 use crate::graph::{DType, Dim};
+use crate::plan::Part;
 use crate::plan::affine::Affine;
 use crate::plan::nest::{Nest, Stage, ValueOp};
 use value::{Scope, Writer};
@@ -57,21 +62,31 @@ struct Start {
 
 pub fn lower(subject: &Subject<'_>, nest: &Nest) -> Result<Printed, String> {
     let mut writer = Writer::new(subject);
-    let w = &mut writer;
     let start = match nest.stages.as_slice() {
-        [stage] if stage.stores.iter().all(|s| !s.accumulate) => single(w, stage)?,
-        stages => block::print(w, nest.space, stages)?,
+        [stage] if stage.stores.iter().all(|s| !s.accumulate) => single(&mut writer, stage)?,
+        stages => block::print(&mut writer, nest.space, stages)?,
     };
-    Ok(Printed {
+    Ok(printed(writer, start))
+}
+
+/// Nests that touch nothing that another one writes, as one kernel.
+pub fn lower_parts(subject: &Subject<'_>, parts: &[Part]) -> Result<Printed, String> {
+    let mut writer = Writer::new(subject);
+    let start = parts::print(&mut writer, parts)?;
+    Ok(printed(writer, start))
+}
+
+fn printed(writer: Writer<'_>, start: Start) -> Printed {
+    Printed {
         body: writer.lines.finish(),
-        parameters: subject.parameters(),
+        parameters: writer.subject.parameters(),
         symbols: writer.symbols.0,
         threads: start.threads as u32,
         shared: 0,
         grid: [start.blocks, Dim::constant(1), Dim::constant(1)],
         libraries: Vec::new(),
         indexed: None,
-    })
+    }
 }
 
 /// A nest of one stage whose points are independent.
@@ -83,7 +98,7 @@ fn single(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
     let many = points.as_constant().is_none_or(|points| points >= MANY);
     let by_row = stage.vector.is_none_or(|v| v >= stage.kept.len());
     if few(FEW) || !by_row && many && few(SOME) {
-        return map::print(w, stage);
+        return map::print(w, stage, &map::Place::Alone);
     }
     if by_row || stage.kept.is_empty() { row::print(w, stage) } else { column::print(w, stage) }
 }

@@ -1,10 +1,10 @@
 //! The text of each form of nest, for small graphs. What the texts compute is shown elsewhere, by running them.
 
 use crate::cuda;
-use crate::graph::op::{Distribution, Reduction, Unary};
-use crate::graph::{Builder, DType, Dim, Entry, NodeId, Op, TensorType, TypeError};
+use crate::graph::op::{Binary, Distribution, Reduction, Unary};
+use crate::graph::{Builder, DType, Dim, Entry, Graph, NodeId, Op, TensorType, TypeError, Variable};
 use crate::plan::{Machine, plan_for};
-use weft_runtime::program::InputSource;
+use weft_runtime::program::{InputSource, VariableKind};
 
 type Built = Result<Vec<NodeId>, TypeError>;
 
@@ -21,13 +21,17 @@ fn kernels(inputs: &[(&str, DType, &[i64])], build: impl Fn(&mut Builder, &[Node
         b.graph.outputs = outputs.into_iter().enumerate().map(|(at, id)| (format!("y{at}"), id)).collect();
         Ok(b)
     };
-    let graph = made().expect("the graph is well typed").graph;
+    printed(made().expect("the graph is well typed").graph, &[])
+}
+
+/// The kernels of a graph.
+fn printed(graph: Graph, variables: &[Variable]) -> String {
     let typed = graph.nodes.iter().filter_map(|node| match &node.op {
         Op::Input(name) => Some((name.clone(), node.ty.clone(), InputSource::Caller)),
         _ => None,
     });
     let entry = Entry { inputs: typed.collect(), graph: graph.clone() };
-    let plan = plan_for(&entry, &[], Machine::Gpu).expect("the graph has a plan");
+    let plan = plan_for(&entry, variables, Machine::Gpu).expect("the graph has a plan");
     cuda::text(&plan, &|_| String::new()).expect("the plan has kernels")
 }
 
@@ -35,9 +39,9 @@ fn kernels(inputs: &[(&str, DType, &[i64])], build: impl Fn(&mut Builder, &[Node
 fn biased(b: &mut Builder, nodes: &[NodeId]) -> Result<NodeId, TypeError> {
     let ty = b.ty(nodes[0]).clone();
     let bias = b.broadcast_to(nodes[1], &ty.shape)?;
-    let sum = b.binary(crate::graph::op::Binary::Add, nodes[0], bias)?;
+    let sum = b.binary(Binary::Add, nodes[0], bias)?;
     let zero = b.full(0.0, &ty)?;
-    b.binary(crate::graph::op::Binary::Max, sum, zero)
+    b.binary(Binary::Max, sum, zero)
 }
 
 #[test]
@@ -78,11 +82,11 @@ fn a_softmax_is_rows() {
         let shape = b.ty(nodes[0]).shape.clone();
         let largest = b.reduce(Reduction::Max, nodes[0], &[1])?;
         let largest = b.broadcast_back(largest, &shape, &[1])?;
-        let shifted = b.binary(crate::graph::op::Binary::Sub, nodes[0], largest)?;
+        let shifted = b.binary(Binary::Sub, nodes[0], largest)?;
         let e = b.unary(Unary::Exp, shifted)?;
         let sum = b.reduce(Reduction::Sum, e, &[1])?;
         let sum = b.broadcast_back(sum, &shape, &[1])?;
-        Ok(vec![b.binary(crate::graph::op::Binary::Div, e, sum)?])
+        Ok(vec![b.binary(Binary::Div, e, sum)?])
     });
     insta::assert_snapshot!(text);
 }
@@ -147,4 +151,34 @@ fn random_elements_are_drawn_by_blocks() {
         Ok(vec![b.push(uniform, nodes, Some(ty.clone()))?, b.push(normal, nodes, Some(ty))?])
     });
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn updates_of_all_weights_are_one_kernel() {
+    let made = || -> Result<(Graph, Vec<Variable>), TypeError> {
+        let mut b = Builder::new("test");
+        let mut variables = Vec::new();
+        for (name, shape) in [("a", vec![10i64, 64]), ("b", vec![37]), ("c", vec![5])] {
+            let ty = TensorType::new(DType::F32, shape.into_iter().map(Dim::constant).collect::<Vec<_>>());
+            let weight = b.push(Op::Variable(name.into()), &[], Some(ty.clone()))?;
+            let gradient = b.input(&format!("{name}.gradient"), ty.clone())?;
+            // The last one is updated otherwise.
+            let gradient = if name == "c" { b.unary(Unary::Sign, gradient)? } else { gradient };
+            let rate = b.full(0.1, &ty)?;
+            let step = b.binary(Binary::Mul, rate, gradient)?;
+            let new = b.binary(Binary::Sub, weight, step)?;
+            b.graph.updates.push((name.into(), new));
+            variables.push(Variable {
+                path: name.into(),
+                kind: VariableKind::Weight,
+                ty,
+                trainable: true,
+                channels: Vec::new(),
+                span: Default::default(),
+            });
+        }
+        Ok((b.graph, variables))
+    };
+    let (graph, variables) = made().expect("the graph is well typed");
+    insta::assert_snapshot!(printed(graph, &variables));
 }
