@@ -31,14 +31,29 @@ fn kernels() -> Vec<(String, DeviceCode)> {
         let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
         let program = stages::compile_cuda(&module).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut code = program.device;
-        // The same text under another name is the same kernel.
-        code.functions.retain(|function| {
-            let text = function.source.replace(&function.name, "kernel");
-            seen.insert(text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<String>())
-        });
+        code.functions.retain(|function| seen.insert(nameless(function)));
         codes.push((name, code));
     }
     codes
+}
+
+/// A kernel's text without what its model calls things: the same text under other names is the same kernel.
+fn nameless(function: &DeviceFunction) -> String {
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let code: Vec<&str> = function.source.lines().filter(is_code).collect();
+    let code = code.join("\n").replace(&function.name, "kernel");
+    let parameters = code.split_once("kernel(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
+    let names: Vec<&str> = parameters.split(',').filter_map(|one| one.rsplit([' ', '*']).next()).collect();
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut text = String::new();
+    for word in code.split_inclusive(|letter| !is_word(letter)) {
+        let name = word.trim_end_matches(|letter| !is_word(letter));
+        match names.iter().position(|known| *known == name && !name.is_empty()) {
+            Some(place) => text.push_str(&format!("p{place}{}", &word[name.len()..])),
+            None => text.push_str(word),
+        }
+    }
+    text
 }
 
 /// The number before a phrase in what the compiler says.

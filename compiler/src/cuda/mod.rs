@@ -266,6 +266,8 @@ fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> De
 
 /// A name that no function has yet.
 fn unique(names: &mut HashMap<String, usize>, wanted: &str) -> String {
+    // What is the training's own has no path.
+    let wanted = if wanted.trim_matches('_').is_empty() { "kernel" } else { wanted };
     let mut count = names.get(wanted).copied().unwrap_or(0);
     loop {
         count += 1;

@@ -248,3 +248,35 @@ fn launches_are_counted_when_asked_for() {
     }
     assert_eq!(take(), "");
 }
+
+#[test]
+fn a_capture_of_one_thread_leaves_others_alone() {
+    use cudarc::driver::sys::{CUgraphInstantiate_flags as Flags, CUstreamCaptureMode as Mode};
+    let (_turn, context) = context();
+    unsafe { context.disable_event_tracking() };
+    let stream = context.new_stream().unwrap();
+    let mut x = stream.clone_htod(&[1u32; 4]).unwrap();
+    let capture = |mode, others: bool, own: bool| {
+        stream.begin_capture(mode).unwrap();
+        stream.memset_zeros(&mut x).unwrap();
+        if others {
+            let context = context.clone();
+            let allocated = std::thread::spawn(move || {
+                context.bind_to_thread().unwrap();
+                unsafe { cudarc::driver::result::malloc_sync(64) }
+                    .and_then(|p| unsafe { cudarc::driver::result::free_sync(p) })
+            });
+            assert_eq!(allocated.join().unwrap().is_ok(), mode != Mode::CU_STREAM_CAPTURE_MODE_GLOBAL);
+        }
+        if own {
+            let allocated = unsafe { cudarc::driver::result::malloc_sync(64) };
+            assert_eq!(allocated.is_ok(), mode == Mode::CU_STREAM_CAPTURE_MODE_RELAXED);
+        }
+        stream.end_capture(Flags(0)).map(|graph| graph.is_some())
+    };
+    let mut capture = capture;
+    assert!(capture(Mode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, true, false).unwrap());
+    assert_eq!(capture(Mode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, true, true).unwrap_err().0 as u32, 901);
+    assert_eq!(capture(Mode::CU_STREAM_CAPTURE_MODE_GLOBAL, true, false).unwrap_err().0 as u32, 901);
+    assert!(capture(Mode::CU_STREAM_CAPTURE_MODE_RELAXED, true, true).unwrap());
+}

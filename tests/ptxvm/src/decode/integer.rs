@@ -16,6 +16,7 @@ impl<'m> Decoder<'m> {
             "prmt" => return self.permute(parts),
             "lop3" => return self.lop3(parts),
             "dp4a" => return self.dot(parts),
+            "dp2a" => return self.dot_of_pairs(parts),
             _ => {}
         }
         let ty = parts.ty()?;
@@ -240,6 +241,32 @@ impl<'m> Decoder<'m> {
             (true, false) => three!(u32, |a, b, c| sum(a, b, c, [true, false])),
             (false, true) => three!(u32, |a, b, c| sum(a, b, c, [false, true])),
             (false, false) => three!(u32, |a, b, c| sum(a, b, c, [false, false])),
+        };
+        self.apply(parts, Function::Three(f), [B32; 3], Class::Alu, 0)
+    }
+
+    /// Two 16-bit factors with two bytes: the lower or the upper ones of the second operand.
+    fn dot_of_pairs(&mut self, parts: &mut Parts<'m>) -> Result<()> {
+        let (b, a) = (parts.ty()?, parts.ty()?);
+        let Some(upper) = parts.take_of(&[("lo", false), ("hi", true)]) else { return parts.refused() };
+        fn sum(a: u32, b: u32, c: u32, upper: bool, signed: [bool; 2]) -> u32 {
+            (0..2).fold(c, |sum, i| {
+                let (half, byte) =
+                    ((a >> (16 * i)) as u16, (b >> (8 * i + if upper { 16 } else { 0 })) as u8);
+                let half = if signed[0] { i32::from(half as i16) } else { half.into() };
+                let byte = if signed[1] { i32::from(byte as i8) } else { byte.into() };
+                sum.wrapping_add((half * byte) as u32)
+            })
+        }
+        let f: Three = match (upper, a.is_signed(), b.is_signed()) {
+            (false, false, false) => three!(u32, |a, b, c| sum(a, b, c, false, [false, false])),
+            (false, false, true) => three!(u32, |a, b, c| sum(a, b, c, false, [false, true])),
+            (false, true, false) => three!(u32, |a, b, c| sum(a, b, c, false, [true, false])),
+            (false, true, true) => three!(u32, |a, b, c| sum(a, b, c, false, [true, true])),
+            (true, false, false) => three!(u32, |a, b, c| sum(a, b, c, true, [false, false])),
+            (true, false, true) => three!(u32, |a, b, c| sum(a, b, c, true, [false, true])),
+            (true, true, false) => three!(u32, |a, b, c| sum(a, b, c, true, [true, false])),
+            (true, true, true) => three!(u32, |a, b, c| sum(a, b, c, true, [true, true])),
         };
         self.apply(parts, Function::Three(f), [B32; 3], Class::Alu, 0)
     }

@@ -14,6 +14,7 @@ mod integer;
 mod matrix;
 mod memory;
 mod names;
+mod registers;
 mod select;
 mod warp;
 
@@ -258,9 +259,6 @@ impl<'m> Decoder<'m> {
 
     fn finish(mut self, entry: &Function<'_>) -> Result<Program> {
         let shared = (self.program.shared_bytes as u64).next_multiple_of(16);
-        if self.dynamic.is_empty() {
-            self.program.shared_bytes = shared as usize;
-        }
         self.program.shared_bytes = shared as usize;
         for constant in &self.dynamic {
             self.program.constants[(constant & !CONSTANT) as usize] = [shared; 32];
@@ -270,6 +268,7 @@ impl<'m> Decoder<'m> {
         }
         self.program.registers = self.registers as usize;
         self.program.predicates = self.predicates as usize;
+        registers::allocate(&mut self.program);
         Ok(self.program)
     }
 
@@ -298,7 +297,7 @@ impl<'m> Decoder<'m> {
                 self.arithmetic(&mut parts)?
             }
             "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "prmt" | "bfe" | "bfi"
-            | "lop3" | "popc" | "clz" | "brev" | "bfind" | "dp4a" | "mul24" | "mad24" | "sad" => {
+            | "lop3" | "popc" | "clz" | "brev" | "bfind" | "dp4a" | "dp2a" | "mul24" | "mad24" | "sad" => {
                 self.integer(&mut parts)?
             }
             "setp" | "set" | "selp" | "slct" | "testp" => self.select(&mut parts)?,

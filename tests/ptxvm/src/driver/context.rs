@@ -150,7 +150,7 @@ exports! {
     }
 
     Context fn cuCtxSynchronize() |state| {
-        state.refuse_capturing()
+        state.refuse_unsafe()
     }
 
     Context fn cuCtxGetLimit(out: Out<usize>, limit: u32) |_state| {

@@ -3,6 +3,7 @@
 //! A captured graph is the list of what was issued, in that order, which is one of those that its dependencies allow.
 
 use std::collections::HashMap;
+use std::thread::ThreadId;
 
 use super::pointer::Out;
 use super::stream::is_default;
@@ -23,6 +24,7 @@ pub struct Capture {
     origin: usize,
     /// 0: unsafe calls of any thread end it, 1: of this thread, 2: of none.
     mode: u32,
+    thread: ThreadId,
     nodes: Vec<Work>,
     /// How many nodes there were after each stream's last.
     last: HashMap<usize, usize>,
@@ -94,21 +96,22 @@ impl State {
         Err(CAPTURE_UNSUPPORTED)
     }
 
-    /// Calls that may wait for the device fail while anything is captured, unless the capture allows them.
+    /// Calls that may wait for the device, or allocate, fail while this thread captures a stream, or another does so in
+    /// the global mode; not where the capture allows them.
     pub(super) fn refuse_unsafe(&mut self) -> Done {
-        if self.captures.values().all(|c| c.mode == 2) {
-            return Ok(());
+        let here = std::thread::current().id();
+        let mut refused = false;
+        for capture in self.captures.values_mut() {
+            if capture.mode == 0 || (capture.mode == 1 && capture.thread == here) {
+                capture.invalid = true;
+                refused = true;
+            }
         }
-        self.refuse_capturing()
-    }
-
-    pub(super) fn refuse_capturing(&mut self) -> Done {
-        if self.captures.is_empty() {
-            return Ok(());
+        if refused {
+            self.tell("a call that waits for the device, or allocates, while a stream is captured");
+            return Err(CAPTURE_UNSUPPORTED);
         }
-        self.invalidate();
-        self.tell("a call that waits for the device, or allocates, while a stream is captured");
-        Err(CAPTURE_UNSUPPORTED)
+        Ok(())
     }
 }
 
@@ -121,7 +124,7 @@ exports! {
         }
         known.capture = Some(id);
         state.captures.insert(id, Capture {
-            origin: stream, mode, nodes: Vec::new(), last: HashMap::new(), after: HashMap::new(), invalid: false,
+            origin: stream, mode, thread: std::thread::current().id(), nodes: Vec::new(), last: HashMap::new(), after: HashMap::new(), invalid: false,
         });
         Ok(())
     }

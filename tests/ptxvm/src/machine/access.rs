@@ -37,11 +37,23 @@ fn spot(space: Space, address: u64) -> Spot {
     }
 }
 
+/// An element of 1, 2, 4 or 8 bytes.
 #[inline]
 fn little(bytes: &[u8]) -> u64 {
-    let mut all = [0; 8];
-    all[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(all)
+    match *bytes {
+        [a] => a.into(),
+        [a, b] => u16::from_le_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => 0,
+    }
+}
+
+/// The same with its sign, in a register of so many bytes.
+fn signed(bytes: &[u8], wide: u32) -> u64 {
+    let unused = 64 - 8 * bytes.len() as u32;
+    let value = ((little(bytes) << unused) as i64 >> unused) as u64;
+    if wide < 8 { value & ((1 << (8 * wide)) - 1) } else { value }
 }
 
 fn misaligned(spot: Spot, bytes: usize) -> Fault {
@@ -102,16 +114,11 @@ impl Warp {
                 Spot::Parameter(at) => parameter(world, at, buffer),
             }
             .map_err(|fault| fault.at(lane as u32))?;
-            for (element, register) in buffer.chunks_exact(each).zip(&access.registers) {
+            for (i, register) in access.registers.iter().enumerate() {
                 let Some(register) = register else { continue };
-                let mut value = little(element);
-                if access.signed {
-                    let unused = 64 - 8 * access.bytes;
-                    value = ((value << unused) as i64 >> unused) as u64;
-                    if access.wide < 8 {
-                        value &= (1 << (8 * access.wide)) - 1;
-                    }
-                }
+                // As many bytes as were stored: a longer read would wait for them to leave the store buffer.
+                let element = &buffer[i * each..(i + 1) * each];
+                let value = if access.signed { signed(element, access.wide) } else { little(element) };
                 self.registers[*register as usize][lane] = value;
             }
         }

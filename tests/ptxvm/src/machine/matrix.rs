@@ -8,7 +8,7 @@ use super::World;
 use super::warp::Warp;
 use crate::code::{Address, Mma, MmaKind, Op, Register};
 use crate::fault::{Fault, Kind};
-use crate::lanes::{Brain, Half, Narrow};
+use crate::lanes::{Half, Narrow};
 use crate::numeric::canonical;
 
 impl Warp {
@@ -110,10 +110,10 @@ impl Warp {
     fn mma(&mut self, world: &World<'_>, mma: &Mma) {
         let k = mma.k as usize;
         let mut a = [[0f64; 16]; 16];
-        let mut b = [[0f64; 16]; 8];
+        let mut b = [[0f64; 8]; 16];
         let (per, value): (usize, fn(u64, usize) -> f64) = match mma.kind {
             MmaKind::F16 => (2, |bits, e| Half::value(bits >> (16 * e))),
-            MmaKind::Bf16 => (2, |bits, e| Brain::value(bits >> (16 * e))),
+            MmaKind::Bf16 => (2, |bits, e| f64::from(f32::from_bits(((bits >> (16 * e)) as u32) << 16))),
             // The processor reads the upper 19 bits.
             _ => (1, |bits, _| f64::from(f32::from_bits(bits as u32 & 0xffff_e000))),
         };
@@ -131,7 +131,16 @@ impl Warp {
             for lane in 0..32 {
                 let (g, t) = (lane / 4, lane % 4);
                 for e in 0..per {
-                    b[g][per * t + e + 4 * per * r] = value(values[lane], e);
+                    b[per * t + e + 4 * per * r][g] = value(values[lane], e);
+                }
+            }
+        }
+        // The products are exact; their sum is rounded once.
+        let mut sums = [[0f64; 8]; 16];
+        for (a, sums) in a.iter().zip(&mut sums) {
+            for (a, b) in a[..k].iter().zip(&b) {
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum += a * b;
                 }
             }
         }
@@ -139,12 +148,7 @@ impl Warp {
         for lane in 0..32 {
             let (g, t) = (lane / 4, lane % 4);
             for i in 0..4 {
-                let (row, column) = (g + 8 * (i / 2), 2 * t + i % 2);
-                // The products are exact; their sum is rounded once.
-                let mut sum = 0.0;
-                for (a, b) in a[row][..k].iter().zip(&b[column][..k]) {
-                    sum += a * b;
-                }
+                let sum = sums[g + 8 * (i / 2)][2 * t + i % 2];
                 if mma.half_sums {
                     let c = self.get(world.program, mma.c[i / 2])[lane] >> (16 * (i % 2));
                     d[i / 2][lane] |= Half::round(sum + Half::value(c)) << (16 * (i % 2));

@@ -85,6 +85,24 @@ impl Bits {
     }
 }
 
+/// Copies a few bytes; accesses have few lengths, and a call for each would cost more than the copy.
+#[inline]
+pub(super) fn copy(to: &mut [u8], from: &[u8]) {
+    macro_rules! lengths {
+        ($($n:literal),*) => {
+            match from.len() {
+                $($n => {
+                    if let (Some(to), Some(from)) = (to.first_chunk_mut::<$n>(), from.first_chunk::<$n>()) {
+                        *to = *from;
+                    }
+                })*
+                _ => to.copy_from_slice(from),
+            }
+        };
+    }
+    lengths!(1, 2, 4, 8, 16);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -160,7 +160,7 @@ impl Memory {
                 allocation.start
             )));
         }
-        out.copy_from_slice(&allocation.data[offset..offset + bytes]);
+        bits::copy(out, &allocation.data[offset..offset + bytes]);
         if counting {
             touched(allocation)[0].set(offset, bytes);
         }
@@ -173,7 +173,7 @@ impl Memory {
         let (at, offset) = self.find(address, bytes.len() as u64)?;
         let counting = self.counting;
         let allocation = &mut self.allocations[at];
-        allocation.data[offset..offset + bytes.len()].copy_from_slice(bytes);
+        bits::copy(&mut allocation.data[offset..offset + bytes.len()], bytes);
         if !allocation.whole {
             allocation.written.set(offset, bytes.len());
         }

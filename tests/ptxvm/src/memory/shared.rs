@@ -5,7 +5,7 @@
 //! the accesses of the one are ordered before what the other does now. The grain of the shadow is the smallest access
 //! of the kernel, so that no record stands for bytes of different threads.
 
-use super::bits::Bits;
+use super::bits::{Bits, copy};
 use crate::fault::{Fault, Kind};
 
 /// An access: 0 for none, else time << 12 | atomic << 11 | 1 << 10 … packed below.
@@ -41,12 +41,14 @@ pub struct Order {
     pub now: u32,
     /// `before[v · warps + u]`: accesses of warp u at earlier times are ordered before what v does now.
     before: Vec<u32>,
+    /// For each warp, the least of its row: what is older need not be looked at closer.
+    floor: Vec<u32>,
     warps: usize,
 }
 
 impl Order {
     pub fn new(warps: usize) -> Self {
-        Order { now: 1, before: vec![0; warps * warps], warps }
+        Order { now: 1, before: vec![0; warps * warps], floor: vec![0; warps], warps }
     }
 
     /// What a warp knows when it comes to a barrier.
@@ -65,6 +67,7 @@ impl Order {
                 *mine = (*mine).max(*theirs);
             }
         }
+        self.floor[warp] = mine.iter().copied().min().unwrap_or(0);
     }
 
     /// The lanes of a warp synchronise.
@@ -73,7 +76,11 @@ impl Order {
         self.before[warp * self.warps + warp] = self.now;
     }
 
+    #[inline]
     fn has_seen(&self, me: u32, other: Record) -> bool {
+        if time(other) < self.floor[(me / 32) as usize] {
+            return true;
+        }
         let them = thread(other);
         them == me || time(other) < self.before[(me / 32) as usize * self.warps + (them / 32) as usize]
     }
@@ -86,7 +93,8 @@ pub struct Shared {
     /// Bytes that an asynchronous copy will write.
     pending: Bits,
     shadow: Vec<Cell>,
-    grain: usize,
+    /// The grain is 2 to this power.
+    shift: u32,
 }
 
 impl Shared {
@@ -96,7 +104,7 @@ impl Shared {
             written: Bits::new(bytes),
             pending: Bits::new(bytes),
             shadow: vec![Cell::default(); bytes.div_ceil(grain)],
-            grain,
+            shift: grain.ilog2(),
         }
     }
 
@@ -133,7 +141,7 @@ impl Shared {
         if !self.written.all(at, bytes) {
             return Err(self.unwritten(at, bytes));
         }
-        for cell in &mut self.shadow[at / self.grain..(at + bytes - 1) / self.grain + 1] {
+        for cell in &mut self.shadow[at >> self.shift..((at + bytes - 1) >> self.shift) + 1] {
             if cell.write != 0 && !order.has_seen(by, cell.write) && !(atomic && is_atomic(cell.write)) {
                 return Err(race(at, bytes, "reads", "wrote", by, cell.write));
             }
@@ -147,7 +155,7 @@ impl Shared {
                 cell.reads[0] = mine;
             }
         }
-        out.copy_from_slice(&self.data[at..at + bytes]);
+        copy(out, &self.data[at..at + bytes]);
         Ok(())
     }
 
@@ -168,7 +176,7 @@ impl Shared {
             )));
         }
         self.touch(at, bytes.len(), by, order, atomic)?;
-        self.data[at..at + bytes.len()].copy_from_slice(bytes);
+        copy(&mut self.data[at..at + bytes.len()], bytes);
         self.written.set(at, bytes.len());
         Ok(())
     }
@@ -176,7 +184,7 @@ impl Shared {
     /// A write in the shadow.
     #[inline]
     fn touch(&mut self, at: usize, bytes: usize, by: u32, order: &Order, atomic: bool) -> Result<(), Fault> {
-        for cell in &mut self.shadow[at / self.grain..(at + bytes - 1) / self.grain + 1] {
+        for cell in &mut self.shadow[at >> self.shift..((at + bytes - 1) >> self.shift) + 1] {
             if cell.write != 0 && !order.has_seen(by, cell.write) && !(atomic && is_atomic(cell.write)) {
                 return Err(race(at, bytes, "writes", "wrote", by, cell.write));
             }

@@ -402,6 +402,33 @@ pub const CASES: &[Case] = &[
         let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
         (0..4).fold(c, |sum, i| sum.wrapping_add(u32::from(a[i]) * u32::from(b[i])))
     }),
+    case!(never, "dp4a.s32.u32 %r0, %r1, %r2, %r3;", |a: u32, b: u32, c: i32| {
+        let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+        (0..4).fold(c, |sum, i| sum.wrapping_add(i32::from(a[i] as i8) * i32::from(b[i])))
+    }),
+    case!(never, "dp4a.u32.s32 %r0, %r1, %r2, %r3;", |a: u32, b: u32, c: i32| {
+        let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+        (0..4).fold(c, |sum, i| sum.wrapping_add(i32::from(a[i]) * i32::from(b[i] as i8)))
+    }),
+    case!(never, "dp2a.lo.u32.u32 %r0, %r1, %r2, %r3;", |a: u32, b: u32, c: u32| {
+        c.wrapping_add((a & 0xffff) * (b & 0xff)).wrapping_add((a >> 16) * (b >> 8 & 0xff))
+    }),
+    case!(never, "dp2a.hi.u32.u32 %r0, %r1, %r2, %r3;", |a: u32, b: u32, c: u32| {
+        c.wrapping_add((a & 0xffff) * (b >> 16 & 0xff)).wrapping_add((a >> 16) * (b >> 24))
+    }),
+    case!(never, "dp2a.lo.s32.s32 %r0, %r1, %r2, %r3;", |a: i32, b: i32, c: i32| {
+        c.wrapping_add((a << 16 >> 16) * (b << 24 >> 24)).wrapping_add((a >> 16) * (b << 16 >> 24))
+    }),
+    case!(never, "dp2a.hi.s32.s32 %r0, %r1, %r2, %r3;", |a: i32, b: i32, c: i32| {
+        c.wrapping_add((a << 16 >> 16) * (b << 8 >> 24)).wrapping_add((a >> 16) * (b >> 24))
+    }),
+    case!(never, "dp2a.lo.s32.u32 %r0, %r1, %r2, %r3;", |a: i32, b: i32, c: i32| {
+        c.wrapping_add((a << 16 >> 16) * (b & 0xff)).wrapping_add((a >> 16) * (b >> 8 & 0xff))
+    }),
+    case!(never, "dp2a.hi.u32.s32 %r0, %r1, %r2, %r3;", |a: u32, b: i32, c: i32| {
+        let (low, high) = ((a & 0xffff) as i32, (a >> 16) as i32);
+        c.wrapping_add(low * (b << 8 >> 24)).wrapping_add(high * (b >> 24))
+    }),
     // Floats.
     case!(nan32, "add.f32 %r0, %r1, %r2;", |a: f32, b: f32, c: f32| a + b),
     case!(nan32, "add.ftz.f32 %r0, %r1, %r2;", |a: f32, b: f32, c: f32| flush(flush(a) + flush(b))),
