@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
+use weft_compiler::cuda::{Math, compile_in};
 use weft_compiler::graph::Module;
 use weft_runtime::cuda::{self, Image};
 use weft_runtime::program::{DeviceImage, Program};
@@ -44,7 +45,13 @@ pub fn is_ready() -> bool {
 
 /// A module's program for a GPU, with its kernels compiled to what the interpreter reads where it is the driver.
 pub fn program(module: &Module) -> Program {
-    let mut program = weft_compiler::stages::compile_cuda(module).unwrap_or_else(|e| panic!("{e}"));
+    program_in(module, Math::F32)
+}
+
+/// The same with products in other numbers.
+pub fn program_in(module: &Module, math: Math) -> Program {
+    let module = weft_compiler::stages::optimized(module);
+    let mut program = compile_in(&module, math, &|_| String::new()).unwrap_or_else(|e| panic!("{e}"));
     if std::env::var_os(GPU).is_some() {
         return program;
     }

@@ -90,7 +90,10 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
     ));
     out.line("extern __shared__ __align__(16) char shared_memory[];");
     let scale = float(f32::from_bits(attention.scale));
-    let before = attention.causal.as_ref().map(|before| format!("max({}, 0)", symbols.dim(before)));
+    // With so many keys before the first query's own place, as what is added to a query's number.
+    let before = attention.causal.as_ref().map(|before| {
+        if before.is(0) { String::new() } else { format!(" + max({}, 0)", symbols.dim(before)) }
+    });
 
     // What a block of queries, or of keys, is of.
     let head =
@@ -103,7 +106,7 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
     let v = head(&mut symbols, 2, &attention.v, "group", "KEYS", "DEPTH");
     let mut score = vec!["auto score = [&](int query, int key, float product) {".to_string()];
     if let Some(before) = &before {
-        score.push(format!("    if (key > query + {before}) return -infinite();"));
+        score.push(format!("    if (key > query{before}) return -infinite();"));
     }
     let at = |symbols: &mut Symbols, strides: &[Dim; 4]| {
         place(
@@ -122,7 +125,7 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
     });
     score.push("};".into());
     let key_end = match &before {
-        Some(before) => format!("min(KEYS, row0 + Form::ROWS + {before})"),
+        Some(before) => format!("min(KEYS, row0 + Form::ROWS{before})"),
         None => "KEYS".into(),
     };
     let pieces = |dim: &Dim, by: i64| dim.ceil_div(&Dim::constant(by));
@@ -170,7 +173,8 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
         inner.line(score.join("\n"));
         // Queries before these see none of the keys.
         let first = match &before {
-            Some(before) => format!("max(row0 - {before}, 0)"),
+            Some(before) if before.is_empty() => "row0".into(),
+            Some(before) => format!("max(row0 - {}, 0)", before.trim_start_matches(" + ")),
             None => "0".into(),
         };
         inner.line("Form::of_keys(");

@@ -37,8 +37,9 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     }
     let mut symbols = Symbols::default();
     let zero = Dim::constant(0);
-    let scaled = subject.launch.buffers.len() == 4;
+    let scaled = *kept == DType::I8;
     let out = if scaled { 3 } else { 2 };
+    let stored = subject.launch.epilogue.is_none();
     let columns = std::slice::from_ref(n);
     let pointer = |slot: usize, symbols: &mut Symbols, of: &dyn for<'a> Fn(&'a Stride) -> &'a Option<Dim>| {
         let place = offset(symbols, "item", &axes(batch, of, &zero));
@@ -63,13 +64,14 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     };
     let a = operand(0, "row", m, &mut symbols, &|axis| &axis.a);
     let b = operand(1, "col", columns, &mut symbols, &|axis| &axis.b);
-    let c = pointer(out, &mut symbols, &|axis| &axis.c);
+    let c = if stored { subject.name(out).to_string() } else { String::new() };
+    let c_item = offset(&mut symbols, "item", &axes(batch, &|axis| &axis.c, &zero));
     let c_row = vec![offset(&mut symbols, "row", &axes(m, &|axis| &axis.c, &zero))];
     let product =
         |axes: &[Stride]| axes.iter().fold(Dim::constant(1), |size, axis| size * axis.extent.clone());
     let (items, rows, steps, cols) = (product(batch), product(m), product(k), n.extent.clone());
     let c_size = items.clone() * rows.clone() * cols.clone();
-    let c_fours = starts_by_four(subject, out)
+    let c_fours = (!stored || starts_by_four(subject, out))
         && by_four(&cols)
         && m.iter().chain(batch).all(|axis| axis.extent.is(1) || axis.c.as_ref().is_none_or(by_four));
     let narrow = if *kept == DType::F32 { String::new() } else { format!(", B of {}", kept.name()) };
@@ -85,11 +87,12 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
         a,
         b,
         c,
+        c_item,
         c_size,
         parts: Dim::from(i64::from(*splits)),
         c_row,
         c_fours,
         scales: scaled.then(|| subject.name(2).to_string()),
     };
-    Ok(product.print(subject, symbols))
+    product.print(subject, symbols)
 }

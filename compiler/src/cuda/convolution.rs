@@ -55,11 +55,11 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     if !groups.is(1) && groups == ci {
         return Ok(direct::lower(subject, *kind, &shape));
     }
-    Ok(match kind {
+    match kind {
         ConvolutionKind::Forward => shape.forward(subject),
         ConvolutionKind::Data => shape.data(subject),
         ConvolutionKind::Weights => shape.weights(subject),
-    })
+    }
 }
 
 impl Shape<'_> {
@@ -117,6 +117,7 @@ impl Shape<'_> {
             a: operand(),
             b: operand(),
             c: String::new(),
+            c_item: "0".into(),
             c_size: Dim::constant(0),
             parts: Dim::constant(1),
             c_row: Vec::new(),
@@ -139,7 +140,20 @@ impl Shape<'_> {
         starts_by_four(subject, slot) && by_four(&self.of_group(channels)) && by_four(channels)
     }
 
-    fn forward(&self, subject: &Subject<'_>) -> Printed {
+    /// Where the result goes, which has so many channels.
+    fn result(&self, product: &mut Product, subject: &Subject<'_>, channels: &Dim, symbols: &mut Symbols) {
+        let stored = subject.launch.epilogue.is_none();
+        if stored {
+            product.c = subject.name(2).into();
+        }
+        if !self.groups.is(1) {
+            product.c_item = format!("group * {}", symbols.factor(&self.of_group(channels)));
+        }
+        product.c_fours =
+            by_four(&self.of_group(channels)) && by_four(channels) && (!stored || starts_by_four(subject, 2));
+    }
+
+    fn forward(&self, subject: &Subject<'_>) -> Result<Printed, String> {
         let mut symbols = Symbols::default();
         let mut lines = Vec::new();
         let (deep, wide) = (self.of_group(self.ci), self.of_group(self.co));
@@ -168,15 +182,14 @@ impl Shape<'_> {
             at: vec!["return Place{step * CO + col, true};".into()],
             lie: Lie { along: false, near: true, fours: self.fours(subject, 1, self.co) },
         };
-        product.c = self.group_of(subject, 2, self.co, &mut symbols);
+        self.result(&mut product, subject, self.co, &mut symbols);
         product.c_row = vec!["row * CO".into()];
-        product.c_fours = self.fours(subject, 2, self.co);
         product.print(subject, symbols)
     }
 
     /// The pixels of dx whose place has the same remainder by the stride are reached by the same taps: they are a product of their own, so that
     /// only taps that can reach a pixel are run.
-    fn data(&self, subject: &Subject<'_>) -> Printed {
+    fn data(&self, subject: &Subject<'_>) -> Result<Printed, String> {
         let mut symbols = Symbols::default();
         let mut lines = Vec::new();
         let (deep, wide) = (self.of_group(self.ci), self.of_group(self.co));
@@ -243,7 +256,7 @@ impl Shape<'_> {
             ],
             lie: Lie { along: true, near: true, fours: self.fours(subject, 1, self.co) },
         };
-        product.c = self.group_of(subject, 2, self.ci, &mut symbols);
+        self.result(&mut product, subject, self.ci, &mut symbols);
         product.c_row = if strided {
             vec![
                 "const int image = row / (high * wide), qy = row / wide % high, qx = row % wide;".into(),
@@ -252,11 +265,10 @@ impl Shape<'_> {
         } else {
             vec!["row * CI".into()]
         };
-        product.c_fours = self.fours(subject, 2, self.ci);
         product.print(subject, symbols)
     }
 
-    fn weights(&self, subject: &Subject<'_>) -> Printed {
+    fn weights(&self, subject: &Subject<'_>) -> Result<Printed, String> {
         let mut symbols = Symbols::default();
         let mut lines = Vec::new();
         let (deep, wide) = (self.of_group(self.ci), self.of_group(self.co));
@@ -285,10 +297,9 @@ impl Shape<'_> {
             at: vec!["return Place{step * CO + col, true};".into()],
             lie: Lie { along: false, near: true, fours: self.fours(subject, 1, self.co) },
         };
-        product.c = self.group_of(subject, 2, self.co, &mut symbols);
+        self.result(&mut product, subject, self.co, &mut symbols);
         product.c_size = product.rows.clone() * self.co.clone();
         product.c_row = vec!["row * CO".into()];
-        product.c_fours = self.fours(subject, 2, self.co);
         product.parts = self.splits.clone();
         product.print(subject, symbols)
     }

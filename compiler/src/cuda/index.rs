@@ -1,7 +1,7 @@
 //! Kernels that move by index or along an axis: gather, scatter-add, cumulative sum, sorting. See `index.cuh` and `sort.cuh`.
 
 use super::print::{Lines, Subject, Symbols};
-use super::product::{constant, divisor};
+use super::product::constant;
 use super::{Library, Printed};
 use crate::graph::{DType, Dim};
 use crate::plan::Kernel;
@@ -192,7 +192,7 @@ fn sort(
     out.line(constant("AXIS", axis, &mut symbols));
     if let Some(short) = axis.as_constant().filter(|axis| (1..=SHORT).contains(axis)) {
         let held = THREADS / short;
-        let rows = divisor(&mut symbols, &subject.extent);
+        let rows = symbols.divisor(&subject.extent);
         out.line(format!("rank_rows<{key}, AXIS, {falling}>({x}, {values}, {places}, {rows}, COUNT);"));
         let blocks = subject.extent.ceil_div(&Dim::constant(held));
         return Ok(printed(subject, out, symbols, blocks, &[Library::Sort]));

@@ -22,6 +22,7 @@ mod tests;
 
 use crate::assemble;
 use crate::graph::{Dim, Module, Symbol};
+use crate::plan::nest::Stage;
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
 use std::collections::{BTreeSet, HashMap};
@@ -128,6 +129,7 @@ struct Started {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     kernel: Kernel,
+    epilogue: Option<Stage>,
     /// By slot: its type, whether it is only read, its offset, and of how many elements what it sees begins at a multiple.
     slots: Vec<(DType, bool, Dim, i64)>,
     extent: Dim,
@@ -266,9 +268,17 @@ fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> De
 fn unique(names: &mut HashMap<String, usize>, wanted: &str) -> String {
     // What is the training's own has no path.
     let wanted = if wanted.trim_matches('_').is_empty() { "kernel" } else { wanted };
-    let count = names.entry(wanted.to_string()).or_insert(0);
-    *count += 1;
-    if *count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") }
+    let mut count = names.get(wanted).copied().unwrap_or(0);
+    loop {
+        count += 1;
+        let name = if count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") };
+        // What is numbered may be called so by itself.
+        if count == 1 || !names.contains_key(&name) {
+            names.insert(wanted.to_string(), count);
+            names.entry(name.clone()).or_insert(1);
+            return name;
+        }
+    }
 }
 
 impl Subject<'_> {
@@ -287,6 +297,16 @@ impl Subject<'_> {
                 (self.dtype(at), self.is_readonly(at), self.launch.buffers[at].1.clone(), self.grain(at))
             })
             .collect();
-        Key { kernel, slots, extent: self.extent.clone() }
+        // A product's own result is no slot, unless it is stored too.
+        let slot = |buffer: BufferId| {
+            let place = self.launch.buffers.iter().position(|(other, _)| *other == buffer);
+            BufferId(place.map_or(u32::MAX, |place| place as u32))
+        };
+        let epilogue = self.launch.epilogue.as_ref().map(|epilogue| {
+            let mut stage = epilogue.stage.clone();
+            stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
+            stage
+        });
+        Key { kernel, epilogue, slots, extent: self.extent.clone() }
     }
 }

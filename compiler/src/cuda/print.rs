@@ -399,6 +399,12 @@ impl Symbols {
         if dim.terms().count() > 1 || text.starts_with('-') { format!("({text})") } else { text }
     }
 
+    /// The same as what something is divided by: with parentheses where it is more than one factor.
+    pub fn divisor(&mut self, dim: &Dim) -> String {
+        let text = self.dim(dim);
+        if text.contains(' ') || text.starts_with('-') { format!("({text})") } else { text }
+    }
+
     fn atom(&mut self, atom: &Atom) -> String {
         let mut call =
             |name: &str, pair: &(Dim, Dim)| format!("{name}({}, {})", self.dim(&pair.0), self.dim(&pair.1));

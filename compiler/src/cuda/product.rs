@@ -1,11 +1,15 @@
 //! Products of matrices as kernels: what contractions and convolutions have in common.
 //!
 //! A [`Product`] says what the rows, the columns and the steps of a sum are, and where operands lie; the loops are those of `matrix.cuh` and
-//! `few.cuh`. Which of their forms is taken follows from a small model of their costs ([`choose`]), at the likely values of symbols.
+//! `few.cuh`, or `tensor.cuh`. What is done to each element of C before it is stored is printed as the loop nests are. Which of their forms is taken follows from a small model of their costs ([`choose`]), at the likely values of symbols.
 
+use super::nest::unflatten;
+use super::nest::value::{Axis, Scope, Writer};
 use super::print::{Lines, Subject, Symbols};
 use super::{Library, Math, Printed};
 use crate::graph::Dim;
+use crate::plan::Epilogue;
+use crate::plan::nest::{ValueId, ValueOp};
 
 /// How neighbours in an operand's tile lie in memory; see `matrix.cuh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +60,9 @@ pub struct Product {
     pub own: Option<(String, String)>,
     pub a: Operand,
     pub b: Operand,
-    /// Where C begins for this item, and the elements of one part of it.
+    /// C's name, where it begins for this item, and the elements of one part of it.
     pub c: String,
+    pub c_item: String,
     pub c_size: Dim,
     /// The sum is cut into so many parts, written one after another.
     pub parts: Dim,
@@ -129,7 +134,7 @@ const MANY: i64 = 8192;
 
 impl Product {
     /// The kernel.
-    pub fn print(&self, subject: &Subject<'_>, mut symbols: Symbols) -> Printed {
+    pub fn print(&self, subject: &Subject<'_>, mut symbols: Symbols) -> Result<Printed, String> {
         let estimate = |dim: &Dim| subject.plan.estimate(dim);
         let (rows, cols) = (estimate(&self.rows), estimate(&self.cols));
         let few = rows <= FEW && self.own.is_none() && self.b.lie.near;
@@ -187,15 +192,15 @@ impl Product {
             out.line(format!("const int ROWS = {rows}, STEPS = {steps};"));
             out.line("if (row0 >= ROWS) return;");
         }
-        let (range, mut c) = (("0", "STEPS"), self.c.clone());
+        let mut place: Vec<String> = vec![self.c_item.clone()];
         let range = if self.parts.is(1) {
-            range
+            ("0", "STEPS")
         } else {
             out.line("// The sum is cut into parts, one for each z.");
             out.line(constant("PARTS", &self.parts, &mut symbols));
             out.line("const int PART = (STEPS + PARTS * 16 - 1) / (PARTS * 16) * 16;");
             out.line("const int first = blockIdx.z * PART, last = min(first + PART, STEPS);");
-            c = format!("{c} + blockIdx.z * {}", symbols.factor(&self.c_size));
+            place.push(format!("blockIdx.z * {}", symbols.factor(&self.c_size)));
             ("first", "last")
         };
         for (name, index, operand) in [("a_at", "row", &self.a), ("b_at", "col", &self.b)] {
@@ -209,20 +214,33 @@ impl Product {
                 out.line("};");
             }
         }
-        let width = if self.c_fours && !few { 4 } else { 1 };
+        let epilogue = subject.launch.epilogue.as_ref();
+        // A thread has four columns of the map's last axis, or one.
+        let even = epilogue.is_none_or(|epilogue| epilogue.stage.kept.last().is_some_and(by_four));
+        let width = if self.c_fours && even && !few { 4 } else { 1 };
         let mut put = Lines::new();
         for line in &self.c_row[..self.c_row.len().saturating_sub(1)] {
             put.line(line);
         }
-        let row = self.c_row.last().map_or("0", String::as_str);
+        place.extend(self.c_row.last().cloned());
+        place.push("col".into());
+        place.retain(|term| term != "0");
+        let place = place.join(" + ");
+        let values = if self.scales.is_some() { "scaled" } else { "values" };
         if let Some(scales) = &self.scales {
             put.line(format!("float scaled[{width}];"));
             put.line("#pragma unroll");
             put.line(format!("for (int i = 0; i < {width}; ++i) scaled[i] = values[i] * {scales}[col + i];"));
         }
-        let values = if self.scales.is_some() { "scaled" } else { "values" };
-        put.line(format!("store<{width}>({c} + {row} + col, {values});"));
         out.line("auto put = [&](int row, int col, const float* values) {");
+        match epilogue {
+            None => put.line(format!("store<{width}>({} + {place}, {values});", self.c)),
+            Some(epilogue) => {
+                let mut writer = Writer { subject, symbols, lines: put };
+                map(&mut writer, epilogue, width, &place, values)?;
+                (symbols, put) = (writer.symbols, writer.lines);
+            }
+        }
         out.line(put.finish().trim_end());
         out.line("};");
         let (a, b) = (&self.a.pointer, &self.b.pointer);
@@ -235,7 +253,7 @@ impl Product {
             out.line(format!("tile.store<{width}>(row0, ROWS, col0, COLS, put);"));
         }
         let of_items = self.items.clone() * tiles;
-        Printed {
+        Ok(Printed {
             body: out.finish(),
             parameters: subject.parameters(),
             symbols: symbols.0,
@@ -254,8 +272,25 @@ impl Product {
                 Library::Tensor => vec![Library::Memory, Library::Matrix, Library::Tensor],
                 other => vec![Library::Memory, other],
             },
+        })
+    }
+}
+
+/// What a product's epilogue does at a place of C, `width` neighbours at once.
+fn map(w: &mut Writer<'_>, epilogue: &Epilogue, width: i64, place: &str, values: &str) -> Result<(), String> {
+    let stage = &epilogue.stage;
+    w.line(format!("const unsigned point = {place};"));
+    let variables: Vec<(usize, Dim)> = stage.kept.iter().cloned().enumerate().collect();
+    unflatten(w, "point", &variables);
+    let axis = (width > 1).then(|| Axis { variable: stage.kept.len() - 1, width, left: None });
+    let element = if width > 1 { format!("{values}[k]") } else { format!("{values}[0]") };
+    let mut scope = Scope::new(stage).along(axis);
+    for (at, value) in stage.values.iter().enumerate() {
+        if matches!(value.op, ValueOp::Load { buffer, .. } if buffer == epilogue.of) {
+            scope.give(ValueId(at as u32), &element);
         }
     }
+    scope.point(w, false)
 }
 
 /// The declaration of a dim under a name.
@@ -289,10 +324,10 @@ pub fn offset(symbols: &mut Symbols, index: &str, axes: &[(&Dim, &Dim)]) -> Stri
     for (place, (extent, stride)) in axes.iter().enumerate().rev() {
         let mut term = index.to_string();
         if !inside.is(1) {
-            term = format!("{term} / {}", divisor(symbols, &inside));
+            term = format!("{term} / {}", symbols.divisor(&inside));
         }
         if place > 0 {
-            term = format!("{term} % {}", divisor(symbols, extent));
+            term = format!("{term} % {}", symbols.divisor(extent));
         }
         inside = inside * (*extent).clone();
         if stride.is(0) || extent.is(1) {
@@ -305,12 +340,6 @@ pub fn offset(symbols: &mut Symbols, index: &str, axes: &[(&Dim, &Dim)]) -> Stri
     }
     terms.reverse();
     if terms.is_empty() { "0".into() } else { terms.join(" + ") }
-}
-
-/// A dim as what something is divided by: with parentheses where it is more than one factor.
-pub fn divisor(symbols: &mut Symbols, dim: &Dim) -> String {
-    let text = symbols.dim(dim);
-    if text.contains(' ') || text.starts_with('-') { format!("({text})") } else { text }
 }
 
 /// Whether a dim is a multiple of 4 whatever its symbols are.

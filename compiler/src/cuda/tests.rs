@@ -57,14 +57,14 @@ fn the_form_of_a_product_follows_from_its_size() {
     let of = |rows, x, w, out, sum, math| form(&kernels(&product(rows, x, w, out, sum), math)[0]).to_string();
     let plain = |rows| of(rows, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::F32);
     assert_eq!(plain(8192), "TileF32<2, 2, 4, 2, 8>");
-    assert_eq!(plain(64), "TileF32<1, 1, 2, 1, 16>");
+    assert_eq!(plain(64), "TileF32<1, 1, 2, 2, 16>");
     assert_eq!(plain(1), "FewAcross<4, 1, 8>");
     // Columns that lie along the sum are read so; and four at a time only where they begin at multiples of four.
     assert_eq!(of(1, "n, 512", "100, 512", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 4, 8>");
     assert_eq!(of(1, "n, 511", "100, 511", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 1, 8>");
     assert_eq!(of(8192, "n, 10", "10, 512", "n, 512", "(1, 0)", Math::F32), "TileF32<2, 1, 4, 2, 16>");
     assert_eq!(of(8192, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Tf32), "TileTf32<4, 2, 2, 4>");
-    assert_eq!(of(64, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Bf16), "TileBf16<2, 2, 2, 2>");
+    assert_eq!(of(64, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Bf16), "TileBf16<2, 1, 2, 2>");
 }
 
 #[test]
@@ -120,4 +120,31 @@ fn moving_and_sorting() {
         "%0 = input \"x\" : f32[n, 100]\n%1 = cumulative_sum %0 {axis=1, reverse=false, exclusive=true} : f32[n, 100]  // Net.sums\noutput \"y\" = %1",
     ];
     insta::assert_snapshot!(texts.map(kernel).join("\n"));
+}
+
+#[test]
+fn a_product_does_what_is_done_to_its_elements_alone() {
+    let all = |rest: &str| {
+        kernels(
+            &format!(
+                "%0 = input \"x\" : f32[n, 64]\n%1 = input \"w\" : f32[64, 128]\n%2 = input \"b\" : f32[128]\n\
+                 %3 = contract %0, %1 {{batch=[], sum=[(1, 0)]}} : f32[n, 128]  // Net.dense\n\
+                 %4 = broadcast %2 {{axes=[1]}} : f32[n, 128]\n%5 = add %3, %4 : f32[n, 128]  // Net.dense\n\
+                 %6 = sigmoid %5 : f32[n, 128]  // Net.sigmoid\n{rest}"
+            ),
+            Math::F32,
+        )
+    };
+    let one = all("output \"y\" = %6");
+    assert_eq!(one.len(), 1, "{one:?}");
+    insta::assert_snapshot!(one[0]);
+    // What others need is stored too.
+    let both = all("output \"y\" = %6\noutput \"z\" = %3");
+    assert_eq!(both.len(), 1, "{both:?}");
+    assert!(both[0].contains("float* Net_dense_contract,"), "{}", both[0]);
+    // A sum of rows has no element of its own for each; nor has another order.
+    assert_eq!(all("%7 = reduce_sum %6 {axes=[1]} : f32[n]\noutput \"y\" = %7").len(), 2);
+    let turned =
+        "%7 = transpose %3 {permutation=[1, 0]} : f32[128, n]\n%8 = exp %7 : f32[128, n]\noutput \"y\" = %8";
+    assert_eq!(all(turned).len(), 2);
 }

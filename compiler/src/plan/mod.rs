@@ -11,7 +11,8 @@
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
 //!    barrier, so what one kernel writes is in cache when the next one reads it. In loops, [`ahead`] says what is done for several steps at
-//!    once, and [`beside`] which loops run side by side. For a GPU, [`together`] makes one launch of many small kernels.
+//!    once, and [`beside`] which loops run side by side. For a GPU, [`epilogue`] lets products do what is done to their elements
+//!    alone, and [`together`] makes one launch of many small kernels.
 //! 5. [`memory`] gives each buffer its lifetime, lets updates and last readers write in place, and keeps what one segment alone
 //!    uses in the memory of its threads.
 
@@ -24,6 +25,7 @@ pub use build::neutral;
 pub use merge::never_again;
 mod contract;
 mod conv;
+mod epilogue;
 mod fuse;
 mod memory;
 mod merge;
@@ -262,11 +264,24 @@ pub struct Launch {
     pub span: Span,
     pub flops: Dim,
     pub bytes: Dim,
+    /// What a product does to each element before it is stored. The product's own result is then no buffer of the launch, unless
+    /// the epilogue stores it.
+    pub epilogue: Option<Epilogue>,
+}
+
+/// A map over a product's result: loads of the buffer `of` are the product's elements, which never were there. See [`epilogue`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    pub stage: nest::Stage,
+    pub of: BufferId,
 }
 
 impl Launch {
     /// The buffers that its kernel writes.
     pub fn written(&self) -> Vec<BufferId> {
+        if let Some(epilogue) = &self.epilogue {
+            return epilogue.stage.stores.iter().map(|store| store.buffer).collect();
+        }
         // How many of a runtime kernel's buffers, the last ones, are results.
         let stored = |nest: &Nest| -> Vec<BufferId> {
             nest.stages.iter().flat_map(|stage| &stage.stores).map(|store| store.buffer).collect()
@@ -460,6 +475,7 @@ pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Resu
     fuse::fuse(&mut built);
     let mut segments = schedule::schedule(&mut built);
     if machine == Machine::Gpu {
+        epilogue::attach(&mut built, &mut segments);
         together::gather(&mut built, &mut segments);
     }
     Ok(memory::finish(entry, variables, built, segments))

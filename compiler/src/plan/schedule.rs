@@ -583,5 +583,6 @@ fn step(built: &Built, draft: &Draft, units: &Dim, times: &Dim) -> Step {
         span: draft.span,
         flops: draft.flops.clone() * times.clone(),
         bytes: bytes * times.clone(),
+        epilogue: None,
     }))
 }

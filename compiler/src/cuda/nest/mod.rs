@@ -30,7 +30,7 @@ mod row;
 mod spell;
 #[cfg(test)]
 mod tests;
-mod value;
+pub mod value;
 
 use super::Printed;
 use super::print::Subject;
@@ -108,25 +108,19 @@ fn product(dims: &[Dim]) -> Dim {
 }
 
 /// Declares loop variables, given by place and extent from the outermost in, from the number `from` of a point.
-fn unflatten(w: &mut Writer<'_>, from: &str, variables: &[(usize, Dim)]) {
+pub fn unflatten(w: &mut Writer<'_>, from: &str, variables: &[(usize, Dim)]) {
     let mut inner = Dim::constant(1);
     for (at, (variable, extent)) in variables.iter().enumerate().rev() {
         let mut text = from.to_string();
         if !inner.is(1) {
-            text = format!("{text} / {}", divisor(w, &inner));
+            text = format!("{text} / {}", w.symbols.divisor(&inner));
         }
         if at > 0 {
-            text = format!("{text} % {}", divisor(w, extent));
+            text = format!("{text} % {}", w.symbols.divisor(extent));
         }
         w.line(format!("const int i{variable} = {text};"));
         inner = inner * extent.clone();
     }
-}
-
-/// A dim as what is divided by: products need parentheses as well as sums.
-fn divisor(w: &mut Writer<'_>, dim: &Dim) -> String {
-    let text = w.dim(dim);
-    if dim.as_constant().is_none() && dim.as_symbol().is_none() { format!("({text})") } else { text }
 }
 
 /// How many points along a variable a thread computes side by side: as many as make accesses of 16 bytes, when all that changes

@@ -141,6 +141,11 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Says what a value is called, so that it is not computed.
+    pub fn give(&mut self, id: ValueId, text: &str) {
+        self.names[id.index()] = Some(Expr::atom(text));
+    }
+
     /// The same, computed for several points along an axis at once.
     pub fn along(self, axis: Option<Axis>) -> Scope<'a> {
         let varies = match &axis {
