@@ -135,7 +135,7 @@ fn generated_code_gets_its_range_and_its_dims() {
     let mut session = session(b, 3);
     for n in [1, 2, 70] {
         let shape = Tensor::from_u8(&[n], &vec![0; n]);
-        session.scribble();
+        session.scribble().unwrap();
         let out = session.run(0, &[shape.view()]).unwrap().get(0).to_f64();
         assert_eq!(out, (0..n * 3).map(|i| (i + 100) as f64).collect::<Vec<_>>());
     }
