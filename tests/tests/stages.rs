@@ -101,7 +101,10 @@ fn loops() {
 #[test]
 fn cuda() {
     snapshots!(Stage::Cuda, "predict");
-    insta::assert_snapshot!("cuda_train@mnist_cnn.weft", emit("specs/mnist_cnn.weft", Stage::Cuda, Some("train")));
+    insta::assert_snapshot!(
+        "cuda_train@mnist_cnn.weft",
+        emit("specs/mnist_cnn.weft", Stage::Cuda, Some("train"))
+    );
 }
 
 /// The other entries are short, and one spec's show them.
