@@ -42,7 +42,8 @@ fn nameless(function: &DeviceFunction) -> String {
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     let code: Vec<&str> = function.source.lines().filter(is_code).collect();
     let code = code.join("\n").replace(&function.name, "kernel");
-    let parameters = code.split_once("kernel(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
+    let parameters =
+        code.split_once("kernel(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
     let names: Vec<&str> = parameters.split(',').filter_map(|one| one.rsplit([' ', '*']).next()).collect();
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut text = String::new();

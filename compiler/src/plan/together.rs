@@ -11,14 +11,14 @@ use super::{BufferId, Built, Kernel, Launch, Part, Segment, Step};
 use crate::graph::Dim;
 use std::collections::BTreeSet;
 
-/// A launch has at most so many parts, and buffers.
+/// A launch has at most so many parts, which touch so many storages.
 const PARTS: usize = 32;
-const BUFFERS: usize = 128;
+const STORAGES: usize = 64;
 
 /// What a step touches, by storage.
 #[derive(Clone, Debug, Default)]
 struct Touched {
-    read: BTreeSet<BufferId>,
+    all: BTreeSet<BufferId>,
     written: BTreeSet<BufferId>,
 }
 
@@ -26,7 +26,7 @@ impl Touched {
     fn of(built: &Built, launches: &[&Launch]) -> Touched {
         let mut touched = Touched::default();
         for launch in launches {
-            touched.read.extend(launch.buffers.iter().map(|(buffer, _)| root(built, *buffer)));
+            touched.all.extend(launch.buffers.iter().map(|(buffer, _)| root(built, *buffer)));
             touched.written.extend(launch.written().into_iter().map(|buffer| root(built, buffer)));
         }
         touched
@@ -35,7 +35,7 @@ impl Touched {
     /// Must one of both be done before the other?
     fn meets(&self, other: &Touched) -> bool {
         let both = |a: &BTreeSet<BufferId>, b: &BTreeSet<BufferId>| a.intersection(b).next().is_some();
-        both(&self.written, &other.read) || both(&self.read, &other.written)
+        both(&self.written, &other.all) || both(&self.all, &other.written)
     }
 }
 
@@ -91,9 +91,9 @@ fn is_small(step: &Step) -> bool {
 
 /// Is there room for one more?
 fn fits(members: &[usize], more: usize, touched: &[Touched]) -> bool {
-    let mut buffers: BTreeSet<BufferId> = touched[more].read.clone();
-    members.iter().for_each(|at| buffers.extend(&touched[*at].read));
-    members.len() < PARTS && buffers.len() <= BUFFERS / 2
+    let mut storages = touched[more].all.clone();
+    members.iter().for_each(|at| storages.extend(&touched[*at].all));
+    members.len() < PARTS && storages.len() <= STORAGES
 }
 
 /// Steps of one place as one.

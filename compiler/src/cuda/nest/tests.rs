@@ -182,3 +182,16 @@ fn updates_of_all_weights_are_one_kernel() {
     let (graph, variables) = made().expect("the graph is well typed");
     insta::assert_snapshot!(printed(graph, &variables));
 }
+
+#[test]
+fn no_buffer_is_called_like_a_function_of_the_prelude() {
+    let declared = cuda::PRELUDE.lines().filter_map(|line| {
+        let (head, _) = line.split_once("__forceinline__ ")?.1.split_once('(')?;
+        head.split_whitespace().next_back().filter(|name| !name.starts_with("operator"))
+    });
+    let declared: Vec<&str> = declared.collect();
+    assert!(declared.len() > 50, "{declared:?}");
+    for name in declared {
+        assert_ne!(cuda::print::identifier(name), name);
+    }
+}

@@ -57,6 +57,7 @@ impl<'m> Decoder<'m> {
         let space = self.space(parts);
         parts.ignore(&["relaxed", "acquire", "release", "acq_rel", "cta", "gpu", "sys", "noftz"]);
         parts.ignore_starting("L2::");
+        let vector = parts.take("v2") | parts.take("v4") | parts.take("v8");
         let ops = ["add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"];
         let Some(f) = ops.into_iter().find(|op| parts.take(op)).and_then(|op| update(op, ty)) else {
             return parts.refused();
@@ -67,20 +68,36 @@ impl<'m> Decoder<'m> {
         if !matches!(address.space, Space::Global | Space::Shared | Space::Generic) {
             return parts.refused();
         }
-        let to = match parts.operand(0)? {
-            Operand::Name("_") => None,
-            operand if returns => Some(self.target_of(parts, operand)?.0),
-            _ => None,
-        };
-        let a = self.value(parts, first + 1, ty)?;
-        let b = if swap { self.value(parts, first + 2, ty)? } else { a };
         let bytes = ty.bits() / 8;
         if address.space != Space::Global {
             self.program.grain = self.program.grain.min(bytes as usize);
         }
         let flops = u32::from(!ty.is_integer());
-        let atomic = Atomic { address, bytes, f, to, a, b };
-        self.emit_counted(Op::Atomic(Box::new(atomic)), Class::Atomic, flops);
+        // Each element of a vector is added by itself.
+        let elements = |operand: &'m Operand<'m>| match operand {
+            Operand::Vector(list) if vector => list.iter().collect(),
+            one => vec![one],
+        };
+        let values = elements(parts.operand(first + 1)?);
+        let targets = if returns { elements(parts.operand(0)?) } else { Vec::new() };
+        if returns && targets.len() != values.len() {
+            return parts.wrong(0);
+        }
+        for (i, value) in values.into_iter().enumerate() {
+            let to = match targets.get(i) {
+                None | Some(Operand::Name("_")) => None,
+                Some(operand) => Some(self.target_of(parts, operand)?.0),
+            };
+            let a = self.value_of(parts, value, ty)?;
+            let b = if swap { self.value(parts, first + 2, ty)? } else { a };
+            let mut address = address.clone();
+            address.offset += i as i64 * i64::from(bytes);
+            self.emit_counted(
+                Op::Atomic(Box::new(Atomic { address, bytes, f, to, a, b })),
+                Class::Atomic,
+                flops,
+            );
+        }
         Ok(())
     }
 }

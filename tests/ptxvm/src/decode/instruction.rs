@@ -90,6 +90,10 @@ impl<'m> Parts<'m> {
         found.is_some()
     }
 
+    pub(super) fn has(&self, suffix: &str) -> bool {
+        self.rest.contains(&suffix)
+    }
+
     /// The first of some suffixes that is there.
     pub(super) fn take_of<T: Copy>(&mut self, table: &[(&str, T)]) -> Option<T> {
         table.iter().find(|(word, _)| self.take(word)).map(|(_, value)| *value)

@@ -4,7 +4,7 @@ use super::arithmetic::Function;
 use super::instruction::{Parts, Type};
 use super::{Decoder, Result};
 use crate::code::{Class, Logic, Op, Test, With};
-use crate::lanes::{Brain, Half, Narrow, test, three};
+use crate::lanes::{Brain, Half, Narrow, one, test, three, two};
 use crate::numeric::flush;
 use crate::ptx::Operand;
 
@@ -139,6 +139,9 @@ impl<'m> Decoder<'m> {
         let ty = parts.ty()?;
         let result = if parts.base == "set" { Some(parts.ty()?) } else { None };
         let ftz = parts.take("ftz");
+        if matches!(ty, Type::F16x2 | Type::Bf16x2) {
+            return self.compare_pairs(parts, ty, result);
+        }
         let logic: Option<Logic> =
             parts.take_of::<Logic>(&[("and", |a, b| a & b), ("or", |a, b| a | b), ("xor", |a, b| a ^ b)]);
         let name = COMPARISONS.iter().find(|name| parts.take(name));
@@ -153,6 +156,8 @@ impl<'m> Decoder<'m> {
             let to = self.target(parts)?;
             let yes = match result {
                 Type::F32 => 0x3f80_0000,
+                Type::F16 => 0x3c00,
+                Type::Bf16 => 0x3f80,
                 Type::Unsigned(32) | Type::Signed(32) => 0xffff_ffff,
                 _ => return parts.refused(),
             };
@@ -172,6 +177,46 @@ impl<'m> Decoder<'m> {
             None => None,
         };
         self.emit(Op::Compare { f, to, opposite, a, b, with }, Class::Alu);
+        Ok(())
+    }
+
+    /// Comparisons of both halves: a predicate for each, or what stands for true in each half.
+    fn compare_pairs(&mut self, parts: &mut Parts<'m>, ty: Type, result: Option<Type>) -> Result<()> {
+        let half = if ty == Type::F16x2 { Type::F16 } else { Type::Bf16 };
+        let name = COMPARISONS.iter().find(|name| parts.take(name));
+        let Some(f) = name.and_then(|name| comparison(name, half, false)) else { return parts.refused() };
+        let (a, b) = (self.value(parts, 1, ty)?, self.value(parts, 2, ty)?);
+        let mut passed = [0; 2];
+        for (passed, upper) in passed.iter_mut().zip([false, true]) {
+            let halves = [self.scratch(), self.scratch()];
+            for (to, a) in halves.into_iter().zip([a, b]) {
+                let f = if upper { one!(u32, |a| a >> 16) } else { one!(u32, |a| a & 0xffff) };
+                self.emit(Op::One { f, to, a }, Class::Alu);
+            }
+            *passed = self.scratch_predicate();
+            let [a, b] = halves;
+            self.emit(Op::Compare { f, to: *passed, opposite: None, a, b, with: None }, Class::Alu);
+        }
+        let Some(result) = result else {
+            let Operand::Pair(low, high) = *parts.operand(0)? else { return parts.wrong(0) };
+            for (name, passed) in [low, high].into_iter().zip(passed) {
+                let (to, a) = (self.sink(name, parts.line)?, (passed, false));
+                self.emit(Op::Logic { f: |a, _| a, to, a, b: a }, Class::Alu);
+            }
+            return Ok(());
+        };
+        let yes = match result {
+            Type::F16x2 => 0x3c00,
+            Type::Bf16x2 => 0x3f80,
+            Type::Bits(32) | Type::Unsigned(32) | Type::Signed(32) => 0xffff,
+            _ => return parts.refused(),
+        };
+        let to = self.target(parts)?;
+        let (low, high, no) = (self.constant(yes), self.constant(yes << 16), self.constant(0));
+        let upper = self.scratch();
+        self.emit(Op::Select { to: upper, a: high, b: no, by: (passed[1], false) }, Class::Alu);
+        self.emit(Op::Select { to, a: low, b: no, by: (passed[0], false) }, Class::Alu);
+        self.emit(Op::Two { f: two!(u64, |a, b| a | b), to, a: to, b: upper }, Class::Alu);
         Ok(())
     }
 

@@ -336,7 +336,12 @@ impl<'a> Parser<'a> {
                 self.next()?;
                 self.expect(';')?;
             }
-            ".reg" => self.registers(items)?,
+            ".reg" => {
+                let ty = self.word()?;
+                self.registers(ty, items)?;
+            }
+            // Without a space, as headers' inline assembly writes it.
+            _ if word.starts_with(".reg.") => self.registers(&word[4..], items)?,
             ".shared" | ".local" | ".param" => loop {
                 items.push(Item::Variable(self.variable(word, line)?));
                 if self.accept(';') {
@@ -382,8 +387,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn registers(&mut self, items: &mut Vec<Item<'a>>) -> Result<()> {
-        let word = self.word()?;
+    fn registers(&mut self, word: &'a str, items: &mut Vec<Item<'a>>) -> Result<()> {
         let predicate = word == ".pred";
         let Some(bytes) = (if predicate { Some(4) } else { type_bytes(word) }).filter(|b| *b <= 8) else {
             self.at -= 1;

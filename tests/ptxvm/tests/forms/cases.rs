@@ -278,6 +278,29 @@ pub const CASES: &[Case] = &[
     case!(never, "abs.s64 %d0, %d1;", |a: i64, b: i64, c: i64| a.wrapping_abs()),
     case!(never, "neg.s32 %r0, %r1;", |a: i32, b: i32, c: i32| a.wrapping_neg()),
     case!(never, "neg.s16 %h0, %h1;", |a: i16, b: i16, c: i16| a.wrapping_neg()),
+    case!(
+        never,
+        "add.cc.u32 %r0, %r1, %r2; addc.u32 %r4, %r3, 0; mov.b64 %d0, {%r0, %r4}; mov.u32 %r0, 0;",
+        |a: u32, b: u32, c: u32| {
+            let sum = u64::from(a) + u64::from(b);
+            (sum & 0xffff_ffff) | (u64::from(c.wrapping_add((sum >> 32) as u32)) << 32)
+        }
+    ),
+    case!(
+        never,
+        "sub.cc.u32 %r0, %r1, %r2; subc.cc.u32 %r4, %r3, %r2; mov.b64 %d0, {%r0, %r4}; mov.u32 %r0, 0;",
+        |a: u32, b: u32, c: u32| {
+            (u64::from(a) | u64::from(c) << 32).wrapping_sub(u64::from(b) | u64::from(b) << 32)
+        }
+    ),
+    case!(never, "add.cc.u64 %d0, %d1, %d2; addc.u64 %d0, %d3, %d3;", |a: u64, b: u64, c: u64| {
+        c.wrapping_add(c).wrapping_add(u64::from(a.checked_add(b).is_none()))
+    }),
+    case!(
+        never,
+        "mad.lo.cc.u32 %r0, %r1, %r2, %r3; madc.hi.u32 %r4, %r1, %r2, 0; mov.b64 %d0, {%r0, %r4}; mov.u32 %r0, 0;",
+        |a: u32, b: u32, c: u32| { u64::from(a) * u64::from(b) + u64::from(c) }
+    ),
     // Bits.
     case!(never, "and.b32 %r0, %r1, %r2;", |a: u32, b: u32, c: u32| a & b),
     case!(never, "or.b64 %d0, %d1, %d2;", |a: u64, b: u64, c: u64| a | b),
@@ -679,6 +702,27 @@ pub const CASES: &[Case] = &[
     ),
     case!(never, "set.gt.u32.s32 %r0, %r1, %r2;", |a: i32, b: i32, c: u32| if a > b { u32::MAX } else { 0 }),
     case!(never, "set.le.f32.f32 %r0, %r1, %r2;", |a: f32, b: f32, c: u32| if a <= b { 1f32 } else { 0f32 }),
+    case!(never, "set.gt.f16.f16 %h0, %h1, %h2;", |a: H, b: H, c: u32| H(if a.0 > b.0 { 1.0 } else { 0.0 })),
+    case!(never, "set.nan.bf16.bf16 %h0, %h1, %h2;", |a: B, b: B, c: u32| {
+        B(if a.0.is_nan() || b.0.is_nan() { 1.0 } else { 0.0 })
+    }),
+    Case {
+        body: "{.reg.b16 low, high; set.lt.bf16x2.bf16x2 %r0, %r1, %r2; mov.b32 {low, high}, %r0; mov.b32 %r0, {low, high};}",
+        reference: |a, b, _| {
+            let ((a0, a1), (b0, b1)) = (parts(a), parts(b));
+            let one = |passed| if passed { 0x3f80 } else { 0 };
+            Some(join(one(a0.0 < b0.0), one(a1.0 < b1.0)))
+        },
+        nan: never,
+    },
+    Case {
+        body: "setp.ge.f16x2 %p1|%p2, %r1, %r2; selp.b32 %r0, 1, 0, %p1; selp.b32 %r4, 2, 0, %p2; or.b32 %r0, %r0, %r4;",
+        reference: |a, b, _| {
+            let ((a0, a1), (b0, b1)) = (halves(a), halves(b));
+            Some(u64::from(a0.0 >= b0.0) | u64::from(a1.0 >= b1.0) << 1)
+        },
+        nan: never,
+    },
     case!(never, "slct.b32.s32 %r0, %r1, %r2, %r3;", |a: u32, b: u32, c: i32| if c >= 0 { a } else { b }),
     case!(never, "testp.finite.f32 %p1, %r1; selp.b32 %r0, 1, 0, %p1;", |a: f32, b: f32, c: f32| a
         .is_finite()),
