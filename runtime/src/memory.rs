@@ -5,6 +5,7 @@
 //! the buffers alive beside it leave. The result depends on the requests alone, never on addresses or threads.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
@@ -30,6 +31,8 @@ enum Memory {
     Nobodys,
     Mapped(MmapRaw),
     Borrowed(*mut u8),
+    /// That of a block which nobody writes any more.
+    Shared(Arc<Block>),
 }
 
 // SAFETY: a block is the only owner of what it points to, or shares it with others that only read it; it is written through `&mut` alone.
@@ -75,6 +78,11 @@ impl Block {
         Ok(Block { memory: Memory::Borrowed(bytes.as_ptr().cast_mut()), bytes: bytes.len() })
     }
 
+    /// The bytes of another block, which are only read: nobody may ask for their [`Block::bytes_mut`].
+    pub fn shared(block: &Arc<Block>) -> Block {
+        Block { bytes: block.bytes, memory: Memory::Shared(Arc::clone(block)) }
+    }
+
     pub fn len(&self) -> usize {
         self.bytes
     }
@@ -89,6 +97,7 @@ impl Block {
             Memory::Nobodys => std::ptr::without_provenance_mut(ALIGNMENT),
             Memory::Mapped(map) => map.as_mut_ptr(),
             Memory::Borrowed(start) => *start,
+            Memory::Shared(block) => block.pointer(),
         }
     }
 
@@ -98,6 +107,7 @@ impl Block {
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        assert!(!matches!(self.memory, Memory::Shared(_)), "shared memory is only read");
         // SAFETY: as in `bytes`, and `&mut self` makes this the only access.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(), self.bytes) }
     }

@@ -70,6 +70,10 @@ pub struct Session {
     limit: usize,
 }
 
+/// The values of all variables of a program, for sessions that only read them.
+#[derive(Clone, Debug)]
+pub struct Weights(Arc<Block>);
+
 /// What a session knows about one entry.
 #[derive(Debug)]
 struct EntryState {
@@ -153,6 +157,24 @@ impl Session {
         let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
         let variables = Block::of_file(file, variables.start, size(variables))?;
         Session::over(program, threads, mapped, variables, Room::default())
+    }
+
+    /// The same over the weights of another session of the program, which no entry changes.
+    pub fn over_weights(program: Arc<Program>, threads: usize, weights: &Weights) -> Result<Session> {
+        sound::check(&program)?;
+        if weights.0.len() != places(&program).1 {
+            return Err(Error::Unsound("its weights have another size than it says".into()));
+        }
+        if let Some(entry) = program.entries.iter().find(|entry| !entry.changes.is_empty()) {
+            return Err(Error::Unsound(format!("`{}` changes weights that others read", entry.name)));
+        }
+        let code = MappedCode::map(&program.code)?;
+        Session::over(program, threads, code, Block::shared(&weights.0), Room::default())
+    }
+
+    /// Gives its weights to sessions that read them, [`Session::over_weights`].
+    pub fn into_weights(self) -> Weights {
+        Weights(Arc::new(self.variables))
     }
 
     /// The same for a program that was linked into this process.
