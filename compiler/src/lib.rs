@@ -1,7 +1,9 @@
 //! Weft's compiler as a library: text in, values out. No file, clock, thread or environment is touched here.
 
+pub mod assemble;
 pub mod check;
 pub mod cpu;
+pub mod cuda;
 pub mod decode;
 pub mod diagnostics;
 pub mod evaluate;

@@ -6,10 +6,11 @@
 
 use crate::check::{self, Checked};
 use crate::cpu::{self, Target};
+use crate::cuda;
 use crate::diagnostics::{self, Color, Severity};
 use crate::graph::{Entry, Graph, Module, export, text};
 use crate::passes;
-use crate::plan::{self, PlanError};
+use crate::plan::{self, Machine, PlanError};
 use serde_json::json;
 use weft_grammar::FileId;
 use weft_runtime::program::Program;
@@ -24,11 +25,21 @@ pub enum Stage {
     Loops,
     Clif,
     Asm,
+    /// CUDA C++: the kernels of a plan that is made for GPUs.
+    Cuda,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 7] =
-        [Stage::Ast, Stage::Typed, Stage::Graph, Stage::Optimized, Stage::Loops, Stage::Clif, Stage::Asm];
+    pub const ALL: [Stage; 8] = [
+        Stage::Ast,
+        Stage::Typed,
+        Stage::Graph,
+        Stage::Optimized,
+        Stage::Loops,
+        Stage::Clif,
+        Stage::Asm,
+        Stage::Cuda,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,6 +50,7 @@ impl Stage {
             Stage::Loops => "loops",
             Stage::Clif => "clif",
             Stage::Asm => "asm",
+            Stage::Cuda => "cuda",
         }
     }
 
@@ -85,6 +97,11 @@ pub fn optimized(module: &Module) -> Module {
 /// A module all the way to a program, on this thread. A caller with threads uses [`cpu::Compilation`] on the [`optimized`] module.
 pub fn compile(module: &Module) -> Result<Program, PlanError> {
     cpu::compile(&optimized(module), Target::default())
+}
+
+/// The same for a GPU.
+pub fn compile_cuda(module: &Module) -> Result<Program, PlanError> {
+    cuda::compile(&optimized(module), &|_| String::new())
 }
 
 /// The full name of the entry that a short one means: `train` is the first training's first step, `predict` the first predict item,
@@ -189,8 +206,11 @@ pub fn emit(
         return drawn(&graph, format);
     }
     let name = &entry.graph.name;
-    let plan = plan::plan(&Entry { graph, inputs: entry.inputs.clone() }, &module.variables)?;
+    let machine = if stage == Stage::Cuda { Machine::Gpu } else { Machine::Cpu };
+    let entry = Entry { graph, inputs: entry.inputs.clone() };
+    let plan = plan::plan_for(&entry, &module.variables, machine)?;
     let text = match stage {
+        Stage::Cuda => cuda::text(&plan, &|span| checked.sources.line(span))?,
         Stage::Loops => plan::text::print(&plan),
         Stage::Clif => cpu::clif_text(&plan, Target::default()).map_err(EmitError::Request)?,
         _ => cpu::asm_text(&plan, Target::default()).map_err(EmitError::Request)?,

@@ -82,6 +82,14 @@ pub enum Error {
     Spill { folder: PathBuf, limit: u64, source: io::Error },
     #[error("this program was compiled for another machine: {0}")]
     Target(String),
+    /// What a GPU cannot do, or that there is none, with a way out.
+    #[error("{0}")]
+    Device(String),
+    #[error(
+        "{name} has no {} of memory left ({} of {} are free); make batches smaller, end other programs that use it, or use --device cpu",
+        size(*.bytes as u64), size(*.free as u64), size(*.total as u64)
+    )]
+    DeviceMemory { name: String, bytes: usize, free: usize, total: usize },
     #[error("cannot get {bytes} bytes of memory: {}", plain(.source))]
     Memory { bytes: usize, source: io::Error },
     #[error(
@@ -136,6 +144,8 @@ impl Error {
             }
             Error::File { .. }
             | Error::Target(_)
+            | Error::Device(_)
+            | Error::DeviceMemory { .. }
             | Error::Memory { .. }
             | Error::GivenMemory { .. }
             | Error::Spill { .. }

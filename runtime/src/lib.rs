@@ -1,6 +1,7 @@
 //! Weft's runtime: everything that runs a [`program::Program`], and no compiler.
 
 pub mod command;
+pub mod cuda;
 #[cfg(feature = "train")]
 pub mod data;
 pub mod error;
@@ -8,6 +9,7 @@ pub mod error;
 pub mod executable;
 pub mod execute;
 pub mod generate;
+pub mod home;
 pub mod io;
 pub mod kernels;
 pub mod library;

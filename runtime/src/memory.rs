@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
+use crate::cuda::DeviceBlock;
 use crate::error::{Error, Result};
+use crate::home::Home;
 
 /// Every buffer starts at a multiple of this: a cache line, and the widest vector.
 pub const ALIGNMENT: usize = 64;
@@ -33,6 +35,7 @@ enum Memory {
     Borrowed(*mut u8),
     /// That of a block which nobody writes any more.
     Shared(Arc<Block>),
+    Device(DeviceBlock),
 }
 
 // SAFETY: a block is the only owner of what it points to, or shares it with others that only read it; it is written through `&mut` alone.
@@ -83,6 +86,11 @@ impl Block {
         Block { bytes: block.bytes, memory: Memory::Shared(Arc::clone(block)) }
     }
 
+    /// Memory of a GPU: its address is known here, and nothing else.
+    pub fn of_device(block: DeviceBlock, bytes: usize) -> Block {
+        Block { memory: Memory::Device(block), bytes }
+    }
+
     pub fn len(&self) -> usize {
         self.bytes
     }
@@ -98,15 +106,23 @@ impl Block {
             Memory::Mapped(map) => map.as_mut_ptr(),
             Memory::Borrowed(start) => *start,
             Memory::Shared(block) => block.pointer(),
+            Memory::Device(block) => block.pointer(),
         }
     }
 
+    /// What the block holds; nothing where that is a GPU's.
     pub fn bytes(&self) -> &[u8] {
+        if let Memory::Device(_) = self.memory {
+            return &[];
+        }
         // SAFETY: the mapping holds `bytes` initialised bytes as long as `self`; writers hold `&mut` of the block's owner.
         unsafe { std::slice::from_raw_parts(self.pointer(), self.bytes) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        if let Memory::Device(_) = self.memory {
+            return &mut [];
+        }
         assert!(!matches!(self.memory, Memory::Shared(_)), "shared memory is only read");
         // SAFETY: as in `bytes`, and `&mut self` makes this the only access.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(), self.bytes) }
@@ -118,6 +134,7 @@ impl Block {
 pub struct Room {
     /// What is left of the place.
     given: Option<(*mut u8, usize)>,
+    home: Home,
     /// Bytes of all blocks so far.
     taken: usize,
 }
@@ -134,7 +151,17 @@ impl Room {
     /// So many bytes must be there, nobody else may use them, and they must outlive every block of this room.
     pub unsafe fn of(start: *mut u8, bytes: usize) -> Room {
         let skipped = start.align_offset(ALIGNMENT).min(bytes);
-        Room { given: Some((start.wrapping_add(skipped), bytes - skipped)), taken: 0 }
+        Room { given: Some((start.wrapping_add(skipped), bytes - skipped)), ..Room::default() }
+    }
+
+    /// Memory of this place, as much as it has.
+    pub fn at(home: Home) -> Room {
+        Room { home, ..Room::default() }
+    }
+
+    /// Where the memory is.
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Bytes that blocks have taken, those that were given back included: nothing is handed out twice.
@@ -142,8 +169,19 @@ impl Room {
         self.taken
     }
 
-    /// A zeroed block.
+    /// A block for tensors, zeroed where it is the process's.
     pub fn block(&mut self, bytes: usize) -> Result<Block> {
+        match self.home {
+            Home::Process => self.own_block(bytes),
+            Home::Device(_) => {
+                self.taken = self.taken.saturating_add(align(bytes));
+                self.home.block(bytes)
+            }
+        }
+    }
+
+    /// A zeroed block of the process's memory, wherever tensors are.
+    pub fn own_block(&mut self, bytes: usize) -> Result<Block> {
         self.taken = self.taken.saturating_add(align(bytes));
         let Some((start, left)) = self.given else { return Block::new(bytes) };
         if bytes == 0 {

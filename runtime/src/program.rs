@@ -20,10 +20,12 @@
 //! threads, turn by turn ([`Segment::follows`]).
 
 mod declared;
+mod device;
 
 use serde::{Deserialize, Serialize};
 
 pub use declared::*;
+pub use device::*;
 
 /// Element types of buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -95,6 +97,7 @@ pub struct Program {
     pub variables: Vec<Variable>,
     pub entries: Vec<Entry>,
     pub code: Code,
+    pub device: DeviceCode,
     pub data: Vec<DataSet>,
     pub trainings: Vec<Training>,
     pub predictions: Vec<Prediction>,
@@ -426,6 +429,8 @@ pub enum Kernel {
         count: DimIndex,
         falling: bool,
     },
+    /// A kernel that runs on a GPU.
+    Device(DeviceLaunch),
 }
 
 /// `fn(buffers, dims, table, begin, end)`: generated code for the range `begin..end` of its index space.

@@ -9,6 +9,7 @@
 mod bench;
 mod check;
 mod checkpoint;
+mod cuda;
 mod data;
 mod download;
 mod emit;

@@ -17,10 +17,18 @@ pub enum Device {
     Evaluator32,
     /// The CPU back end on so many threads.
     Cpu(usize),
+    /// The CUDA back end on the interpreter of [`crate::cuda`].
+    Cuda,
 }
 
 impl Device {
     pub const ALL: [Device; 4] = [Device::Evaluator64, Device::Evaluator32, Device::Cpu(1), Device::Cpu(2)];
+
+    /// All of them, and a GPU where kernels can be compiled.
+    pub fn with_gpu() -> Vec<Device> {
+        let gpu = crate::cuda::is_ready().then_some(Device::Cuda);
+        Device::ALL.into_iter().chain(gpu).collect()
+    }
 }
 
 /// Named tensors.
@@ -37,7 +45,7 @@ pub struct Machine {
 enum State {
     Evaluator64(Values<f64>),
     Evaluator32(Values<f32>),
-    Cpu(Box<Session>),
+    Compiled(Box<Session>),
 }
 
 impl Machine {
@@ -49,7 +57,13 @@ impl Machine {
             Device::Cpu(threads) => {
                 let program = weft_compiler::stages::compile(&module).unwrap_or_else(|e| panic!("{e}"));
                 let session = Session::new(Arc::new(program), threads).unwrap_or_else(|e| panic!("{e}"));
-                State::Cpu(Box::new(session))
+                State::Compiled(Box::new(session))
+            }
+            Device::Cuda => {
+                let program = crate::cuda::program(&module);
+                State::Compiled(Box::new(
+                    Session::new(Arc::new(program), 1).unwrap_or_else(|e| panic!("{e}")),
+                ))
             }
         };
         Machine { module, state }
@@ -64,7 +78,7 @@ impl Machine {
         match &mut self.state {
             State::Evaluator64(values) => drop(values.insert(path.to_owned(), value(tensor))),
             State::Evaluator32(values) => drop(values.insert(path.to_owned(), value(tensor))),
-            State::Cpu(session) => session.variable_bytes_mut(index).copy_from_slice(&tensor.data),
+            State::Compiled(session) => session.variable_bytes_mut(index).copy_from_slice(&tensor.data),
         }
     }
 
@@ -72,7 +86,7 @@ impl Machine {
         match &self.state {
             State::Evaluator64(values) => values[path].to_f64(),
             State::Evaluator32(values) => values[path].to_f64(),
-            State::Cpu(session) => session.variable(self.index(path)).to_f64(),
+            State::Compiled(session) => session.variable(self.index(path)).to_f64(),
         }
     }
 
@@ -96,7 +110,7 @@ impl Machine {
         match &mut self.state {
             State::Evaluator64(values) => interpret(&self.module, entry, inputs, values),
             State::Evaluator32(values) => interpret(&self.module, entry, inputs, values),
-            State::Cpu(session) => {
+            State::Compiled(session) => {
                 let index = session.entry(entry).unwrap_or_else(|e| panic!("{e}"));
                 let names: Vec<String> =
                     session.program().entries[index].inputs.iter().map(|i| i.name.clone()).collect();
@@ -110,10 +124,10 @@ impl Machine {
         }
     }
 
-    /// The session of a CPU.
+    /// The session of a compiled module.
     pub fn session(&mut self) -> Option<&mut Session> {
         match &mut self.state {
-            State::Cpu(session) => Some(session),
+            State::Compiled(session) => Some(session),
             _ => None,
         }
     }

@@ -1,4 +1,5 @@
-//! One program, every device: what the evaluator says, the CPU says too, and on any number of threads to the last bit.
+//! One program, every device: what the evaluator says, the CPU says too, and on any number of threads to the last bit; and so does a GPU,
+//! here an interpreter of its kernels, where NVRTC is there to compile them ([`weft_tests::cuda`]).
 
 use std::collections::BTreeMap;
 use weft_compiler::check::Options;
@@ -9,7 +10,7 @@ use weft_compiler::graph::{Builder, Entry, Graph, Module, NodeId, Op};
 use weft_runtime::program::{Cell, DType, InputSource, VariableKind};
 use weft_runtime::tensor::Tensor;
 use weft_tests::device::{Device, Machine, Tensors};
-use weft_tests::specs;
+use weft_tests::{cuda, specs};
 
 /// Named results of a device, as f64 (which holds every f32 exactly).
 type Results = BTreeMap<String, Vec<f64>>;
@@ -97,26 +98,44 @@ fn same_bits(a: &Results, b: &Results) -> Result<(), String> {
     for (name, values) in a {
         let other = &b[name];
         if distance(values, other) > 0.0 {
-            return Err(format!("`{name}` differs between thread counts"));
+            return Err(format!("`{name}` differs"));
         }
     }
     Ok(())
 }
 
-/// All devices on one case. The evaluator in f64 is right; f32 may be off by what rounding does to this graph, and the CPU by a
-/// few times as much, since it sums in another order.
+/// All devices on one case. The evaluator in f64 is right; f32 may be off by what rounding does to this graph, and the CPU and a GPU by a
+/// few times as much, since they sum in another order.
 fn check(graph: Graph, inputs: &Tensors) -> Result<(), String> {
     let module = alone(graph);
     let [exact, rounded, one, two] = Device::ALL.map(|device| run_on(device, &module, inputs));
     same_bits(&one, &two)?;
+    let gpu = on_gpu(&module, inputs)?;
     for (name, wanted) in &exact {
         let bound = 2e-5 * largest(wanted).max(1.0) + 8.0 * distance(wanted, &rounded[name]);
-        let off = distance(wanted, &one[name]);
-        if off > bound {
-            return Err(format!("`{name}` is off by {off:.1e}, more than {bound:.1e}"));
+        for (device, got) in [("the CPU", Some(&one)), ("the GPU", gpu.as_ref())] {
+            let off = got.map_or(0.0, |got| distance(wanted, &got[name]));
+            if off > bound {
+                return Err(format!("`{name}` is off by {off:.1e} on {device}, more than {bound:.1e}"));
+            }
         }
     }
     Ok(())
+}
+
+/// What a GPU says, where kernels can be compiled; the same on a second run, which replays the first one's kernels.
+fn on_gpu(module: &Module, inputs: &Tensors) -> Result<Option<Results>, String> {
+    if !cuda::is_ready() {
+        return Ok(None);
+    }
+    let mut machine = Machine::new(module.clone(), Device::Cuda);
+    let entry = &module.entries[0].graph.name;
+    let first = machine.run(entry, inputs);
+    for _ in 0..2 {
+        same_bits(&first, &machine.run(entry, inputs))
+            .map_err(|why| format!("on the GPU, from run to run: {why}"))?;
+    }
+    Ok(Some(first))
 }
 
 #[test]
@@ -135,7 +154,8 @@ fn smooth_random_graphs_and_their_gradients_agree_on_all_devices() {
     assert!(failures.is_empty(), "{} of {count} fail:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// With jumps (comparisons, roundings, arg-max), where a rounding can decide: the devices of one precision are compared.
+/// With jumps (comparisons, roundings, arg-max), where a rounding can decide: the devices of one precision are compared. A GPU has other
+/// functions than the CPU and the evaluator (`exp`, `sin`), so it may be off by what rounding does to a graph as well.
 #[test]
 fn rough_random_graphs_agree_in_f32() {
     let (mut failures, mut count) = (Vec::new(), 0);
@@ -150,10 +170,18 @@ fn rough_random_graphs_agree_in_f32() {
         let [wanted, one, two] =
             [Device::Evaluator32, Device::Cpu(1), Device::Cpu(2)].map(|d| run_on(d, &module, &inputs));
         let mut outcome = same_bits(&one, &two);
+        let gpu = on_gpu(&module, &inputs).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let exact = gpu.is_some().then(|| run_on(Device::Evaluator64, &module, &inputs));
         for (name, wanted) in &wanted {
-            let (off, bound) = (distance(wanted, &one[name]), 2e-5 * largest(wanted).max(1.0));
-            if off > bound {
-                outcome = outcome.and(Err(format!("`{name}` is off by {off:.1e}, more than {bound:.1e}")));
+            for (device, got) in [("the CPU", Some(&one)), ("the GPU", gpu.as_ref())] {
+                let off = got.map_or(0.0, |got| distance(wanted, &got[name]));
+                let rounding = exact.as_ref().filter(|_| device == "the GPU");
+                let rounding = rounding.map_or(0.0, |exact| distance(&exact[name], wanted));
+                let bound = 2e-5 * largest(wanted).max(1.0) + 8.0 * rounding;
+                if off > bound {
+                    let why = format!("`{name}` is off by {off:.1e} on {device}, more than {bound:.1e}");
+                    outcome = outcome.and(Err(why));
+                }
             }
         }
         failures.extend(outcome.err().map(|why| format!("seed {seed}: {why}")));
@@ -260,7 +288,7 @@ fn train(module: &Module, device: Device) -> (Results, Results) {
     (figures, variables)
 }
 
-/// One spec: three steps of one program at three batch sizes, on the evaluator and on the CPU.
+/// One spec: three steps of one program at three batch sizes, on the evaluator, on the CPU and on a GPU.
 fn spec_agrees(path: &str, settings: &[(&str, &str)]) {
     let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let checked = specs::check_file(path, &Options { settings, ..Options::default() });
@@ -271,19 +299,34 @@ fn spec_agrees(path: &str, settings: &[(&str, &str)]) {
     let (two, two_variables) = train(&module, Device::Cpu(2));
     same_bits(&one, &two)
         .and(same_bits(&one_variables, &two_variables))
-        .unwrap_or_else(|why| panic!("{path}: {why}"));
+        .unwrap_or_else(|why| panic!("{path}, between thread counts: {why}"));
+    let wanted = (&figures, &variables);
+    agree(path, &module, wanted, (&one, &one_variables));
+    if cuda::is_ready() {
+        let (gpu, gpu_variables) = train(&module, Device::Cuda);
+        agree(&format!("{path} on a GPU"), &module, wanted, (&gpu, &gpu_variables));
+    }
+}
+
+/// Whether a device's figures and variables are those of the evaluator, as far as rounding allows.
+fn agree(
+    path: &str,
+    module: &Module,
+    (figures, variables): (&Results, &Results),
+    (got_figures, got_variables): (&Results, &Results),
+) {
     let continuous = |name: &str| {
         let own = ["mean_absolute_error", "reconstruction", "divergence", "error", "before"];
         name.ends_with("loss") || own.contains(&name)
     };
-    for (name, wanted) in &figures {
-        let off = distance(wanted, &one[name]);
+    for (name, wanted) in figures {
+        let off = distance(wanted, &got_figures[name]);
         // What counts rows may be off by one or two, where classes tie but for rounding.
         let bound = if continuous(name) { 5e-4 * largest(wanted).max(1.0) } else { 2.5 / 33.0 };
-        assert!(off <= bound, "{path}: `{name}` is {:?}, not {wanted:?}", one[name]);
+        assert!(off <= bound, "{path}: `{name}` is {:?}, not {wanted:?}", got_figures[name]);
     }
     for variable in module.variables.iter().filter(|v| v.kind != VariableKind::Accumulator) {
-        let (wanted, got) = (&variables[&variable.path], &one_variables[&variable.path]);
+        let (wanted, got) = (&variables[&variable.path], &got_variables[&variable.path]);
         assert!(wanted.iter().all(|v| v.is_finite()), "{path}: {} is not finite", variable.path);
         let (worst, scale) = (distance(wanted, got), largest(wanted));
         if variable.kind == VariableKind::Weight {

@@ -2,7 +2,7 @@
 
 use weft_compiler::check::Options;
 use weft_compiler::library::{Model, docs, header};
-use weft_compiler::{cpu, stages};
+use weft_compiler::{assemble, stages};
 use weft_runtime::payload::Card;
 use weft_runtime::program::Program;
 use weft_runtime::weights::Classes;
@@ -23,7 +23,7 @@ fn program(name: &str) -> Program {
     module.entries = entries;
     let mut program = stages::compile(&module).expect("it compiles");
     let sources = checked.sources.files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
-    cpu::locate(&mut program, sources);
+    assemble::locate(&mut program, sources);
     program
 }
 

@@ -96,6 +96,17 @@ fn loops() {
     snapshots!(Stage::Loops, "train", "predict");
 }
 
+/// Kernels of predictions, and of one spec's training: what other steps add is what these are made of, and the same kernels' gate and
+/// suites see them all.
+#[test]
+fn cuda() {
+    snapshots!(Stage::Cuda, "predict");
+    insta::assert_snapshot!(
+        "cuda_train@mnist_cnn.weft",
+        emit("specs/mnist_cnn.weft", Stage::Cuda, Some("train"))
+    );
+}
+
 /// The other entries are short, and one spec's show them.
 #[test]
 fn small_entries() {

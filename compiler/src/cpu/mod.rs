@@ -5,7 +5,7 @@
 //!
 //! Functions are free of relocations (asserted): they reach the runtime through the table of math functions that they are
 //! passed, and their constants lie behind their code. See [`nest`] for the loops, [`value`] for what is inside them, [`fold`]
-//! for reductions, [`access`] for loads and stores, [`strip`] for calls, [`mod@program`] for the tables around the code.
+//! for reductions, [`access`] for loads and stores, [`strip`] for calls.
 
 mod access;
 mod arithmetic;
@@ -14,25 +14,24 @@ mod fold;
 mod half;
 pub mod isa;
 mod nest;
-mod program;
 mod strip;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use crate::assemble;
 use crate::graph::{DType, Dim, Module};
 use crate::plan::affine::Affine;
 use crate::plan::nest::{Nest, ValueOp};
-use crate::plan::{self, BufferId, Kernel, Launch, Plan, PlanError, Storage};
+use crate::plan::{self, BufferId, Launch, Plan, PlanError, Storage};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{Context, ir};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
-use weft_runtime::program::Program;
+use weft_runtime::program::{Code, Kernel, Program};
 
 pub use isa::Target;
-pub use program::locate;
 
 /// One function to compile: a nest whose buffers are slots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -126,28 +125,29 @@ impl Compilation {
 
     /// The program, given the code of each job in order.
     pub fn finish(self, module: &Module, code: Vec<Vec<u8>>) -> Program {
-        program::assemble(module, &self, code)
+        let mut functions = self.functions.iter().flatten().flatten();
+        let mut program = assemble::assemble(module, &self.plans, &mut |dims, plan, launch| {
+            let function = functions.next().copied().flatten();
+            assemble::native(dims, &launch.kernel).unwrap_or_else(|| Kernel::Nest {
+                function: function.unwrap_or(u32::MAX),
+                dims: Job::of(plan, launch).map_or_else(Vec::new, |job| dims.shape(&job.dims)),
+            })
+        });
+        program.code = joined(self.target, code);
+        program
     }
 }
 
 impl Job {
     /// The function of a launch, when it is a nest.
     pub fn of(plan: &Plan, launch: &Launch) -> Option<Job> {
-        let Kernel::Nest(nest) = &launch.kernel else { return None };
+        let plan::Kernel::Nest(nest) = &launch.kernel else { return None };
         let slot = |buffer: BufferId| {
             BufferId(launch.buffers.iter().position(|(b, _)| *b == buffer).unwrap_or(0) as u32)
         };
         let mut nest = nest.clone();
         for stage in &mut nest.stages {
-            for value in &mut stage.values {
-                match &mut value.op {
-                    ValueOp::Load { buffer, .. } | ValueOp::Random { buffer, .. } => *buffer = slot(*buffer),
-                    _ => {}
-                }
-            }
-            for store in &mut stage.stores {
-                store.buffer = slot(store.buffer);
-            }
+            stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
         }
         let root = |mut buffer: BufferId| {
             while let Storage::Alias(of) | Storage::Row { of, .. } = plan.buffers[buffer.index()].storage {
@@ -207,6 +207,20 @@ impl Job {
             .map_err(|e| format!("the code generator failed: {:?}", e.inner))?;
         Ok(code.vcode.clone().unwrap_or_default())
     }
+}
+
+/// Functions one after another.
+fn joined(target: Target, code: Vec<Vec<u8>>) -> Code {
+    let (mut bytes, mut functions) = (Vec::new(), Vec::new());
+    for function in code {
+        // Padding that traps, should anything run into it.
+        let pad = if target.arch() == "x86_64" { 0xcc } else { 0 };
+        bytes.resize(bytes.len().next_multiple_of(64), pad);
+        functions.push(bytes.len() as u32);
+        bytes.extend(function);
+    }
+    let features = target.features().into_iter().map(String::from).collect();
+    Code { arch: target.arch().into(), features, bytes, functions }
 }
 
 /// Every dim with a symbol that a nest's code needs, each once.

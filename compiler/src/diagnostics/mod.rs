@@ -151,6 +151,15 @@ impl Sources {
         let line = before.matches('\n').count() + 1;
         (line, before.get(line_start..).unwrap_or("").chars().count() + 1)
     }
+
+    /// The file and the text of the line where a span begins, as `mnist_cnn.weft: x |> dense(10)`; empty when there is no such file.
+    /// It stays the same when lines are added elsewhere.
+    pub fn line(&self, span: Span) -> String {
+        let Some(source) = self.get(span.file) else { return String::new() };
+        let (line, _) = self.position(span);
+        let text = source.text.lines().nth(line - 1).unwrap_or("").trim();
+        format!("{}: {text}", source.name)
+    }
 }
 
 /// The candidate nearest to a misspelt name, if one is near enough to be meant; of equals that which begins like it for longer.

@@ -7,7 +7,7 @@
 
 use super::affine::is_nonnegative;
 use super::schedule::root;
-use super::{BufferId, Built, Draft, Kernel, Storage, Stride, Work, repeat, resolve};
+use super::{BufferId, Built, Draft, Kernel, Machine, Storage, Stride, Work, repeat, resolve};
 use crate::graph::Dim;
 use std::collections::BTreeSet;
 use weft_runtime::program::Partition;
@@ -29,7 +29,11 @@ pub fn arrange(built: &mut Built, at: usize, units: &Dim) -> bool {
         return false;
     }
     let one = Dim::constant(1);
-    let block = Dim::constant(ROWS).floor_div(&units.larger(&one)).larger(&one).smaller(&looped.trip);
+    let block = match built.machine {
+        Machine::Cpu => Dim::constant(ROWS).floor_div(&units.larger(&one)).larger(&one).smaller(&looped.trip),
+        // It has room for the rows of all steps, and threads for them.
+        Machine::Gpu => looped.trip.clone(),
+    };
     let mut rings = Vec::new();
     for (place, advance) in &found {
         let Work::Loop(looped) = &mut built.drafts[at].work else { continue };

@@ -4,7 +4,7 @@ use super::affine::{self, Affine};
 use super::nest::{How, Nest, Reduce, Stage, Store, ValueOp, Values};
 use super::select::Selection;
 use super::values::{Place, Reader, identity};
-use super::{Access, Buffer, BufferId, Built, Draft, Kernel, PlanError, Stop, Storage, Work};
+use super::{Access, Buffer, BufferId, Built, Draft, Kernel, Machine, PlanError, Stop, Storage, Work};
 use crate::graph::op::{Op, Reduction};
 use crate::graph::text::names;
 use crate::graph::{DType, Dim, Entry, Graph, Node, NodeId, Variable};
@@ -35,10 +35,15 @@ pub struct Build<'a> {
     pub built: Built,
 }
 
-pub fn build(entry: &Entry, variables: &[Variable], selection: &Selection) -> Result<Built, Stop> {
+pub fn build(
+    entry: &Entry,
+    variables: &[Variable],
+    selection: &Selection,
+    machine: Machine,
+) -> Result<Built, Stop> {
     let graph = &entry.graph;
     let changed = graph.updates.iter().filter_map(|(path, _)| variable(variables, path)).collect();
-    let built = Built { sizes: graph.bounds.clone(), changed, ..Built::default() };
+    let built = Built { machine, sizes: graph.bounds.clone(), changed, ..Built::default() };
     let mut build = Build::new(graph, selection, built, 0);
     build.inputs(entry)?;
     let mut variable_places = vec![None; variables.len()];

@@ -8,15 +8,13 @@ use super::affine::{Affine, is_nonnegative};
 use super::build::{Build, fold_leading, product};
 use super::nest::{Stage, Store, ValueOp, Values};
 use super::values::identity;
-use super::{Access, BufferId, Draft, Kernel, Stop, Storage, Stride, Work};
+use super::{Access, BufferId, Draft, Kernel, Machine, Stop, Storage, Stride, Work};
 use crate::graph::op::{Op, Reduction};
 use crate::graph::{DType, Dim, Graph, Node, NodeId};
 use weft_runtime::program::{PANEL, Partition, TILE_ROWS};
 
 /// So many times as many rows as columns are cut by rows.
 const TALL: i64 = 8;
-/// As many tasks as keep a few cores busy.
-pub(super) const TILES_WANTED: i64 = 16;
 /// A contraction of so few rows reads B once, where it lies.
 pub(super) const FEW: i64 = 4;
 /// So many rows pay for packing B, whose rows may lie in few sets of the first cache where they are long.
@@ -158,7 +156,8 @@ impl Build<'_> {
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
         let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
         let lasting = matrix && (long || is_narrow) && reads;
-        if few && (along || !lasting) {
+        let anywhere = self.built.machine == Machine::Gpu && n.len() == 1 && k.len() <= 2;
+        if anywhere || few && (along || !lasting) {
             // The kernel reads it as it is.
         } else if matrix && (again || lasting || !unit(&n)) {
             b_place = self.pack(id, &k[0], &n[0], b_place, kept.dtype);
@@ -272,7 +271,8 @@ impl Build<'_> {
         let tiles = extents(&batch)
             * extents(&m).ceil_div(&Dim::from(TILE_ROWS))
             * n.extent.ceil_div(&Dim::from(PANEL));
-        let splits = splits(self.built.estimate(&tiles), self.built.estimate(&depth) / 256);
+        let wanted = self.built.machine.tiles_wanted();
+        let splits = splits(wanted, self.built.estimate(&tiles), self.built.estimate(&depth) / 256);
         let space = Dim::constant(splits) * tiles;
         let kernel = Kernel::Contraction {
             batch,
@@ -400,9 +400,9 @@ impl Build<'_> {
     }
 }
 
-/// Into how many parts to cut a sum so that there is work for all.
-pub fn splits(tiles: i64, most: i64) -> i64 {
-    if tiles >= TILES_WANTED { 1 } else { (TILES_WANTED / tiles.max(1)).min(most).max(1) }
+/// Into how many parts to cut a sum of so many tiles, at most, so that there is work for all.
+pub fn splits(wanted: i64, tiles: i64, most: i64) -> i64 {
+    if tiles >= wanted { 1 } else { (wanted / tiles.max(1)).min(most).max(1) }
 }
 
 fn unit_axis() -> Stride {

@@ -2,8 +2,8 @@
 
 use super::affine::Affine;
 use super::build::{Build, product};
-use super::contract::{TILES_WANTED, splits};
-use super::{Access, BufferId, Draft, Kernel, PlanError, Stop, Storage, Stride, Work};
+use super::contract::splits;
+use super::{Access, BufferId, Draft, Kernel, Machine, PlanError, Stop, Storage, Stride, Work};
 use crate::graph::op::{Conv, Op};
 use crate::graph::{DType, Dim, NodeId};
 use weft_runtime::program::{ConvolutionKind, PANEL, TILE_ROWS};
@@ -54,14 +54,15 @@ impl Build<'_> {
         // tasks, and few tiles are cut into parts.
         let small =
             self.built.estimate(&product(own)) * IMAGE_SHARE <= self.built.estimate(&product(&y[1..]));
-        let by_image = kind == ConvolutionKind::Weights && small;
+        let (cpu, wanted) = (self.built.machine == Machine::Cpu, self.built.machine.tiles_wanted());
+        let by_image = kind == ConvolutionKind::Weights && small && cpu;
         let parts = match kind {
             _ if by_image => n.clone(),
             ConvolutionKind::Weights => {
                 let size = |shape: &[Dim]| self.built.estimate(&product(shape));
                 let parts = match self.built.estimate(&tiles) {
-                    few if few < TILES_WANTED => splits(few, self.built.estimate(&n) / 4),
-                    _ => parts(size(x) + size(y), size(own)).min(self.built.estimate(&n) / 4).max(1),
+                    few if few < wanted => splits(wanted, few, self.built.estimate(&n) / 4),
+                    _ => parts(wanted, size(x) + size(y), size(own)).min(self.built.estimate(&n) / 4).max(1),
                 };
                 Dim::constant(parts)
             }
@@ -106,7 +107,7 @@ impl Build<'_> {
             self.add_parts(node, place, out, &parts);
             return Ok(());
         }
-        if kind == ConvolutionKind::Data && conv.groups == 1 {
+        if kind == ConvolutionKind::Data && conv.groups == 1 && cpu {
             right = self.pack_taps(id, &taps, &ci, &co, right);
         }
         let whole = product(&first[1..]);
@@ -168,10 +169,10 @@ impl Build<'_> {
 /// Into how many parts to cut the batch for a weight gradient of many tiles, whose operands and result have so many elements. Tasks of the same
 /// part each read its operands again, and each part has a gradient of its own, which is brought in, written and read once more: least
 /// passes by in about the root of what the former are to the latter.
-fn parts(operands: i64, gradient: i64) -> i64 {
+fn parts(wanted: i64, operands: i64, gradient: i64) -> i64 {
     if operands < LARGE {
         return 1;
     }
-    let least = (TILES_WANTED * operands / (3 * gradient).max(1)).isqrt().max(1);
+    let least = (wanted * operands / (3 * gradient).max(1)).isqrt().max(1);
     1 << least.ilog2()
 }

@@ -2,7 +2,7 @@
 
 use super::nest::{Nest, Stage, ValueOp};
 use super::schedule::{Order, root};
-use super::{BufferId, Built, Draft, Kernel, Plan, Segment, Storage, Work};
+use super::{BufferId, Built, Draft, Kernel, Machine, Plan, Segment, Storage, Work};
 use crate::graph::{Dim, Entry, Variable};
 use std::collections::BTreeSet;
 
@@ -120,9 +120,11 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
     }
     for (at, life) in lives.into_iter().enumerate() {
         let id = BufferId(at as u32);
+        let machine = built.machine;
         let buffer = &mut built.buffers[at];
         if let (Storage::Unused, Some((first, last))) = (&buffer.storage, life) {
-            let local = first == last && !unowned.contains(&id) && !lasting.contains(&id);
+            let local =
+                machine == Machine::Cpu && first == last && !unowned.contains(&id) && !lasting.contains(&id);
             // A plan of nothing but what it is given has no segments.
             let beside = first_of.get(last).and_then(|group| first_of.iter().rposition(|f| f == group));
             let (first, last) = (first_of.get(first).copied().unwrap_or(first), beside.unwrap_or(last));
@@ -156,6 +158,7 @@ pub fn finish(entry: &Entry, _variables: &[Variable], mut built: Built, segments
         segments,
         prepares: built.prepares,
         changes: built.changed.into_iter().collect(),
+        sizes: built.sizes,
     }
 }
 

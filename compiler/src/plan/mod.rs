@@ -11,7 +11,8 @@
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
 //!    barrier, so what one kernel writes is in cache when the next one reads it. In loops, [`ahead`] says what is done for several steps at
-//!    once, and [`beside`] which loops run side by side.
+//!    once, and [`beside`] which loops run side by side. For a GPU, [`epilogue`] lets products do what is done to their elements
+//!    alone, and [`together`] makes one launch of many small kernels.
 //! 5. [`memory`] gives each buffer its lifetime, lets updates and last readers write in place, and keeps what one segment alone
 //!    uses in the memory of its threads.
 
@@ -21,8 +22,10 @@ mod attention;
 mod beside;
 mod build;
 pub use build::neutral;
+pub use merge::never_again;
 mod contract;
 mod conv;
+mod epilogue;
 mod fuse;
 mod memory;
 mod merge;
@@ -32,6 +35,7 @@ mod repeat;
 mod schedule;
 mod select;
 pub mod text;
+mod together;
 mod values;
 
 use crate::graph::{DType, Dim, Entry, Node, NodeId, Symbol, Variable};
@@ -102,6 +106,8 @@ pub struct Plan {
     pub prepares: usize,
     /// The variables that a run changes.
     pub changes: Vec<usize>,
+    /// Likely values of symbols, for costs alone.
+    pub sizes: Vec<(Symbol, i64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +183,16 @@ impl Loop {
     }
 }
 
+impl Step {
+    /// All launches, those in loops once.
+    fn launches(&self) -> Vec<&Launch> {
+        match self {
+            Step::Launch(launch) => vec![launch],
+            Step::Loop(inner) => inner.steps.iter().flat_map(Step::launches).collect(),
+        }
+    }
+}
+
 impl Segment {
     /// All launches, those in loops once, in the order in which they first run.
     pub fn launches(&self) -> Vec<&Launch> {
@@ -210,6 +226,11 @@ impl Segment {
 }
 
 impl Plan {
+    /// A likely value of a dim, for decisions about speed. Never for decisions about meaning.
+    pub fn estimate(&self, dim: &Dim) -> i64 {
+        estimate(dim, &self.sizes)
+    }
+
     /// Where a buffer begins: the buffer with storage of its own that it is a part of, the offset there, and by how much it moves
     /// with each of the loops around it.
     pub fn resolve(&self, buffer: BufferId) -> (BufferId, Dim, Vec<Dim>) {
@@ -243,6 +264,37 @@ pub struct Launch {
     pub span: Span,
     pub flops: Dim,
     pub bytes: Dim,
+    /// What a product does to each element before it is stored. The product's own result is then no buffer of the launch, unless
+    /// the epilogue stores it.
+    pub epilogue: Option<Epilogue>,
+}
+
+/// A map over a product's result: loads of the buffer `of` are the product's elements, which never were there. See [`epilogue`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    pub stage: nest::Stage,
+    pub of: BufferId,
+}
+
+impl Launch {
+    /// The buffers that its kernel writes.
+    pub fn written(&self) -> Vec<BufferId> {
+        if let Some(epilogue) = &self.epilogue {
+            return epilogue.stage.stores.iter().map(|store| store.buffer).collect();
+        }
+        // How many of a runtime kernel's buffers, the last ones, are results.
+        let stored = |nest: &Nest| -> Vec<BufferId> {
+            nest.stages.iter().flat_map(|stage| &stage.stores).map(|store| store.buffer).collect()
+        };
+        let results = match &self.kernel {
+            Kernel::Nest(nest) => return stored(nest),
+            Kernel::Parts(parts) => return parts.iter().flat_map(|part| stored(&part.nest)).collect(),
+            Kernel::Attention(attention) if attention.backward => 3 + usize::from(attention.bias_gradient),
+            Kernel::Attention(_) | Kernel::Sort { .. } => 2,
+            _ => 1,
+        };
+        self.buffers.iter().rev().take(results).map(|(buffer, _)| *buffer).collect()
+    }
 }
 
 /// One axis of a runtime kernel; see `weft_runtime::program::Stride`.
@@ -254,10 +306,19 @@ pub struct Stride {
     pub c: Option<Dim>,
 }
 
+/// A nest of a launch of several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub path: Arc<str>,
+    pub nest: Nest,
+}
+
 /// The kernels of `weft_runtime::program::Kernel`, over symbolic dims.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     Nest(Nest),
+    /// Several that touch nothing that another one writes; see [`together`].
+    Parts(Vec<Part>),
     Contraction {
         batch: Vec<Stride>,
         m: Vec<Stride>,
@@ -369,11 +430,37 @@ struct Access {
     extents: Vec<Dim>,
 }
 
-/// The graph of one entry as a schedule of kernels.
+/// For what kind of machine a plan is. It changes how work is laid out, never what is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Machine {
+    /// A few cores with large caches: weights are packed into panels, small batches run side by side, and a task's buffers stay with its thread.
+    #[default]
+    Cpu,
+    /// Thousands of threads before one memory: every launch is the whole of its index space, operands are read where they lie, and sums are
+    /// cut into as many parts as fill the machine.
+    Gpu,
+}
+
+impl Machine {
+    /// Tiles of an output (of [`weft_runtime::program::TILE_ROWS`] × [`weft_runtime::program::PANEL`]) that keep it busy.
+    fn tiles_wanted(self) -> i64 {
+        match self {
+            Machine::Cpu => 16,
+            Machine::Gpu => 512,
+        }
+    }
+}
+
+/// The graph of one entry as a schedule of kernels for a few cores.
 pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
+    plan_for(entry, variables, Machine::Cpu)
+}
+
+/// The graph of one entry as a schedule of kernels.
+pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Result<Plan, PlanError> {
     let mut selection = select::select(&entry.graph);
     let mut built = loop {
-        match build::build(entry, variables, &selection) {
+        match build::build(entry, variables, &selection, machine) {
             Ok(built) => break built,
             Err(Stop::Error(error)) => return Err(error),
             // Each round materialises one node more, so this ends.
@@ -386,13 +473,18 @@ pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
         }
     };
     fuse::fuse(&mut built);
-    let segments = schedule::schedule(&mut built);
+    let mut segments = schedule::schedule(&mut built);
+    if machine == Machine::Gpu {
+        epilogue::attach(&mut built, &mut segments);
+        together::gather(&mut built, &mut segments);
+    }
     Ok(memory::finish(entry, variables, built, segments))
 }
 
 /// What [`build`] makes and the later steps refine.
 #[derive(Debug, Default)]
 struct Built {
+    machine: Machine,
     buffers: Vec<Buffer>,
     drafts: Vec<Draft>,
     inputs: Vec<(String, DType, Vec<Dim>, InputSource, BufferId)>,

@@ -176,6 +176,16 @@ impl Stage {
         &self.values[id.index()]
     }
 
+    /// Every mention of a buffer, to be changed.
+    pub fn each_buffer(&mut self, change: &mut dyn FnMut(&mut BufferId)) {
+        for value in &mut self.values {
+            if let ValueOp::Load { buffer, .. } | ValueOp::Random { buffer, .. } = &mut value.op {
+                change(buffer);
+            }
+        }
+        self.stores.iter_mut().for_each(|store| change(&mut store.buffer));
+    }
+
     /// Every buffer that is read, with its map (`None` when the address depends on data).
     pub fn reads(&self) -> impl Iterator<Item = (BufferId, Option<&Affine>)> {
         self.values.iter().filter_map(|v| match &v.op {

@@ -10,7 +10,9 @@
 //! layers see a few rows and that a task is worth starting.
 
 use super::affine::Affine;
-use super::{Access, BufferId, Built, Draft, Kernel, Launch, Loop, Segment, Step, Storage, Work, repeat};
+use super::{
+    Access, BufferId, Built, Draft, Kernel, Launch, Loop, Machine, Segment, Step, Storage, Work, repeat,
+};
 use crate::graph::{Dim, Symbol};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,7 +167,8 @@ pub fn schedule(built: &mut Built) -> Vec<Segment> {
         for at in &open.members {
             open.ahead |= super::ahead::arrange(built, *at, &open.units);
         }
-        let follows = !chain.is_empty()
+        let follows = built.machine == Machine::Cpu
+            && !chain.is_empty()
             && few(built, &open.units)
             && chain.iter().all(|early| super::beside::may(built, early, &open.members));
         if !follows {
@@ -580,5 +583,6 @@ fn step(built: &Built, draft: &Draft, units: &Dim, times: &Dim) -> Step {
         span: draft.span,
         flops: draft.flops.clone() * times.clone(),
         bytes: bytes * times.clone(),
+        epilogue: None,
     }))
 }

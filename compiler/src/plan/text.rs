@@ -123,6 +123,13 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
             writeln!(out, "  nest {} a unit{path}", launch.per_unit)?;
             write_nest(plan, nest, out)
         }
+        Kernel::Parts(parts) => {
+            writeln!(out, "  {} nests at once", parts.len())?;
+            parts.iter().try_for_each(|part| {
+                writeln!(out, "  nest  // {}", part.path)?;
+                write_nest(plan, &part.nest, out)
+            })
+        }
         Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits } => {
             let kept = if *kept == DType::F32 { String::new() } else { format!(" of {}", kept.name()) };
             let packed = if *packed { " packed" } else { "" };

@@ -105,7 +105,7 @@ impl<'p> Source<'p> {
         Ok(Source {
             payload,
             threads,
-            others: Some((program, session.into_weights())),
+            others: Some((program, session.into_weights()?)),
             vocabularies: or(found.vocabularies),
             classes: if found.classes.is_empty() { classes } else { found.classes },
         })

@@ -13,7 +13,8 @@ use crate::program::{
 };
 use crate::tensor::byte_count;
 
-use super::code::MappedCode;
+use super::code::Loaded;
+use super::device::{BoundStart, OnDevice};
 use super::run::Pace;
 use super::sound;
 
@@ -119,6 +120,8 @@ pub(super) enum BoundKernel {
     },
     /// Bindings whose dims differ elsewhere share it.
     Native(Arc<Bound>),
+    /// Of a GPU.
+    Device(BoundStart),
 }
 
 /// A step of a task; the steps inside of a loop follow it.
@@ -202,6 +205,8 @@ pub struct BoundEntry {
     pub scratch_bytes: usize,
     /// All dims, and those that are reported.
     pub dims: Vec<i64>,
+    /// Where a GPU runs it, what it has there.
+    pub(super) device: Option<OnDevice>,
 }
 
 // SAFETY: the pointers lead into blocks owned by the session that also owns this value; it moves with them, and the blocks'
@@ -218,7 +223,7 @@ impl BoundEntry {
         layout: &Layout,
         dims: Vec<i64>,
         bases: &[(*mut u8, usize)],
-        code: &MappedCode,
+        code: &Loaded,
         like: Option<&BoundEntry>,
     ) -> Result<BoundEntry, String> {
         let mut bound = BoundEntry {
@@ -237,11 +242,18 @@ impl BoundEntry {
             strays: Vec::new(),
             scratch_bytes: 0,
             dims: Vec::new(),
+            device: code.on_device().map(OnDevice::new),
         };
         let source = Source { entry, layout, dims: &dims, bases, code, like };
         for (index, buffer) in entry.buffers.iter().enumerate() {
             if buffer_bytes(buffer, &dims).is_none_or(|bytes| bytes > source.base(index).1) {
                 return Err(format!("buffer {index} is larger than its storage"));
+            }
+            if bound.device.is_some() && dims[buffer.elements.0 as usize] > i64::from(i32::MAX) {
+                return Err(format!(
+                    "a tensor of {} elements is too large for a GPU's kernels; make batches smaller",
+                    dims[buffer.elements.0 as usize]
+                ));
             }
         }
         for input in &entry.inputs {
@@ -255,7 +267,8 @@ impl BoundEntry {
         for segment in &entry.segments {
             let units = source.size(segment.units, "the extent of a segment")?;
             let grain = source.size(segment.grain, "the grain of a segment")?.max(1);
-            let tasks = (units / grain).clamp(1, MAX_TASKS);
+            // On a GPU a launch is the whole of its index space.
+            let tasks = if bound.device.is_some() { 1 } else { (units / grain).clamp(1, MAX_TASKS) };
             let (call, step) = (bound.calls.len(), bound.steps.len());
             let (pointer, local) = (bound.pointers.len(), bound.locals.len());
             let mut filling = Filling {
@@ -308,6 +321,7 @@ impl BoundEntry {
             let Some((place, index)) = stray.take() else { continue };
             let (rows, count) = match &self.calls[number].kernel {
                 BoundKernel::Native(kernel) => kernel.indexed().unwrap_or_default(),
+                BoundKernel::Device(start) => start.stray.map_or((0, 0), |(_, indexed)| indexed),
                 BoundKernel::Nest { .. } => (0, 0),
             };
             found = found.or(Some((number, StrayIndex { index, place, count, rows })));
@@ -323,7 +337,7 @@ struct Source<'a> {
     layout: &'a Layout,
     dims: &'a [i64],
     bases: &'a [(*mut u8, usize)],
-    code: &'a MappedCode,
+    code: &'a Loaded,
     like: Option<&'a BoundEntry>,
 }
 
@@ -440,6 +454,11 @@ impl Filling<'_> {
                     .function(*function)
                     .ok_or_else(|| format!("function {function} is not there"))?;
                 BoundKernel::Nest { function, dims: first..bound.values.len() }
+            }
+            Kernel::Device(start) => {
+                let on = bound.device.as_mut().ok_or("a kernel of a GPU, and there is none")?;
+                let start = on.bind(start, source.code.kernels(), &|dim| source.at(dim));
+                BoundKernel::Device(start.map_err(|message| format!("`{}`: {message}", launch.path))?)
             }
             kernel => {
                 let native = match source.bound_before(bound.calls.len(), kernel) {

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
 
+use crate::cuda::{Device, Function, Kernels};
 use crate::error::{Error, Result};
 use crate::processor;
 use crate::program::{Code, NestFunction};
@@ -13,6 +14,39 @@ use crate::program::{Code, NestFunction};
 pub struct MappedCode {
     place: Place,
     functions: Vec<u32>,
+}
+
+/// All code of a program: of this processor, or of a GPU.
+#[derive(Debug)]
+pub enum Loaded {
+    Process(MappedCode),
+    Device(Device, Kernels),
+}
+
+impl Loaded {
+    /// The entry point of a function of this processor; none when the program has no such function.
+    pub fn function(&self, index: u32) -> Option<NestFunction> {
+        match self {
+            Loaded::Process(code) => code.function(index),
+            Loaded::Device(..) => None,
+        }
+    }
+
+    /// The kernels of a GPU.
+    pub fn kernels(&self) -> &[Function] {
+        match self {
+            Loaded::Process(_) => &[],
+            Loaded::Device(_, kernels) => &kernels.functions,
+        }
+    }
+
+    /// The GPU that runs it, if one does.
+    pub fn on_device(&self) -> Option<Device> {
+        match self {
+            Loaded::Process(_) => None,
+            Loaded::Device(device, _) => Some(device.clone()),
+        }
+    }
 }
 
 /// Where the code is.
@@ -31,7 +65,7 @@ impl MappedCode {
     /// The bytes must be mapped executable, and be those that the compiler made for the program.
     pub unsafe fn linked(code: &Code, bytes: &'static [u8]) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
+            return Ok(MappedCode::nothing());
         }
         check(code, bytes.len())?;
         Ok(MappedCode { place: Place::Linked(bytes), functions: code.functions.clone() })
@@ -40,7 +74,7 @@ impl MappedCode {
     /// The functions of a program whose code lies in a file, from `start` on: mapped as it is, readable and executable.
     pub fn of_file(code: &Code, file: &File, start: u64, bytes: usize) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
+            return Ok(MappedCode::nothing());
         }
         check(code, bytes)?;
         // SAFETY: the file is that of the running executable, which the system lets nobody write to, and its bytes are those that
@@ -50,9 +84,14 @@ impl MappedCode {
         Ok(MappedCode { place: Place::Mapped(map), functions: code.functions.clone() })
     }
 
+    /// No functions.
+    pub const fn nothing() -> MappedCode {
+        MappedCode { place: Place::Nowhere, functions: Vec::new() }
+    }
+
     pub fn map(code: &Code) -> Result<MappedCode> {
         if code.functions.is_empty() {
-            return Ok(MappedCode { place: Place::Nowhere, functions: Vec::new() });
+            return Ok(MappedCode::nothing());
         }
         let bytes = code.bytes.len();
         check(code, bytes)?;

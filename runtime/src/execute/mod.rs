@@ -14,12 +14,14 @@
 
 mod bind;
 mod code;
+mod device;
 mod dims;
 mod prepared;
 mod reserve;
 mod run;
 mod sequence;
 mod sound;
+mod variables;
 // Tests need generated code, and what they have is written for x86-64.
 #[cfg(all(test, target_arch = "x86_64"))]
 mod loop_tests;
@@ -30,25 +32,25 @@ mod tests;
 
 use std::fs::File;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use crate::cuda::Device;
 use crate::error::{Error, Result};
+use crate::home::Home;
 use crate::memory::{self, Block, Room};
 use crate::pool::{FlushDenormals, Pool};
-use crate::program::{Buffer, Entry, Input, Launch, Program, Storage, VariableKind};
-use crate::tensor::{TensorView, byte_count};
+use crate::program::{Buffer, Entry, Input, Launch, Output, Program, Storage};
+use crate::tensor::TensorView;
 
 use bind::{BoundEntry, Layout};
-use code::MappedCode;
+use code::{Loaded, MappedCode};
 use prepared::{Changes, Prepared};
 use run::Scratch;
 use sequence::{Memory, is_kept};
+use variables::Variables;
 
 /// An entry keeps at most so many bindings; the oldest goes first.
 const MAX_BINDINGS: usize = 64;
-
-/// Bytes of variables that one thread copies before it takes the next.
-const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// A program with its memory and threads.
 #[derive(Debug)]
@@ -57,10 +59,8 @@ pub struct Session {
     entries: Vec<EntryState>,
     program: Arc<Program>,
     pool: Pool,
-    code: MappedCode,
-    variables: Block,
-    /// Start and bytes of each variable.
-    places: Vec<(usize, usize)>,
+    code: Loaded,
+    variables: Variables,
     changes: Changes,
     arena: Block,
     scratch: Block,
@@ -135,9 +135,26 @@ impl Session {
     /// [`Session::variable_bytes_mut`] fills them.
     pub fn new(program: Arc<Program>, threads: usize) -> Result<Session> {
         sound::check(&program)?;
-        let code = MappedCode::map(&program.code)?;
-        let variables = Block::new(places(&program).1)?;
+        let variables = Block::new(variables::places(&program).1)?;
+        if !program.device.is_empty() {
+            return Session::on_device(program, threads, variables);
+        }
+        let code = Loaded::Process(MappedCode::map(&program.code)?);
         Session::over(program, threads, code, variables, Room::default())
+    }
+
+    /// A session that holds the variables of a program and can run none of it, for a machine that may be another than the program's.
+    pub fn holding(program: Arc<Program>) -> Result<Session> {
+        sound::check(&program)?;
+        let variables = Block::new(variables::places(&program).1)?;
+        Session::over(program, 1, Loaded::Process(MappedCode::nothing()), variables, Room::default())
+    }
+
+    /// A session of a program for GPUs.
+    fn on_device(program: Arc<Program>, threads: usize, variables: Block) -> Result<Session> {
+        let device = Device::open()?;
+        let code = Loaded::Device(device.clone(), device.load(&program.device)?);
+        Session::over(program, threads, code, variables, Room::at(Home::Device(device)))
     }
 
     /// The same for a program whose code and variables lie in a file, the latter as [`Session::all_variables`] has them. They are
@@ -151,30 +168,38 @@ impl Session {
     ) -> Result<Session> {
         sound::check(&program)?;
         let size = |range: &Range<u64>| usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
-        if size(variables) != places(&program).1 {
+        if size(variables) != variables::places(&program).1 {
             return Err(Error::Unsound("its weights have another size than it says".into()));
         }
-        let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
         let variables = Block::of_file(file, variables.start, size(variables))?;
-        Session::over(program, threads, mapped, variables, Room::default())
+        if !program.device.is_empty() {
+            return Session::on_device(program, threads, variables);
+        }
+        let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
+        Session::over(program, threads, Loaded::Process(mapped), variables, Room::default())
     }
 
     /// The same over the weights of another session of the program, which no entry changes.
     pub fn over_weights(program: Arc<Program>, threads: usize, weights: &Weights) -> Result<Session> {
         sound::check(&program)?;
-        if weights.0.len() != places(&program).1 {
+        if weights.0.len() != variables::places(&program).1 {
             return Err(Error::Unsound("its weights have another size than it says".into()));
         }
         if let Some(entry) = program.entries.iter().find(|entry| !entry.changes.is_empty()) {
             return Err(Error::Unsound(format!("`{}` changes weights that others read", entry.name)));
         }
-        let code = MappedCode::map(&program.code)?;
-        Session::over(program, threads, code, Block::shared(&weights.0), Room::default())
+        let shared = Block::shared(&weights.0);
+        if !program.device.is_empty() {
+            return Session::on_device(program, threads, shared);
+        }
+        let code = Loaded::Process(MappedCode::map(&program.code)?);
+        Session::over(program, threads, code, shared, Room::default())
     }
 
     /// Gives its weights to sessions that read them, [`Session::over_weights`].
-    pub fn into_weights(self) -> Weights {
-        Weights(Arc::new(self.variables))
+    pub fn into_weights(self) -> Result<Weights> {
+        self.settle()?;
+        Ok(Weights(Arc::new(self.variables.into_block())))
     }
 
     /// The same for a program that was linked into this process.
@@ -189,18 +214,18 @@ impl Session {
         room: Room,
     ) -> Result<Session> {
         sound::check(&program)?;
-        if variables.len() != places(&program).1 {
+        if variables.len() != variables::places(&program).1 {
             return Err(Error::Unsound("its weights have another size than it says".into()));
         }
         // SAFETY: as this function's.
         let code = unsafe { MappedCode::linked(&program.code, code)? };
-        Session::over(program, threads, code, Block::linked(variables)?, room)
+        Session::over(program, threads, Loaded::Process(code), Block::linked(variables)?, room)
     }
 
     fn over(
         program: Arc<Program>,
         threads: usize,
-        code: MappedCode,
+        code: Loaded,
         variables: Block,
         mut room: Room,
     ) -> Result<Session> {
@@ -210,9 +235,8 @@ impl Session {
             entries,
             pool: Pool::new(threads)?,
             code,
-            variables,
+            variables: Variables::new(&program, variables, room.home())?,
             changes: Changes::new(program.variables.len()),
-            places: places(&program).0,
             arena: Block::empty(),
             scratch: Block::empty(),
             scratch_stride: 0,
@@ -224,6 +248,14 @@ impl Session {
 
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The name of the GPU that runs the program, where one does.
+    pub fn device(&self) -> Option<&str> {
+        match &self.code {
+            Loaded::Process(_) => None,
+            Loaded::Device(device, _) => Some(device.name()),
+        }
     }
 
     pub fn threads(&self) -> usize {
@@ -239,55 +271,6 @@ impl Session {
         })
     }
 
-    /// A variable's value, by its index in [`Program::variables`].
-    pub fn variable(&self, index: usize) -> TensorView<'_> {
-        let (variable, (start, bytes)) = (&self.program.variables[index], self.places[index]);
-        let data = &self.variables.bytes()[start..start + bytes];
-        TensorView { dtype: variable.dtype, shape: &variable.shape, data }
-    }
-
-    /// The bytes of a variable, to be changed.
-    pub fn variable_bytes_mut(&mut self, index: usize) -> &mut [u8] {
-        let (start, bytes) = self.places[index];
-        self.changes.note(index);
-        &mut self.variables.bytes_mut()[start..start + bytes]
-    }
-
-    /// The bytes of all variables; [`Session::variable_places`] says where each one lies.
-    pub fn all_variables(&self) -> &[u8] {
-        self.variables.bytes()
-    }
-
-    /// Copies all variables, on all threads; [`Session::variable_places`] says where each one lies.
-    pub fn copy_variables(&mut self, copy: &mut Vec<u8>) {
-        let from = self.variables.bytes();
-        if copy.len() != from.len() {
-            *copy = vec![0; from.len()];
-        }
-        let chunks: Vec<_> = copy.chunks_mut(COPIED_AT_ONCE).map(Mutex::new).collect();
-        self.pool.run(chunks.len(), &|task, _| {
-            // Each chunk has one task, so that nobody waits.
-            if let Ok(mut to) = chunks[task].lock() {
-                let (start, bytes) = (task * COPIED_AT_ONCE, to.len());
-                to.copy_from_slice(&from[start..start + bytes]);
-            }
-        });
-    }
-
-    /// Where in a copy of all variables each one lies: start and bytes.
-    pub fn variable_places(&self) -> &[(usize, usize)] {
-        &self.places
-    }
-
-    /// Zeroes all variables of one kind.
-    pub fn zero(&mut self, kind: VariableKind) {
-        for index in 0..self.program.variables.len() {
-            if self.program.variables[index].kind == kind {
-                self.variable_bytes_mut(index).fill(0);
-            }
-        }
-    }
-
     /// Bytes that the entry's plan takes, in the arena and of what is prepared, at the largest dims seen so far.
     pub fn planned_bytes(&self, entry: usize) -> usize {
         self.entries[entry].plan.bytes + self.entries[entry].prepared.bytes()
@@ -298,14 +281,9 @@ impl Session {
         self.entries[entry].plan.live
     }
 
-    /// Bytes of all variables.
-    pub fn variable_bytes(&self) -> usize {
-        self.variables.len()
-    }
-
     /// Fills the arena with a pattern that is NaN in every float type, so that a test finds who reads what nobody wrote.
-    pub fn scribble(&mut self) {
-        self.arena.bytes_mut().fill(0xff);
+    pub fn scribble(&mut self) -> Result<()> {
+        self.room.home().fill(&mut self.arena, 0xff)
     }
 
     /// Refuses, from now on, inputs of which a run would take more than so many bytes beside the weights. Who runs what strangers give
@@ -363,28 +341,47 @@ impl Session {
     /// Runs an entry. The inputs are given in the order of [`Entry::inputs`].
     pub fn run(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<Outputs<'_>> {
         let binding = self.execute(entry, inputs)?;
+        self.fetch(entry, binding, |_| true)?;
         self.finish(entry, binding)
     }
 
     /// Runs an entry, and says in which of its bindings.
     fn execute(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<usize> {
         let binding = self.load(entry, inputs)?;
-        let first = self.begin_run(entry);
-        let (bound, scratch) = (&self.entries[entry].bindings[binding], self.scratch());
-        let _mode = FlushDenormals::enter();
-        bound.run(first, &mut self.pool, scratch);
+        let first = self.begin_run(entry)?;
+        let scratch = self.scratch();
+        let bound = &mut self.entries[entry].bindings[binding];
+        match &self.code {
+            Loaded::Process(_) => {
+                let _mode = FlushDenormals::enter();
+                bound.run(first, &mut self.pool, scratch);
+            }
+            Loaded::Device(..) => bound.start(first, scratch)?,
+        }
+        self.variables.changed(&self.program.entries[entry].changes);
         Ok(binding)
+    }
+
+    /// Brings the wanted outputs of a run to the process, where a GPU has them.
+    fn fetch(&mut self, entry: usize, binding: usize, wanted: impl Fn(&Output) -> bool) -> Result<()> {
+        let outputs = &self.program.entries[entry].outputs;
+        self.entries[entry].bindings[binding].fetch(|number| wanted(&outputs[number]))
     }
 
     /// Runs an entry and measures each launch.
     pub fn run_profiled(&mut self, entry: usize, inputs: &[TensorView<'_>]) -> Result<Profile<'_>> {
         let binding = self.load(entry, inputs)?;
-        let first = self.begin_run(entry);
+        let first = self.begin_run(entry)?;
         let (bound, scratch) = (&self.entries[entry].bindings[binding], self.scratch());
-        let times = {
-            let _mode = FlushDenormals::enter();
-            bound.run_profiled(first, &mut self.pool, scratch)
+        let times = match &self.code {
+            Loaded::Process(_) => {
+                let _mode = FlushDenormals::enter();
+                bound.run_profiled(first, &mut self.pool, scratch)
+            }
+            Loaded::Device(..) => bound.start_profiled(first, scratch)?,
         };
+        self.variables.changed(&self.program.entries[entry].changes);
+        self.fetch(entry, binding, |_| true)?;
         let outputs = self.finish(entry, binding)?;
         let at = |dim: crate::program::DimIndex| outputs.bound.dims[dim.0 as usize];
         let launches = outputs
@@ -404,11 +401,12 @@ impl Session {
     }
 
     /// The segment with which a run of an entry begins; notes what the run changes.
-    fn begin_run(&mut self, entry: usize) -> usize {
+    fn begin_run(&mut self, entry: usize) -> Result<usize> {
+        self.variables.send(self.room.home())?;
         let first = self.entries[entry].prepared.first(&self.changes);
         let changed = &self.program.entries[entry].changes;
         changed.iter().for_each(|variable| self.changes.note(*variable as usize));
-        first
+        Ok(first)
     }
 
     fn scratch(&self) -> Scratch {
@@ -434,12 +432,15 @@ impl Session {
             }
             None => self.bind(&program, entry, inputs)?,
         };
-        for ((port, given), input) in
-            self.entries[entry].bindings[binding].inputs.iter().zip(inputs).zip(&description.inputs)
-        {
-            if lies_there(input, given) {
-                continue;
-            }
+        let bound = &mut self.entries[entry].bindings[binding];
+        let given = bound.inputs.iter().zip(inputs).zip(&description.inputs);
+        let given = given.filter(|((_, given), input)| !lies_there(input, given)).map(|(pair, _)| pair);
+        if let Some(device) = &mut bound.device {
+            let given: Vec<_> = given.map(|(port, given)| (port.pointer, *given)).collect();
+            device.give(&given)?;
+            return Ok(binding);
+        }
+        for (port, given) in given {
             // SAFETY: the port's buffer holds `port.bytes` bytes (checked when it was bound), which is what the shape asks
             // for and what `given` holds; the arena is the session's own, and `&mut self` makes this the only access.
             unsafe { port.pointer.copy_from_nonoverlapping(given.data.as_ptr(), port.bytes) };
@@ -473,7 +474,7 @@ impl Session {
         let stride = memory::align(bound.scratch_bytes);
         if stride > self.scratch_stride {
             let bytes = stride.saturating_mul(self.pool.threads());
-            self.scratch = self.room.block(bytes)?;
+            self.scratch = self.room.own_block(bytes)?;
             self.scratch_stride = stride;
         }
         let state = &mut self.entries[entry];
@@ -498,10 +499,7 @@ impl Session {
                 Storage::Arena { .. } => {
                     (self.arena.pointer().wrapping_add(state.plan.offsets[index]), state.sizes[index])
                 }
-                Storage::Variable(variable) => {
-                    let (start, bytes) = self.places[*variable as usize];
-                    (self.variables.pointer().wrapping_add(start), bytes)
-                }
+                Storage::Variable(variable) => self.variables.pointer(*variable as usize),
                 Storage::Constant(bytes) => {
                     (state.constants.pointer().wrapping_add(state.constant_offsets[index]), bytes.len())
                 }
@@ -514,8 +512,14 @@ impl Session {
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
             .collect();
-        BoundEntry::bind(description, &state.layout, dims, &bases, &self.code, state.bindings.last())
-            .map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))
+        let bound =
+            BoundEntry::bind(description, &state.layout, dims, &bases, &self.code, state.bindings.last());
+        let mut bound =
+            bound.map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
+        if let Some(device) = &mut bound.device {
+            device.finish(&bound.outputs)?;
+        }
+        Ok(bound)
     }
 
     /// Plans an entry anew when some buffer is larger at these dims than ever before.
@@ -547,7 +551,7 @@ impl Session {
         }
         for (index, buffer) in description.buffers.iter().enumerate() {
             if let Storage::Kept(input) = buffer.storage {
-                state.memory.make_room(input as usize, sizes[index])?;
+                state.memory.make_room(input as usize, sizes[index], self.room.home())?;
             }
         }
         state.prepared.make_room(description, &sizes, &mut self.room)?;
@@ -579,10 +583,11 @@ impl EntryState {
             })
             .collect();
         let (constant_offsets, total) = stack(&sizes);
-        let mut constants = room.block(total)?;
+        let constants = room.block(total)?;
         for (buffer, &start) in entry.buffers.iter().zip(&constant_offsets) {
             if let Storage::Constant(bytes) = &buffer.storage {
-                constants.bytes_mut()[start..start + bytes.len()].copy_from_slice(bytes);
+                // SAFETY: the block was just made, and has room for all constants at their offsets.
+                unsafe { room.home().write(constants.pointer().wrapping_add(start), bytes)? };
             }
         }
         Ok(EntryState {
@@ -602,14 +607,6 @@ impl EntryState {
 /// Is an input there already, in the session's own memory? Then what is given shows its shape alone.
 fn lies_there(input: &Input, given: &TensorView<'_>) -> bool {
     is_kept(&input.source) && given.data.is_empty()
-}
-
-/// Start and bytes of each variable, and the bytes of all.
-fn places(program: &Program) -> (Vec<(usize, usize)>, usize) {
-    let sizes: Vec<usize> =
-        program.variables.iter().map(|v| byte_count(v.dtype, &v.shape).unwrap_or(usize::MAX)).collect();
-    let (offsets, total) = stack(&sizes);
-    (offsets.into_iter().zip(sizes).collect(), total)
 }
 
 /// Places sizes one after another, aligned.
@@ -638,6 +635,10 @@ impl<'a> Outputs<'a> {
     /// An output by its place in [`Entry::outputs`].
     pub fn get(&self, index: usize) -> TensorView<'a> {
         let port = &self.bound.outputs[index];
+        if let Some(device) = &self.bound.device {
+            let data = device.answer(index, port.bytes);
+            return TensorView { dtype: self.entry.outputs[index].dtype, shape: &port.shape, data };
+        }
         // SAFETY: the buffer holds `port.bytes` bytes (checked when it was bound) and lives to the end of the entry's plan;
         // the session is borrowed as long as this view, so nothing writes.
         let data = unsafe { std::slice::from_raw_parts(port.pointer.cast_const(), port.bytes) };

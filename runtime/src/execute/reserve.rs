@@ -49,7 +49,7 @@ impl Session {
             }
         }
         if stride > self.scratch_stride {
-            self.scratch = self.room.block(stride.saturating_mul(self.pool.threads()))?;
+            self.scratch = self.room.own_block(stride.saturating_mul(self.pool.threads()))?;
             self.scratch_stride = stride;
         }
         Ok(())

@@ -15,6 +15,7 @@ use std::time::Instant;
 use crate::pool::Pool;
 
 use super::bind::{BoundEntry, BoundKernel, BoundStep, Section, Turns};
+use super::device::Starter;
 
 /// Scratch memory, one part for each thread.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,6 @@ unsafe impl Send for Scratch {}
 unsafe impl Sync for Scratch {}
 
 /// One task at work.
-#[derive(Debug)]
 struct Task<'a> {
     /// Its units.
     begin: usize,
@@ -41,7 +41,12 @@ struct Task<'a> {
     /// Where time is counted, call by call; empty when nobody asks.
     clocks: &'a [AtomicU64],
     side: Side<'a>,
+    /// Who starts kernels of a GPU, and who measures them.
+    starter: Option<(&'a Starter<'a>, Option<&'a Timed<'a>>)>,
 }
+
+/// Measures the work of a call.
+pub(super) type Timed<'a> = dyn Fn(usize, &dyn Fn()) + 'a;
 
 /// What a task that runs beside others tells, and what it listens to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,7 +109,7 @@ impl BoundEntry {
         let all = &self.sections[first..first + section.beside];
         if all.len() == 1 {
             pool.run(section.tasks, &|task, thread| {
-                self.task::<TIMED>(section, task, scratch.of(thread), clocks, Side::default());
+                self.task::<TIMED>(section, task, scratch.of(thread), clocks, Side::default(), None);
             });
         } else {
             all.iter().for_each(|section| section.pace.tell(0));
@@ -113,7 +118,7 @@ impl BoundEntry {
                 let _done = Done(&section.pace);
                 let before = place.checked_sub(1).map(|before| &all[before].pace);
                 let side = Side { own: Some(&section.pace), before };
-                self.task::<TIMED>(section, 0, scratch.of(thread), clocks, side);
+                self.task::<TIMED>(section, 0, scratch.of(thread), clocks, side, None);
             });
         }
         first + all.len()
@@ -148,6 +153,7 @@ impl BoundEntry {
         own: *mut u8,
         clocks: &[AtomicU64],
         side: Side<'_>,
+        starter: Option<(&Starter<'_>, Option<&Timed<'_>>)>,
     ) {
         let (begin, end) = section.share(task);
         let shared = &self.pointers[section.pointers.clone()];
@@ -165,8 +171,21 @@ impl BoundEntry {
             }
             pointers = table;
         }
-        let task = Task { begin, end, pointers, own, clocks, side };
+        let task = Task { begin, end, pointers, own, clocks, side, starter };
         self.walk::<TIMED>(section.steps.clone(), &task);
+    }
+
+    /// Walks all segments from a first one on, each as one task whose calls start kernels.
+    pub(super) fn walk_on_device(
+        &self,
+        first: usize,
+        scratch: Scratch,
+        starter: &Starter<'_>,
+        timed: Option<&Timed<'_>>,
+    ) {
+        for section in &self.sections[first..] {
+            self.task::<false>(section, 0, scratch.of(0), &[], Side::default(), Some((starter, timed)));
+        }
     }
 
     /// Some steps, in order, each loop as often as it turns.
@@ -269,6 +288,11 @@ impl BoundEntry {
                 // lies in its index space and no other thread runs it; scratch is this thread's own and large enough.
                 unsafe { kernel.run(pointers, begin, end, task.own, &self.strays[index]) }
             }
+            BoundKernel::Device(kernel) => match task.starter {
+                Some((starter, Some(timed))) => timed(index, &|| starter.start(kernel, pointers)),
+                Some((starter, None)) => starter.start(kernel, pointers),
+                None => {}
+            },
         }
     }
 }

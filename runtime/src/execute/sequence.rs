@@ -9,6 +9,7 @@
 
 use super::{Outputs, Session, dims};
 use crate::error::{Error, Result};
+use crate::home::Home;
 use crate::memory::Block;
 use crate::program::{DimExpr, Entry, InputSource, Program};
 use crate::tensor::{TensorView, byte_count};
@@ -42,13 +43,14 @@ impl Memory {
     }
 
     /// Makes a block hold so many bytes, and keeps what is in it. True when it has moved.
-    pub fn make_room(&mut self, input: usize, bytes: usize) -> Result<bool> {
+    pub fn make_room(&mut self, input: usize, bytes: usize, home: &Home) -> Result<bool> {
         let block = &mut self.blocks[input];
         if bytes <= block.len() {
             return Ok(false);
         }
-        let mut larger = Block::new(bytes)?;
-        larger.bytes_mut()[..block.len()].copy_from_slice(block.bytes());
+        let larger = home.block(bytes)?;
+        // SAFETY: the new block is larger than the old one, and nobody else has it.
+        unsafe { home.copy(larger.pointer(), block.pointer(), block.len())? };
         *block = larger;
         Ok(true)
     }
@@ -80,6 +82,7 @@ impl Session {
     /// Begins a sequence: runs its start, and gives the step what that gave. What there was of another sequence is forgotten.
     pub fn begin(&mut self, start: usize, step: usize, inputs: &[TensorView<'_>]) -> Result<()> {
         let binding = self.execute(start, inputs)?;
+        self.fetch(start, binding, |_| false)?;
         self.finish(start, binding)?;
         let program = Arc::clone(&self.program);
         let entry = &program.entries[step];
@@ -121,6 +124,12 @@ impl Session {
         let memory = &mut self.entries[step].memory;
         (memory.shapes, memory.symbols, memory.fresh) = (shapes, symbols, false);
         let binding = bound?;
+        // What is carried stays where it is.
+        let carried = |name: &str| {
+            let named = entry.inputs.iter().find(|input| input.name == name);
+            named.is_some_and(|input| matches!(input.source, InputSource::Carried { .. }))
+        };
+        self.fetch(step, binding, |output| !carried(&output.name))?;
         self.finish(step, binding)?;
         for (number, input) in entry.inputs.iter().enumerate() {
             if !matches!(input.source, InputSource::Carried { .. }) {
@@ -180,8 +189,19 @@ impl Session {
             let row = product(&shape[axis..]) / count * input.dtype.size();
             shape[axis] = shape[axis] / count * rows.len();
             let bytes = byte_count(input.dtype, shape).unwrap_or(usize::MAX);
-            moved |= memory.make_room(number, bytes)?;
+            moved |= memory.make_room(number, bytes, self.room.home())?;
             moves[number] = Some((outer, row));
+        }
+        if let home @ Home::Device(_) = self.room.home() {
+            for (block, moves) in memory.blocks.iter_mut().zip(moves) {
+                if let Some((outer, row)) = moves {
+                    *block = gathered(home, block, outer, row, count, rows)?;
+                }
+            }
+            // They lie elsewhere now.
+            self.entries[step].bindings.clear();
+            self.entries[step].oldest = 0;
+            return Ok(());
         }
         let blocks = memory.blocks.iter_mut().zip(&mut memory.spare).zip(moves);
         let tasks: Vec<_> = blocks.filter_map(|(block, moves)| Some(Mutex::new((block, moves?)))).collect();
@@ -209,10 +229,10 @@ impl Session {
         let port = &self.entries[entry].bindings[binding].outputs[output];
         let (from, bytes, shape) = (port.pointer.cast_const(), port.bytes, port.shape.clone());
         let state = &mut self.entries[step];
-        let moved = state.memory.make_room(number, bytes)?;
+        let moved = state.memory.make_room(number, bytes, self.room.home())?;
         // SAFETY: the port's buffer holds `bytes` bytes in the arena (checked when it was bound), the block has room for as many, and
         // neither is the other; `&mut self` makes this the only access.
-        unsafe { state.memory.blocks[number].pointer().copy_from_nonoverlapping(from, bytes) };
+        unsafe { self.room.home().copy(state.memory.blocks[number].pointer(), from, bytes)? };
         state.memory.shapes[number] = shape;
         if moved && entry != step {
             state.bindings.clear();
@@ -256,6 +276,27 @@ fn rows_symbol(entry: &Entry) -> Option<usize> {
         DimExpr::Symbol(symbol) => Some(symbol as usize),
         _ => None,
     }
+}
+
+/// Of `[outer, count, row]` in a block, makes `[outer, rows.len(), row]` in another one of the same size.
+fn gathered(
+    home: &Home,
+    block: &Block,
+    outer: usize,
+    row: usize,
+    count: usize,
+    rows: &[usize],
+) -> Result<Block> {
+    let to = home.block(block.len())?;
+    for part in 0..outer {
+        for (at, source) in rows.iter().enumerate() {
+            let from = block.pointer().wrapping_add((part * count + source) * row);
+            let place = to.pointer().wrapping_add((part * rows.len() + at) * row);
+            // SAFETY: both blocks have room for all rows, the old ones and the new ones, and are apart.
+            unsafe { home.copy(place, from, row)? };
+        }
+    }
+    Ok(to)
 }
 
 /// Of `[outer, count, row]`, makes `[outer, rows.len(), row]` in place.

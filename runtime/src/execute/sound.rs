@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::program::{
-    Contraction, Convolution, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program, Segment, Step,
-    Storage, Stride,
+    Contraction, Convolution, DeviceLaunch, DimExpr, DimIndex, Entry, InputSource, Kernel, Pack, Program,
+    Segment, Step, Storage, Stride,
 };
 use crate::tensor::byte_count;
 
@@ -86,6 +86,15 @@ fn check_entry(program: &Program, entry: &Entry) -> Result<(), String> {
                 && function as usize >= program.code.functions.len()
             {
                 return Err(format!("`{}` calls function {function}, which does not exist", launch.path));
+            }
+            if let Kernel::Device(DeviceLaunch { function, .. }) = launch.kernel
+                && function as usize >= program.device.functions.len()
+            {
+                return Err(format!("`{}` starts function {function}, which does not exist", launch.path));
+            }
+            let of_device = matches!(launch.kernel, Kernel::Device(_));
+            if of_device == program.device.is_empty() {
+                return Err(format!("`{}` runs on another machine than the program's code", launch.path));
             }
         }
     }
@@ -261,5 +270,9 @@ pub fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
             dims.extend([axis, count, inner]);
         }
         Kernel::Sort { axis, count, .. } => dims.extend([axis, count]),
+        Kernel::Device(launch) => {
+            dims.extend(launch.grid.iter().chain(&launch.dims));
+            dims.extend(launch.indexed.iter().flat_map(|strays| [strays.rows, strays.count]));
+        }
     }
 }

@@ -135,7 +135,7 @@ fn generated_code_gets_its_range_and_its_dims() {
     let mut session = session(b, 3);
     for n in [1, 2, 70] {
         let shape = Tensor::from_u8(&[n], &vec![0; n]);
-        session.scribble();
+        session.scribble().unwrap();
         let out = session.run(0, &[shape.view()]).unwrap().get(0).to_f64();
         assert_eq!(out, (0..n * 3).map(|i| (i + 100) as f64).collect::<Vec<_>>());
     }
@@ -328,7 +328,7 @@ fn sessions_that_only_read_share_their_weights() {
     let mut first = Session::new(Arc::clone(&reads), 1).unwrap();
     first.variable_bytes_mut(0).fill(7);
     let place = first.variable(0).data.as_ptr();
-    let weights = first.into_weights();
+    let weights = first.into_weights().unwrap();
     let sessions: Vec<Session> = (1..=3)
         .map(|threads| Session::over_weights(Arc::clone(&reads), threads, &weights).unwrap())
         .collect();
@@ -337,7 +337,7 @@ fn sessions_that_only_read_share_their_weights() {
         assert_eq!(session.variable(0).data, [7; 64]);
         assert_eq!(session.variable(0).data.as_ptr(), place);
     }
-    let weights = Session::new(Arc::clone(&reads), 1).unwrap().into_weights();
+    let weights = Session::new(Arc::clone(&reads), 1).unwrap().into_weights().unwrap();
     let refused = |program: Program| {
         Session::over_weights(Arc::new(program), 1, &weights).map(|_| ()).unwrap_err().to_string()
     };

@@ -18,7 +18,7 @@ impl Default for Stray {
 }
 
 impl Stray {
-    fn note(&self, place: usize, index: i32) {
+    pub fn note(&self, place: usize, index: i32) {
         // The place in the upper half: the least word is that of the first place.
         let place = u32::try_from(place).unwrap_or(u32::MAX);
         self.0.fetch_min(u64::from(place) << 32 | u64::from(index as u32), Relaxed);

@@ -74,7 +74,9 @@ impl Bound {
     pub fn bind_at(kernel: &Kernel, dims: &[i64], level: Level) -> Result<Bound, String> {
         let level = level.min(Level::best());
         Ok(match kernel {
-            Kernel::Nest { .. } => return Err("generated code is not one of the runtime's kernels".into()),
+            Kernel::Nest { .. } | Kernel::Device(_) => {
+                return Err("generated code is not one of the runtime's kernels".into());
+            }
             Kernel::Contraction(kernel) => {
                 let bound = contraction::Bound::bind(kernel, dims, level)?;
                 let (extent, buffers) = (bound.extent(), bound.buffers());

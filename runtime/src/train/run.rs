@@ -340,7 +340,7 @@ impl Trainer {
             let (train, validation) = (train.clone(), validation.clone());
             state.kept = Some(Kept { point, train, validation });
             self.exchange_averages();
-            self.best = Some(Arc::new(weights::snapshot(&self.session)));
+            self.best = Some(Arc::new(weights::snapshot(&self.session)?));
             self.exchange_averages();
         }
         let state = &mut self.state;
@@ -438,6 +438,9 @@ impl Trainer {
 
     /// Gives the writer a copy.
     fn save(&mut self, saver: &mut Saver, with_weights: bool, observer: &mut dyn Observer) {
+        if let Err(error) = self.session.settle() {
+            return self.tell(Some(error), observer);
+        }
         let error = saver.save(|copy| {
             self.session.copy_variables(&mut copy.variables);
             copy.collected.clear();

@@ -22,6 +22,7 @@ pub fn saved(program: &Program) -> impl Iterator<Item = usize> {
 
 /// Writes all weights and states.
 pub fn save_weights(session: &Session, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+    session.settle()?;
     let program = session.program();
     let tensors = saved(program)
         .map(|index| (program.variables[index].path.as_str(), session.variable(index)))
@@ -107,10 +108,11 @@ pub fn exchange(session: &mut Session, pairs: &[(usize, usize)]) {
 }
 
 /// A copy of all weights and states.
-pub fn snapshot(session: &Session) -> Vec<u8> {
+pub fn snapshot(session: &Session) -> Result<Vec<u8>> {
+    session.settle()?;
     let mut copy = Vec::new();
     saved(session.program()).for_each(|index| copy.extend_from_slice(session.variable(index).data));
-    copy
+    Ok(copy)
 }
 
 /// The weights and states of a copy by their names; none when the copy is of another program.

@@ -123,7 +123,12 @@ pub struct KeptArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Device {
+    /// This processor
     Cpu,
+    /// The first NVIDIA GPU, through CUDA's driver
+    Cuda,
+    /// A GPU where there is one, else this processor
+    Auto,
 }
 
 /// The type that large weights are kept in.
@@ -236,6 +241,8 @@ pub enum StageArg {
     Clif,
     /// Machine code of each generated kernel
     Asm,
+    /// Each kernel in CUDA C++, for GPUs
+    Cuda,
 }
 
 impl From<StageArg> for Stage {
@@ -248,6 +255,7 @@ impl From<StageArg> for Stage {
             StageArg::Loops => Stage::Loops,
             StageArg::Clif => Stage::Clif,
             StageArg::Asm => Stage::Asm,
+            StageArg::Cuda => Stage::Cuda,
         }
     }
 }
@@ -585,6 +593,9 @@ pub struct Bench {
     /// Also show a row per kernel: time, GFLOP/s, GB/s, distance from its floor, and the spec's line
     #[arg(long)]
     pub profile: bool,
+    /// Run nothing: show for each kernel of a GPU what it does, what it needs, and how long it takes at best on an A100 and an H100. Needs NVRTC
+    #[arg(long, conflicts_with = "profile")]
+    pub dry: bool,
     #[command(flatten)]
     pub kept: KeptArgs,
 }

@@ -1,13 +1,13 @@
 //! `weft bench`: how long a training step or a prediction takes, and how far that is from what the machine can do.
 //!
-//! The peaks are measured in the same run, right around the timed repeats. Batches differ from repeat to repeat, and a
-//! training step is the whole of it: random numbers, forward, backward, clipping, optimizer, metrics.
+//! The peaks are measured in the same run, right around the timed repeats; those of a GPU are not known. Batches differ from repeat to
+//! repeat, and a training step is the whole of it: random numbers, forward, backward, clipping, optimizer, metrics.
 
 use crate::args::Bench;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::profile::{KernelRow, Kernels};
-use crate::{generate, output, sample, spec, train};
+use crate::{dry, generate, output, sample, spec, train};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +33,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     if args.entry == "generate" || args.entry.starts_with("generate.") {
         return generate::bench::run(args);
     }
+    if args.dry {
+        return dry::run(args);
+    }
     let wanted = if args.entry == "predict" || args.entry.starts_with("predict.") {
         Wanted::Prediction
     } else {
@@ -40,7 +43,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     };
     let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
     let before = Instant::now();
-    let program = compile::program(&spec, wanted, args.run.threads)?;
+    let program = compile::program_on(args.run.device, &spec, wanted, args.run.threads)?;
     let compile_ms = before.elapsed().as_secs_f64() * 1e3;
     let threads = compile::threads(args.run.threads);
     let mut subject = if wanted == Wanted::Training {
@@ -56,13 +59,18 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
             subject.run()?;
         }
     }
-    let fma = peak::fma_peak_gflops(threads);
+    let device = subject.session().device().map(str::to_owned);
+    let on_cpu = device.is_none();
+    // None of a GPU.
+    let fma_peak = || if on_cpu { peak::fma_peak_gflops(threads) } else { f64::NAN };
+    let read_bandwidth = || if on_cpu { peak::read_bandwidth_gbs(threads) } else { f64::NAN };
+    let fma = fma_peak();
     let times = subject.time(args.repeats as usize)?;
     // Before the bandwidth is measured, which takes a lot of memory itself.
     let resident = sample::peak_rss();
     // Twice, because a shared machine slows down and speeds up: the better figure is the machine's.
-    let fma = fma.max(peak::fma_peak_gflops(threads));
-    let read = peak::read_bandwidth_gbs(threads).max(peak::read_bandwidth_gbs(threads));
+    let fma = fma.max(fma_peak());
+    let read = read_bandwidth().max(read_bandwidth());
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let (median, p10, p90) = (at(0.5), at(0.1), at(0.9));
     let flops = subject.flops()?;
@@ -74,7 +82,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let memory = subject.memory();
     if args.spec.json {
         output::json(&json!({
-            "entry": args.entry, "batch": subject.batch, "threads": threads, "repeats": times.len(),
+            "entry": args.entry, "batch": subject.batch, "threads": threads, "device": device, "repeats": times.len(),
             "median_ms": median, "p10_ms": p10, "p90_ms": p90,
             "flops": flops, "gflops": gflops,
             "fma_peak_gflops": fma, "fma_peak_share": gflops / fma, "read_bandwidth_gbs": read,
@@ -84,18 +92,21 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         }));
     } else {
         output::line(&format!(
-            "{} of {}, batch {}, {threads} threads, {} repeats",
+            "{} of {}, batch {}, {}, {} repeats",
             args.entry,
             spec.name,
             subject.batch,
+            device.clone().unwrap_or_else(|| format!("{threads} threads")),
             times.len()
         ));
         output::line(&format!("  median {median:.3} ms   p10 {p10:.3}   p90 {p90:.3}"));
-        output::line(&format!(
-            "  {} = {gflops:.1} GFLOP/s, {:.0}% of this machine's {fma:.0}; it reads {read:.0} GB/s",
-            output::scaled(flops as f64, "FLOP"),
-            100.0 * gflops / fma
-        ));
+        let share = match on_cpu {
+            true => {
+                format!(", {:.0}% of this machine's {fma:.0}; it reads {read:.0} GB/s", 100.0 * gflops / fma)
+            }
+            false => String::new(),
+        };
+        output::line(&format!("  {} = {gflops:.1} GFLOP/s{share}", output::scaled(flops as f64, "FLOP")));
         output::line(&format!(
             "  planned memory {}, of which {} are in use at once; {} of variables; peak resident {}",
             output::bytes(memory.planned as u64),
@@ -118,9 +129,9 @@ struct Memory {
 }
 
 /// What is timed.
-struct Subject {
+pub struct Subject {
     work: Work,
-    batch: usize,
+    pub batch: usize,
     next: usize,
 }
 
@@ -130,7 +141,7 @@ enum Work {
 }
 
 impl Subject {
-    fn training(args: &Bench, spec: &spec::Spec, program: Arc<Program>) -> Result<Subject, Failure> {
+    pub fn training(args: &Bench, spec: &spec::Spec, program: Arc<Program>) -> Result<Subject, Failure> {
         if args.entry != "train" {
             return Err(Failure::usage(format!("`{}` is no entry that can be timed", args.entry))
                 .help("time `train`, `predict`, `predict.NAME` or `generate.NAME`"));
@@ -160,7 +171,7 @@ impl Subject {
         Ok(Subject { work: Work::Training { trainer: Box::new(trainer), batches }, batch, next: 0 })
     }
 
-    fn prediction(args: &Bench, program: Arc<Program>, threads: usize) -> Result<Subject, Failure> {
+    pub fn prediction(args: &Bench, program: Arc<Program>, threads: usize) -> Result<Subject, Failure> {
         let names: Vec<&str> = program.predictions.iter().map(|p| p.name.as_str()).collect();
         let chosen = match args.entry.strip_prefix("predict.") {
             Some(name) => program.predictions.iter().find(|p| p.name == name),
@@ -183,7 +194,7 @@ impl Subject {
         Ok(Subject { work: Work::Prediction { session: Box::new(session), entry, inputs }, batch, next: 0 })
     }
 
-    fn run(&mut self) -> Result<(), Failure> {
+    pub fn run(&mut self) -> Result<(), Failure> {
         let turn = self.next;
         self.next += 1;
         let done = match &mut self.work {

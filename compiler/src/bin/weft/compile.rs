@@ -1,6 +1,6 @@
 //! From a checked spec to a program, on as many threads as there are; and what all running commands share.
 
-use crate::args::RunArgs;
+use crate::args::{Device, RunArgs};
 use crate::download;
 use crate::failure::Failure;
 use crate::spec::Spec;
@@ -8,10 +8,12 @@ use crate::training::ReadingBar;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use weft_compiler::cpu::{self, Compilation, Target};
+use weft_compiler::assemble;
+use weft_compiler::cpu::{Compilation, Target};
 use weft_compiler::graph::{Entry, Module};
 use weft_compiler::passes;
 use weft_compiler::plan::PlanError;
+use weft_runtime::cuda;
 use weft_runtime::data::{CACHE_SIZE, bytes};
 use weft_runtime::error::Error;
 use weft_runtime::execute::Session;
@@ -36,14 +38,52 @@ pub enum Wanted {
     Data,
 }
 
-/// Compiles the wanted entries of a spec.
-pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
-    program_for(Target::default(), spec, wanted, threads)
+/// What a program is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub enum Machine {
+    Cpu(Target),
+    Gpu,
 }
 
-/// The same for certain processors.
+impl Machine {
+    /// The machine that the command line names. A GPU is opened here, so that one that cannot be used is known before anything is compiled.
+    pub fn of(device: Device) -> Result<Machine, Failure> {
+        let cpu = Machine::Cpu(Target::default());
+        match device {
+            Device::Cpu => Ok(cpu),
+            Device::Cuda => Ok(cuda::Device::open().map(|_| Machine::Gpu)?),
+            Device::Auto => Ok(cuda::Device::open().map_or_else(
+                |error| {
+                    eprintln!("running on this processor: {error}");
+                    cpu
+                },
+                |device| {
+                    eprintln!("running on {}", device.name());
+                    Machine::Gpu
+                },
+            )),
+        }
+    }
+}
+
+/// Compiles the wanted entries of a spec for this processor.
+pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
+    program_for(Machine::Cpu(Target::default()), spec, wanted, threads)
+}
+
+/// The same for the device that the command line names.
+pub fn program_on(
+    device: Device,
+    spec: &Spec,
+    wanted: Wanted,
+    threads: Option<u16>,
+) -> Result<Arc<Program>, Failure> {
+    program_for(Machine::of(device)?, spec, wanted, threads)
+}
+
+/// The same for a certain machine.
 pub fn program_for(
-    target: Target,
+    machine: Machine,
     spec: &Spec,
     wanted: Wanted,
     threads: Option<u16>,
@@ -64,18 +104,18 @@ pub fn program_for(
             Wanted::Data => rows || fits,
         }
     };
-    compiled(spec, module.entries.iter().filter(|e| keep(e)).collect(), target, threads)
+    compiled(spec, module.entries.iter().filter(|e| keep(e)).collect(), machine, threads)
 }
 
 /// Compiles these entries, which may be others than those of the spec's own module, beside its variables.
 pub fn of_entries(spec: &Spec, entries: Vec<&Entry>, threads: Option<u16>) -> Result<Arc<Program>, Failure> {
-    compiled(spec, entries, Target::default(), threads)
+    compiled(spec, entries, Machine::Cpu(Target::default()), threads)
 }
 
 fn compiled(
     spec: &Spec,
     entries: Vec<&Entry>,
-    target: Target,
+    machine: Machine,
     threads: Option<u16>,
 ) -> Result<Arc<Program>, Failure> {
     let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
@@ -88,12 +128,19 @@ fn compiled(
         Failure::input(format!("line {line}: {error}"))
     };
     let module = Module { entries: optimized.map_err(internal)?, ..module.clone() };
-    let compilation = Compilation::new(&module, target).map_err(internal)?;
-    let code =
-        in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job)).map_err(internal)?;
-    let mut program = compilation.finish(&module, code);
+    let mut program = match machine {
+        Machine::Cpu(target) => {
+            let compilation = Compilation::new(&module, target).map_err(internal)?;
+            let code = in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job));
+            compilation.finish(&module, code.map_err(internal)?)
+        }
+        Machine::Gpu => {
+            let places = |span| spec.checked.sources.line(span);
+            weft_compiler::cuda::compile(&module, &places).map_err(internal)?
+        }
+    };
     let sources = spec.checked.sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
-    cpu::locate(&mut program, sources);
+    assemble::locate(&mut program, sources);
     Ok(Arc::new(program))
 }
 

@@ -12,6 +12,7 @@ mod compile;
 mod completions;
 mod data;
 mod download;
+mod dry;
 mod emit;
 mod eval;
 mod explain;

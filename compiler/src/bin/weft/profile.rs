@@ -75,5 +75,6 @@ fn kind(kernel: &Kernel) -> &'static str {
         Kernel::Gather { .. } => "gather",
         Kernel::ScatterAdd { .. } => "scatter-add",
         Kernel::Sort { .. } => "sort",
+        Kernel::Device(_) => "kernel",
     }
 }

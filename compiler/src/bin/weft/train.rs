@@ -25,7 +25,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let args = &args;
     let (spec, text) = spec::sound_and_rendered(&args.spec, &args.run, args.epochs)?;
     resume::show_changes(&before, &text);
-    let program = compile::program(&spec, Wanted::Training, args.run.threads)?;
+    let program = compile::program_on(args.run.device, &spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
     if let Some(steps) = args.overfit_batch {
         return overfit::run(args, &spec, program, training, steps as usize);

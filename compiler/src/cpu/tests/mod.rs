@@ -81,7 +81,7 @@ fn run_program(
     let views: Vec<_> = tensors.iter().map(Tensor::view).collect();
     let mut results = Results::new();
     // Twice, with the arena full of NaNs before the second: nothing may be left over from a run.
-    session.scribble();
+    session.scribble().map_err(|e| e.to_string())?;
     {
         let outputs = session.run(0, &views).map_err(|e| e.to_string())?;
         for (name, view) in outputs.iter() {

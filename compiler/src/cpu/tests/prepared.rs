@@ -57,7 +57,7 @@ fn packed_weights_last_until_the_weights_change() {
     let run = |session: &mut Session, rows: usize, w: &[f64]| {
         let x: Vec<f64> = (0..rows * 24).map(|i| (i * 5 % 11) as f64 - 5.0).collect();
         let given = tensor(DType::F32, &[rows, 24], &x);
-        session.scribble();
+        session.scribble().unwrap();
         let profile = session.run_profiled(0, &[given.view()]).unwrap();
         let packing = profile.launches.iter().filter(|l| matches!(l.launch.kernel, Kernel::Pack(_)));
         let packed = packing.map(|l| l.nanoseconds).sum::<u64>() > 0;

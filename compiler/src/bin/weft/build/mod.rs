@@ -7,7 +7,7 @@ mod stubs;
 mod training;
 
 use crate::args::{Build, Product};
-use crate::compile::{self, Wanted};
+use crate::compile::{self, Machine, Wanted};
 use crate::failure::Failure;
 use crate::run::about::{About, Data, sha256};
 use crate::{args, output, spec};
@@ -28,7 +28,7 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         return Err(Failure::usage(format!("a training needs weights of f32, not of {}", args.kept.name()))
             .help("leave out --dtype, or --train"));
     }
-    let program = compile::program_for(args.target.into(), &spec, Wanted::Executable, None)?;
+    let program = compile::program_for(Machine::Cpu(args.target.into()), &spec, Wanted::Executable, None)?;
     if args.train && !matches!(args.emit, Product::Exe | Product::Payload) {
         return Err(Failure::usage("a program's model does not train").help("leave out --train, or --emit"));
     }

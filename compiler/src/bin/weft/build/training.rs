@@ -1,7 +1,7 @@
 //! `--train`: the program that trains an executable's weights further.
 
 use crate::args::Build;
-use crate::compile::{self, Wanted};
+use crate::compile::{self, Machine, Wanted};
 use crate::failure::Failure;
 use crate::spec::Spec;
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use weft_runtime::weights;
 
 /// The program, and the values of those weights and states, one after another, that `predicting` has not.
 pub fn of(args: &Build, spec: &Spec, predicting: &Program) -> Result<(Program, Vec<u8>), Failure> {
-    let program = compile::program_for(args.target.into(), spec, Wanted::Training, None)?;
+    let program = compile::program_for(Machine::Cpu(args.target.into()), spec, Wanted::Training, None)?;
     if program.trainings.is_empty() {
         return Err(Failure::input("the spec has no `train` block, so the executable could not train")
             .help("build it without --train"));

@@ -21,7 +21,8 @@ use weft_runtime::train::{self, Options};
 
 pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
     let spec = asked_spec(args)?;
-    let mut generator = generator(&spec, args.name.as_deref(), args.weights.as_deref(), args.threads)?;
+    let mut generator =
+        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.device, args.threads))?;
     let (set, split) = named(generator.session().program(), on)?;
     if let Some((name, _)) = args.inputs.first() {
         let help = "leave --input out, or --on and --against";

@@ -4,7 +4,7 @@ pub mod bench;
 mod measure;
 mod nearest;
 
-use crate::args::Generate;
+use crate::args::{Device, Generate};
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::page::Page;
@@ -21,7 +21,8 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
         return measure::run(args, on, against);
     }
     let spec = asked_spec(args)?;
-    let mut generator = generator(&spec, args.name.as_deref(), args.weights.as_deref(), args.threads)?;
+    let mut generator =
+        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.device, args.threads))?;
     let given = inputs::of_generation(&generator, &args.inputs, args.seed)?;
     let asked = Asked { max: args.max.map(|max| max as usize), by: None, seed: args.seed };
     let mut page = Page::new(&given, args.spec.json, interrupt::taken());
@@ -52,9 +53,9 @@ pub fn generator(
     spec: &Spec,
     name: Option<&str>,
     weights: Option<&Path>,
-    threads: Option<u16>,
+    (device, threads): (Device, Option<u16>),
 ) -> Result<Generator, Failure> {
-    let program = compile::program(spec, Wanted::Generation, threads)?;
+    let program = compile::program_on(device, spec, Wanted::Generation, threads)?;
     let generation = chosen(&program.generations, name)?;
     let mut session = Session::new(program.clone(), compile::threads(threads))?;
     let entry = |name: &String| session.entry(name).map_err(Failure::from);

@@ -1,28 +1,21 @@
-//! The tables around the code: a plan's symbolic dims become places in an entry's table of dims.
+//! Plan → program: the tables around the code. A plan's symbolic dims become places in an entry's table of dims; what a launch runs is
+//! the target's affair.
 
-use super::Compilation;
 use crate::graph::dim::Atom;
 use crate::graph::{Dim, Module, Symbol};
 use crate::plan::{self, BufferId, Plan};
 use std::collections::HashMap;
 use weft_grammar::Span;
 use weft_runtime::program::{
-    Buffer, BufferIndex, BufferSlice, Code, Contraction, Convolution, DimExpr, DimIndex, Entry, Guard, Input,
+    Buffer, BufferIndex, BufferSlice, Contraction, Convolution, DimExpr, DimIndex, Entry, Guard, Input,
     Kernel, Launch, Loop, Output, Pack, Place, Program, Segment, Step, Storage, Stride, Variable,
 };
 
-pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) -> Program {
-    let mut bytes = Vec::new();
-    let mut functions = Vec::new();
-    for function in code {
-        // Padding that traps, should anything run into it.
-        let pad = if compilation.target.arch() == "x86_64" { 0xcc } else { 0 };
-        bytes.resize(bytes.len().next_multiple_of(64), pad);
-        functions.push(bytes.len() as u32);
-        bytes.extend(function);
-    }
-    let entries =
-        compilation.plans.iter().enumerate().map(|(at, plan)| entry(plan, &compilation.functions[at]));
+/// What a launch of a plan runs, as the program says it.
+pub type Choose<'a> = dyn FnMut(&mut Dims, &Plan, &plan::Launch) -> Kernel + 'a;
+
+/// The program of a module, without code; `choose` is asked for the launches of all plans, in order.
+pub fn assemble(module: &Module, plans: &[Plan], choose: &mut Choose<'_>) -> Program {
     Program {
         name: module.name.clone(),
         variables: module
@@ -42,25 +35,20 @@ pub fn assemble(module: &Module, compilation: &Compilation, code: Vec<Vec<u8>>) 
                 channels: v.channels.clone(),
             })
             .collect(),
-        entries: entries.collect(),
-        code: Code {
-            arch: compilation.target.arch().into(),
-            features: compilation.target.features().into_iter().map(String::from).collect(),
-            bytes,
-            functions,
-        },
+        entries: plans.iter().map(|plan| entry(plan, choose)).collect(),
         data: module.data.clone(),
         trainings: module.trainings.clone(),
         predictions: module.predictions.clone(),
         generations: module.generations.clone(),
         vocabularies: module.vocabularies.clone(),
         loads: module.loads.clone(),
-        sources: Vec::new(),
+        ..Program::default()
     }
 }
 
 /// The table of dims under construction: equal expressions are one place.
-struct Dims {
+#[derive(Debug)]
+pub struct Dims {
     symbols: Vec<Symbol>,
     list: Vec<DimExpr>,
     known: HashMap<DimExpr, DimIndex>,
@@ -78,7 +66,7 @@ impl Dims {
         index
     }
 
-    fn dim(&mut self, dim: &Dim) -> DimIndex {
+    pub fn dim(&mut self, dim: &Dim) -> DimIndex {
         if let Some(index) = self.dims.get(dim) {
             return *index;
         }
@@ -136,7 +124,7 @@ impl Dims {
         }
     }
 
-    fn shape(&mut self, shape: &[Dim]) -> Vec<DimIndex> {
+    pub fn shape(&mut self, shape: &[Dim]) -> Vec<DimIndex> {
         shape.iter().map(|d| self.dim(d)).collect()
     }
 
@@ -188,7 +176,7 @@ fn place(span: Span) -> Place {
     Place { file: span.file.0, start: span.start, end: span.end, line: 0 }
 }
 
-fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
+fn entry(plan: &Plan, choose: &mut Choose<'_>) -> Entry {
     let mut dims =
         Dims { symbols: plan.symbols.clone(), list: Vec::new(), known: HashMap::new(), dims: HashMap::new() };
     // Buffers that no kernel uses are left out, and so are parts of others, which launches name by the whole.
@@ -254,8 +242,8 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
         })
         .collect();
     let mut segments = Vec::new();
-    for (segment, functions) in plan.segments.iter().zip(functions) {
-        let steps = steps(&mut dims, plan, &segment.steps, &mut functions.iter().copied(), &index, None);
+    for segment in &plan.segments {
+        let steps = steps(&mut dims, plan, &segment.steps, choose, &index, None);
         let (units, grain) = (dims.dim(&segment.units), dims.dim(&segment.grain));
         segments.push(Segment { units, grain, steps, follows: segment.follows });
     }
@@ -277,12 +265,12 @@ fn entry(plan: &Plan, functions: &[Vec<Option<u32>>]) -> Entry {
     }
 }
 
-/// Some steps, in a loop at a level; `functions` gives those of their launches, in order.
+/// Some steps, in a loop at a level.
 fn steps(
     dims: &mut Dims,
     plan: &Plan,
     list: &[plan::Step],
-    functions: &mut dyn Iterator<Item = Option<u32>>,
+    choose: &mut Choose<'_>,
     index: &dyn Fn(BufferId) -> BufferIndex,
     around: Option<(&plan::Loop, usize)>,
 ) -> Vec<Step> {
@@ -312,7 +300,7 @@ fn steps(
                 });
                 let buffers = buffers.collect();
                 Step::Launch(Launch {
-                    kernel: kernel(dims, plan, launch, functions.next().flatten()),
+                    kernel: choose(dims, plan, launch),
                     per_unit: dims.dim(&launch.per_unit),
                     buffers,
                     ahead,
@@ -328,7 +316,7 @@ fn steps(
                 block: dims.dim(&inner.block),
                 steps: {
                     let level = around.map_or(0, |(_, level)| level + 1);
-                    steps(dims, plan, &inner.steps, functions, index, Some((inner, level)))
+                    steps(dims, plan, &inner.steps, choose, index, Some((inner, level)))
                 },
             }),
         });
@@ -336,12 +324,10 @@ fn steps(
     made
 }
 
-fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<u32>) -> Kernel {
-    match &launch.kernel {
-        plan::Kernel::Nest(_) => Kernel::Nest {
-            function: function.unwrap_or(u32::MAX),
-            dims: super::Job::of(plan, launch).map_or_else(Vec::new, |job| dims.shape(&job.dims)),
-        },
+/// A kernel of the runtime; none for a loop nest.
+pub fn native(dims: &mut Dims, kernel: &plan::Kernel) -> Option<Kernel> {
+    Some(match kernel {
+        plan::Kernel::Nest(_) | plan::Kernel::Parts(_) => return None,
         plan::Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits } => {
             Kernel::Contraction(Contraction {
                 batch: dims.strides(batch),
@@ -403,5 +389,5 @@ fn kernel(dims: &mut Dims, plan: &Plan, launch: &plan::Launch, function: Option<
         plan::Kernel::Sort { dtype, axis, count, falling } => {
             Kernel::Sort { dtype: *dtype, axis: dims.dim(axis), count: dims.dim(count), falling: *falling }
         }
-    }
+    })
 }

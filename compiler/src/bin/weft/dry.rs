@@ -1,0 +1,280 @@
+//! `weft bench --dry`: what the kernels of a GPU do, need, and take at best, without a GPU.
+//!
+//! FLOPs and the bytes that must move are the plan's. Registers and shared memory are those that NVRTC's machine code has, for an A100 (sm_80)
+//! and an H100 (sm_90a); they say how many threads of a multiprocessor can be at work at once. The time at best is the longer of what
+//! the arithmetic takes at the peak and what the bytes take at the bandwidth of the memory. Where the driver is one that counts
+//! (the interpreter of `tests/ptxvm`), one step is run, and the bytes that it moved stand beside those that it touched.
+
+use crate::args::Bench;
+use crate::bench::Subject;
+use crate::compile::{self, Machine, Wanted};
+use crate::failure::Failure;
+use crate::{output, spec};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use weft_runtime::cuda::{self, Compiled, Image};
+use weft_runtime::execute::dims_at;
+use weft_runtime::program::{DeviceImage, DimIndex, Entry, Kernel, Program};
+
+/// A GPU's limits, from NVIDIA's data sheets and the CUDA programming guide's table of compute capabilities.
+struct Limits {
+    name: &'static str,
+    arch: &'static str,
+    /// Of f32 arithmetic, in TFLOP/s, and of memory, in GB/s.
+    teraflops: f64,
+    gigabytes: f64,
+    /// Bytes of shared memory, of a multiprocessor and of what each block takes beside its own.
+    shared: u32,
+    reserved: u32,
+}
+
+/// The A100 SXM of 80 GB, and the H100 SXM.
+const GPUS: [Limits; 2] = [
+    Limits {
+        name: "A100",
+        arch: "sm_80",
+        teraflops: 19.5,
+        gigabytes: 2039.0,
+        shared: 164 << 10,
+        reserved: 1 << 10,
+    },
+    Limits {
+        name: "H100",
+        arch: "sm_90a",
+        teraflops: 66.9,
+        gigabytes: 3352.0,
+        shared: 228 << 10,
+        reserved: 1 << 10,
+    },
+];
+/// Of a multiprocessor of either: registers, threads, and blocks.
+const REGISTERS: u32 = 65_536;
+const THREADS: u32 = 2_048;
+const BLOCKS: u32 = 32;
+const WARP: u32 = 32;
+/// Registers are given to a warp in so many at a time.
+const GRANULE: u32 = 256;
+
+/// All launches of one kernel in a step.
+#[derive(Debug, Default)]
+struct Row {
+    path: String,
+    line: u32,
+    launches: i64,
+    flops: i64,
+    bytes: i64,
+    counted: Option<Counted>,
+}
+
+/// What the interpreter counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    touched: u64,
+    moved: u64,
+}
+
+pub fn run(args: &Bench) -> Result<(), Failure> {
+    let predicts = args.entry == "predict" || args.entry.starts_with("predict.");
+    let wanted = if predicts { Wanted::Prediction } else { Wanted::Training };
+    let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
+    let program = compile::program_for(Machine::Gpu, &spec, wanted, args.run.threads)?;
+    let compiled: Vec<Vec<Compiled>> = GPUS
+        .iter()
+        .map(|gpu| cuda::compile(&program.device, &Image::Cubin(gpu.arch.into())))
+        .collect::<Result<_, _>>()?;
+    let (entries, batch) = steps(args, &program, predicts)?;
+    let mut rows = rows(&entries, batch)?;
+    if let Some(counts) = counted(args, &spec, &program, predicts)? {
+        for (name, counted) in counts {
+            let function = program.device.functions.iter().position(|function| function.name == name);
+            if let Some(row) = function.and_then(|function| rows.get_mut(&function)) {
+                row.counted = Some(counted);
+            }
+        }
+    }
+    if args.spec.json {
+        show_json(&program, &compiled, &rows);
+    } else {
+        show(args, &program, &compiled, &rows, batch);
+    }
+    Ok(())
+}
+
+/// The entries of one step, and how many rows it has.
+fn steps<'a>(args: &Bench, program: &'a Program, predicts: bool) -> Result<(Vec<&'a Entry>, usize), Failure> {
+    let entry = |name: &str| program.entries.iter().find(|entry| entry.name == name);
+    if predicts {
+        let named = args.entry.strip_prefix("predict.");
+        let chosen = program.predictions.iter().find(|p| named.is_none_or(|name| p.name == name));
+        let entry = chosen.and_then(|chosen| entry(&chosen.entry));
+        let entry = entry.ok_or_else(|| Failure::usage(format!("the spec has no `{}`", args.entry)))?;
+        return Ok((vec![entry], args.run.batch.unwrap_or(1) as usize));
+    }
+    let training =
+        program.trainings.first().filter(|_| args.entry == "train").ok_or_else(|| {
+            Failure::usage(format!("the spec has no `{}` that can be looked at", args.entry))
+        })?;
+    let entries = training.steps.iter().chain(&training.updates).filter_map(|name| entry(name)).collect();
+    Ok((entries, args.run.batch.map_or(training.batch, |batch| batch as usize)))
+}
+
+/// What each kernel does in these entries at a batch, by its function.
+fn rows(entries: &[&Entry], batch: usize) -> Result<BTreeMap<usize, Row>, Failure> {
+    let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
+    for entry in entries {
+        let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|s| (s.as_str(), batch)).collect();
+        let dims = dims_at(entry, &symbols)?;
+        let at = |dim: DimIndex| dims[dim.0 as usize];
+        for launch in entry.segments.iter().flat_map(|segment| segment.launches()) {
+            let Kernel::Device(start) = &launch.kernel else { continue };
+            let row = rows.entry(start.function as usize).or_insert_with(|| Row {
+                path: launch.path.clone(),
+                line: launch.place.line,
+                ..Row::default()
+            });
+            row.launches += 1;
+            row.flops += at(launch.flops);
+            row.bytes += at(launch.bytes);
+        }
+    }
+    Ok(rows)
+}
+
+/// What a driver that counts says of one step, by kernel; none where it does not.
+fn counted(
+    args: &Bench,
+    spec: &spec::Spec,
+    program: &Program,
+    predicts: bool,
+) -> Result<Option<BTreeMap<String, Counted>>, Failure> {
+    if cuda::Device::open().is_err() || cuda::counts().is_none() {
+        return Ok(None);
+    }
+    let mut program = program.clone();
+    let image = Image::Ptx("compute_80".into());
+    let modules =
+        cuda::compile(&program.device, &image)?.into_iter().map(|compiled| compiled.bytes).collect();
+    program.device.images.push(DeviceImage { arch: image.arch().into(), modules });
+    let program = Arc::new(program);
+    let mut subject = match predicts {
+        true => Subject::prediction(args, program, 1)?,
+        false => Subject::training(args, spec, program)?,
+    };
+    cuda::counts();
+    subject.run()?;
+    let mut found: BTreeMap<String, Counted> = BTreeMap::new();
+    for line in cuda::counts().unwrap_or_default().lines() {
+        let Ok(launch) = serde_json::from_str::<Value>(line) else { continue };
+        let number = |name: &str| launch[name].as_u64().unwrap_or(0);
+        let row = found.entry(launch["kernel"].as_str().unwrap_or_default().to_owned()).or_default();
+        row.touched += number("bytes_read") + number("bytes_written");
+        row.moved += number("sector_bytes_read") + number("sector_bytes_written");
+    }
+    Ok(Some(found))
+}
+
+/// The number before a phrase in what the compiler says.
+fn said(log: &str, phrase: &str) -> u32 {
+    let before = log.find(phrase).map(|at| &log[..at]);
+    before.and_then(|before| before.split_whitespace().next_back()?.parse().ok()).unwrap_or(0)
+}
+
+impl Limits {
+    /// Threads of a multiprocessor that are at work at once, in hundredths of all.
+    fn occupancy(&self, threads: u32, registers: u32, shared: u32) -> f64 {
+        let warps = threads.div_ceil(WARP);
+        let of_warp = (registers * WARP).next_multiple_of(GRANULE).max(GRANULE);
+        let by_registers = REGISTERS / of_warp / warps;
+        let by_shared = self.shared / (shared + self.reserved);
+        let blocks = by_registers.min(by_shared).min(BLOCKS).min(THREADS / threads.max(1));
+        100.0 * f64::from(blocks * threads) / f64::from(THREADS)
+    }
+
+    /// Microseconds at best.
+    fn floor_us(&self, flops: i64, bytes: i64) -> f64 {
+        (flops as f64 / (self.teraflops * 1e6)).max(bytes as f64 / (self.gigabytes * 1e3))
+    }
+}
+
+/// What a kernel needs on each GPU: registers, bytes of shared memory, occupancy.
+fn needs(program: &Program, compiled: &[Vec<Compiled>], function: usize) -> Vec<(u32, u32, f64)> {
+    let code = &program.device.functions[function];
+    let of = |(gpu, compiled): (&Limits, &Vec<Compiled>)| {
+        let log = &compiled[function].log;
+        let (registers, shared) = (said(log, " registers"), said(log, " bytes smem") + code.shared);
+        (registers, shared, gpu.occupancy(code.threads, registers, shared))
+    };
+    GPUS.iter().zip(compiled).map(of).collect()
+}
+
+fn show(
+    args: &Bench,
+    program: &Program,
+    compiled: &[Vec<Compiled>],
+    rows: &BTreeMap<usize, Row>,
+    batch: usize,
+) {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|(function, row)| {
+            let needs = needs(program, compiled, *function);
+            let moved = row.counted.map_or_else(
+                || "?".to_owned(),
+                |counted| format!("{:.2}x", counted.moved as f64 / counted.touched.max(1) as f64),
+            );
+            let mut cells = vec![
+                row.launches.to_string(),
+                output::scaled(row.flops as f64, "FLOP"),
+                output::bytes(row.bytes.max(0) as u64),
+                moved,
+                format!("{:.1}", row.flops as f64 / row.bytes.max(1) as f64),
+                program.device.functions[*function].threads.to_string(),
+            ];
+            for ((registers, shared, occupancy), gpu) in needs.iter().zip(&GPUS) {
+                cells.push(format!("{registers}"));
+                cells.push(format!("{:.0}K", f64::from(*shared) / 1024.0));
+                cells.push(format!("{occupancy:.0}%"));
+                cells.push(format!("{:.2}", gpu.floor_us(row.flops, row.bytes)));
+            }
+            cells.push(row.line.to_string());
+            cells.push(row.path.clone());
+            cells
+        })
+        .collect();
+    let mut head = vec!["starts", "work", "bytes", "moved", "FLOP/B", "threads"];
+    for gpu in &GPUS {
+        head.extend([gpu.name, "shared", "busy", "µs"]);
+    }
+    head.extend(["line", "computes"]);
+    output::write(&output::table(&head, &cells));
+    let sum = |gpu: &Limits| rows.values().map(|row| gpu.floor_us(row.flops, row.bytes)).sum::<f64>();
+    let sums: Vec<String> = GPUS.iter().map(|gpu| format!("{:.0} µs on an {}", sum(gpu), gpu.name)).collect();
+    output::line(&format!(
+        "{} of {} kernels, batch {batch}: at best {}, in f32. Under a GPU's name stand registers of a thread, shared memory of a block, and \
+         the share of its threads that can be at work at once; `moved` is what the memory moves for each byte that a kernel touches, where \
+         the driver counts it",
+        args.entry,
+        rows.len(),
+        sums.join(" and "),
+    ));
+}
+
+fn show_json(program: &Program, compiled: &[Vec<Compiled>], rows: &BTreeMap<usize, Row>) {
+    for (function, row) in rows {
+        let code = &program.device.functions[*function];
+        let mut object = json!({
+            "kernel": code.name, "path": row.path, "line": row.line, "launches": row.launches, "flops": row.flops,
+            "bytes": row.bytes, "threads": code.threads,
+            "touched_bytes": row.counted.map(|counted| counted.touched),
+            "moved_bytes": row.counted.map(|counted| counted.moved),
+        });
+        for ((registers, shared, occupancy), gpu) in needs(program, compiled, *function).iter().zip(&GPUS) {
+            object[gpu.name] = json!({
+                "registers": registers, "shared_bytes": shared, "occupancy": occupancy / 100.0,
+                "floor_us": gpu.floor_us(row.flops, row.bytes),
+            });
+        }
+        output::json(&object);
+    }
+}

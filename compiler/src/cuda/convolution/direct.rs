@@ -1,0 +1,130 @@
+//! Depthwise convolutions: each input channel has outputs of its own (`co / groups` of them), so there is no product of matrices, and all that
+//! counts is that neighbouring threads read neighbouring channels.
+
+use super::Shape;
+use crate::cuda::Printed;
+use crate::cuda::print::{Lines, Subject, Symbols};
+use crate::cuda::product::{constant, constants};
+use crate::graph::Dim;
+use weft_runtime::program::ConvolutionKind;
+
+/// Threads of a block, and of a weight gradient's block: so many channels by so many pixels at a time.
+const THREADS: i64 = 256;
+const CHANNELS: i64 = 32;
+
+pub fn lower(subject: &Subject<'_>, kind: ConvolutionKind, shape: &Shape<'_>) -> Printed {
+    let mut symbols = Symbols::default();
+    let mut out = Lines::new();
+    let (mut x, w, y) = (subject.name(0), subject.name(1), subject.name(2));
+    let [oh, ow] = shape.output;
+    let [ih, iw] = shape.input;
+    let mut grid = |size: Dim, out: &mut Lines| {
+        out.line(format!("const int at = blockIdx.x * {THREADS} + threadIdx.x;"));
+        out.line(format!("if (at >= {}) return;", symbols.dim(&size)));
+        [size.ceil_div(&Dim::constant(THREADS)), Dim::constant(1), Dim::constant(1)]
+    };
+    let grid = match kind {
+        ConvolutionKind::Forward => {
+            out.line(
+                "// y[pixel, co] = sum over taps of x[its pixel, ci] * w[tap, co], an element a thread.",
+            );
+            let grid = grid(shape.n.clone() * oh.clone() * ow.clone() * shape.co.clone(), &mut out);
+            out.line("const int co = at % CO, ox = at / CO % OW, oy = at / (CO * OW) % OH, image = at / (CO * OW * OH);");
+            out.line("float sum = 0.0f;");
+            out.open("for (int ky = 0; ky < KH; ++ky)");
+            out.line("const int iy = oy * SH + ky * DH - PH;");
+            out.line("if (iy < 0 || iy >= IH) continue;");
+            out.open("for (int kx = 0; kx < KW; ++kx)");
+            out.line("const int ix = ox * SW + kx * DW - PW;");
+            out.line("if (ix < 0 || ix >= IW) continue;");
+            out.line(format!(
+                "sum = fmaf({x}[((image * IH + iy) * IW + ix) * CI + co / EACH], {w}[(ky * KW + kx) * CO + co], sum);"
+            ));
+            out.close();
+            out.close();
+            out.line(format!("{y}[at] = sum;"));
+            grid
+        }
+        ConvolutionKind::Data => {
+            out.line("// dx[pixel, ci] = sum over taps and co of dy[its pixel, co] * w[tap, co], an element a thread.");
+            let grid = grid(shape.n.clone() * ih.clone() * iw.clone() * shape.ci.clone(), &mut out);
+            out.line("const int ci = at % CI, ix = at / CI % IW, iy = at / (CI * IW) % IH, image = at / (CI * IW * IH);");
+            out.line("float sum = 0.0f;");
+            out.open("for (int ky = 0; ky < KH; ++ky)");
+            out.line("const int oy = (iy + PH - ky * DH) / SH;");
+            out.line("if (iy + PH - ky * DH != oy * SH || oy < 0 || oy >= OH) continue;");
+            out.open("for (int kx = 0; kx < KW; ++kx)");
+            out.line("const int ox = (ix + PW - kx * DW) / SW;");
+            out.line("if (ix + PW - kx * DW != ox * SW || ox < 0 || ox >= OW) continue;");
+            out.open("for (int co = ci * EACH; co < ci * EACH + EACH; ++co)");
+            out.line(format!(
+                "sum = fmaf({x}[((image * OH + oy) * OW + ox) * CO + co], {w}[(ky * KW + kx) * CO + co], sum);"
+            ));
+            out.close();
+            out.close();
+            out.close();
+            out.line(format!("{y}[at] = sum;"));
+            grid
+        }
+        ConvolutionKind::Weights => {
+            out.line("// dw[tap, co] = sum over pixels of y of x[its pixel, ci] * dy[pixel, co]: 32 channels of one tap a block, whose");
+            out.line("// warps take every 8th row of pixels; their sums are added up in order.");
+            let dy = w;
+            if shape.splits.is(1) {
+                out.line(format!(
+                    "const int first = 0, last = {};",
+                    symbols.dim(&(shape.n.clone() * oh.clone()))
+                ));
+            } else {
+                out.line(constant("PARTS", shape.splits, &mut symbols));
+                out.line(format!(
+                    "const int lines = {}, part = (lines + PARTS - 1) / PARTS;",
+                    symbols.dim(&(shape.n.clone() * oh.clone()))
+                ));
+                out.line("const int first = blockIdx.z * part, last = min(first + part, lines);");
+            }
+            out.line("const int co = blockIdx.x * 32 + threadIdx.x % 32, warp = threadIdx.x / 32;");
+            out.line("const int tap = blockIdx.y, ky = tap / KW, kx = tap % KW;");
+            out.line("float sum = 0.0f;");
+            out.open("for (int line = first + warp; line < last; line += 8)");
+            out.line("const int image = line / OH, iy = line % OH * SH + ky * DH - PH;");
+            out.line("if (iy < 0 || iy >= IH || co >= CO) continue;");
+            out.open("for (int ox = 0; ox < OW; ++ox)");
+            out.line("const int ix = ox * SW + kx * DW - PW;");
+            out.line("if (ix < 0 || ix >= IW) continue;");
+            out.line(format!(
+                "sum = fmaf({x}[((image * IH + iy) * IW + ix) * CI + co / EACH], {dy}[(line * OW + ox) * CO + co], sum);"
+            ));
+            out.close();
+            out.close();
+            out.line("__shared__ float sums[8][32];");
+            out.line("sums[warp][threadIdx.x % 32] = sum;");
+            out.line("__syncthreads();");
+            out.line("if (warp > 0 || co >= CO) return;");
+            out.line("float total = 0.0f;");
+            out.line("#pragma unroll");
+            out.line("for (int from = 0; from < 8; ++from) total += sums[from][threadIdx.x];");
+            x = y;
+            out.line(format!("{x}[(blockIdx.z * KH * KW + tap) * CO + co] = total;"));
+            let taps = shape.kernel[0].clone() * shape.kernel[1].clone();
+            [shape.co.ceil_div(&Dim::constant(CHANNELS)), taps, shape.splits.clone()]
+        }
+    };
+    let body = out.finish();
+    // Of each input channel.
+    let names: Vec<_> = shape.names().into_iter().chain([("EACH", shape.of_group(shape.co))]).collect();
+    let mut head = Lines::new();
+    for line in constants(&names, std::slice::from_ref(&body), &mut symbols) {
+        head.line(line);
+    }
+    Printed {
+        body: head.finish() + &body,
+        parameters: subject.parameters(),
+        symbols: symbols.0,
+        threads: THREADS as u32,
+        shared: 0,
+        grid,
+        indexed: None,
+        libraries: Vec::new(),
+    }
+}

@@ -1,0 +1,312 @@
+//! Plans → CUDA C++: every launch becomes one kernel of a GPU.
+//!
+//! [`compile`] takes a module to a [`Program`] whose launches all run on a GPU; its source is compiled by NVRTC when the program is loaded, or
+//! when an executable is built. Nothing here needs CUDA to be there. The kernels are printed from the same plans as the CPU's, made for
+//! [`Machine::Gpu`]: [`nest`] prints loop nests, [`contraction`], [`convolution`], [`attention`] and [`index`] fill in templates. What
+//! they have in common is in [`print`], and in `prelude.cuh`, which stands before every kernel.
+//!
+//! **Conventions.** A kernel's parameters are its buffers, in the launch's order, then the symbols that its text names, as `int`. Buffers have
+//! fewer than 2³¹ elements (the runtime refuses others), so all index arithmetic is of `int`. One launch is one start of a kernel over
+//! the whole index space; kernels of one entry run one after another. Equal kernels are one function, printed with the names of
+//! the first launch that needs it.
+
+mod attention;
+mod contraction;
+mod convolution;
+mod index;
+mod nest;
+pub mod print;
+mod product;
+#[cfg(test)]
+mod tests;
+
+use crate::assemble;
+use crate::graph::{Dim, Module, Symbol};
+use crate::plan::nest::Stage;
+use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
+use print::Subject;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write;
+use weft_grammar::Span;
+use weft_runtime::program::{DType, DeviceCode, DeviceFunction, DeviceLaunch, Program, Strays};
+
+/// What stands before every kernel.
+pub const PRELUDE: &str = include_str!("prelude.cuh");
+
+/// A kernel in CUDA C++ without its head, and how it is started.
+#[derive(Clone, Debug)]
+pub struct Printed {
+    /// What stands between the braces.
+    pub body: String,
+    /// Declarations of the parameters for the buffers, in order: `const float* __restrict__ x`.
+    pub parameters: Vec<String>,
+    /// The symbols that the body names, in the order in which they are passed.
+    pub symbols: Vec<Symbol>,
+    /// Threads of a block, along x alone.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+    /// Blocks.
+    pub grid: [Dim; 3],
+    /// The device functions that it calls, each behind those that it needs itself.
+    pub libraries: Vec<Library>,
+    /// Of a kernel that notes indices out of range in its last parameter, `unsigned long long* stray`: the rows that an index can name,
+    /// and how many indices there are.
+    pub indexed: Option<(Dim, Dim)>,
+}
+
+/// Device functions that stand between the prelude and those kernels that call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Library {
+    Memory,
+    Matrix,
+    Tensor,
+    Few,
+    Flash,
+    Index,
+    Sort,
+}
+
+impl Library {
+    const ALL: [Library; 7] = [
+        Library::Memory,
+        Library::Matrix,
+        Library::Tensor,
+        Library::Few,
+        Library::Flash,
+        Library::Index,
+        Library::Sort,
+    ];
+
+    pub const fn text(self) -> &'static str {
+        match self {
+            Library::Memory => include_str!("memory.cuh"),
+            Library::Matrix => include_str!("matrix.cuh"),
+            Library::Tensor => include_str!("tensor.cuh"),
+            Library::Few => include_str!("few.cuh"),
+            Library::Flash => include_str!("flash.cuh"),
+            Library::Index => include_str!("index.cuh"),
+            Library::Sort => include_str!("sort.cuh"),
+        }
+    }
+}
+
+/// In what numbers contractions and convolutions multiply. Their sums are of f32 in any case, and so is all else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Math {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to tf32 (10 bits behind the point), on tensor cores.
+    Tf32,
+    /// Rounded to bf16 (7 bits), on tensor cores.
+    Bf16,
+}
+
+/// Where a span stands, for comments: `mnist_cnn.weft: x |> dense(10)`. Empty where that is not known.
+pub type Places<'a> = dyn Fn(Span) -> String + 'a;
+
+/// All kernels of some plans.
+#[derive(Debug)]
+pub struct Compilation {
+    pub plans: Vec<Plan>,
+    functions: Vec<DeviceFunction>,
+    libraries: BTreeSet<Library>,
+    /// By launch, over all plans, in order.
+    launches: Vec<Started>,
+}
+
+/// How a launch starts its function.
+#[derive(Clone, Debug)]
+struct Started {
+    function: u32,
+    symbols: Vec<Symbol>,
+    grid: [Dim; 3],
+    indexed: Option<(Dim, Dim)>,
+}
+
+/// What a kernel's text follows from: equal ones are one function. Buffers are slots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    kernel: Kernel,
+    epilogue: Option<Stage>,
+    /// By slot: its type, whether it is only read, its offset, and of how many elements what it sees begins at a multiple.
+    slots: Vec<(DType, bool, Dim, i64)>,
+    extent: Dim,
+}
+
+/// A program of an optimised module for a GPU, in f32 throughout.
+pub fn compile(module: &Module, places: &Places<'_>) -> Result<Program, PlanError> {
+    compile_in(module, Math::F32, places)
+}
+
+/// The same with products in other numbers.
+pub fn compile_in(module: &Module, math: Math, places: &Places<'_>) -> Result<Program, PlanError> {
+    let mut plans = Vec::new();
+    for entry in &module.entries {
+        plans.push(plan::plan_for(entry, &module.variables, Machine::Gpu)?);
+    }
+    Ok(Compilation::of(plans, math, places)?.finish(module))
+}
+
+/// The kernels of a plan, in the order of their first use.
+pub fn text(plan: &Plan, places: &Places<'_>) -> Result<String, PlanError> {
+    let compilation = Compilation::of(vec![plan.clone()], Math::F32, places)?;
+    let mut out = String::new();
+    for function in &compilation.functions {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{}", function.source);
+    }
+    Ok(out)
+}
+
+impl Compilation {
+    /// Prints all kernels of these plans, which were made for [`Machine::Gpu`].
+    pub fn of(plans: Vec<Plan>, math: Math, places: &Places<'_>) -> Result<Compilation, PlanError> {
+        let mut known: HashMap<Key, Started> = HashMap::new();
+        let (mut functions, mut launches) = (Vec::<DeviceFunction>::new(), Vec::new());
+        let mut names: HashMap<String, usize> = HashMap::new();
+        let mut libraries = BTreeSet::new();
+        for plan in &plans {
+            let all = plan.segments.iter().flat_map(|s| s.launches().into_iter().map(move |l| (&s.units, l)));
+            for (units, launch) in all {
+                let subject = Subject::new(plan, units, launch, math);
+                let key = subject.key();
+                let started = match known.get(&key) {
+                    Some(started) => started.clone(),
+                    None => {
+                        let printed = lower(&subject).map_err(|message| PlanError {
+                            message,
+                            path: launch.path.clone(),
+                            span: launch.span,
+                        })?;
+                        libraries.extend(&printed.libraries);
+                        let name = unique(&mut names, &print::identifier(&launch.path));
+                        functions.push(function(name, launch, &printed, &places(launch.span)));
+                        let started = Started {
+                            function: functions.len() as u32 - 1,
+                            symbols: printed.symbols,
+                            grid: printed.grid,
+                            indexed: printed.indexed,
+                        };
+                        known.insert(key, started.clone());
+                        started
+                    }
+                };
+                launches.push(started);
+            }
+        }
+        Ok(Compilation { plans, functions, libraries, launches })
+    }
+
+    /// The program.
+    pub fn finish(self, module: &Module) -> Program {
+        let mut launches = self.launches.into_iter();
+        let mut program = assemble::assemble(module, &self.plans, &mut |dims, _, _| {
+            let Some(started) = launches.next() else {
+                return weft_runtime::program::Kernel::Nest { function: u32::MAX, dims: Vec::new() };
+            };
+            let symbols: Vec<Dim> = started.symbols.iter().cloned().map(Dim::symbol).collect();
+            weft_runtime::program::Kernel::Device(DeviceLaunch {
+                function: started.function,
+                grid: started.grid.map(|extent| dims.dim(&extent)),
+                dims: dims.shape(&symbols),
+                indexed: started
+                    .indexed
+                    .map(|(rows, count)| Strays { rows: dims.dim(&rows), count: dims.dim(&count) }),
+            })
+        });
+        program.device = DeviceCode {
+            prelude: PRELUDE.into(),
+            libraries: Library::ALL
+                .iter()
+                .map(|library| if self.libraries.contains(library) { library.text() } else { "" }.into())
+                .collect(),
+            functions: self.functions,
+            images: Vec::new(),
+        };
+        program
+    }
+}
+
+/// One kernel.
+fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
+    match &subject.launch.kernel {
+        Kernel::Nest(nest) => nest::lower(subject, nest),
+        Kernel::Parts(parts) => nest::lower_parts(subject, parts),
+        Kernel::Contraction { .. } => contraction::lower(subject),
+        Kernel::Convolution { .. } => convolution::lower(subject),
+        Kernel::Attention(attention) => attention::lower(subject, attention),
+        Kernel::Pack { .. } => Err("nothing is packed for a GPU".into()),
+        Kernel::CumulativeSum { .. }
+        | Kernel::Gather { .. }
+        | Kernel::ScatterAdd { .. }
+        | Kernel::Sort { .. } => index::lower(subject),
+    }
+}
+
+/// The whole text of a kernel.
+fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> DeviceFunction {
+    let symbols = printed.symbols.iter().map(|symbol| format!("int {}", print::identifier(symbol)));
+    let stray = printed.indexed.is_some().then(|| "unsigned long long* stray".to_string());
+    let parameters: Vec<String> = printed.parameters.iter().cloned().chain(symbols).chain(stray).collect();
+    let place = if place.is_empty() { String::new() } else { format!("\n// {place}") };
+    // Two blocks of up to 256 threads are on a processor at once, so that one works while the other waits for memory.
+    let least = if printed.threads <= 256 { 2 } else { 1 };
+    let source = format!(
+        "// {}{place}\nextern \"C\" __global__ void __launch_bounds__({}, {least}) {name}(\n    {})\n{{\n{}}}\n",
+        launch.path,
+        printed.threads,
+        parameters.join(",\n    "),
+        printed.body,
+    );
+    let libraries = printed.libraries.iter().map(|library| *library as u32).collect();
+    DeviceFunction { name, source, libraries, threads: printed.threads, shared: printed.shared }
+}
+
+/// A name that no function has yet.
+fn unique(names: &mut HashMap<String, usize>, wanted: &str) -> String {
+    // What is the training's own has no path.
+    let wanted = if wanted.trim_matches('_').is_empty() { "kernel" } else { wanted };
+    let mut count = names.get(wanted).copied().unwrap_or(0);
+    loop {
+        count += 1;
+        let name = if count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") };
+        // What is numbered may be called so by itself.
+        if count == 1 || !names.contains_key(&name) {
+            names.insert(wanted.to_string(), count);
+            names.entry(name.clone()).or_insert(1);
+            return name;
+        }
+    }
+}
+
+impl Subject<'_> {
+    fn key(&self) -> Key {
+        let mut kernel = self.launch.kernel.clone();
+        let nests = match &mut kernel {
+            Kernel::Nest(nest) => vec![nest],
+            Kernel::Parts(parts) => parts.iter_mut().map(|part| &mut part.nest).collect(),
+            _ => Vec::new(),
+        };
+        for stage in nests.into_iter().flat_map(|nest| &mut nest.stages) {
+            stage.each_buffer(&mut |buffer| *buffer = BufferId(self.slot(*buffer) as u32));
+        }
+        let slots = (0..self.launch.buffers.len())
+            .map(|at| {
+                (self.dtype(at), self.is_readonly(at), self.launch.buffers[at].1.clone(), self.grain(at))
+            })
+            .collect();
+        // A product's own result is no slot, unless it is stored too.
+        let slot = |buffer: BufferId| {
+            let place = self.launch.buffers.iter().position(|(other, _)| *other == buffer);
+            BufferId(place.map_or(u32::MAX, |place| place as u32))
+        };
+        let epilogue = self.launch.epilogue.as_ref().map(|epilogue| {
+            let mut stage = epilogue.stage.clone();
+            stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
+            stage
+        });
+        Key { kernel, epilogue, slots, extent: self.extent.clone() }
+    }
+}

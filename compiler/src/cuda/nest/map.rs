@@ -1,0 +1,93 @@
+//! Maps: a thread for each point, or for a few points side by side.
+
+use super::value::{Axis, Scope, Writer};
+use super::{Start, THREADS, accesses, product, unflatten, walk, width};
+use crate::graph::Dim;
+use crate::plan::nest::Stage;
+
+/// What a map has of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// All of it.
+    Alone,
+    /// The block of number `block` of its own, and `total` points.
+    Part,
+}
+
+/// Gives each point, or each few points along the last variable, to a thread.
+pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, String> {
+    if stage.kept.is_empty() {
+        if *place == Place::Part {
+            w.line("if (threadIdx.x > 0) return;");
+        }
+        body(w, Scope::new(stage))?;
+        return Ok(Start { threads: 1, blocks: Dim::constant(1) });
+    }
+    let order = order(w, stage);
+    let last = order[order.len() - 1];
+    let wide = points_of_a_thread(w, stage);
+    let points = product(&stage.kept);
+    let each = Dim::constant(wide);
+    let threads = match points.ceil_div(&each).as_constant() {
+        Some(wanted) if *place == Place::Alone => ((wanted + 31) / 32 * 32).clamp(32, THREADS),
+        _ => THREADS,
+    };
+    let (block, total) = match place {
+        Place::Alone => ("blockIdx.x", w.dim(&points)),
+        Place::Part => ("block", "total".into()),
+    };
+    let thread = format!("{block} * {threads} + threadIdx.x");
+    let first = if wide > 1 { format!("{wide} * ({thread})") } else { thread };
+    w.line(format!("const unsigned point = {first};"));
+    w.line(format!("if (point >= {total}) return;"));
+    let variables: Vec<(usize, Dim)> = order.iter().map(|v| (*v, stage.kept[*v].clone())).collect();
+    unflatten(w, "point", &variables);
+    let uneven = points.exact_div(&each).is_none();
+    let left = uneven.then(|| {
+        w.line(format!("const int left = {total} - i{last};"));
+        "left".to_string()
+    });
+    let axis = (wide > 1).then_some(Axis { variable: last, width: wide, left });
+    body(w, Scope::new(stage).along(axis))?;
+    Ok(Start { threads, blocks: points.ceil_div(&Dim::constant(wide * threads)) })
+}
+
+/// How many points along the last variable a thread computes.
+pub fn points_of_a_thread(w: &Writer<'_>, stage: &Stage) -> i64 {
+    let Some(last) = order(w, stage).last().copied() else { return 1 };
+    // A flat space may end within a pack.
+    let flat = stage.kept.len() == 1 && stage.reduced.is_empty();
+    width(w, stage, last, &stage.kept[last], flat)
+}
+
+fn body(w: &mut Writer<'_>, mut scope: Scope<'_>) -> Result<(), String> {
+    if !scope.stage.reduced.is_empty() {
+        scope.begin(w);
+        scope.hoist(w)?;
+        walk(w, &mut scope)?;
+    }
+    scope.point(w, false)
+}
+
+/// The kept variables, of which the last is the one that neighbouring threads take: along which more accesses move by one.
+pub fn order(w: &Writer<'_>, stage: &Stage) -> Vec<usize> {
+    let score = |variable: usize| -> i64 {
+        let of = |access: super::Access<'_>| {
+            // What is read in pieces may come from a cache; what is written in pieces is written several times.
+            let weight = if access.is_store { 2 } else { 1 };
+            match access.at.coefficient(variable) {
+                by if by.is(1) => weight,
+                by if by.is(0) => 0,
+                _ => -weight,
+            }
+        };
+        accesses(w, stage).map(of).sum()
+    };
+    let mut order: Vec<usize> = (0..stage.kept.len()).collect();
+    // Of equals, the last.
+    if let Some(best) = order.iter().copied().max_by_key(|v| score(*v)) {
+        order.retain(|v| *v != best);
+        order.push(best);
+    }
+    order
+}

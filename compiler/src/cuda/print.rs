@@ -1,0 +1,537 @@
+//! What all printers of kernels share: the launch that is printed, names, dims as C expressions, and lines with indentation.
+
+use super::Math;
+use crate::graph::dim::Atom;
+use crate::graph::{DType, Dim, Symbol};
+use crate::plan::{BufferId, Launch, Plan, Step, Storage};
+use std::collections::HashSet;
+
+/// A launch, and the plan that it is of. Buffers are named by their place in the launch: their slot.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub plan: &'a Plan,
+    pub launch: &'a Launch,
+    /// The size of the whole index space.
+    pub extent: Dim,
+    pub math: Math,
+    names: Vec<String>,
+    readonly: Vec<bool>,
+}
+
+impl<'a> Subject<'a> {
+    /// Of a launch in a segment of so many units.
+    pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch, math: Math) -> Subject<'a> {
+        // Symbols are parameters too.
+        let mut taken: HashSet<String> = plan.symbols.iter().map(|symbol| identifier(symbol)).collect();
+        let names = launch.buffers.iter().map(|(buffer, _)| {
+            let wanted = identifier(&plan.buffers[buffer.index()].name);
+            let mut name = wanted.clone();
+            let mut number = 2;
+            while !taken.insert(name.clone()) {
+                name = format!("{wanted}_{number}");
+                number += 1;
+            }
+            name
+        });
+        let names = names.collect();
+        let root = |mut buffer: BufferId| {
+            while let Storage::Alias(of) | Storage::Row { of, .. } = plan.buffers[buffer.index()].storage {
+                buffer = of;
+            }
+            buffer
+        };
+        let written: HashSet<BufferId> = launch.written().into_iter().map(root).collect();
+        let readonly = launch.buffers.iter().map(|(b, _)| !written.contains(&root(*b))).collect();
+        let extent = units.clone() * launch.per_unit.clone();
+        Subject { plan, launch, extent, math, names, readonly }
+    }
+
+    /// The slot of a buffer.
+    pub fn slot(&self, buffer: BufferId) -> usize {
+        self.launch.buffers.iter().position(|(b, _)| *b == buffer).unwrap_or(0)
+    }
+
+    /// The name of a slot's parameter, unique within the kernel.
+    pub fn name(&self, slot: usize) -> &str {
+        &self.names[slot]
+    }
+
+    pub fn dtype(&self, slot: usize) -> DType {
+        self.plan.buffers[self.launch.buffers[slot].0.index()].dtype
+    }
+
+    /// What tells where a slot's elements begin: its offset, and by how much it moves with loops around the launch. Memory itself begins at
+    /// a multiple of 256 bytes.
+    pub fn starts(&self, slot: usize) -> Vec<Dim> {
+        let (mut buffer, offset) = self.launch.buffers[slot].clone();
+        let mut starts = vec![offset];
+        loop {
+            let steps = self.plan.segments.iter().flat_map(|segment| &segment.steps);
+            steps.for_each(|step| rings(step, buffer, &mut starts));
+            match &self.plan.buffers[buffer.index()].storage {
+                Storage::Alias(of) => buffer = *of,
+                Storage::Row { of, offset, advance, .. } => {
+                    starts.extend([offset.clone(), advance.clone()]);
+                    buffer = *of;
+                }
+                _ => return starts,
+            }
+        }
+    }
+
+    /// Does this kernel write neither to it nor to what shares its storage?
+    pub fn is_readonly(&self, slot: usize) -> bool {
+        self.readonly[slot]
+    }
+
+    /// What the launch sees of a slot begins at a multiple of so many elements of its buffer (1, 2, 4, 8 or 16), wherever loops move it.
+    pub fn grain(&self, slot: usize) -> i64 {
+        let starts = self.starts(slot);
+        let divides = |by: &i64| starts.iter().all(|start| start.exact_div(&Dim::constant(*by)).is_some());
+        [16, 8, 4, 2].into_iter().find(divides).unwrap_or(1)
+    }
+
+    /// The parameters for all buffers, in order. What is only read may be cached apart; what is written may be read under another name, in
+    /// an update in place.
+    pub fn parameters(&self) -> Vec<String> {
+        (0..self.launch.buffers.len()).map(|slot| self.parameter(slot)).collect()
+    }
+
+    pub fn parameter(&self, slot: usize) -> String {
+        let (kind, name) = (c_type(self.dtype(slot)), self.name(slot));
+        if self.is_readonly(slot) {
+            format!("const {kind}* __restrict__ {name}")
+        } else {
+            format!("{kind}* {name}")
+        }
+    }
+}
+
+/// The elements of a turn of the loops whose blocks of turns a buffer holds.
+fn rings(step: &Step, buffer: BufferId, found: &mut Vec<Dim>) {
+    if let Step::Loop(inner) = step {
+        found.extend(inner.rings.iter().filter(|(ring, _)| *ring == buffer).map(|(_, turn)| turn.clone()));
+        inner.steps.iter().for_each(|step| rings(step, buffer, found));
+    }
+}
+
+/// The C type of a buffer's elements. Floats of 16 bits and truth values are stored as their bits; see the prelude for how they are read.
+pub const fn c_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "float",
+        DType::F64 => "double",
+        DType::F16 => "half_t",
+        DType::BF16 => "bfloat_t",
+        DType::I8 => "signed char",
+        DType::U8 => "unsigned char",
+        DType::I32 => "int",
+        DType::I64 => "long long",
+        DType::Bool => "bool",
+    }
+}
+
+/// A name of the spec or of the graph as one of C: `%Cnn.conv2d'.add` is `Cnn_conv2d_grad_add`.
+pub fn identifier(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        match letter {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => out.push(letter),
+            '\'' => out.push_str("_grad"),
+            '%' => {}
+            _ => out.push('_'),
+        }
+    }
+    // A digit comes first in no name of C, and the names of loops, values and types are ours.
+    let ours = |name: &str| {
+        let rest = name.trim_start_matches(['i', 'v', 'r', 't']);
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        RESERVED.contains(&name)
+            || name.len() == rest.len() + 1 && digits(rest)
+            || name.strip_prefix("part").is_some_and(digits)
+    };
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) || ours(&out) {
+        out.insert(0, '_');
+    }
+    out
+}
+
+/// Words of C++ and of the prelude that a model could use as names.
+const RESERVED: &[&str] = &[
+    "auto",
+    "bool",
+    "break",
+    "case",
+    "catch",
+    "char",
+    "class",
+    "const",
+    "continue",
+    "default",
+    "delete",
+    "do",
+    "double",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "float",
+    "for",
+    "friend",
+    "goto",
+    "half_t",
+    "bfloat_t",
+    "if",
+    "inline",
+    "int",
+    "long",
+    "namespace",
+    "new",
+    "operator",
+    "private",
+    "public",
+    "register",
+    "return",
+    "short",
+    "signed",
+    "sizeof",
+    "static",
+    "stray",
+    "struct",
+    "switch",
+    "template",
+    "this",
+    "true",
+    "try",
+    "typedef",
+    "union",
+    "unsigned",
+    "using",
+    "virtual",
+    "void",
+    "volatile",
+    "while",
+    "min",
+    "max",
+    "and",
+    "or",
+    "not",
+    "xor",
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "row",
+    "col",
+    "step",
+    "item",
+    "row0",
+    "col0",
+    "first",
+    "last",
+    "put",
+    "values",
+    "scaled",
+    "tile",
+    "at",
+    "image",
+    "tap",
+    "ci",
+    "co",
+    "iy",
+    "ix",
+    "oy",
+    "ox",
+    "py",
+    "px",
+    "ty",
+    "tx",
+    "by",
+    "bx",
+    "qy",
+    "qx",
+    "high",
+    "wide",
+    "group",
+    "across",
+    "taps_y",
+    "taps_x",
+    "a_at",
+    "b_at",
+    "piece",
+    "outer",
+    "line",
+    "lines",
+    "before",
+    "value",
+    "sum",
+    "sums",
+    "block",
+    "total",
+    "warp",
+    "moved",
+    "part",
+    "from",
+    "ky",
+    "kx",
+    "ROWS",
+    "COLS",
+    "STEPS",
+    "TILES",
+    "PARTS",
+    "PART",
+    "IH",
+    "IW",
+    "CI",
+    "OH",
+    "OW",
+    "CO",
+    "KH",
+    "KW",
+    "PH",
+    "PW",
+    "SH",
+    "SW",
+    "DH",
+    "DW",
+    "EY",
+    "EX",
+    "FY",
+    "FX",
+    "DEEP",
+    "WIDE",
+    "EACH",
+    "AXIS",
+    "COUNT",
+    "INNER",
+    "PIECES",
+    "CHUNKS",
+    "Piece",
+    "Place",
+    "Tile",
+    "Share",
+    "Lie",
+    "load",
+    "store",
+    "widen",
+    "copy_async",
+    "copies_grouped",
+    "copies_done",
+    "row_of",
+    "sort_row",
+    "rank_rows",
+    "sums_of_row",
+    "first_tap",
+    "sum_of_warp",
+    "head",
+    "query",
+    "key",
+    "product",
+    "of_q",
+    "of_k",
+    "of_v",
+    "score",
+    "slope",
+    "shared_memory",
+    "tiles",
+    "query_blocks",
+    "HEADS",
+    "GROUPS",
+    "QUERIES",
+    "KEYS",
+    "WIDTH",
+    "DEPTH",
+    "Form",
+    "Flash",
+    "Head",
+    "Results",
+    "Rows",
+    "infinite",
+    "floor_div",
+    "floor_rem",
+    // Names of generated kernels.
+    "k",
+    "point",
+    "total",
+    "inlined",
+    "lane",
+    "column",
+    "left",
+    "result",
+    "INF",
+    "NOT_A_NUMBER",
+    "pack",
+    "fill",
+    "within",
+    "largest",
+    "smallest",
+    "sigmoid",
+    "All",
+    "Any",
+    "Largest",
+    "Product",
+    "Smallest",
+    "Sum",
+    "arg_block",
+    "arg_groups",
+    "arg_join",
+    "arg_lanes",
+    "arg_step",
+    "beats",
+    "ceil",
+    "ceilf",
+    "cos_of",
+    "erf",
+    "erff",
+    "expf",
+    "expm1",
+    "expm1f",
+    "fabs",
+    "fabsf",
+    "float_rem",
+    "floor",
+    "floorf",
+    "fma",
+    "fmaf",
+    "fold_block",
+    "fold_groups",
+    "fold_lanes",
+    "int_abs",
+    "int_add",
+    "int_div",
+    "int_floor_div",
+    "int_mul",
+    "int_neg",
+    "int_pow",
+    "int_rem",
+    "int_sub",
+    "log1p",
+    "log1pf",
+    "logf",
+    "other_lane",
+    "pow",
+    "powf",
+    "random_block",
+    "random_normal",
+    "random_pair",
+    "random_uniform",
+    "random_unit",
+    "rint",
+    "rintf",
+    "rsqrt",
+    "rsqrtf",
+    "sign_of",
+    "sin_of",
+    "sin_turned",
+    "sqrt",
+    "sqrtf",
+    "tanh",
+    "tanhf",
+    "to_bfloat",
+    "to_byte",
+    "to_char",
+    "to_half",
+    "to_int",
+    "to_long",
+    "turned_sin",
+];
+
+/// The symbols that a kernel's text names, each once.
+#[derive(Debug, Default)]
+pub struct Symbols(pub Vec<Symbol>);
+
+impl Symbols {
+    /// A dim as an expression of C.
+    pub fn dim(&mut self, dim: &Dim) -> String {
+        let mut out = String::new();
+        for (at, (atoms, coefficient)) in dim.terms().enumerate() {
+            let sign = match (at, coefficient < 0) {
+                (0, false) => "",
+                (0, true) => "-",
+                (_, false) => " + ",
+                (_, true) => " - ",
+            };
+            out.push_str(sign);
+            let mut factors: Vec<String> = Vec::new();
+            if coefficient.unsigned_abs() != 1 || atoms.is_empty() {
+                factors.push(coefficient.unsigned_abs().to_string());
+            }
+            factors.extend(atoms.iter().map(|atom| self.atom(atom)));
+            out.push_str(&factors.join(" * "));
+        }
+        if out.is_empty() { "0".into() } else { out }
+    }
+
+    /// The same as a factor: with parentheses where it is a sum.
+    pub fn factor(&mut self, dim: &Dim) -> String {
+        let text = self.dim(dim);
+        if dim.terms().count() > 1 || text.starts_with('-') { format!("({text})") } else { text }
+    }
+
+    /// The same as what something is divided by: with parentheses where it is more than one factor.
+    pub fn divisor(&mut self, dim: &Dim) -> String {
+        let text = self.dim(dim);
+        if text.contains(' ') || text.starts_with('-') { format!("({text})") } else { text }
+    }
+
+    fn atom(&mut self, atom: &Atom) -> String {
+        let mut call =
+            |name: &str, pair: &(Dim, Dim)| format!("{name}({}, {})", self.dim(&pair.0), self.dim(&pair.1));
+        match atom {
+            Atom::Symbol(symbol) => {
+                if !self.0.contains(symbol) {
+                    self.0.push(symbol.clone());
+                }
+                identifier(symbol)
+            }
+            Atom::FloorDiv(pair) => call("floor_div", pair),
+            Atom::Rem(pair) => call("floor_rem", pair),
+            Atom::Max(pair) => call("max", pair),
+            Atom::Min(pair) => call("min", pair),
+        }
+    }
+}
+
+/// Lines of C with indentation.
+#[derive(Debug, Default)]
+pub struct Lines {
+    text: String,
+    depth: usize,
+}
+
+impl Lines {
+    /// Inside of a function.
+    pub fn new() -> Lines {
+        Lines { text: String::new(), depth: 1 }
+    }
+
+    pub fn line(&mut self, text: impl AsRef<str>) {
+        for line in text.as_ref().lines() {
+            if !line.is_empty() {
+                self.text.push_str(&"    ".repeat(self.depth));
+                self.text.push_str(line);
+            }
+            self.text.push('\n');
+        }
+    }
+
+    /// `head {`, and what follows is inside.
+    pub fn open(&mut self, head: impl AsRef<str>) {
+        let head = head.as_ref();
+        self.line(if head.is_empty() { "{".to_string() } else { format!("{head} {{") });
+        self.depth += 1;
+    }
+
+    pub fn close(&mut self) {
+        self.close_with("");
+    }
+
+    /// The same, with what follows the brace.
+    pub fn close_with(&mut self, end: &str) {
+        self.depth = self.depth.saturating_sub(1);
+        self.line(format!("}}{end}"));
+    }
+
+    pub fn finish(self) -> String {
+        self.text
+    }
+}

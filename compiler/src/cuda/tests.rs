@@ -1,0 +1,150 @@
+//! Printed kernels of small graphs, and which forms are chosen for products.
+
+use super::{Compilation, Math};
+use crate::graph::{Entry, Op, text::parse};
+use crate::plan::{Machine, plan_for};
+use weft_runtime::program::InputSource;
+
+/// The kernels of a graph, without its loop nests.
+fn kernels(graph: &str, math: Math) -> Vec<String> {
+    let graph = parse(&format!("graph predict\n{graph}")).unwrap();
+    let input = |node: &crate::graph::Node| match &node.op {
+        Op::Input(name) => Some((name.to_string(), node.ty.clone(), InputSource::Caller)),
+        _ => None,
+    };
+    let inputs = graph.nodes.iter().filter_map(input).collect();
+    let plan = plan_for(&Entry { graph, inputs }, &[], Machine::Gpu).unwrap();
+    let compilation = Compilation::of(vec![plan], math, &|_| String::new()).unwrap();
+    compilation.functions.into_iter().map(|function| function.source).collect()
+}
+
+/// The only kernel of a graph.
+fn kernel(graph: &str) -> String {
+    let mut all = kernels(graph, Math::F32);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+/// `x · w` of these shapes, with x at most so many rows.
+fn product(rows: i64, x: &str, w: &str, out: &str, sum: &str) -> String {
+    format!(
+        "bound n <= {rows}\n%0 = input \"x\" : f32[{x}]\n%1 = input \"w\" : f32[{w}]\n\
+         %2 = contract %0, %1 {{batch=[], sum=[{sum}]}} : f32[{out}]  // Net.dense\noutput \"y\" = %2"
+    )
+}
+
+/// The line that names the form of a product.
+fn form(text: &str) -> &str {
+    let line = text.lines().find(|line| line.contains(" Tile;")).unwrap();
+    line.trim().trim_start_matches("typedef ").split(" Tile;").next().unwrap()
+}
+
+#[test]
+fn a_dense_layer() {
+    insta::assert_snapshot!(kernel(&product(256, "n, 784", "784, 512", "n, 512", "(1, 0)")));
+}
+
+#[test]
+fn a_batch_of_products_of_views() {
+    insta::assert_snapshot!(kernel(
+        "%0 = input \"q\" : f32[n, 9, 3, 20]\n%1 = input \"k\" : f32[n, 3, 20, 12]\n\
+         %2 = contract %0, %1 {batch=[(0, 0), (2, 1)], sum=[(3, 2)]} : f32[n, 3, 9, 12]  // Net.scores\noutput \"y\" = %2"
+    ));
+}
+
+#[test]
+fn the_form_of_a_product_follows_from_its_size() {
+    let of = |rows, x, w, out, sum, math| form(&kernels(&product(rows, x, w, out, sum), math)[0]).to_string();
+    let plain = |rows| of(rows, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::F32);
+    assert_eq!(plain(8192), "TileF32<2, 2, 4, 2, 8>");
+    assert_eq!(plain(64), "TileF32<1, 1, 2, 2, 16>");
+    assert_eq!(plain(1), "FewAcross<4, 1, 8>");
+    // Columns that lie along the sum are read so; and four at a time only where they begin at multiples of four.
+    assert_eq!(of(1, "n, 512", "100, 512", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 4, 8>");
+    assert_eq!(of(1, "n, 511", "100, 511", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 1, 8>");
+    assert_eq!(of(8192, "n, 10", "10, 512", "n, 512", "(1, 0)", Math::F32), "TileF32<2, 1, 4, 2, 16>");
+    assert_eq!(of(8192, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Tf32), "TileTf32<4, 2, 2, 4>");
+    assert_eq!(of(64, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Bf16), "TileBf16<2, 1, 2, 2>");
+}
+
+#[test]
+fn a_sum_is_cut_into_parts() {
+    let all = kernels(&product(8192, "n, 64", "n, 32", "64, 32", "(0, 0)"), Math::F32);
+    assert_eq!(all.len(), 2, "the product, and the nest that adds the parts up");
+    assert!(all[0].contains("PARTS = 32;"), "{}", all[0]);
+}
+
+#[test]
+fn a_convolution_and_its_gradients() {
+    let conv = |kind: &str, x: &str, w: &str, y: &str| {
+        kernel(&format!(
+            "%0 = input \"x\" : f32[{x}]\n%1 = input \"w\" : f32[{w}]\n\
+             %2 = {kind} %0, %1 {{stride=[2, 2], padding=[(1, 0), (1, 0)], dilation=[1, 1], groups=1}} : f32[{y}]  // Net.conv\n\
+             output \"y\" = %2"
+        ))
+    };
+    let (x, w, y) = ("n, 32, 32, 64", "3, 3, 64, 128", "n, 16, 16, 128");
+    insta::assert_snapshot!([conv("conv", x, w, y), conv("conv_data", y, w, x)].join("\n"));
+}
+
+#[test]
+fn attention_with_a_bias_and_its_gradients() {
+    let head = "%0 = input \"q\" : f32[n, t, 8, 64]\n%1 = input \"k\" : f32[n, t, 2, 64]\n%2 = input \"v\" : f32[n, t, 2, 64]\n\
+                %3 = input \"b\" : f32[n, 8, t, t]\n";
+    let part = |inputs: &str, part: &str, ty: &str| {
+        format!(
+            "attention {inputs} {{part={part}, scale=0.125, causal=true, bias=true, mask=false}} : f32[{ty}]  // Net.attend\n"
+        )
+    };
+    let forward = format!(
+        "%4 = {}%5 = {}",
+        part("%0, %1, %2, %3", "result", "n, t, 8, 64"),
+        part("%0, %1, %2, %3", "sums", "n, 8, t")
+    );
+    let all = format!("{head}{forward}output \"y\" = %4");
+    insta::assert_snapshot!("attention_forward", kernel(&all));
+    let back = format!(
+        "%6 = input \"g\" : f32[n, t, 8, 64]\n%7 = {}",
+        part("%0, %1, %2, %3, %4, %5, %6", "keys", "n, t, 2, 64")
+    );
+    let all = kernels(&format!("{head}{forward}{back}output \"y\" = %7"), Math::F32);
+    insta::assert_snapshot!("attention_backward", all[1]);
+}
+
+#[test]
+fn moving_and_sorting() {
+    let texts = [
+        "%0 = input \"x\" : f32[1000, 64]\n%1 = input \"i\" : i32[n]\n%2 = gather %0, %1 {axis=0} : f32[n, 64]  // Net.embed\noutput \"y\" = %2",
+        "%0 = input \"x\" : f32[n, 64]\n%1 = input \"i\" : i32[n]\n%2 = scatter_add %0, %1 {axis=0} : f32[1000, 64]  // Net.embed'\noutput \"y\" = %2",
+        "%0 = input \"x\" : f32[n, 50000]\n%1 = sort %0 {falling=true, indices=true} : i32[n, 5]  // Net.best\noutput \"y\" = %1",
+        "%0 = input \"x\" : f32[n, 100]\n%1 = cumulative_sum %0 {axis=1, reverse=false, exclusive=true} : f32[n, 100]  // Net.sums\noutput \"y\" = %1",
+    ];
+    insta::assert_snapshot!(texts.map(kernel).join("\n"));
+}
+
+#[test]
+fn a_product_does_what_is_done_to_its_elements_alone() {
+    let all = |rest: &str| {
+        kernels(
+            &format!(
+                "%0 = input \"x\" : f32[n, 64]\n%1 = input \"w\" : f32[64, 128]\n%2 = input \"b\" : f32[128]\n\
+                 %3 = contract %0, %1 {{batch=[], sum=[(1, 0)]}} : f32[n, 128]  // Net.dense\n\
+                 %4 = broadcast %2 {{axes=[1]}} : f32[n, 128]\n%5 = add %3, %4 : f32[n, 128]  // Net.dense\n\
+                 %6 = sigmoid %5 : f32[n, 128]  // Net.sigmoid\n{rest}"
+            ),
+            Math::F32,
+        )
+    };
+    let one = all("output \"y\" = %6");
+    assert_eq!(one.len(), 1, "{one:?}");
+    insta::assert_snapshot!(one[0]);
+    // What others need is stored too.
+    let both = all("output \"y\" = %6\noutput \"z\" = %3");
+    assert_eq!(both.len(), 1, "{both:?}");
+    assert!(both[0].contains("float* Net_dense_contract,"), "{}", both[0]);
+    // A sum of rows has no element of its own for each; nor has another order.
+    assert_eq!(all("%7 = reduce_sum %6 {axes=[1]} : f32[n]\noutput \"y\" = %7").len(), 2);
+    let turned =
+        "%7 = transpose %3 {permutation=[1, 0]} : f32[128, n]\n%8 = exp %7 : f32[128, n]\noutput \"y\" = %8";
+    assert_eq!(all(turned).len(), 2);
+}

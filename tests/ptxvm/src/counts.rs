@@ -1,0 +1,101 @@
+//! What a launch did: instructions by class, floating-point operations, bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::code::{CLASSES, Class};
+
+/// Counts of one launch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub kernel: String,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub dynamic_shared: u32,
+    /// Instructions of threads, in the order of [`CLASSES`].
+    pub instructions: [u64; CLASSES.len()],
+    pub flops: u64,
+    /// Distinct bytes of device memory that were read, and written.
+    pub bytes: [u64; 2],
+    /// Sectors of 32 bytes that warps' loads, and stores, moved.
+    pub sectors: [u64; 2],
+    /// Threads' loads of device memory by their bytes.
+    pub loads: BTreeMap<u32, u64>,
+    /// Threads' stores of device memory by their bytes.
+    pub stores: BTreeMap<u32, u64>,
+}
+
+impl Counts {
+    pub fn of(&self, class: Class) -> u64 {
+        self.instructions[class as usize]
+    }
+
+    pub fn total(&self) -> u64 {
+        self.instructions.iter().sum()
+    }
+
+    /// The lanes of a warp load (or store: 1) so many bytes each.
+    pub(crate) fn access(&mut self, which: usize, bytes: u32, addresses: &mut [u64]) {
+        if addresses.is_empty() {
+            return;
+        }
+        let widths = if which == 0 { &mut self.loads } else { &mut self.stores };
+        *widths.entry(bytes).or_default() += addresses.len() as u64;
+        addresses.sort_unstable();
+        let mut next = 0;
+        for address in addresses {
+            let (first, last) = (*address / 32, (*address + u64::from(bytes) - 1) / 32);
+            let first = first.max(next);
+            if last >= first {
+                self.sectors[which] += last - first + 1;
+                next = last + 1;
+            }
+        }
+    }
+
+    /// One line of JSON.
+    pub fn json(&self) -> String {
+        let mut out = format!(
+            "{{\"kernel\":\"{}\",\"grid\":{:?},\"block\":{:?},\"dynamic_shared\":{},\"instructions\":{{",
+            self.kernel, self.grid, self.block, self.dynamic_shared
+        );
+        for (i, (class, name)) in CLASSES.iter().enumerate() {
+            let _ = write!(out, "{}\"{name}\":{}", if i > 0 { "," } else { "" }, self.of(*class));
+        }
+        let widths = |map: &BTreeMap<u32, u64>| {
+            map.iter().map(|(w, n)| format!("\"{w}\":{n}")).collect::<Vec<_>>().join(",")
+        };
+        let _ = write!(
+            out,
+            "}},\"flops\":{},\"bytes_read\":{},\"bytes_written\":{},\"sectors_read\":{},\"sectors_written\":{},\
+             \"loads\":{{{}}},\"stores\":{{{}}}}}",
+            self.flops,
+            self.bytes[0],
+            self.bytes[1],
+            self.sectors[0],
+            self.sectors[1],
+            widths(&self.loads),
+            widths(&self.stores)
+        );
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sectors_are_counted_once_a_warp() {
+        let mut counts = Counts::default();
+        let mut addresses: Vec<u64> = (0..32).map(|l| 1024 + 4 * l).collect();
+        counts.access(0, 4, &mut addresses);
+        assert_eq!(counts.sectors[0], 4);
+        let mut addresses: Vec<u64> = (0..32).map(|l| 1024 + 128 * l).collect();
+        counts.access(0, 4, &mut addresses);
+        assert_eq!(counts.sectors[0], 36);
+        let mut addresses = vec![1024 + 16; 32];
+        counts.access(1, 16, &mut addresses);
+        assert_eq!((counts.sectors[1], counts.loads[&4], counts.stores[&16]), (1, 64, 32));
+    }
+}

@@ -1,0 +1,63 @@
+//! GPUs in tests, where there is none: a driver that interprets kernels ([`ptxvm`]), and NVRTC, which compiles them, where it is installed.
+//!
+//! Without NVRTC these tests have nothing to run. They say so, loudly, and pass; with `WEFT_NVRTC_MUST_BE_THERE` set, as in CI, they fail.
+//! With `WEFT_TEST_GPU` set they run on this machine's GPU, by NVIDIA's driver and with machine code.
+
+use std::io::Write;
+use std::sync::OnceLock;
+use weft_compiler::cuda::{Math, compile_in};
+use weft_compiler::graph::Module;
+use weft_runtime::cuda::{self, Image};
+use weft_runtime::program::{DeviceImage, Program};
+
+/// Set where a missing NVRTC is a failure.
+const REQUIRED: &str = "WEFT_NVRTC_MUST_BE_THERE";
+
+/// Set where there is a GPU to test.
+const GPU: &str = "WEFT_TEST_GPU";
+
+/// Whether kernels can be compiled here.
+pub fn has_nvrtc() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    *THERE.get_or_init(|| match cuda::open_nvrtc() {
+        Ok(()) => true,
+        Err(error) if std::env::var_os(REQUIRED).is_some() => panic!("{REQUIRED} is set, but: {error}"),
+        Err(error) => {
+            // Past the test harness, which keeps the output of tests that pass to itself.
+            let said = writeln!(std::io::stderr().lock(), "SKIPPED: tests of CUDA kernels: {error}");
+            said.is_err()
+        }
+    })
+}
+
+/// Whether kernels can be compiled and run here: by a GPU where that is asked for, else by the interpreter, which this makes the process's
+/// driver.
+pub fn is_ready() -> bool {
+    static LOADED: OnceLock<()> = OnceLock::new();
+    if !has_nvrtc() {
+        return false;
+    }
+    if std::env::var_os(GPU).is_none() {
+        LOADED.get_or_init(|| ptxvm::load().unwrap_or_else(|e| panic!("{e}")));
+    }
+    true
+}
+
+/// A module's program for a GPU, with its kernels compiled to what the interpreter reads where it is the driver.
+pub fn program(module: &Module) -> Program {
+    program_in(module, Math::F32)
+}
+
+/// The same with products in other numbers.
+pub fn program_in(module: &Module, math: Math) -> Program {
+    let module = weft_compiler::stages::optimized(module);
+    let mut program = compile_in(&module, math, &|_| String::new()).unwrap_or_else(|e| panic!("{e}"));
+    if std::env::var_os(GPU).is_some() {
+        return program;
+    }
+    let image = Image::Ptx("compute_80".into());
+    let modules = cuda::compile(&program.device, &image).unwrap_or_else(|e| panic!("{e}"));
+    let modules = modules.into_iter().map(|compiled| compiled.bytes).collect();
+    program.device.images.push(DeviceImage { arch: image.arch().into(), modules });
+    program
+}

@@ -1,0 +1,108 @@
+//! Every kernel of every spec, compiled by NVRTC to machine code for three generations of GPUs: it compiles, nothing spills, nothing lies in
+//! local memory, and enough of it fits on a processor. Needs no GPU; without NVRTC it says so and has nothing to do.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+use weft_compiler::check::Options;
+use weft_compiler::stages;
+use weft_runtime::cuda::{self, Compiled, Image};
+use weft_runtime::program::{DeviceCode, DeviceFunction};
+use weft_tests::cuda::has_nvrtc;
+use weft_tests::specs;
+
+/// A100, H100 and B200.
+const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90a", "sm_100"];
+/// Registers of a multiprocessor.
+const REGISTERS: u32 = 65_536;
+
+/// The kernels of each spec that no spec before has.
+fn kernels() -> Vec<(String, DeviceCode)> {
+    let mut names: Vec<_> = std::fs::read_dir(specs::root().join("specs"))
+        .expect("the specs are there")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".weft"))
+        .collect();
+    names.sort();
+    let (mut codes, mut seen) = (Vec::new(), BTreeSet::new());
+    for name in names {
+        let checked = specs::check_file(&format!("specs/{name}"), &Options::default());
+        let shown = specs::rendered(&checked);
+        let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+        let program = stages::compile_cuda(&module).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut code = program.device;
+        code.functions.retain(|function| seen.insert(nameless(function)));
+        codes.push((name, code));
+    }
+    codes
+}
+
+/// A kernel's text without what its model calls things: the same text under other names is the same kernel.
+fn nameless(function: &DeviceFunction) -> String {
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let code: Vec<&str> = function.source.lines().filter(is_code).collect();
+    let code = code.join("\n").replace(&function.name, "kernel");
+    let parameters =
+        code.split_once("kernel(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
+    let names: Vec<&str> = parameters.split(',').filter_map(|one| one.rsplit([' ', '*']).next()).collect();
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut text = String::new();
+    for word in code.split_inclusive(|letter| !is_word(letter)) {
+        let name = word.trim_end_matches(|letter| !is_word(letter));
+        match names.iter().position(|known| *known == name && !name.is_empty()) {
+            Some(place) => text.push_str(&format!("p{place}{}", &word[name.len()..])),
+            None => text.push_str(word),
+        }
+    }
+    text
+}
+
+/// The number before a phrase in what the compiler says.
+fn number(log: &str, phrase: &str) -> Option<u32> {
+    let before = &log[..log.find(phrase)?];
+    before.split_whitespace().next_back()?.parse().ok()
+}
+
+/// What is wrong with a compiled kernel.
+fn faults(function: &DeviceFunction, Compiled { log, .. }: &Compiled) -> Vec<String> {
+    let mut faults = Vec::new();
+    for phrase in [" bytes stack frame", " bytes spill stores", " bytes spill loads"] {
+        match number(log, phrase) {
+            Some(0) => {}
+            Some(bytes) => faults.push(format!("{bytes}{phrase}")),
+            None => faults.push(format!("the compiler does not say how many{phrase}: {log}")),
+        }
+    }
+    // One block must fit whatever it is, and of a small one several, so that some work while others wait for memory.
+    let registers = number(log, " registers").unwrap_or(0);
+    let blocks = REGISTERS / (registers.max(1).next_multiple_of(8) * function.threads);
+    if blocks == 0 || function.threads <= 256 && blocks < 2 && registers > 128 {
+        faults.push(format!("{registers} registers for each of {} threads", function.threads));
+    }
+    faults
+}
+
+#[test]
+fn every_kernel_of_every_spec_compiles_without_spills() {
+    if !has_nvrtc() {
+        return;
+    }
+    let codes = kernels();
+    let count: usize = codes.iter().map(|(_, code)| code.functions.len()).sum();
+    assert!(count > 100, "only {count} kernels");
+    let mut failures = Vec::new();
+    for arch in ARCHITECTURES {
+        let before = Instant::now();
+        for (spec, code) in &codes {
+            let compiled = cuda::compile(code, &Image::Cubin(arch.into()));
+            let compiled = compiled.unwrap_or_else(|e| panic!("{arch}, {spec}: {e}"));
+            for (function, compiled) in code.functions.iter().zip(&compiled) {
+                for fault in faults(function, compiled) {
+                    failures.push(format!("{arch}, {spec}, {}: {fault}", function.name));
+                }
+            }
+        }
+        println!("{arch}: {count} kernels in {:.0} s", before.elapsed().as_secs_f64());
+    }
+    assert!(failures.is_empty(), "{} fail:\n{}", failures.len(), failures.join("\n"));
+}

@@ -1,0 +1,460 @@
+//! Loop nests on a GPU (here an interpreter of their kernels), in all forms that the back end prints, at sizes where packs end early, rows are
+//! shared and groups are uneven, and on numbers at the edges of their types. Without NVRTC there is nothing to run; see [`weft_tests::cuda`].
+
+use std::collections::BTreeMap;
+use weft_compiler::graph::op::{Binary, Compare, Distribution, Op, Reduction, Unary};
+use weft_compiler::graph::random::Rng;
+use weft_compiler::graph::{Builder, Dim, Entry, Module, NodeId, TensorType, TypeError};
+use weft_runtime::program::{DType, InputSource};
+use weft_runtime::tensor::Tensor;
+use weft_tests::cuda;
+use weft_tests::device::{Device, Machine, Tensors};
+
+type Made = Result<Vec<NodeId>, TypeError>;
+
+/// A tensor of these numbers, each as its type holds it.
+fn tensor(dtype: DType, shape: &[usize], values: &[f64]) -> Tensor {
+    let bytes = |v: f64| -> Vec<u8> {
+        match dtype {
+            DType::F32 => (v as f32).to_le_bytes().into(),
+            DType::F64 => v.to_le_bytes().into(),
+            DType::F16 => half::f16::from_f64(v).to_le_bytes().into(),
+            DType::BF16 => half::bf16::from_f64(v).to_le_bytes().into(),
+            DType::I8 => (v as i8).to_le_bytes().into(),
+            DType::U8 => vec![v as u8],
+            DType::I32 => (v as i32).to_le_bytes().into(),
+            DType::I64 => (v as i64).to_le_bytes().into(),
+            DType::Bool => vec![u8::from(v != 0.0)],
+        }
+    };
+    Tensor { dtype, shape: shape.to_vec(), data: values.iter().flat_map(|v| bytes(*v)).collect() }
+}
+
+/// Numbers in [-2, 2), or small whole ones.
+fn numbers(dtype: DType, shape: &[usize]) -> Tensor {
+    let mut rng = Rng::new(shape.iter().sum::<usize>() as u64);
+    let mut value = || if dtype.is_float() { 2.0 * rng.unit() } else { rng.below(5) as f64 };
+    let values: Vec<f64> = (0..shape.iter().product()).map(|_| value()).collect();
+    tensor(dtype, shape, &values)
+}
+
+/// A graph over inputs of these names and types; the first extent of each is `n` where `free` says so.
+fn module(inputs: &[(&str, &Tensor)], free: bool, build: &dyn Fn(&mut Builder, &[NodeId]) -> Made) -> Module {
+    let made = || -> Result<Builder, TypeError> {
+        let mut b = Builder::new("nests");
+        let mut nodes = Vec::new();
+        for (name, tensor) in inputs {
+            let mut shape: Vec<Dim> = tensor.shape.iter().map(|e| Dim::from(*e)).collect();
+            if let (true, Some(first)) = (free && *name != "random", shape.first_mut()) {
+                *first = Dim::symbol("n");
+            }
+            nodes.push(b.input(name, TensorType::new(tensor.dtype, shape))?);
+        }
+        let outputs = build(&mut b, &nodes)?;
+        b.graph.outputs = outputs.into_iter().enumerate().map(|(at, id)| (format!("y{at}"), id)).collect();
+        Ok(b)
+    };
+    let graph = made().expect("the graph is well typed").graph;
+    let typed = graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Input(name) => Some((name.clone(), node.ty.clone(), InputSource::Caller)),
+        _ => None,
+    });
+    let inputs = typed.collect();
+    Module { name: "nests".into(), entries: vec![Entry { graph, inputs }], ..Module::default() }
+}
+
+/// Runs a graph on the GPU and compares it with a device of the same precision; floats may be off by `slack` of the largest.
+fn agrees(
+    against: Device,
+    slack: f64,
+    inputs: &[(&str, Tensor)],
+    free: bool,
+    build: &dyn Fn(&mut Builder, &[NodeId]) -> Made,
+) {
+    let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let module = module(&named, free, build);
+    let given: Tensors = inputs.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect();
+    let run = |device| Machine::new(module.clone(), device).run("nests", &given);
+    let (wanted, got): (BTreeMap<_, Vec<f64>>, _) = (run(against), run(Device::Cuda));
+    for (at, (name, id)) in module.entries[0].graph.outputs.iter().enumerate() {
+        let node = module.entries[0].graph.node(*id);
+        let slack = if node.ty.dtype.is_float() { slack } else { 0.0 };
+        let largest = wanted[name].iter().filter(|v| v.is_finite()).fold(1.0, |m: f64, v| m.max(v.abs()));
+        for (place, (wanted, got)) in wanted[name].iter().zip(&got[name]).enumerate() {
+            let same = wanted == got || wanted.is_nan() && got.is_nan();
+            let shapes: Vec<_> = inputs.iter().map(|i| &i.1.shape).collect();
+            assert!(
+                same || (wanted - got).abs() <= slack * largest,
+                "output {at} ({:?} of {shapes:?}), element {place}: {got}, not {wanted}",
+                node.op
+            );
+        }
+    }
+}
+
+fn broadcast_rows(b: &mut Builder, row: NodeId, like: NodeId) -> Result<NodeId, TypeError> {
+    let shape = b.ty(like).shape.clone();
+    b.broadcast_to(row, &shape)
+}
+
+#[test]
+fn maps_agree_at_all_widths() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for width in [1, 2, 3, 4, 7, 8, 20, 64] {
+        for n in [1, 5, 67] {
+            let inputs = [("x", numbers(DType::F32, &[n, width])), ("row", numbers(DType::F32, &[width]))];
+            agrees(Device::Evaluator32, 1e-6, &inputs, false, &|b, v| {
+                let row = broadcast_rows(b, v[1], v[0])?;
+                let sum = b.binary(Binary::Add, v[0], row)?;
+                let turned = b.transpose(sum, &[1, 0])?;
+                let e = b.unary(Unary::Exp, v[0])?;
+                Ok(vec![sum, turned, e])
+            });
+            agrees(Device::Evaluator32, 1e-6, &inputs[..1], true, &|b, v| {
+                let e = b.unary(Unary::Exp, v[0])?;
+                let half = b.cast(e, DType::F16)?;
+                let turned = b.transpose(v[0], &[1, 0])?;
+                Ok(vec![e, half, turned])
+            });
+        }
+    }
+}
+
+#[test]
+fn axes_of_any_extent_may_change_places() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (n, height, width) in [(5, 7, 18), (2, 3, 8), (33, 1, 5)] {
+        let inputs = [("x", numbers(DType::F32, &[n, height, width]))];
+        agrees(Device::Evaluator32, 0.0, &inputs, true, &|b, v| {
+            let orders = [[1, 0, 2], [2, 0, 1], [2, 1, 0], [0, 2, 1]];
+            orders.iter().map(|order| b.transpose(v[0], order)).collect()
+        });
+    }
+}
+
+#[test]
+fn reductions_agree_along_every_axis() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (n, width) in [(1, 1), (3, 5), (17, 10), (5, 12), (40, 33), (9, 128), (3, 300), (2, 1030), (2, 2052)]
+    {
+        for free in [false, true] {
+            let inputs = [("x", numbers(DType::F32, &[n, width]))];
+            agrees(Device::Evaluator64, 2e-6, &inputs, free, &|b, v| {
+                let mut outputs = Vec::new();
+                for axes in [vec![0], vec![1], vec![0, 1]] {
+                    for how in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
+                        outputs.push(b.reduce(how, v[0], &axes)?);
+                    }
+                    for largest in [true, false] {
+                        outputs.push(b.push(Op::ArgReduce { largest, axes: axes.clone() }, v, None)?);
+                    }
+                }
+                Ok(outputs)
+            });
+            let whole = [("x", numbers(DType::I32, &[n, width]))];
+            agrees(Device::Evaluator64, 0.0, &whole, free, &|b, v| {
+                let mut outputs = Vec::new();
+                let flags = b.cast(v[0], DType::Bool)?;
+                let bytes = b.cast(v[0], DType::U8)?;
+                for axes in [vec![0], vec![1], vec![0, 1]] {
+                    for how in [Reduction::Sum, Reduction::Max, Reduction::Min] {
+                        outputs.push(b.reduce(how, v[0], &axes)?);
+                        outputs.push(b.reduce(how, bytes, &axes)?);
+                    }
+                    outputs.push(b.reduce(Reduction::Any, flags, &axes)?);
+                    outputs.push(b.reduce(Reduction::All, flags, &axes)?);
+                }
+                Ok(outputs)
+            });
+        }
+    }
+}
+
+#[test]
+fn a_place_is_the_first_of_equals_and_not_a_number_wins() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for width in [3, 10, 70, 1500] {
+        let n = 6;
+        let mut values: Vec<f64> = (0..n * width).map(|at| (at % 3) as f64).collect();
+        // All the same; a lowest number; one NaN; two; infinities.
+        values[..width].fill(2.0);
+        values[width..2 * width].fill(f64::NEG_INFINITY);
+        values[2 * width + width / 2] = f64::NAN;
+        values[3 * width + 1] = f64::NAN;
+        values[4 * width - 1] = f64::NAN;
+        values[5 * width - 1] = f64::INFINITY;
+        for transposed in [false, true] {
+            let inputs = [("x", tensor(DType::F32, &[n, width], &values))];
+            agrees(Device::Evaluator32, 0.0, &inputs, false, &|b, v| {
+                let x = if transposed { b.transpose(v[0], &[1, 0])? } else { v[0] };
+                let mut outputs = Vec::new();
+                for axis in [0, 1] {
+                    for largest in [true, false] {
+                        outputs.push(b.push(Op::ArgReduce { largest, axes: vec![axis] }, &[x], None)?);
+                    }
+                    outputs.push(b.reduce(Reduction::Max, x, &[axis])?);
+                    outputs.push(b.reduce(Reduction::Min, x, &[axis])?);
+                }
+                Ok(outputs)
+            });
+        }
+    }
+}
+
+#[test]
+fn long_columns_are_summed_in_blocks() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let inputs = [("x", numbers(DType::F32, &[4500, 12]))];
+    agrees(Device::Evaluator64, 2e-5, &inputs, false, &|b, v| {
+        Ok(vec![b.reduce(Reduction::Sum, v[0], &[0])?])
+    });
+}
+
+#[test]
+fn norms_and_softmax_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for width in [7, 64, 300] {
+        let inputs = [("x", numbers(DType::F32, &[9, width]))];
+        agrees(Device::Evaluator64, 1e-5, &inputs, true, &|b, v| {
+            let shape = b.ty(v[0]).shape.clone();
+            let largest = b.reduce(Reduction::Max, v[0], &[1])?;
+            let largest = b.broadcast_back(largest, &shape, &[1])?;
+            let shifted = b.binary(Binary::Sub, v[0], largest)?;
+            let e = b.unary(Unary::Exp, shifted)?;
+            let sum = b.reduce(Reduction::Sum, e, &[1])?;
+            let sum = b.broadcast_back(sum, &shape, &[1])?;
+            let softmax = b.binary(Binary::Div, e, sum)?;
+            let square = b.binary(Binary::Mul, v[0], v[0])?;
+            let length = b.reduce(Reduction::Sum, square, &[1])?;
+            let factor = b.unary(Unary::Rsqrt, length)?;
+            let factor = b.broadcast_back(factor, &shape, &[1])?;
+            Ok(vec![softmax, b.binary(Binary::Mul, v[0], factor)?])
+        });
+    }
+}
+
+#[test]
+fn windows_agree_forward_and_back() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (size, stride, dilation, extent, channels) in
+        [(2, 2, 1, 8, 12), (2, 2, 1, 9, 3), (3, 2, 1, 9, 20), (3, 1, 2, 8, 5), (3, 1, 1, 7, 1)]
+    {
+        let count = (extent - dilation * (size - 1) - 1) / stride + 1;
+        let inputs = [("x", numbers(DType::F32, &[3, extent, extent, channels]))];
+        let (size, stride, dilation) = (vec![size; 2], vec![stride; 2], vec![dilation; 2]);
+        agrees(Device::Evaluator64, 1e-6, &inputs, true, &|b, v| {
+            let (size, stride, dilation) = (size.clone(), stride.clone(), dilation.clone());
+            let window = Op::Window {
+                axis: 1,
+                size: size.clone(),
+                stride: stride.clone(),
+                dilation: dilation.clone(),
+            };
+            let windows = b.push(window, v, None)?;
+            assert_eq!(b.ty(windows).shape[1], Dim::from(count));
+            let pooled = b.reduce(Reduction::Max, windows, &[3, 4])?;
+            let place = b.push(Op::ArgReduce { largest: true, axes: vec![3, 4] }, &[windows], None)?;
+            let ty = b.ty(v[0]).clone();
+            let twice = b.binary(Binary::Add, windows, windows)?;
+            let back = b.push(Op::Unwindow { axis: 1, size, stride, dilation }, &[twice], Some(ty))?;
+            Ok(vec![pooled, place, back])
+        });
+    }
+}
+
+#[test]
+fn numbers_at_the_edges_of_their_types_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let nan = f64::NAN;
+    let floats = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        -2.5,
+        1e-8,
+        -1e-8,
+        0.3,
+        7.0,
+        -3.25,
+        15.5,
+        -15.5,
+        30.0,
+        -30.0,
+        88.0,
+        -88.0,
+        1000.0,
+        -1000.0,
+        1e6,
+        4e9,
+        -4e9,
+        1e19,
+        3e38,
+        -3e38,
+        1e-40,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        nan,
+    ];
+    let count = floats.len();
+    let pairs: Vec<f64> = floats.iter().flat_map(|_| floats).collect();
+    let others: Vec<f64> = floats.iter().flat_map(|v| [*v; 32]).collect();
+    for dtype in [DType::F32, DType::F64] {
+        let against = if dtype == DType::F64 { Device::Evaluator64 } else { Device::Evaluator32 };
+        let inputs = [("x", tensor(dtype, &[count], &floats))];
+        // Each alone, since a large result would hide what a small one is off by.
+        for op in Unary::ALL.iter().filter(|op| **op != Unary::Not) {
+            agrees(against, 2e-6, &inputs, false, &|b, v| Ok(vec![b.unary(*op, v[0])?]));
+        }
+        agrees(against, 0.0, &inputs, false, &|b, v| {
+            let all = [
+                DType::F32,
+                DType::F64,
+                DType::F16,
+                DType::BF16,
+                DType::I32,
+                DType::I64,
+                DType::I8,
+                DType::U8,
+            ];
+            let mut outputs = vec![b.cast(v[0], DType::Bool)?];
+            for to in all.into_iter().filter(|to| *to != dtype) {
+                outputs.push(b.cast(v[0], to)?);
+            }
+            Ok(outputs)
+        });
+        let inputs =
+            [("x", tensor(dtype, &[count * count], &pairs)), ("y", tensor(dtype, &[count * count], &others))];
+        agrees(against, 0.0, &inputs, false, &|b, v| {
+            let mut outputs = Vec::new();
+            for op in [
+                Binary::Add,
+                Binary::Sub,
+                Binary::Mul,
+                Binary::Div,
+                Binary::Max,
+                Binary::Min,
+                Binary::FloorDiv,
+            ] {
+                outputs.push(b.binary(op, v[0], v[1])?);
+            }
+            for op in Compare::ALL {
+                outputs.push(b.compare(*op, v[0], v[1])?);
+            }
+            let chosen = outputs[outputs.len() - 1];
+            outputs.push(b.select(chosen, v[0], v[1])?);
+            Ok(outputs)
+        });
+    }
+}
+
+#[test]
+fn integers_wrap_around_and_divide_by_zero() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let edges = [
+        (DType::I8, vec![-128.0, -127.0, -7.0, -1.0, 0.0, 1.0, 2.0, 5.0, 126.0, 127.0]),
+        (DType::U8, vec![0.0, 1.0, 2.0, 3.0, 7.0, 127.0, 128.0, 200.0, 254.0, 255.0]),
+        (
+            DType::I32,
+            vec![-2147483648.0, -2147483647.0, -7.0, -1.0, 0.0, 1.0, 2.0, 5.0, 65536.0, 2147483647.0],
+        ),
+        (DType::I64, vec![-9.0e18, -4294967296.0, -7.0, -1.0, 0.0, 1.0, 2.0, 5.0, 4294967296.0, 9.0e18]),
+    ];
+    for (dtype, values) in edges {
+        let count = values.len();
+        let pairs: Vec<f64> = values.iter().flat_map(|_| values.clone()).collect();
+        let others: Vec<f64> = values.iter().flat_map(|v| vec![*v; count]).collect();
+        let inputs =
+            [("x", tensor(dtype, &[count * count], &pairs)), ("y", tensor(dtype, &[count * count], &others))];
+        agrees(Device::Evaluator32, 0.0, &inputs, false, &|b, v| {
+            let mut outputs = Vec::new();
+            for op in [Unary::Neg, Unary::Abs, Unary::Sign] {
+                outputs.push(b.unary(op, v[0])?);
+            }
+            for op in [
+                Binary::Add,
+                Binary::Sub,
+                Binary::Mul,
+                Binary::Div,
+                Binary::FloorDiv,
+                Binary::Rem,
+                Binary::Max,
+                Binary::Min,
+                Binary::Pow,
+            ] {
+                outputs.push(b.binary(op, v[0], v[1])?);
+            }
+            for op in Compare::ALL {
+                outputs.push(b.compare(*op, v[0], v[1])?);
+            }
+            for to in [DType::F32, DType::I8, DType::U8, DType::I32, DType::I64, DType::Bool] {
+                if to != dtype {
+                    outputs.push(b.cast(v[0], to)?);
+                }
+            }
+            Ok(outputs)
+        });
+        agrees(Device::Evaluator64, 0.0, &inputs, false, &|b, v| Ok(vec![b.cast(v[0], DType::F64)?]));
+    }
+}
+
+#[test]
+fn truth_values_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let inputs = [
+        ("x", tensor(DType::Bool, &[4, 5], &[0.0, 1.0, 1.0, 0.0, 1.0].repeat(4))),
+        ("y", tensor(DType::Bool, &[4, 5], &[1.0, 1.0, 0.0, 0.0].repeat(5))),
+    ];
+    agrees(Device::Evaluator32, 0.0, &inputs, true, &|b, v| {
+        let not = b.unary(Unary::Not, v[0])?;
+        let and = b.binary(Binary::And, not, v[1])?;
+        let or = b.binary(Binary::Or, not, v[1])?;
+        let nested = b.binary(Binary::And, or, v[0])?;
+        let number = b.cast(nested, DType::F32)?;
+        Ok(vec![not, and, or, nested, number, b.cast(or, DType::I32)?, b.compare(Compare::Ne, v[0], v[1])?])
+    });
+}
+
+#[test]
+fn random_streams_are_those_of_the_cpu() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let inputs = [("random", tensor(DType::I64, &[2], &[12345.0, 7.0]))];
+    for width in [1usize, 4, 6, 33, 256] {
+        for distribution in [Distribution::Uniform, Distribution::Normal] {
+            let slack = if distribution == Distribution::Uniform { 0.0 } else { 1e-6 };
+            agrees(Device::Cpu(1), slack, &inputs, false, &|b, v| {
+                let ty = TensorType::new(DType::F32, vec![Dim::from(9usize), Dim::from(width)]);
+                let op = Op::Random { distribution, key: "net.noise".into() };
+                let drawn = b.push(op, v, Some(ty))?;
+                let turned = b.transpose(drawn, &[1, 0])?;
+                Ok(vec![drawn, b.unary(Unary::Neg, turned)?])
+            });
+        }
+    }
+}
