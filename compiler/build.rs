@@ -107,20 +107,30 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("CARGO_FEATURE_") || name.starts_with("CARGO_CFG_") || others.contains(&name)
 }
 
-fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
-    // OUT_DIR is target/PROFILE/build/PACKAGE/out; where it is not, the stubs have a folder for each profile.
-    let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
-    let (folder, triple) = (target.join("stub"), env::var("TARGET").unwrap_or_default());
-    let manifest = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../stub/Cargo.toml");
-    let is_linked = features.contains("library") && triple.contains("linux");
-    let stub = |flags: &str| {
+/// What becomes of sections in executables where it is not the linker's own choice. A panic ends the process, so nothing is ever unwound, and the
+/// tables that tell how are left out: those of the standard library, and of all that is compiled beside its lines.
+const NO_UNWINDING: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;";
+
+/// Addresses that are corrected when the process starts, in the short form of tables (DT_RELR) that C libraries know since 2022.
+const SHORT_TABLES: &str = "-Wl,-z,pack-relative-relocs";
+
+/// Cargo, for one of the stubs.
+struct Cargo<'a> {
+    features: &'a str,
+    triple: &'a str,
+    /// Where it builds.
+    folder: &'a Path,
+}
+
+impl Cargo<'_> {
+    /// Builds the executable or the library, with flags for all crates and with arguments for the linker.
+    fn build(&self, product: &[&str], flags: &str, link: &[&str]) -> Result<(), String> {
+        let manifest = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../stub/Cargo.toml");
         let mut cargo = Command::new(variable("CARGO"));
-        cargo.args(["build", "--quiet", "--profile", "stub", "--bin", "weft-stub"]);
-        if is_linked {
-            cargo.arg("--lib");
-        }
-        cargo.args(["--features", features, "--target", &triple, "--manifest-path"]).arg(&manifest);
-        cargo.arg("--target-dir").arg(&folder);
+        cargo.args(["rustc", "--quiet", "--profile", "stub"]).args(product);
+        cargo.args(["--features", self.features, "--target", self.triple, "--manifest-path"]).arg(manifest);
+        cargo.arg("--target-dir").arg(self.folder).arg("--");
+        cargo.args(link.iter().map(|arg| format!("-Clink-arg={arg}")));
         // What is set for this package is not meant for the stub: clippy's wrapper, flags, the profile's own.
         env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)).for_each(|(name, _)| {
             cargo.env_remove(name);
@@ -131,30 +141,58 @@ fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
             Ok(status) => Err(format!("cargo ended with {status}")),
             Err(error) => Err(format!("{}: {error}", variable("CARGO").display())),
         }
-    };
-    // Nothing of the system is needed to run it, not even its C library, where that is installed in its static form. Random numbers, which
-    // seed the tables of tokenizers, are then the kernel's own: the call for them is otherwise looked for in a shared library, and
-    // /dev/urandom taken where there is none, which a bare root may not have.
-    let alone = ["-Ctarget-feature=+crt-static", "--cfg=getrandom_backend=\"linux_getrandom\""].join("\x1f");
-    let alone = triple.ends_with("linux-gnu") && stub(&alone).is_ok();
-    if !alone {
-        stub("")?;
-        if triple.ends_with("linux-gnu") {
+    }
+
+    /// Builds the executable, as small as linker and C library make it; gives the flags that it was built with.
+    fn executable(&self, stub: &Path, script: &Path) -> Result<String, String> {
+        let build = |flags: &str, link: &[&str]| self.build(&["--bin", "weft-stub"], flags, link);
+        if !self.triple.ends_with("linux-gnu") {
+            return build("", &[]).map(|()| String::new());
+        }
+        // Nothing of the system is needed to run it, not even its C library, where that is installed in its static form. Random numbers,
+        // which seed the tables of tokenizers, are then the kernel's own: the call for them is otherwise looked for in a shared library, and
+        // /dev/urandom taken where there is none, which a bare root may not have.
+        let alone = ["-Ctarget-feature=+crt-static", "--cfg=getrandom_backend=\"linux_getrandom\""];
+        let alone = Some(alone.join("\x1f")).filter(|flags| build(flags, &[]).is_ok());
+        let flags = alone.clone().unwrap_or_default();
+        if alone.is_none() {
+            build("", &[])?;
             println!(
                 "cargo::warning=there is no static C library here: executables will need one like this system's"
             );
         }
+        // What the linker or the C library doesn't know is found out by trying; a stub by itself says that it holds no program, and ends.
+        fs::write(script, NO_UNWINDING).map_err(|error| format!("{}: {error}", script.display()))?;
+        let script = script.to_string_lossy();
+        let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr", SHORT_TABLES];
+        let is_here = env::var("HOST").is_ok_and(|host| host == self.triple);
+        let starts = || Command::new(stub).output().is_ok_and(|ended| ended.status.code().is_some());
+        if alone.is_some() && is_here && build(&flags, &smaller).is_ok() && starts() {
+            return Ok(flags);
+        }
+        build(&flags, &smaller[..3]).or_else(|_| build(&flags, &[])).map(|()| flags)
     }
+}
+
+fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
+    // OUT_DIR is target/PROFILE/build/PACKAGE/out; where it is not, the stubs have a folder for each profile.
+    let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
+    let (folder, triple) = (target.join("stub"), env::var("TARGET").unwrap_or_default());
+    let cargo = Cargo { features, triple: &triple, folder: &folder };
     let built = folder.join(&triple).join("stub");
     let stub = built.join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
+    let flags = cargo.executable(&stub, &out.join("stub.ld"))?;
     let to = out.join(format!("stub-{name}"));
     fs::copy(&stub, &to).map_err(|error| format!("{}: {error}", stub.display()))?;
     if !features.contains("library") {
         return Ok(());
     }
     // Objects of other systems have other forms.
-    let (object, shared) = match is_linked {
-        true => libraries(&built.join("libweft_library.a"), out)?,
+    let (object, shared) = match triple.contains("linux") {
+        true => {
+            cargo.build(&["--lib"], &flags, &[])?;
+            libraries(&built.join("libweft_library.a"), out)?
+        }
         false => (Vec::new(), Vec::new()),
     };
     for (kind, bytes) in [("object", object), ("shared", shared)] {

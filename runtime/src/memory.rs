@@ -5,6 +5,7 @@
 //! the buffers alive beside it leave. The result depends on the requests alone, never on addresses or threads.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
@@ -32,6 +33,8 @@ enum Memory {
     Nobodys,
     Mapped(MmapRaw),
     Borrowed(*mut u8),
+    /// That of a block which nobody writes any more.
+    Shared(Arc<Block>),
     Device(DeviceBlock),
 }
 
@@ -78,6 +81,11 @@ impl Block {
         Ok(Block { memory: Memory::Borrowed(bytes.as_ptr().cast_mut()), bytes: bytes.len() })
     }
 
+    /// The bytes of another block, which are only read: nobody may ask for their [`Block::bytes_mut`].
+    pub fn shared(block: &Arc<Block>) -> Block {
+        Block { bytes: block.bytes, memory: Memory::Shared(Arc::clone(block)) }
+    }
+
     /// Memory of a GPU: its address is known here, and nothing else.
     pub fn of_device(block: DeviceBlock, bytes: usize) -> Block {
         Block { memory: Memory::Device(block), bytes }
@@ -97,6 +105,7 @@ impl Block {
             Memory::Nobodys => std::ptr::without_provenance_mut(ALIGNMENT),
             Memory::Mapped(map) => map.as_mut_ptr(),
             Memory::Borrowed(start) => *start,
+            Memory::Shared(block) => block.pointer(),
             Memory::Device(block) => block.pointer(),
         }
     }
@@ -114,6 +123,7 @@ impl Block {
         if let Memory::Device(_) = self.memory {
             return &mut [];
         }
+        assert!(!matches!(self.memory, Memory::Shared(_)), "shared memory is only read");
         // SAFETY: as in `bytes`, and `&mut self` makes this the only access.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(), self.bytes) }
     }

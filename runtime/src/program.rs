@@ -203,6 +203,18 @@ pub struct Entry {
     pub flops: Option<DimIndex>,
 }
 
+impl Entry {
+    /// A shape for people: `[n, 28, 28, 1]`, with `…` for what is computed.
+    pub fn shape(&self, dims: &[DimIndex]) -> String {
+        let extent = |dim: &DimIndex| match &self.dims[dim.0 as usize] {
+            DimExpr::Constant(extent) => extent.to_string(),
+            DimExpr::Symbol(symbol) => self.symbols[*symbol as usize].clone(),
+            _ => "…".to_owned(),
+        };
+        format!("[{}]", dims.iter().map(extent).collect::<Vec<_>>().join(", "))
+    }
+}
+
 /// Where a run's input comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputSource {

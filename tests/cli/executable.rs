@@ -148,6 +148,8 @@ fn rows_of_standard_input_are_answered_line_by_line() {
     assert_eq!(ended.objects().len(), 1);
     assert!(ended.err.contains("line 2"), "{ended}");
     run(&digits, &["predict"], "{\"imag\": 1}\n").fails(1, &["line 1", "no input `imag`", "`image`"]);
+    let flat = run(&digits, &["predict"], "{\"image\": [1, 2, 3]}\n");
+    flat.fails(1, &["line 1", "`image` of one row has the shape [3], where [28, 28, 1] is wanted"]);
     run(&digits, &["predict"], "seven\n").fails(1, &["line 1", "no JSON object"]);
 }
 

@@ -51,6 +51,19 @@ pub fn digit(row: usize) -> Vec<u8> {
     (0..SIDE * SIDE).map(pixel).collect()
 }
 
+/// A grey JPEG of 28 × 28 pixels, a bright ring on black, written by Pillow 13.
+pub fn jpeg() -> Vec<u8> {
+    const DIGITS: &str = "ffd8ffe000104a46494600010100000100010000ffdb004300281c1e231e19282321232d2b28303c64413c37373c7b585d496491\
+     8099968f808c8aa0b4e6c3a0aadaad8a8cc8ffcbdaeef5ffffff9bc1fffffffaffe6fdfff8ffc0000b08001c001c01011100ffc4\
+     001800000301010000000000000000000000000004050302ffc40027100002010303030305000000000000000001021100030405\
+     12211441512331b1326171a1e1ffda0008010100003f008ca0b305504926001dea85bd172ae5b5726da489dac4c8fd56397a7e46\
+     2005d432c7d49240fcd2954744b6973389750db10b2cf63239acf3b36fddcab805c7545685512b1078e3cd3fa45e6ccb37b1f266\
+     ea8020b49e0f93f150e9bd372ba4cb0e40dac36b7d879aa37f4ab598fd4e35f016e1dd1123df93fcaebd1d1b19d55c5cc871201e\
+     27c71d87cd41a28a28afffd9";
+    let value = |digit: u8| char::from(digit).to_digit(16).expect("a digit") as u8;
+    DIGITS.as_bytes().chunks(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
+}
+
 /// A label, then three planes; the label decides where each is bright.
 fn photo(row: usize) -> Vec<u8> {
     const PLANE: usize = 32 * 32;

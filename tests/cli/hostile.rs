@@ -106,6 +106,42 @@ fn no_content_takes_memory_or_the_process() {
 }
 
 #[test]
+fn damaged_pictures_are_answered_or_refused() {
+    let digits = digits("hostile_pictures");
+    let server = Server::start(&digits, &[]);
+    let (jpeg, png) = (files::jpeg(), files::png(28, 28, &files::digit(0)));
+    for (kind, picture) in [("image/jpeg", jpeg), ("image/png", png)] {
+        let mut client = server.connect();
+        let mut ask = |bytes: &[u8]| {
+            client.send(&request("POST", "/predict", &[("content-type", kind)], bytes));
+            client.answer()
+        };
+        assert!(ask(&picture).fine()["label"].is_number());
+        // What ends before the mark of its end is no picture; a PNG's mark takes 12 bytes.
+        let end = picture.len() - if kind == "image/jpeg" { 2 } else { 12 };
+        for length in (1..end).step_by(3).chain([end]) {
+            let cut = ask(&picture[..length]);
+            assert_eq!(cut.status, 422, "{kind} cut at {length}: {}", cut.text());
+        }
+        for place in 0..picture.len() {
+            for with in [0xff, 0x80, 1 << (place % 7)] {
+                let mut changed = picture.clone();
+                changed[place] ^= with;
+                let answer = ask(&changed);
+                let known = [200, 422].contains(&answer.status);
+                assert!(known, "{kind}, byte {place} ^ {with}: {} {}", answer.status, answer.text());
+            }
+        }
+    }
+    server.is_well();
+    // The same reader answers files.
+    let home = digits.parent().expect("a folder");
+    let predict = |bytes: &[u8]| run(&digits, &["predict", "--image", &write(home, "x.jpg", bytes)], "");
+    predict(&files::jpeg()).ends_with(0);
+    predict(&files::jpeg()[..300]).fails(1, &["x.jpg", "cannot be decoded"]);
+}
+
+#[test]
 fn no_bytes_on_the_wire_end_it() {
     let digits = digits("hostile_wire");
     let server = Server::start(&digits, &["--max-body", "64k"]);

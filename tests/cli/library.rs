@@ -349,6 +349,27 @@ fn a_payload_is_read_by_a_host() {
 }
 
 #[test]
+fn a_header_needs_no_weights() {
+    let folder = folder("library_header");
+    std::fs::create_dir_all(folder.join("with")).expect("it can be made");
+    let with = digits(&folder, "header", "with/digits.h");
+    let path = folder.join("digits.h");
+    let given = ["build", MLP, "--set", NARROW, "--emit", "header", "--json", "-o", text(&path)];
+    let without = fine(&given).last_object();
+    assert_eq!(without["functions"], with["functions"]);
+    let read = |path: &Path| std::fs::read_to_string(path).expect("it was written");
+    let said = read(&folder.join("with/digits.h"));
+    let known: Vec<&str> = said.lines().filter(|line| !line.contains("weights     SHA-256")).collect();
+    assert_eq!(read(&path).lines().collect::<Vec<_>>(), known);
+    // A vocabulary that was never trained has no tokens, but functions take texts all the same.
+    let home = generate::home("library_header_text");
+    let path = folder.join("story.h");
+    let given = ["build", &home.spec, "--emit", "header", "--json", "-o", text(&path)];
+    let named = fine(&given).last_object();
+    assert!(named["functions"].to_string().contains("story_generate"), "{named}");
+}
+
+#[test]
 fn what_cannot_be_emitted_says_why() {
     let folder = folder("library_names");
     let best = trained().best();

@@ -115,7 +115,9 @@ fn wrong_requests_get_the_reason_and_the_way_out() {
     post("7").fails(422, &["an object with a value for each input"]);
     post("[]").fails(422, &["no rows"]);
     post("{\"imag\": 1}").fails(422, &["no input `imag`", "`image`"]);
-    post("{\"image\": [1, 2, 3]}").fails(422, &["`image`"]);
+    post("{\"image\": [1, 2, 3]}")
+        .fails(422, &["`image` of one row has the shape [3], where [28, 28, 1] is wanted"]);
+    post("{\"image\": [[1, 2], [3, 4]]}").fails(422, &["the shape [2, 2], where [28, 28, 1] is wanted"]);
     post("{\"image\": [[1, 2], [3]]}").fails(422, &["no even list"]);
     post("{\"image\": 1, \"image\": 2}").fails(422, &["given twice"]);
     // A text is no file here, whatever there is.
@@ -162,8 +164,17 @@ fn texts_and_several_items_are_served() {
     let due: Vec<Value> = (0..11).map(|row| json!({ "total": f64::from(row) + 1.0 })).collect();
     assert_eq!(total(&Value::Array(many).to_string()).fine(), Value::Array(due));
     total("{\"x\": [1, 2, 3]}").fails(422, &["`y` is missing"]);
-    total("{\"x\": [[1, 2, 3], [4, 5, 6]], \"y\": 1}").fails(422, &["each row by itself"]);
+    let two = ["`x` of one row has the shape [2, 3], where [3] is wanted", "each row by itself"];
+    total("{\"x\": [[1, 2, 3], [4, 5, 6]], \"y\": 1}").fails(422, &two);
+    total("{\"x\": [1, 2, 3], \"y\": [1, 2]}")
+        .fails(422, &["`y` of one row has the shape [2], where a number is"]);
+    total("{\"x\": 7, \"y\": 1}").fails(422, &["`x` of one row is a number, where [3] is wanted"]);
+    // An axis of the one row changes nothing.
+    assert_eq!(total("{\"x\": [[1, 2, 3]], \"y\": [1]}").fine(), json!({ "total": 7.0 }));
     assert_eq!(server.post("/predict/one", "{\"x\": [3, 1, 2]}").fine(), json!({ "least": 1.0 }));
+    server
+        .post("/predict/one", "{\"x\": [3, 1]}")
+        .fails(422, &["`x` has the shape [2], where [3] is wanted"]);
     server
         .post("/predict/one", "[{\"x\": [3, 1, 2]}, {\"x\": [3, 1, 2]}]")
         .fails(422, &["one row at a time"]);
@@ -243,6 +254,11 @@ fn texts_are_written_over_http() {
     assert!(gone.has_answer_soon());
     drop(gone);
     assert_eq!(told("{\"prompt\": \"a\"}")["text"], "bc \u{fffd}");
+    // Other weights are read once, whatever is asked of them.
+    let other = Server::start(&home.folder.join("next"), &["--weights", &home.weights]);
+    let told = other.post("/generate/story?max=4", "{\"prompt\": \"a\"}").fine();
+    assert_eq!(told["text"], "bc \u{fffd}");
+    assert_eq!(other.post("/generate/numbers", "{}").fine()["tokens"], json!([99, 32, 195]));
     // And what cannot be.
     server.post("/generate", "{}").fails(404, &["/generate/story", "/generate/wild"]);
     // The model itself can be asked as well.

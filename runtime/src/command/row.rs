@@ -178,10 +178,51 @@ impl<'p> Maker<'p> {
                 return Err(Failure::input(message));
             }
         };
+        self.check_shape(input, &numbers.shape)?;
         let data = numbers.values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let tensor = Tensor { dtype: DType::F64, shape: numbers.shape.clone(), data };
         let takes = format!("`{}` takes {}, but these are", input.name, input.dtype.name());
         inputs::adapt(input, tensor, &takes)
+    }
+}
+
+impl Maker<'_> {
+    /// Refuses a value of a row that has another shape than the input's rows, as far as the spec says it.
+    fn check_shape(&self, input: &Input, found: &[usize]) -> Result<(), Failure> {
+        let in_rows = has_rows(self.entry);
+        let wanted = if in_rows { &input.shape[1..] } else { &input.shape[..] };
+        let fits = |found: &[usize], wanted: &[DimIndex]| {
+            let fixed = |dim: &DimIndex| match self.entry.dims[dim.0 as usize] {
+                DimExpr::Constant(extent) => usize::try_from(extent).ok(),
+                _ => None,
+            };
+            let mut both = found.iter().zip(wanted);
+            found.len() == wanted.len()
+                && both.all(|(found, wanted)| fixed(wanted).is_none_or(|wanted| wanted == *found))
+        };
+        // An axis of the one row may be said, and a first axis of one left out.
+        let but_for_an_axis = match found {
+            [1, found @ ..] if in_rows => fits(found, wanted),
+            _ => !in_rows && !wanted.is_empty() && fits(found, &wanted[1..]),
+        };
+        if fits(found, wanted) || but_for_an_axis {
+            return Ok(());
+        }
+        let whose = if in_rows { " of one row" } else { "" };
+        let found = match found {
+            [] => "is a number".to_owned(),
+            _ => format!("has the shape {found:?}"),
+        };
+        let wanted = match wanted {
+            [] => "a number".to_owned(),
+            _ => self.entry.shape(wanted),
+        };
+        let failure = Failure::input(format!("`{}`{whose} {found}, where {wanted} is wanted", input.name));
+        Err(if in_rows {
+            failure.help("give each row by itself, without an axis for the rows")
+        } else {
+            failure
+        })
     }
 }
 
@@ -197,7 +238,11 @@ fn one_behind_the_other(name: &str, each: Vec<Tensor>, single: bool) -> Result<T
     for next in each {
         match (&mut all.shape[..], &next.shape[..]) {
             ([rows, inner @ ..], [more, others @ ..]) if inner == others => *rows += more,
-            _ => return Err(Failure::input(format!("the rows of `{name}` have several shapes"))),
+            _ => {
+                let (one, other) = (&all.shape[1..], &next.shape[1..]);
+                let message = format!("the rows of `{name}` have several shapes: {one:?} and {other:?}");
+                return Err(Failure::input(message));
+            }
         }
         all.data.extend(next.data);
     }

@@ -6,7 +6,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::payload::Manifest;
-use crate::program::{DimExpr, Entry, Generation, Input, Prediction, Program};
+use crate::program::{Entry, Generation, Input, Prediction, Program};
 use crate::text;
 
 /// Names that options have already.
@@ -139,13 +139,8 @@ fn input(name: &str, help: String) -> Arg {
 
 /// `u8[n, 28, 28, 1]: FILE.npy, FILE.png or numbers`
 fn described(entry: &Entry, input: &Input) -> String {
-    let dim = |dim: &crate::program::DimIndex| match &entry.dims[dim.0 as usize] {
-        DimExpr::Constant(extent) => extent.to_string(),
-        DimExpr::Symbol(symbol) => entry.symbols[*symbol as usize].clone(),
-        _ => "…".to_owned(),
-    };
-    let shape: Vec<String> = input.shape.iter().map(dim).collect();
-    format!("{}[{}]: FILE.npy, FILE.csv, FILE.png or .jpg, or numbers", input.dtype.name(), shape.join(", "))
+    let (dtype, shape) = (input.dtype.name(), entry.shape(&input.shape));
+    format!("{dtype}{shape}: FILE.npy, FILE.csv, FILE.png or .jpg, or numbers")
 }
 
 /// What predictions and generations have in common.

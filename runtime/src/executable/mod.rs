@@ -20,9 +20,10 @@ use clap::ArgMatches;
 
 use crate::command::failure::Class;
 use crate::command::{Failure, output};
-use crate::execute::Session;
+use crate::execute::{Session, Weights};
 use crate::payload::Payload;
 use crate::pool::Pool;
+use crate::program::Program;
 use crate::weights::{self, Classes, Vocabularies};
 
 /// Runs the command that the command line asks for.
@@ -77,6 +78,47 @@ fn own_path() -> Result<PathBuf, Failure> {
     }
 }
 
+/// What a model is made of: the weights that the executable was built with, or those of a file, and what belongs to them.
+struct Source<'p> {
+    payload: &'p Payload,
+    threads: usize,
+    /// Those of a file, with the program that reads them. All sessions share them.
+    others: Option<(Arc<Program>, Weights)>,
+    vocabularies: Vocabularies,
+    classes: Classes,
+}
+
+impl<'p> Source<'p> {
+    /// As the command line says.
+    fn of(payload: &'p Payload, given: &ArgMatches) -> Result<Source<'p>, Failure> {
+        let threads = given.get_one::<u16>("threads").map_or_else(Pool::default_threads, |n| usize::from(*n));
+        let manifest = &payload.manifest;
+        let (vocabularies, classes) = (manifest.vocabularies.clone(), manifest.classes.clone());
+        let Some(file) = given.get_one::<PathBuf>("weights") else {
+            return Ok(Source { payload, threads, others: None, vocabularies, classes });
+        };
+        let program = Arc::new(payload.program()?);
+        let mut session = Session::new(Arc::clone(&program), 1)?;
+        weights::load_needed_weights(&mut session, file)?;
+        let found = weights::provenance(file)?;
+        let or = |found: Vocabularies| if found.is_empty() { vocabularies } else { found };
+        Ok(Source {
+            payload,
+            threads,
+            others: Some((program, session.into_weights()?)),
+            vocabularies: or(found.vocabularies),
+            classes: if found.classes.is_empty() { classes } else { found.classes },
+        })
+    }
+
+    fn session(&self) -> Result<Session, Failure> {
+        Ok(match &self.others {
+            None => self.payload.session(self.threads)?,
+            Some((program, weights)) => Session::over_weights(Arc::clone(program), self.threads, weights)?,
+        })
+    }
+}
+
 /// A model ready to answer, and what belongs to its weights.
 struct Model {
     session: Session,
@@ -84,21 +126,8 @@ struct Model {
     classes: Classes,
 }
 
-/// The model with the weights that it was built with, or with those of a file.
 fn model(payload: &Payload, given: &ArgMatches) -> Result<Model, Failure> {
-    let threads = given.get_one::<u16>("threads").map_or_else(Pool::default_threads, |n| usize::from(*n));
-    let manifest = &payload.manifest;
-    let (vocabularies, classes) = (manifest.vocabularies.clone(), manifest.classes.clone());
-    let Some(file) = given.get_one::<PathBuf>("weights") else {
-        return Ok(Model { session: payload.session(threads)?, vocabularies, classes });
-    };
-    let mut session = Session::new(Arc::new(payload.program()?), threads)?;
-    weights::load_needed_weights(&mut session, file)?;
-    let found = weights::provenance(file)?;
-    let or = |found: Vocabularies| if found.is_empty() { vocabularies } else { found };
-    Ok(Model {
-        session,
-        vocabularies: or(found.vocabularies),
-        classes: if found.classes.is_empty() { classes } else { found.classes },
-    })
+    let source = Source::of(payload, given)?;
+    let session = source.session()?;
+    Ok(Model { session, vocabularies: source.vocabularies, classes: source.classes })
 }

@@ -70,6 +70,10 @@ pub struct Session {
     limit: usize,
 }
 
+/// The values of all variables of a program, for sessions that only read them.
+#[derive(Clone, Debug)]
+pub struct Weights(Arc<Block>);
+
 /// What a session knows about one entry.
 #[derive(Debug)]
 struct EntryState {
@@ -173,6 +177,29 @@ impl Session {
         }
         let mapped = MappedCode::of_file(&program.code, file, code.start, size(code))?;
         Session::over(program, threads, Loaded::Process(mapped), variables, Room::default())
+    }
+
+    /// The same over the weights of another session of the program, which no entry changes.
+    pub fn over_weights(program: Arc<Program>, threads: usize, weights: &Weights) -> Result<Session> {
+        sound::check(&program)?;
+        if weights.0.len() != variables::places(&program).1 {
+            return Err(Error::Unsound("its weights have another size than it says".into()));
+        }
+        if let Some(entry) = program.entries.iter().find(|entry| !entry.changes.is_empty()) {
+            return Err(Error::Unsound(format!("`{}` changes weights that others read", entry.name)));
+        }
+        let shared = Block::shared(&weights.0);
+        if !program.device.is_empty() {
+            return Session::on_device(program, threads, shared);
+        }
+        let code = Loaded::Process(MappedCode::map(&program.code)?);
+        Session::over(program, threads, code, shared, Room::default())
+    }
+
+    /// Gives its weights to sessions that read them, [`Session::over_weights`].
+    pub fn into_weights(self) -> Result<Weights> {
+        self.settle()?;
+        Ok(Weights(Arc::new(self.variables.into_block())))
     }
 
     /// The same for a program that was linked into this process.

@@ -312,3 +312,36 @@ fn damaged_programs_are_refused() {
     check(&|p| p.entries.push(p.entries[0].clone()), "two entries");
     check(&|p| first(p, &|l| l.kernel = Kernel::Nest { function: 5, dims: vec![] }), "function 5");
 }
+
+#[test]
+fn sessions_that_only_read_share_their_weights() {
+    let variable = Variable {
+        path: "w".into(),
+        kind: VariableKind::Weight,
+        dtype: DType::F32,
+        shape: vec![16],
+        trainable: true,
+        channels: Vec::new(),
+    };
+    let own = |entries| Program { variables: vec![variable.clone()], ..program(entries) };
+    let reads = Arc::new(own(vec![]));
+    let mut first = Session::new(Arc::clone(&reads), 1).unwrap();
+    first.variable_bytes_mut(0).fill(7);
+    let place = first.variable(0).data.as_ptr();
+    let weights = first.into_weights().unwrap();
+    let sessions: Vec<Session> = (1..=3)
+        .map(|threads| Session::over_weights(Arc::clone(&reads), threads, &weights).unwrap())
+        .collect();
+    drop(weights);
+    for session in &sessions {
+        assert_eq!(session.variable(0).data, [7; 64]);
+        assert_eq!(session.variable(0).data.as_ptr(), place);
+    }
+    let weights = Session::new(Arc::clone(&reads), 1).unwrap().into_weights().unwrap();
+    let refused = |program: Program| {
+        Session::over_weights(Arc::new(program), 1, &weights).map(|_| ()).unwrap_err().to_string()
+    };
+    let changes = Entry { name: "step".into(), changes: vec![0], ..Entry::default() };
+    assert!(refused(own(vec![changes])).contains("`step` changes weights that others read"));
+    assert!(refused(program(vec![])).contains("another size"));
+}

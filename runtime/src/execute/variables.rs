@@ -60,6 +60,11 @@ impl Variables {
         })
     }
 
+    /// What the process has of them.
+    pub fn into_block(self) -> Block {
+        self.block
+    }
+
     /// Where programs find a variable, and its bytes.
     pub fn pointer(&self, index: usize) -> (*mut u8, usize) {
         let (start, bytes) = self.places[index];

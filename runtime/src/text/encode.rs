@@ -104,7 +104,7 @@ impl Vocabulary {
                     std::str::from_utf8(&json).map_err(|_| Error::damaged(&path, "this is no UTF-8"))?;
                 Tokenizer::from_json(&path.display().to_string(), json)?.named(&self.name)
             }
-            (None, VocabularySource::Bytes) => super::train::bytes(&self.name)?,
+            (None, VocabularySource::Bytes) => Tokenizer::of_bytes(&self.name),
             (None, _) => return Ok(None),
         };
         if tokenizer.size() > self.size {

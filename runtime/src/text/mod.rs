@@ -3,9 +3,10 @@
 //! A [`Tokenizer`] *is* a `tokenizer.json` in the form of Hugging Face's `tokenizers`, whether it came from a file or was trained here: the
 //! text is kept beside the weights, so that whoever has the weights cuts texts into the same tokens. The trainers (`words.rs`,
 //! `bpe.rs`, `unigram.rs`) are pure functions of how often each word stands in the training texts and give the same bytes on
-//! every run; the crate `tokenizers` behind the feature `text` does the rest.
+//! every run. Bytes are tokens by themselves (`bytes.rs`); the crate `tokenizers` behind the feature `text` does the rest.
 
 mod bpe;
+mod bytes;
 mod encode;
 pub mod given;
 mod json;
@@ -45,6 +46,11 @@ pub fn is_special(name: &str) -> bool {
     between('<', '>') || between('[', ']')
 }
 
+/// Is a `tokenizer.json` that of bytes, for which no build needs the feature `text`?
+pub fn is_bytes(json: &str) -> bool {
+    json == bytes::json()
+}
+
 /// The names that other tokenizers give to the token that fills rows up.
 const PADDING: [&str; 4] = ["<pad>", "[PAD]", "<|padding|>", "<PAD>"];
 
@@ -53,7 +59,8 @@ const PADDING: [&str; 4] = ["<pad>", "[PAD]", "<|padding|>", "<PAD>"];
 pub struct Tokenizer {
     name: Arc<str>,
     json: Arc<str>,
-    model: Arc<Model>,
+    /// None of the tokenizer of bytes, which needs none.
+    model: Option<Arc<Model>>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -65,9 +72,17 @@ impl std::fmt::Debug for Tokenizer {
 impl Tokenizer {
     /// Reads a `tokenizer.json`; `name` is what errors call it.
     pub fn from_json(name: &str, json: &str) -> Result<Tokenizer> {
-        let model =
-            Model::from_json(json).map_err(|message| Error::Tokenizer { name: name.to_string(), message })?;
-        Ok(Tokenizer { name: name.into(), json: json.into(), model: Arc::new(model) })
+        let wrong = |message| Error::Tokenizer { name: name.to_string(), message };
+        let model = match is_bytes(json) {
+            true => None,
+            false => Some(Arc::new(Model::from_json(json).map_err(wrong)?)),
+        };
+        Ok(Tokenizer { name: name.into(), json: json.into(), model })
+    }
+
+    /// That of bytes, which has no special tokens.
+    pub fn of_bytes(name: &str) -> Tokenizer {
+        Tokenizer { name: name.into(), json: bytes::json().into(), model: None }
     }
 
     /// What errors and weights files call it.
@@ -86,31 +101,45 @@ impl Tokenizer {
 
     /// All token ids are below.
     pub fn size(&self) -> usize {
-        self.model.size()
+        self.model.as_ref().map_or(bytes::SIZE, |model| model.size())
     }
 
     /// The tokens of a text; `special` adds those that the tokenizer puts around every text (`[CLS]`, `</s>`).
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<i32>> {
-        self.model.encode(text, special).map_err(|message| self.wrong(message))
+        match &self.model {
+            None => Ok(bytes::encode(text)),
+            Some(model) => model.encode(text, special).map_err(|message| self.wrong(message)),
+        }
     }
 
     /// The text of tokens; `special` keeps tokens such as `</s>`. Ids that are no token are passed over.
     pub fn decode(&self, ids: &[i32], special: bool) -> Result<String> {
         let known: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
-        self.model.decode(&known, special).map_err(|message| self.wrong(message))
+        match &self.model {
+            None => Ok(bytes::decode(&known)),
+            Some(model) => model.decode(&known, special).map_err(|message| self.wrong(message)),
+        }
     }
 
     pub fn id_of(&self, token: &str) -> Option<i32> {
-        self.model.id_of(token).and_then(|id| i32::try_from(id).ok())
+        let id = match &self.model {
+            None => bytes::id_of(token),
+            Some(model) => model.id_of(token),
+        };
+        id.and_then(|id| i32::try_from(id).ok())
     }
 
     pub fn token_of(&self, id: i32) -> Option<String> {
-        self.model.token_of(u32::try_from(id).ok()?)
+        let id = u32::try_from(id).ok()?;
+        match &self.model {
+            None => bytes::token_of(id),
+            Some(model) => model.token_of(id),
+        }
     }
 
     /// The token that fills up rows: the one that the tokenizer names, else 0.
     pub fn pad(&self) -> i32 {
-        let named = self.model.pad().and_then(|id| i32::try_from(id).ok());
+        let named = self.model.as_ref().and_then(|model| model.pad()).and_then(|id| i32::try_from(id).ok());
         named.or_else(|| PADDING.iter().find_map(|token| self.id_of(token))).unwrap_or(0)
     }
 

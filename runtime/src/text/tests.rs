@@ -277,6 +277,38 @@ fn bytes_are_their_own_numbers() {
     assert_eq!(bytes.id_of("<s>"), None);
 }
 
+#[test]
+fn bytes_are_what_the_library_reads_in_their_file() {
+    let bytes = Tokenizer::of_bytes("bytes");
+    let read = Model::from_json(bytes.json()).unwrap();
+    assert!(is_bytes(bytes.json()) && !is_bytes(BYTE_LEVEL));
+    assert_eq!((bytes.size(), bytes.pad()), (read.size(), 0));
+    assert_eq!(read.pad(), None);
+    let every: String = (0..=0x4ff).filter_map(char::from_u32).collect();
+    for text in [&every, "naïve 日本語 🎈\n\ttabs  ", "it's  two spaces ", ""] {
+        for special in [false, true] {
+            assert_eq!(bytes.encode(text, special).unwrap(), read.encode(text, special).unwrap(), "{text:?}");
+        }
+    }
+    // Bytes in any order are mostly no UTF-8; numbers beyond are no token.
+    let mut ids: Vec<u32> = (0..3000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 24).collect();
+    ids.extend([256, 70_000, u32::MAX >> 1]);
+    for ids in ids.chunks(7).chain([&ids[..]]) {
+        let given: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        assert_eq!(bytes.decode(&given, false).unwrap(), read.decode(ids, false).unwrap(), "{ids:?}");
+    }
+    for id in 0..300 {
+        let token = read.token_of(id);
+        assert_eq!(bytes.token_of(id as i32), token);
+        if let Some(token) = token {
+            assert_eq!(bytes.id_of(&token), Some(id as i32));
+        }
+    }
+    for token in ["", "ab", "\u{200}", "日"] {
+        assert_eq!(bytes.id_of(token), read.id_of(token).map(|id| id as i32), "{token:?}");
+    }
+}
+
 /// The pieces of a text that is gone on with, and what they are together.
 fn pieces(tokenizer: &Tokenizer, text: &str, begin: usize, ends: &[&str]) -> (Vec<String>, String) {
     let ends: Vec<String> = ends.iter().map(|end| end.to_string()).collect();

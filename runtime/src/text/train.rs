@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::model::Model;
 use super::words::{self, Counts};
-use super::{SPECIAL, Tokenizer, bpe, json as file, unigram};
+use super::{SPECIAL, Tokenizer, bpe, bytes, json as file, unigram};
 use crate::error::{Error, Result};
 use crate::program::{Vocabulary, VocabularySource};
 
@@ -27,7 +27,7 @@ pub fn train(vocabulary: &Vocabulary, texts: &[&str], threads: usize) -> Result<
             file::bpe(&letters, &[], true)
         }
         VocabularySource::Bpe { .. } => {
-            let bpe::Bpe { tokens, merges } = bpe::learn(counts, &byte_letters(), size);
+            let bpe::Bpe { tokens, merges } = bpe::learn(counts, &bytes::letters().collect::<Vec<_>>(), size);
             file::bpe(&tokens, &merges, false)
         }
         VocabularySource::Unigram { .. } => file::unigram(&unigram::learn(counts, size)),
@@ -36,15 +36,6 @@ pub fn train(vocabulary: &Vocabulary, texts: &[&str], threads: usize) -> Result<
         }
     };
     Tokenizer::from_json(&vocabulary.name, &form.file(model))
-}
-
-/// The tokenizer of bytes, which has no special tokens.
-pub fn bytes(name: &str) -> Result<Tokenizer> {
-    let Form { normalizer, pre_tokenizer, decoder } = Form::of(&VocabularySource::Bytes);
-    let letters: Vec<String> = byte_letters().into_iter().map(String::from).collect();
-    let json =
-        file::file_without_special(normalizer, pre_tokenizer, decoder, file::bpe(&letters, &[], false));
-    Tokenizer::from_json(name, &json)
 }
 
 /// Everything of a tokenizer but its model.
@@ -67,8 +58,7 @@ impl Form {
             }
             VocabularySource::Characters { .. } => (Value::Null, Value::Null, json!({ "type": "Fuse" })),
             VocabularySource::Bpe { .. } | VocabularySource::File(_) | VocabularySource::Bytes => {
-                let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-                (Value::Null, bytes.clone(), bytes)
+                (Value::Null, bytes::form(), bytes::form())
             }
             VocabularySource::Unigram { .. } => {
                 let spaces = json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true });
@@ -107,17 +97,4 @@ fn count(json: &str, texts: &[&str], threads: usize) -> Result<Counts, String> {
         }
         Ok(all)
     })
-}
-
-/// The 256 letters that stand for bytes in byte-level tokenizers: printable ones for themselves, the others from U+0100 on.
-fn byte_letters() -> Vec<char> {
-    let mut next = 0x100;
-    let letter = |byte: u8| match byte {
-        b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
-        _ => {
-            next += 1;
-            char::from_u32(next - 1).unwrap_or(' ')
-        }
-    };
-    (0..=255).map(letter).collect()
 }

@@ -456,7 +456,7 @@ pub enum Product {
     Staticlib,
     /// A shared library with the runtime, and its header; no linker is needed
     Sharedlib,
-    /// A C header
+    /// A C header, for which no weights are needed
     Header,
     /// Program, machine code and weights alone, for a host that holds the runtime
     Payload,

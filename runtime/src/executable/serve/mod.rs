@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 
-use super::{Model, model};
+use super::Source;
 use crate::command::Failure;
 use crate::command::inputs::Texts;
 use crate::payload::Payload;
@@ -51,20 +51,20 @@ pub fn run(payload: &'static Payload, given: &ArgMatches) -> Result<(), Failure>
     let options = Options::of(given)?;
     let program = &payload.manifest.program;
     let (mut predictions, mut generations) = (Vec::new(), Vec::new());
-    for prediction in &program.predictions {
-        let Model { mut session, vocabularies, classes: _ } = model(payload, given)?;
+    let mut source = Source::of(payload, given)?;
+    // What belongs to other weights lives as long as these, which is to the end.
+    let kept: &'static [(String, String)] = std::mem::take(&mut source.vocabularies).leak();
+    let texts = Texts { program, kept, base: Path::new("") };
+    let session = || {
+        let mut session = source.session()?;
         session.limit(options.memory);
-        // What belongs to other weights lives as long as these, which is to the end.
-        let kept: &'static [(String, String)] = vocabularies.leak();
-        let texts = Texts { program, kept, base: Path::new("") };
-        predictions.push(predict::Item::start(prediction, session, &texts, &options)?);
+        Ok::<_, Failure>(session)
+    };
+    for prediction in &program.predictions {
+        predictions.push(predict::Item::start(prediction, session()?, &texts, &options)?);
     }
     for generation in &program.generations {
-        let Model { mut session, vocabularies, .. } = model(payload, given)?;
-        session.limit(options.memory);
-        let kept: &'static [(String, String)] = vocabularies.leak();
-        let texts = Texts { program, kept, base: Path::new("") };
-        generations.push(generate::Item::start(generation, session, &texts, &options)?);
+        generations.push(generate::Item::start(generation, session()?, &texts, &options)?);
     }
     let held = body::Held::default();
     server::run(Arc::new(State { payload, options, predictions, generations, held }))

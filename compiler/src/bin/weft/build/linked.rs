@@ -27,7 +27,7 @@ pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
     let prefix = prefix(&path)?;
     let docs = docs(&program);
     let (manifest, code) = Manifest::linked(program, vocabularies, classes, card);
-    let Manifest { program, classes, card, .. } = &manifest;
+    let Manifest { program, vocabularies, classes, card, .. } = &manifest;
     let model = Model { prefix: &prefix, program, classes, card, docs: &docs };
     let internal = |message: String| Failure::input(format!("the object cannot be made: {message}"));
     let target = Target::from(args.target);
@@ -46,15 +46,15 @@ pub fn write(args: &Build, built: Built) -> Result<(), Failure> {
             (vec![(path, object()?), (library, runtime)], link)
         }
         Product::Staticlib => {
-            let (name, runtime) = (format!("{prefix}.o"), stubs::object(program)?);
+            let (name, runtime) = (format!("{prefix}.o"), stubs::object(vocabularies)?);
             let library = archive::archive(&[(&name, &object()?), ("weft.o", &runtime)]).map_err(internal)?;
             let link = format!("{} {SYSTEM}", path.display());
             (vec![(path, library)], link)
         }
         Product::Sharedlib => {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let library =
-                shared::shared(&model, target, &stubs::shared(program)?, &name, &parts).map_err(internal)?;
+            let library = shared::shared(&model, target, &stubs::shared(vocabularies)?, &name, &parts)
+                .map_err(internal)?;
             let folder =
                 path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let link = format!("{} -Wl,-rpath,{}", path.display(), folder.display());

@@ -38,8 +38,15 @@ pub fn run(args: &Build) -> Result<(), Failure> {
     }
     let mut session = Session::new(program.clone(), compile::threads(None))?;
     let entries: Vec<usize> = (0..program.entries.len()).collect();
-    compile::weights(&mut session, &entries, args.weights.as_deref(), &spec)?;
-    let cost = narrow::chosen(args, &wide, &spec, &mut session)?;
+    // What functions take is said by the spec alone; weights that are named tell a header the names of classes.
+    let declares_only = args.emit == Product::Header && args.weights.is_none();
+    let cost = match declares_only {
+        true => None,
+        false => {
+            compile::weights(&mut session, &entries, args.weights.as_deref(), &spec)?;
+            narrow::chosen(args, &wide, &spec, &mut session)?
+        }
+    };
     if let Some(cost) = cost.as_ref().filter(|_| !args.spec.json) {
         let allowed = match args.force {
             true => String::new(),
@@ -48,7 +55,10 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         output::line(&format!("{} weights: {cost}{allowed}", args.kept.name()));
     }
     let kept = args.weights.as_deref().map(weights::provenance).transpose()?.unwrap_or_default();
-    let vocabularies = vocabularies(&program, &kept.vocabularies, &spec)?;
+    let vocabularies = match declares_only {
+        true => Vocabularies::new(),
+        false => vocabularies(&program, &kept.vocabularies, &spec)?,
+    };
     let (program, variables) = pruned::program(&session);
     let training = if args.train { Some(training::of(args, &spec, &program)?) } else { None };
     let card = Card {
@@ -95,7 +105,7 @@ impl Built {
 }
 
 fn executable(args: &Build, built: Built, cost: Option<&narrow::Cost>) -> Result<(), Failure> {
-    let stub = stubs::of(&built.program, args.train)?;
+    let stub = stubs::of(&built.vocabularies, args.train)?;
     let (path, weights) = (output(args, &built.program, "", ""), built.variables.len());
     built.write(&path, stub)?;
     let bytes = size(&path);

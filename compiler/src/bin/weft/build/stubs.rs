@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use flate2::read::ZlibDecoder;
 use std::io::Read;
-use weft_runtime::program::{InputSource, Program};
+use weft_runtime::text;
+use weft_runtime::weights::Vocabularies;
 
 const PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-plain"));
 const TEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-text"));
@@ -14,18 +15,19 @@ const TEXT_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object-text
 const PLAIN_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-plain"));
 const TEXT_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-text"));
 
-/// The smallest stub that can run a program, and train its weights where that is asked for.
-pub fn of(program: &Program, trains: bool) -> Result<&'static [u8], Failure> {
+/// The smallest stub that can run a program which reads and writes texts by these vocabularies, and train its weights where that is
+/// asked for.
+pub fn of(vocabularies: &Vocabularies, trains: bool) -> Result<&'static [u8], Failure> {
     there(match trains {
         true => TRAIN,
-        false if has_texts(program) => TEXT,
+        false if cuts_texts(vocabularies) => TEXT,
         false => PLAIN,
     })
 }
 
 /// The smallest object that can run a program which is linked with it.
-pub fn object(program: &Program) -> Result<Vec<u8>, Failure> {
-    unpacked(if has_texts(program) { TEXT_OBJECT } else { PLAIN_OBJECT })
+pub fn object(vocabularies: &Vocabularies) -> Result<Vec<u8>, Failure> {
+    unpacked(if cuts_texts(vocabularies) { TEXT_OBJECT } else { PLAIN_OBJECT })
 }
 
 /// The object that any program can be linked with.
@@ -34,8 +36,8 @@ pub fn object_for_all() -> Result<Vec<u8>, Failure> {
 }
 
 /// The smallest one as a shared library.
-pub fn shared(program: &Program) -> Result<Vec<u8>, Failure> {
-    unpacked(if has_texts(program) { TEXT_SHARED } else { PLAIN_SHARED })
+pub fn shared(vocabularies: &Vocabularies) -> Result<Vec<u8>, Failure> {
+    unpacked(if cuts_texts(vocabularies) { TEXT_SHARED } else { PLAIN_SHARED })
 }
 
 fn unpacked(packed: &'static [u8]) -> Result<Vec<u8>, Failure> {
@@ -50,12 +52,9 @@ fn unpacked(packed: &'static [u8]) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Does it read or write texts?
-fn has_texts(program: &Program) -> bool {
-    let reads = program.entries.iter().flat_map(|entry| &entry.inputs);
-    let mut texts = reads.filter(|input| matches!(input.source, InputSource::Tokens { .. }));
-    let writes = program.generations.iter().any(|generation| generation.vocabulary.is_some());
-    writes || texts.next().is_some()
+/// Are there texts that tokenizers cut? Bytes are tokens as they are.
+fn cuts_texts(vocabularies: &Vocabularies) -> bool {
+    vocabularies.iter().any(|(_, json)| !text::is_bytes(json))
 }
 
 fn there(stub: &'static [u8]) -> Result<&'static [u8], Failure> {

@@ -1,5 +1,6 @@
 //! What a run was: its spec, its data, its machine. `run.json` keeps it for scripts and for `weft compare`.
 
+use super::licence;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -148,29 +149,21 @@ impl Data {
             std::fs::read_dir(folder).into_iter().flatten().flatten().map(|f| f.path()).collect();
         beside.retain(|file| file.is_file());
         beside.sort();
-        let stem = |file: &Path| {
-            file.file_name().map_or(String::new(), |name| name.to_string_lossy().to_lowercase())
-        };
-        let (texts, files): (Vec<_>, Vec<_>) = beside.into_iter().partition(|f| {
-            ["license", "licence", "readme", "copying"].iter().any(|w| stem(f).starts_with(w))
-        });
+        let name_of =
+            |file: &Path| file.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+        let (texts, files): (Vec<_>, Vec<_>) =
+            beside.into_iter().partition(|file| licence::tells(&name_of(file)));
         let files = if path.is_dir() { files } else { vec![path.to_path_buf()] };
         let mut left = MAX_SUMMED;
         let listed = files.iter().take(MAX_FILES).map(|file| {
             let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
             let summed = bytes <= left;
             left = left.saturating_sub(bytes);
-            let name = file.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-            DataFile { name, bytes, sha256: if summed { sha256(file) } else { String::new() } }
+            DataFile { name: name_of(file), bytes, sha256: if summed { sha256(file) } else { String::new() } }
         });
         let listed = listed.collect();
-        let licence = texts.iter().filter_map(|file| std::fs::read_to_string(file).ok()).find_map(|text| {
-            let says =
-                |line: &&str| line.to_lowercase().contains("licen") && line.split_whitespace().count() > 2;
-            text.lines()
-                .find(says)
-                .map(|line| line.trim_matches(|c: char| "#*->| ".contains(c)).replace("**", ""))
-        });
+        let licence =
+            texts.iter().find_map(|file| licence::of(&name_of(file), &std::fs::read_to_string(file).ok()?));
         Data {
             name: name.to_owned(),
             path: path.display().to_string(),

@@ -8,6 +8,7 @@ pub mod answers;
 pub mod codes;
 pub mod history;
 mod items;
+mod licence;
 pub mod model;
 pub mod samples;
 mod tensorboard;
