@@ -53,6 +53,8 @@ const REGISTERS: u32 = 65_536;
 const THREADS: u32 = 2_048;
 const BLOCKS: u32 = 32;
 const WARP: u32 = 32;
+/// Bytes that memory moves at once.
+const SECTOR: u64 = 32;
 /// Registers are given to a warp in so many at a time.
 const GRANULE: u32 = 256;
 
@@ -169,7 +171,7 @@ fn counted(
         let number = |name: &str| launch[name].as_u64().unwrap_or(0);
         let row = found.entry(launch["kernel"].as_str().unwrap_or_default().to_owned()).or_default();
         row.touched += number("bytes_read") + number("bytes_written");
-        row.moved += number("sector_bytes_read") + number("sector_bytes_written");
+        row.moved += SECTOR * (number("sectors_read") + number("sectors_written"));
     }
     Ok(Some(found))
 }
@@ -235,7 +237,7 @@ fn show(
                 cells.push(format!("{registers}"));
                 cells.push(format!("{:.0}K", f64::from(*shared) / 1024.0));
                 cells.push(format!("{occupancy:.0}%"));
-                cells.push(format!("{:.2}", gpu.floor_us(row.flops, row.bytes)));
+                cells.push(format!("{:.3}", gpu.floor_us(row.flops, row.bytes)));
             }
             cells.push(row.line.to_string());
             cells.push(row.path.clone());
@@ -249,7 +251,7 @@ fn show(
     head.extend(["line", "computes"]);
     output::write(&output::table(&head, &cells));
     let sum = |gpu: &Limits| rows.values().map(|row| gpu.floor_us(row.flops, row.bytes)).sum::<f64>();
-    let sums: Vec<String> = GPUS.iter().map(|gpu| format!("{:.0} µs on an {}", sum(gpu), gpu.name)).collect();
+    let sums: Vec<String> = GPUS.iter().map(|gpu| format!("{:.1} µs on an {}", sum(gpu), gpu.name)).collect();
     output::line(&format!(
         "{} of {} kernels, batch {batch}: at best {}, in f32. Under a GPU's name stand registers of a thread, shared memory of a block, and \
          the share of its threads that can be at work at once; `moved` is what the memory moves for each byte that a kernel touches, where \
