@@ -180,7 +180,8 @@ fn updates_of_all_weights_are_one_kernel() {
         Ok((b.graph, variables))
     };
     let (graph, variables) = made().expect("the graph is well typed");
-    insta::assert_snapshot!(printed(graph, &variables));
+    let text = printed(graph, &variables);
+    assert_eq!(text.matches("__global__").count(), 1, "{text}");
 }
 
 #[test]
