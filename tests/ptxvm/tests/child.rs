@@ -1,6 +1,9 @@
 //! The library in programs of their own, found through `LD_LIBRARY_PATH`, with settings from the environment.
 //!
 //! Every test starts this test program anew with the name of a part to play.
+//!
+//! Every `unsafe` here calls the driver with values of the types that it, or the kernel, declares.
+#![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

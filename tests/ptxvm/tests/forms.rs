@@ -2,6 +2,8 @@
 
 #[path = "forms/cases.rs"]
 mod cases;
+#[path = "forms/values.rs"]
+mod values;
 
 use cases::{CASES, Case};
 use ptxvm::gpu::{Argument, Gpu};

@@ -31,11 +31,11 @@ impl Type {
             "f64" => Type::F64,
             "tf32" => Type::Tf32,
             _ => {
-                let bits = match &word.get(1..)? {
-                    &"8" => 8,
-                    &"16" => 16,
-                    &"32" => 32,
-                    &"64" => 64,
+                let bits = match word.get(1..)? {
+                    "8" => 8,
+                    "16" => 16,
+                    "32" => 32,
+                    "64" => 64,
                     _ => return None,
                 };
                 match &word[..1] {

@@ -22,7 +22,7 @@ fn attribute(state: &State, number: i32) -> i32 {
     let (shared, shared_of_block) = shared_limits(compute);
     match number {
         // Threads of a block, and its dimensions.
-        1 | 2 | 3 => 1024,
+        1..=3 => 1024,
         4 => 64,
         // Dimensions of a grid.
         5 => i32::MAX,

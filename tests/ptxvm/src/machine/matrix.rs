@@ -33,7 +33,7 @@ impl Warp {
     fn row_address(&self, world: &World<'_>, address: &Address, lane: usize) -> Result<u64, Fault> {
         let at =
             self.get(world.program, address.base)[lane].wrapping_add(address.offset as u64) & 0xffff_ffff;
-        if at % 16 != 0 {
+        if !at.is_multiple_of(16) {
             let message =
                 format!("a row of a matrix at {at} of shared memory: the address is no multiple of 16");
             return Err(Fault::new(Kind::Misaligned, message).at(lane as u32));
@@ -119,19 +119,19 @@ impl Warp {
         };
         for (r, register) in mma.a.iter().enumerate() {
             let values = self.get(world.program, *register);
-            for lane in 0..32 {
+            for (lane, bits) in values.iter().enumerate() {
                 let (g, t) = (lane / 4, lane % 4);
                 for e in 0..per {
-                    a[g + 8 * (r % 2)][per * t + e + 4 * per * (r / 2)] = value(values[lane], e);
+                    a[g + 8 * (r % 2)][per * t + e + 4 * per * (r / 2)] = value(*bits, e);
                 }
             }
         }
         for (r, register) in mma.b.iter().enumerate() {
             let values = self.get(world.program, *register);
-            for lane in 0..32 {
+            for (lane, bits) in values.iter().enumerate() {
                 let (g, t) = (lane / 4, lane % 4);
                 for e in 0..per {
-                    b[per * t + e + 4 * per * r][g] = value(values[lane], e);
+                    b[per * t + e + 4 * per * r][g] = value(*bits, e);
                 }
             }
         }
@@ -145,16 +145,18 @@ impl Warp {
             }
         }
         let mut d = [[0u64; 32]; 4];
-        for lane in 0..32 {
-            let (g, t) = (lane / 4, lane % 4);
-            for i in 0..4 {
-                let sum = sums[g + 8 * (i / 2)][2 * t + i % 2];
-                if mma.half_sums {
-                    let c = self.get(world.program, mma.c[i / 2])[lane] >> (16 * (i % 2));
-                    d[i / 2][lane] |= Half::round(sum + Half::value(c)) << (16 * (i % 2));
-                } else {
-                    let c = f32::from_bits(self.get(world.program, mma.c[i])[lane] as u32);
-                    d[i][lane] = canonical((sum + f64::from(c)) as f32).to_bits().into();
+        for i in 0..4 {
+            let sum = |lane: usize| sums[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2];
+            if mma.half_sums {
+                let (c, shift) = (self.get(world.program, mma.c[i / 2]), 16 * (i % 2));
+                for (lane, (d, c)) in d[i / 2].iter_mut().zip(c).enumerate() {
+                    *d |= Half::round(sum(lane) + Half::value(c >> shift)) << shift;
+                }
+            } else {
+                let c = self.get(world.program, mma.c[i]);
+                for (lane, (d, c)) in d[i].iter_mut().zip(c).enumerate() {
+                    let c = f32::from_bits(*c as u32);
+                    *d = canonical((sum(lane) + f64::from(c)) as f32).to_bits().into();
                 }
             }
         }
@@ -185,13 +187,10 @@ impl Warp {
             }
         }
         let mut d = [[0u64; 32]; 4];
-        for lane in 0..32 {
-            let (g, t) = (lane / 4, lane % 4);
-            for i in 0..4 {
-                let (row, column) = (g + 8 * (i / 2), 2 * t + i % 2);
-                let c = self.get(world.program, mma.c[i])[lane] as u32;
-                let sum = (0..k).fold(c, |sum, k| sum.wrapping_add((a[row][k] * b[column][k]) as u32));
-                d[i][lane] = sum.into();
+        for (i, (d, c)) in d.iter_mut().zip(&mma.c).enumerate() {
+            for (lane, (d, c)) in d.iter_mut().zip(self.get(world.program, *c)).enumerate() {
+                let (a, b) = (&a[lane / 4 + 8 * (i / 2)][..k], &b[2 * (lane % 4) + i % 2]);
+                *d = a.iter().zip(b).fold(*c as u32, |sum, (a, b)| sum.wrapping_add((a * b) as u32)).into();
             }
         }
         for (register, values) in mma.d.iter().zip(&d) {

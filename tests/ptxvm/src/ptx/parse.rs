@@ -459,9 +459,8 @@ impl<'a> Parser<'a> {
                     Token::Integer(v) => (Base::Number, v),
                     other => return self.error(format!("{other:?} is no address that is modelled")),
                 };
-                if self.accept('+') {
-                    offset = offset.wrapping_add(self.integer()?);
-                } else if self.peek() == Some(Token::Mark('-')) {
+                // `+8`, `+-8`, `-8`
+                if self.accept('+') || self.peek() == Some(Token::Mark('-')) {
                     offset = offset.wrapping_add(self.integer()?);
                 }
                 self.expect(']')?;
