@@ -112,10 +112,14 @@ fn it_trains_evaluates_and_predicts_on_a_gpu() {
     let figure = |object: &serde_json::Value, name: &str| object["test"][name].as_f64().expect("a number");
     assert!((figure(&gpu, "loss") - figure(&cpu, "loss")).abs() < 1e-4, "{gpu} is not {cpu}");
     assert!(figure(&gpu, "accuracy") > 0.7, "{gpu}");
-    let bench = on_gpu(&["bench", MLP, "--set", NARROW, "--batch", "64", "--dry", "--json"], &[]).ends_with(0);
+    let bench =
+        on_gpu(&["bench", MLP, "--set", NARROW, "--batch", "64", "--dry", "--json"], &[]).ends_with(0);
     for kernel in bench.objects() {
         let number = |name: &str| kernel[name].as_u64().unwrap_or_else(|| panic!("no {name} in {kernel}"));
         // It touches something, and the memory moves no less than that.
-        assert!(number("touched_bytes") > 0 && number("moved_bytes") + 31 >= number("touched_bytes"), "{kernel}");
+        assert!(
+            number("touched_bytes") > 0 && number("moved_bytes") + 31 >= number("touched_bytes"),
+            "{kernel}"
+        );
     }
 }

@@ -82,7 +82,7 @@ impl Value for H {
         // The floats of a sign are in the order of their bits.
         let (mut low, mut high) = (0u64, 0x7bff);
         while low < high {
-            let middle = (low + high + 1) / 2;
+            let middle = (low + high).div_ceil(2);
             if H::of(middle).0 <= size { low = middle } else { high = middle - 1 }
         }
         let (below, above) = (H::of(low).0, if low == 0x7bff { 65536.0 } else { H::of(low + 1).0 });
@@ -138,9 +138,7 @@ pub fn toward(x: f64, way: i32) -> f32 {
 pub fn min32(a: f32, b: f32) -> f32 {
     if a.is_nan() {
         b
-    } else if b.is_nan() {
-        a
-    } else if a < b || (a == b && a.is_sign_negative()) {
+    } else if b.is_nan() || a < b || (a == b && a.is_sign_negative()) {
         a
     } else {
         b
