@@ -76,7 +76,9 @@ fn faults(function: &DeviceFunction, Compiled { log, .. }: &Compiled) -> Vec<Str
     // One block must fit whatever it is, and of a small one several, so that some work while others wait for memory.
     let registers = number(log, " registers").unwrap_or(0);
     let blocks = REGISTERS / (registers.max(1).next_multiple_of(8) * function.threads);
-    if blocks == 0 || function.threads <= 256 && blocks < 2 && registers > 128 {
+    let assumed =
+        if function.source.contains(&format!("__launch_bounds__({}, 2)", function.threads)) { 2 } else { 1 };
+    if blocks < assumed {
         faults.push(format!("{registers} registers for each of {} threads", function.threads));
     }
     faults

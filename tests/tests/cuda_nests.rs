@@ -326,7 +326,8 @@ fn numbers_at_the_edges_of_their_types_agree() {
         for op in Unary::ALL.iter().filter(|op| **op != Unary::Not) {
             agrees(against, 2e-6, &inputs, false, &|b, v| Ok(vec![b.unary(*op, v[0])?]));
         }
-        agrees(against, 0.0, &inputs, false, &|b, v| {
+        // The evaluator in f64 keeps what is narrower as f64, too.
+        agrees(Device::Cpu(1), 0.0, &inputs, false, &|b, v| {
             let all = [
                 DType::F32,
                 DType::F64,

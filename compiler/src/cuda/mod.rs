@@ -252,8 +252,11 @@ fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> De
     let stray = printed.indexed.is_some().then(|| "unsigned long long* stray".to_string());
     let parameters: Vec<String> = printed.parameters.iter().cloned().chain(symbols).chain(stray).collect();
     let place = if place.is_empty() { String::new() } else { format!("\n// {place}") };
-    // Two blocks of up to 256 threads are on a processor at once, so that one works while the other waits for memory.
-    let least = if printed.threads <= 256 { 2 } else { 1 };
+    // Two blocks of up to 256 threads are on a processor at once, so that one works while the other waits for memory. Threads that hold a tile
+    // have work of their own meanwhile, and need their registers.
+    let holds_tile =
+        printed.libraries.iter().any(|l| matches!(l, Library::Matrix | Library::Tensor | Library::Flash));
+    let least = if printed.threads <= 256 && !holds_tile { 2 } else { 1 };
     let source = format!(
         "// {}{place}\nextern \"C\" __global__ void __launch_bounds__({}, {least}) {name}(\n    {})\n{{\n{}}}\n",
         launch.path,

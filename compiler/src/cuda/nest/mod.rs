@@ -52,6 +52,11 @@ const MANY: i64 = 16 << 10;
 const LONG: i64 = 1024;
 /// A loop of at most so many steps is unrolled.
 const UNROLLED: i64 = 16;
+/// A longer one whose step makes more accesses than this is not, whatever the compiler would like: enough is on its way, and more would not fit
+/// registers.
+const BUSY: usize = 5;
+/// With more results than this, a thread computes one point at a time.
+const MANY_RESULTS: usize = 8;
 
 /// What a kernel is started with.
 #[derive(Clone, Debug)]
@@ -128,8 +133,12 @@ pub fn unflatten(w: &mut Writer<'_>, from: &str, variables: &[(usize, Dim)]) {
 fn width(w: &Writer<'_>, stage: &Stage, variable: usize, extent: &Dim, tail: bool) -> i64 {
     let sizes = accesses(w, stage).filter(|a| a.at.depends_on(variable)).map(|a| a.dtype.size() as i64);
     let Some(least) = sizes.min() else { return 1 };
-    // Each point costs registers.
-    let most = if stage.values.len() > 48 { 4 } else { 8 };
+    // Each point costs registers, and each result of it: all are there before the first one is stored.
+    let most = match (stage.stores.len(), stage.values.len()) {
+        (stores, _) if stores > MANY_RESULTS => 1,
+        (_, values) if values > 48 => 4,
+        _ => 8,
+    };
     let mut width = (16 / least).min(most);
     while width > 1 {
         let even = |a: &Access<'_>| {
@@ -185,6 +194,8 @@ fn walk(w: &mut Writer<'_>, scope: &mut Scope<'_>) -> Result<(), String> {
         let variable = stage.kept.len() + at;
         if steps.is_some_and(|steps| steps <= UNROLLED) {
             w.line("#pragma unroll");
+        } else if accesses(w, stage).count() > BUSY {
+            w.line("#pragma unroll 1");
         }
         let extent = w.dim(extent);
         w.open(format!("for (int i{variable} = 0; i{variable} < {extent}; ++i{variable})"));

@@ -14,7 +14,7 @@ struct Form {
     stage: Stage,
     /// By buffer: its type, whether it is only read, and where it begins.
     buffers: Vec<(DType, bool, Vec<Dim>)>,
-    /// Of a flat map: does its space end with a pack, however wide?
+    /// Of a flat map: does its space end with a pack?
     even: bool,
 }
 
@@ -76,6 +76,8 @@ fn buffers(stage: &Stage) -> Vec<BufferId> {
 }
 
 fn form(w: &Writer<'_>, stage: &Stage, buffers: &[BufferId]) -> Form {
+    // Where the points of a thread end with the space, the text minds no tail.
+    let each = Dim::constant(map::points_of_a_thread(w, stage));
     let mut stage = stage.clone();
     stage.each_buffer(&mut |buffer| {
         let place = buffers.iter().position(|b| b == buffer).unwrap_or(0);
@@ -83,7 +85,7 @@ fn form(w: &Writer<'_>, stage: &Stage, buffers: &[BufferId]) -> Form {
     });
     let mut even = false;
     if let [extent] = stage.kept.as_mut_slice() {
-        even = extent.exact_div(&Dim::constant(8)).is_some();
+        even = extent.exact_div(&each).is_some();
         *extent = Dim::constant(0);
     }
     let slot = |buffer: &BufferId| {
