@@ -4,7 +4,7 @@
 //! when an executable is built. Nothing here needs CUDA to be there. The kernels are printed from the same plans as the CPU's, made for
 //! [`Machine::Gpu`]: [`nest`] prints loop nests, [`contraction`] and [`convolution`] say what a [`product`] is of, [`attention`] and [`index`]
 //! print the rest. Their loops are C++ templates in [`Library`] files, which stand before those kernels alone that call them. What
-//! they have in common is in [`print`], and in `prelude.cuh`, which stands before every kernel.
+//! they have in common is in [`mod@print`], and in `prelude.cuh`, which stands before every kernel.
 //!
 //! **Conventions.** A kernel's parameters are its buffers, in the launch's order, then the symbols that its text names, as `int`. Buffers have
 //! fewer than 2³¹ elements (the runtime refuses others), so all index arithmetic is of `int`. One launch is one start of a kernel over
