@@ -23,7 +23,7 @@ use crate::assemble;
 use crate::graph::{DType, Dim, Module};
 use crate::plan::affine::Affine;
 use crate::plan::nest::{Nest, ValueOp};
-use crate::plan::{self, BufferId, Launch, Plan, PlanError, Storage};
+use crate::plan::{self, BufferId, Launch, Plan, PlanError};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{Context, ir};
@@ -149,21 +149,8 @@ impl Job {
         for stage in &mut nest.stages {
             stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
         }
-        let root = |mut buffer: BufferId| {
-            while let Storage::Alias(of) | Storage::Row { of, .. } = plan.buffers[buffer.index()].storage {
-                buffer = of;
-            }
-            buffer
-        };
-        let written: Vec<BufferId> = nest
-            .stages
-            .iter()
-            .flat_map(|s| &s.stores)
-            .filter_map(|s| launch.buffers.get(s.buffer.index()))
-            .map(|(b, _)| root(*b))
-            .collect();
         let dtypes = launch.buffers.iter().map(|(b, _)| plan.buffers[b.index()].dtype).collect();
-        let readonly = launch.buffers.iter().map(|(b, _)| !written.contains(&root(*b))).collect();
+        let readonly = plan.readonly(launch);
         let dims = dims(&nest);
         Some(Job { nest, dtypes, readonly, dims })
     }

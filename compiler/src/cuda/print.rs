@@ -34,14 +34,7 @@ impl<'a> Subject<'a> {
             name
         });
         let names = names.collect();
-        let root = |mut buffer: BufferId| {
-            while let Storage::Alias(of) | Storage::Row { of, .. } = plan.buffers[buffer.index()].storage {
-                buffer = of;
-            }
-            buffer
-        };
-        let written: HashSet<BufferId> = launch.written().into_iter().map(root).collect();
-        let readonly = launch.buffers.iter().map(|(b, _)| !written.contains(&root(*b))).collect();
+        let readonly = plan.readonly(launch);
         let extent = units.clone() * launch.per_unit.clone();
         Subject { plan, launch, extent, math, names, readonly }
     }

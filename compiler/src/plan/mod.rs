@@ -226,6 +226,20 @@ impl Segment {
 }
 
 impl Plan {
+    /// The buffer whose storage a buffer is in.
+    pub fn root(&self, mut buffer: BufferId) -> BufferId {
+        while let Storage::Alias(of) | Storage::Row { of, .. } = self.buffers[buffer.index()].storage {
+            buffer = of;
+        }
+        buffer
+    }
+
+    /// By slot of a launch: its kernel writes neither to the buffer nor to what shares its storage.
+    pub fn readonly(&self, launch: &Launch) -> Vec<bool> {
+        let written: Vec<BufferId> = launch.written().into_iter().map(|buffer| self.root(buffer)).collect();
+        launch.buffers.iter().map(|(buffer, _)| !written.contains(&self.root(*buffer))).collect()
+    }
+
     /// A likely value of a dim, for decisions about speed. Never for decisions about meaning.
     pub fn estimate(&self, dim: &Dim) -> i64 {
         estimate(dim, &self.sizes)
