@@ -128,8 +128,8 @@ impl Part {
         let found = found.and_then(|(start, end)| bytes.get(start..end));
         match found {
             Some(found) if crc32c::crc32c(found) == self.checksum => Ok(found),
-            Some(_) => Err(format!("its {what} was changed")),
-            None => Err(format!("its {what} is not all there")),
+            Some(_) => Err(format!("it was changed: the checksum of its {what} does not fit")),
+            None => Err(format!("it was cut off: a piece of its {what} is missing")),
         }
     }
 }
@@ -291,7 +291,7 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
         bytes.last_chunk::<FOOTER>().filter(|footer| footer.ends_with(&MAGIC)).ok_or_else(nothing)?;
     let (fields, rest) = footer.split_at(FOOTER - MAGIC.len() - 4);
     if !rest.starts_with(&crc32c::crc32c(fields).to_le_bytes()) {
-        return Err("its footer was changed".into());
+        return Err("it was changed: the checksum of its footer does not fit".into());
     }
     let number =
         |at: usize| fields[at..at + 8].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));

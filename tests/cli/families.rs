@@ -198,6 +198,27 @@ fn a_translator_alone() {
         assert_eq!(alone.run(&["generate", "--english", verse, "--json"]).out, due.out, "{verse}");
         assert!(!due.last_object()["tokens"].as_array().expect("tokens").is_empty(), "{due}");
     }
+    rows_in_a_pipe(&model, &alone.root.join("model"), &verses.map(|(verse, _)| verse));
+}
+
+/// Lines of a pipe are answered on a line each, in their order, until one is wrong, which is told with its number.
+fn rows_in_a_pipe(model: &Model, translator: &Path, verses: &[&str]) {
+    let row = |verse: &&str| serde_json::json!({ "english": verse }).to_string() + "\n";
+    let lines: String = verses.iter().map(row).collect();
+    let together = write(&model.folder, "together.jsonl", &lines);
+    let due = model.weft("generate", "spanish", &["--input", &format!("english=@{together}"), "--json"]);
+    assert_eq!(executable::run(translator, &["generate"], &lines).ends_with(0).out, due.out);
+    assert_eq!(executable::run(translator, &["generate", "spanish"], &lines).ends_with(0).out, due.out);
+    for (wrong, told) in [
+        ("{\"english\": 3}\n", "`english` is no text"),
+        ("{\"spanish\": \"no\"}\n", "there is no input `spanish`; the inputs are `english`"),
+        ("no row\n", "this is no JSON object"),
+    ] {
+        let ended = executable::run(translator, &["generate"], &format!("{lines}\n{wrong}")).ends_with(1);
+        assert_eq!(ended.out, due.out, "{wrong}");
+        let line = format!("standard input: line {}: {told}", verses.len() + 2);
+        assert!(ended.err.contains(&line), "{ended}");
+    }
 }
 
 #[test]

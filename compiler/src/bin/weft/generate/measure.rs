@@ -61,7 +61,7 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
     let given = of_rows(&generator, part, most)?;
     let asked = Asked { max: args.max.map(|max| max as usize), by: None, seed: args.seed };
     let mut watching = Watching::new(args.spec.json, references.len());
-    let written = generator.write(&given, &asked, &mut watching).map_err(super::failure);
+    let written = generator.write(&given, &asked, &mut watching).map_err(Failure::writing);
     watching.bar.finish_and_clear();
     let written = written?;
     // Of rows that were whole before an interruption, figures would not be those of the part.
@@ -84,7 +84,7 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
         .collect();
     if args.spec.json {
         for (row, text) in written.iter().enumerate() {
-            let mut line = page::object(&given, row, text);
+            let mut line = page::object(&given, row, 0, text);
             line["reference"] = json!(references[row]);
             output::json(&line);
         }
