@@ -21,6 +21,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
+mod pages;
 #[path = "src/library/private.rs"]
 mod private;
 
@@ -61,6 +62,7 @@ const SECTIONS: &str = "SECTIONS {
 fn main() {
     for changed in [
         "build.rs",
+        "pages.rs",
         "src/library/private.rs",
         "../stub",
         "../runtime/src",
@@ -108,8 +110,13 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// What becomes of sections in executables where it is not the linker's own choice. A panic ends the process, so nothing is ever unwound, and the
-/// tables that tell how are left out: those of the standard library, and of all that is compiled beside its lines.
-const NO_UNWINDING: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;";
+/// tables that tell how are left out: those of the standard library, and of all that is compiled beside its lines. What looks whether the file is whole
+/// (`stub/src/whole.rs`) comes first, so that it is there whatever else is not.
+const SECTIONS_OF_EXECUTABLES: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;
+SECTIONS { .whole : { KEEP(*(.whole)) } } INSERT BEFORE .rodata;";
+
+/// Where an executable begins that looks whether it is whole.
+const START: &str = "-Wl,-e,weft_start";
 
 /// Addresses that are corrected when the process starts, in the short form of tables (DT_RELR) that C libraries know since 2022.
 const SHORT_TABLES: &str = "-Wl,-z,pack-relative-relocs";
@@ -162,15 +169,16 @@ impl Cargo<'_> {
             );
         }
         // What the linker or the C library doesn't know is found out by trying; a stub by itself says that it holds no program, and ends.
-        fs::write(script, NO_UNWINDING).map_err(|error| format!("{}: {error}", script.display()))?;
+        fs::write(script, SECTIONS_OF_EXECUTABLES)
+            .map_err(|error| format!("{}: {error}", script.display()))?;
         let script = script.to_string_lossy();
-        let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr", SHORT_TABLES];
+        let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr", START, SHORT_TABLES];
         let is_here = env::var("HOST").is_ok_and(|host| host == self.triple);
         let starts = || Command::new(stub).output().is_ok_and(|ended| ended.status.code().is_some());
         if alone.is_some() && is_here && build(&flags, &smaller).is_ok() && starts() {
             return Ok(flags);
         }
-        build(&flags, &smaller[..3]).or_else(|_| build(&flags, &[])).map(|()| flags)
+        build(&flags, &smaller[..4]).or_else(|_| build(&flags, &[])).map(|()| flags)
     }
 }
 
@@ -183,7 +191,8 @@ fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     let stub = built.join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
     let flags = cargo.executable(&stub, &out.join("stub.ld"))?;
     let to = out.join(format!("stub-{name}"));
-    fs::copy(&stub, &to).map_err(|error| format!("{}: {error}", stub.display()))?;
+    let bytes = fs::read(&stub).map_err(|error| format!("{}: {error}", stub.display()))?;
+    fs::write(&to, pages::fill(bytes)).map_err(|error| format!("{}: {error}", to.display()))?;
     if !features.contains("library") {
         return Ok(());
     }

@@ -402,6 +402,13 @@ fn a_damaged_executable_runs_nothing() {
     ] {
         damaged(name, &whole[..end]);
     }
+    // One that needs the system's C library is begun by that library's loader, which asks nobody.
+    let has_loader = whole[..4096].windows(8).any(|bytes| bytes == b"ld-linux");
+    if cfg!(target_arch = "x86_64") && !has_loader {
+        for end in [stub - 1, stub / 2, 100_000, 8192] {
+            damaged(&format!("{end} of {stub} bytes of the runtime"), &whole[..end]);
+        }
+    }
     damaged("something behind it", &[&whole, &b"\n"[..]].concat());
     damaged("twice", &[&whole[..], &whole[stub..]].concat());
     damaged("a piece out of the middle", &[&whole[..weights], &whole[weights + 4096..]].concat());
