@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use weft_compiler::check::Options;
 use weft_compiler::stages;
-use weft_runtime::cuda::{self, Compiled, Image};
+use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::program::{DeviceCode, DeviceFunction};
 use weft_tests::cuda::has_nvrtc;
 use weft_tests::specs;
@@ -101,7 +101,7 @@ fn every_kernel_of_every_spec_compiles_and_fits_registers() {
     for arch in ARCHITECTURES {
         let before = Instant::now();
         for (spec, code) in &codes {
-            let compiled = cuda::compile(code, &Image::Cubin(arch.into()));
+            let compiled = cuda::compile(code, arch.parse().expect("an architecture"), &Cache::none());
             let compiled = compiled.unwrap_or_else(|e| panic!("{arch}, {spec}: {e}"));
             for (function, compiled) in code.functions.iter().zip(&compiled) {
                 match spilled(compiled) {

@@ -51,7 +51,12 @@ impl Machine {
         let cpu = Machine::Cpu(Target::default());
         match device {
             Device::Cpu => Ok(cpu),
-            Device::Cuda => Ok(cuda::Device::open().map(|_| Machine::Gpu)?),
+            Device::Cuda => {
+                let way_out =
+                    "use --device cpu, or --device auto, which takes the processor where there is no GPU";
+                let opened = cuda::Device::open().map_err(|error| Failure::from(error).help(way_out));
+                opened.map(|_| Machine::Gpu)
+            }
             Device::Auto => Ok(cuda::Device::open().map_or_else(
                 |error| {
                     eprintln!("running on this processor: {error}");

@@ -13,14 +13,14 @@ use crate::{output, spec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weft_runtime::cuda::{self, Compiled, Image};
+use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::execute::dims_at;
-use weft_runtime::program::{DeviceImage, DimIndex, Entry, Kernel, Program};
+use weft_runtime::program::{Arch, DimIndex, Entry, Kernel, Program, Scope};
 
 /// A GPU's limits, from NVIDIA's data sheets and the CUDA programming guide's table of compute capabilities.
 struct Limits {
     name: &'static str,
-    arch: &'static str,
+    arch: Arch,
     /// Of f32 arithmetic, in TFLOP/s, and of memory, in GB/s.
     teraflops: f64,
     gigabytes: f64,
@@ -33,7 +33,7 @@ struct Limits {
 const GPUS: [Limits; 2] = [
     Limits {
         name: "A100",
-        arch: "sm_80",
+        arch: Arch::cubin(80, Scope::Later),
         teraflops: 19.5,
         gigabytes: 2039.0,
         shared: 164 << 10,
@@ -41,7 +41,7 @@ const GPUS: [Limits; 2] = [
     },
     Limits {
         name: "H100",
-        arch: "sm_90a",
+        arch: Arch::cubin(90, Scope::Alone),
         teraflops: 66.9,
         gigabytes: 3352.0,
         shared: 228 << 10,
@@ -83,7 +83,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let program = compile::program_for(Machine::Gpu, &spec, wanted, args.run.threads)?;
     let compiled: Vec<Vec<Compiled>> = GPUS
         .iter()
-        .map(|gpu| cuda::compile(&program.device, &Image::Cubin(gpu.arch.into())))
+        .map(|gpu| cuda::compile(&program.device, gpu.arch, &Cache::of_user()))
         .collect::<Result<_, _>>()?;
     let (entries, batch) = steps(args, &program, predicts)?;
     let mut rows = rows(&entries, batch)?;
@@ -154,10 +154,8 @@ fn counted(
         return Ok(None);
     }
     let mut program = program.clone();
-    let image = Image::Ptx("compute_80".into());
-    let modules =
-        cuda::compile(&program.device, &image)?.into_iter().map(|compiled| compiled.bytes).collect();
-    program.device.images.push(DeviceImage { arch: image.arch().into(), modules });
+    let image = cuda::image(&program.device, Arch::PTX, &Cache::of_user())?;
+    program.device.images.push(image);
     let program = Arc::new(program);
     let mut subject = match predicts {
         true => Subject::prediction(args, program, 1)?,
