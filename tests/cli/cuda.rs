@@ -218,3 +218,45 @@ fn it_trains_evaluates_and_predicts_on_a_gpu() {
         );
     }
 }
+
+#[test]
+fn products_are_in_the_numbers_that_are_asked_for() {
+    for args in [&["train", MLP][..], &["bench", MLP], &["eval", MLP, "--weights", "nowhere.safetensors"]] {
+        weft(&[args, &["--math", "bf16"]].concat()).fails(2, &["--math bf16 is for a GPU", "--device cuda"]);
+    }
+    weft(&["emit", MLP, "--stage", "loops", "--math", "f16"])
+        .fails(2, &["kernels for a GPU", "--stage cuda"]);
+    let kernels = |math: &str| weft(&["emit", MLP, "--stage", "cuda", "--math", math]).ends_with(0).out;
+    for (math, tile) in [
+        ("f32", "TileF32<"),
+        ("tf32", "TileMma<float, "),
+        ("bf16", "TileMma<bfloat_t, "),
+        ("f16", "TileMma<half_t, "),
+    ] {
+        assert!(kernels(math).contains(tile), "{math}");
+    }
+    let folder = folder("cuda_math");
+    let given = training(text(&folder));
+    let train = |device: &str, settings: &[(&str, &str)]| {
+        let given = given.iter().map(String::as_str).chain(["--device", device, "--math", "bf16"]);
+        on_gpu(&given.collect::<Vec<_>>(), settings).ends_with(0)
+    };
+    let run = train("auto", &[("PTXVM_DEVICES", "0")]);
+    assert!(run.err.contains("running on this processor, in f32: "), "{run}");
+    if !has_nvrtc() {
+        return;
+    }
+    // What was trained in bf16 is f32, and evaluated in any numbers.
+    train("cuda", &[]);
+    let best = folder.join("best.safetensors");
+    let evaluate = |more: &[&str]| {
+        let args = ["eval", MLP, "--set", NARROW, "--weights", text(&best), "--json"];
+        on_gpu(&[&args, more].concat(), &[]).ends_with(0).last_object()["test"]["loss"]
+            .as_f64()
+            .expect("a number")
+    };
+    let run = weft(&["train", MLP, "--resume", text(&folder), "--epochs", "2", "--quiet"]).ends_with(0);
+    assert!(run.err.contains("multiplied in bf16 so far and goes on in f32"), "{run}");
+    let (wide, narrow) = (evaluate(&[]), evaluate(&["--device", "cuda", "--math", "f16"]));
+    assert!((wide - narrow).abs() < 5e-3 && wide < 1.5, "{wide}, {narrow}");
+}

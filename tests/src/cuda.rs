@@ -5,13 +5,13 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
-use weft_compiler::cuda::{Math, compile_in};
+use weft_compiler::cuda::Math;
 use weft_compiler::graph::Module;
 use weft_runtime::cuda::{self, Cache};
 use weft_runtime::program::{Arch, Program};
 
 /// Set where a missing NVRTC is a failure.
-const REQUIRED: &str = "WEFT_NVRTC_MUST_BE_THERE";
+pub const REQUIRED: &str = "WEFT_NVRTC_MUST_BE_THERE";
 
 /// Set where there is a GPU to test.
 const GPU: &str = "WEFT_TEST_GPU";
@@ -50,8 +50,7 @@ pub fn program(module: &Module) -> Program {
 
 /// The same with products in other numbers.
 pub fn program_in(module: &Module, math: Math) -> Program {
-    let module = weft_compiler::stages::optimized(module);
-    let mut program = compile_in(&module, math, &|_| String::new()).unwrap_or_else(|e| panic!("{e}"));
+    let mut program = weft_compiler::stages::compile_cuda(module, math).unwrap_or_else(|e| panic!("{e}"));
     if std::env::var_os(GPU).is_some() {
         return program;
     }

@@ -30,7 +30,8 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
         (true, None) => "cuda",
     };
     let graphics = if gpus {
-        format!("{}; NVIDIA's driver of CUDA 13 or later", archs.join(", "))
+        let math = if card.math == "f32" { String::new() } else { format!("products in {}; ", card.math) };
+        format!("{}; {math}NVIDIA's driver of CUDA 13 or later", archs.join(", "))
     } else {
         String::new()
     };
@@ -62,7 +63,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
             "model": program.name, "parameters": card.parameters, "dtype": card.dtype, "dtype_cost": card.cost,
             "predictions": program.predictions.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "generations": program.generations.iter().map(|g| &g.name).collect::<Vec<_>>(),
-            "device": device, "archs": archs, "target": card.target, "features": features, "flops": operations.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
+            "device": device, "archs": archs, "math": card.math, "target": card.target, "features": features, "flops": operations.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
             "data": card.data, "weft": card.weft, "spec_sha256": card.spec_sha256,
             "weights_sha256": card.weights_sha256, "training": training, "sources": sources,
         }));

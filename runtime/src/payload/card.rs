@@ -10,6 +10,8 @@ pub struct Card {
     pub target: String,
     /// Numbers that were learned.
     pub parameters: u64,
+    /// In what numbers GPUs multiply: `f32`, `tf32`, `bf16`, `f16`.
+    pub math: String,
     /// How large weights are kept: `f32`, `bf16`, `int8`, and what that has cost, where it was measured.
     pub dtype: String,
     pub cost: Option<String>,

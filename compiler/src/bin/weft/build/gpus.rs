@@ -3,7 +3,7 @@
 //! NVRTC compiles every kernel for each architecture that is asked for, and to PTX for those that come later. It needs no GPU, and an
 //! executable needs no NVRTC.
 
-use crate::args::{Build, Device, Product};
+use crate::args::{Build, Device, MathArg, Product};
 use crate::compile::{self, Machine, Wanted};
 use crate::failure::Failure;
 use crate::output;
@@ -19,11 +19,13 @@ const USUAL: [Arch; 3] =
 /// The architectures that kernels are compiled for; none where nothing is to run on a GPU.
 pub fn archs(args: &Build) -> Result<Vec<Arch>, Failure> {
     if args.device == Device::Cpu {
-        return match args.arch.is_empty() {
-            true => Ok(Vec::new()),
-            false => Err(Failure::usage("--arch names GPUs, and this is built for processors")
-                .help("build it for GPUs too, with --device auto, or for them alone, with --device cuda")),
+        let wrong = match (args.arch.is_empty(), args.math.math) {
+            (true, MathArg::F32) => return Ok(Vec::new()),
+            (true, _) => "--math is for GPUs",
+            (false, _) => "--arch names GPUs",
         };
+        return Err(Failure::usage(format!("{wrong}, and this is built for processors"))
+            .help("build it for GPUs too, with --device auto, or for them alone, with --device cuda"));
     }
     if !matches!(args.emit, Product::Exe | Product::Payload) {
         return Err(Failure::usage("a model in another program runs on the processor")
@@ -59,7 +61,8 @@ pub fn archs(args: &Build) -> Result<Vec<Arch>, Failure> {
 
 /// What GPUs run of a spec, with its kernels compiled. Their source is not kept.
 pub fn program(args: &Build, spec: &Spec, wanted: Wanted, archs: &[Arch]) -> Result<Program, Failure> {
-    let mut program = Arc::unwrap_or_clone(compile::program_for(Machine::Gpu, spec, wanted, None)?);
+    let mut program =
+        Arc::unwrap_or_clone(compile::program_for(Machine::Gpu(args.math.math.into()), spec, wanted, None)?);
     let code = &mut program.device;
     if !args.spec.json {
         let names: Vec<String> = archs.iter().map(Arch::to_string).collect();

@@ -16,6 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use weft_compiler::cpu::Target;
+use weft_compiler::cuda::Math;
 use weft_runtime::execute::Session;
 use weft_runtime::payload::{self, Card, CardData, Parts};
 use weft_runtime::program::{InputSource, Program, VariableKind};
@@ -86,6 +87,7 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         weft: env!("CARGO_PKG_VERSION").into(),
         target: Target::from(args.target).name().into(),
         parameters: parameters(&program),
+        math: Math::from(args.math.math).name().into(),
         dtype: args.kept.name().into(),
         cost: cost.as_ref().map(ToString::to_string),
         spec_sha256: spec_sha256(&program),

@@ -22,7 +22,7 @@ use weft_runtime::train::{self, Options};
 pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
     let spec = asked_spec(args)?;
     let mut generator =
-        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.device, args.threads))?;
+        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.machine, args.threads))?;
     let (set, split) = named(generator.session().program(), on)?;
     if let Some((name, _)) = args.inputs.first() {
         let help = "leave --input out, or --on and --against";
@@ -31,7 +31,7 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
     let parts = {
         let run = RunArgs {
             threads: args.threads,
-            device: args.device,
+            machine: args.machine,
             data: args.data.clone(),
             offline: args.offline,
             data_memory: None,

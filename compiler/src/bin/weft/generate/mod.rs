@@ -4,7 +4,7 @@ pub mod bench;
 mod measure;
 mod nearest;
 
-use crate::args::{Device, Generate};
+use crate::args::{DeviceArgs, Generate};
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::page::Page;
@@ -21,7 +21,7 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     }
     let spec = asked_spec(args)?;
     let mut generator =
-        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.device, args.threads))?;
+        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.machine, args.threads))?;
     let given = inputs::of_generation(&generator, &args.inputs, args.seed)?;
     let asked = Asked { max: args.max.map(|max| max as usize), by: None, seed: args.seed };
     let mut page = Page::new(&given, args.spec.json, interrupt::taken());
@@ -41,7 +41,7 @@ pub fn generator(
     spec: &Spec,
     name: Option<&str>,
     weights: Option<&Path>,
-    (device, threads): (Device, Option<u16>),
+    (device, threads): (DeviceArgs, Option<u16>),
 ) -> Result<Generator, Failure> {
     let program = compile::program_on(device, spec, Wanted::Generation, threads)?;
     let generation = chosen(&program.generations, name)?;
