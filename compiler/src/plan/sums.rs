@@ -61,8 +61,12 @@ fn found(
             Step::Loop(_) => None,
         })
         .collect();
-    for (at, (place, second, from)) in products.iter().enumerate().rev() {
+    for (at, (place, second, from)) in products.iter().enumerate() {
         let Kernel::Contraction { packed: true, adds: false, .. } = &second.kernel else { continue };
+        // What others add to stays where it is.
+        if products.iter().filter(|(_, _, result)| result == from).count() > 1 {
+            continue;
+        }
         for (_, _, to) in &products[..at] {
             let turn = rings.iter().find(|(ring, _)| ring == to).map(|(_, turn)| turn);
             let room = turn.unwrap_or(&built.buffers[to.index()].elements);

@@ -147,6 +147,21 @@ fn the_product_of_a_state_adds_to_that_of_the_input() {
     let other = other.replace(moved, "").replace(first, &format!("{moved}{first}"));
     assert_eq!(adding(&other), 1);
     check(&other, &SIZES);
+    // Of three products, the second and the third add to the first.
+    let three = text
+        .replace("%b = input : f32[32]", "%b = input : f32[32]\n%v = input : f32[8, 32]")
+        .replace("%u, %b {trip", "%u, %b, %v {trip")
+        .replace("  | %a = contract", "  | %capture.3 = input : f32[8, 32]\n  | %a = contract")
+        .replace(
+            "  | %sum = add %a, %h : f32[n, 32]",
+            "  | %k = contract %carry.1, %capture.3 {batch=[], sum=[(1, 0)]} : f32[n, 32]\n  \
+             | %early = broadcast %capture.2 {axes=[1]} : f32[n, 32]\n  \
+             | %one = add %early, %a : f32[n, 32]\n  \
+             | %two = add %one, %h : f32[n, 32]\n  \
+             | %sum = add %two, %k : f32[n, 32]",
+        );
+    assert_eq!(adding(&three), 2);
+    check(&three, &SIZES);
     // A cell that sees one of the products by itself has both.
     let seen = text.replace("| %y = mul %so, %tc", "| %seen = slice %h {axis=1, start=0, step=1} : f32[n, 8]\n  | %both = add %so, %seen : f32[n, 8]\n  | %y = mul %both, %tc");
     assert_eq!(adding(&seen), 0);
