@@ -3,6 +3,8 @@
 //! Cargo has no dependencies on binaries, so the stubs are built here, by the same Cargo, in a folder of their own (which debug and release
 //! builds share), and `weft build` takes them out of the `weft` binary. So it works from `cargo run` and from `cargo install` alike.
 //!
+//! The one for GPUs opens NVIDIA's driver when it starts, which a static executable cannot do: it is linked with the system's C library.
+//!
 //! Of the static library that Rust makes, which holds all of its standard library, what the runtime needs becomes one object. Nothing in it
 //! but the functions of `weft_runtime::library` is seen by whom it is linked with.
 //!
@@ -21,14 +23,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
+mod pages;
 #[path = "src/library/private.rs"]
 mod private;
 
 /// Each stub, and the runtime's features in it.
-const STUBS: [(&str, &str); 3] = [
+const STUBS: [(&str, &str); 4] = [
     ("plain", "executable,library"),
     ("text", "executable,library,text"),
     ("train", "executable,text,train"),
+    ("cuda", "executable,text,train,cuda"),
 ];
 
 /// The functions that models call which are linked into programs.
@@ -61,6 +65,7 @@ const SECTIONS: &str = "SECTIONS {
 fn main() {
     for changed in [
         "build.rs",
+        "pages.rs",
         "src/library/private.rs",
         "../stub",
         "../runtime/src",
@@ -108,8 +113,13 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// What becomes of sections in executables where it is not the linker's own choice. A panic ends the process, so nothing is ever unwound, and the
-/// tables that tell how are left out: those of the standard library, and of all that is compiled beside its lines.
-const NO_UNWINDING: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;";
+/// tables that tell how are left out: those of the standard library, and of all that is compiled beside its lines. What looks whether the file is whole
+/// (`stub/src/whole.rs`) comes first, so that it is there whatever else is not.
+const SECTIONS_OF_EXECUTABLES: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;
+SECTIONS { .whole : { KEEP(*(.whole)) } } INSERT BEFORE .rodata;";
+
+/// Where an executable begins that looks whether it is whole.
+const START: &str = "-Wl,-e,weft_start";
 
 /// Addresses that are corrected when the process starts, in the short form of tables (DT_RELR) that C libraries know since 2022.
 const SHORT_TABLES: &str = "-Wl,-z,pack-relative-relocs";
@@ -146,6 +156,15 @@ impl Cargo<'_> {
     /// Builds the executable, as small as linker and C library make it; gives the flags that it was built with.
     fn executable(&self, stub: &Path, script: &Path) -> Result<String, String> {
         let build = |flags: &str, link: &[&str]| self.build(&["--bin", "weft-stub"], flags, link);
+        fs::write(script, SECTIONS_OF_EXECUTABLES)
+            .map_err(|error| format!("{}: {error}", script.display()))?;
+        let script = script.to_string_lossy();
+        if self.features.contains("cuda") {
+            // Without the short tables, which C libraries since 2022 alone know, and without the look at the file's size: what loads libraries has
+            // touched all of the file before.
+            let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr"];
+            return build("", &smaller).or_else(|_| build("", &[])).map(|()| String::new());
+        }
         if !self.triple.ends_with("linux-gnu") {
             return build("", &[]).map(|()| String::new());
         }
@@ -162,28 +181,33 @@ impl Cargo<'_> {
             );
         }
         // What the linker or the C library doesn't know is found out by trying; a stub by itself says that it holds no program, and ends.
-        fs::write(script, NO_UNWINDING).map_err(|error| format!("{}: {error}", script.display()))?;
-        let script = script.to_string_lossy();
-        let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr", SHORT_TABLES];
+        let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr", START, SHORT_TABLES];
         let is_here = env::var("HOST").is_ok_and(|host| host == self.triple);
         let starts = || Command::new(stub).output().is_ok_and(|ended| ended.status.code().is_some());
         if alone.is_some() && is_here && build(&flags, &smaller).is_ok() && starts() {
             return Ok(flags);
         }
-        build(&flags, &smaller[..3]).or_else(|_| build(&flags, &[])).map(|()| flags)
+        build(&flags, &smaller[..4]).or_else(|_| build(&flags, &[])).map(|()| flags)
     }
 }
 
 fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     // OUT_DIR is target/PROFILE/build/PACKAGE/out; where it is not, the stubs have a folder for each profile.
     let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
-    let (folder, triple) = (target.join("stub"), env::var("TARGET").unwrap_or_default());
+    let triple = env::var("TARGET").unwrap_or_default();
+    // Other flags would have Cargo build everything anew each time.
+    let for_gpus = features.contains("cuda");
+    let folder = target.join(if for_gpus { "stub/cuda" } else { "stub" });
+    if for_gpus && !triple.contains("linux") {
+        return fs::write(out.join(format!("stub-{name}")), []).map_err(|error| error.to_string());
+    }
     let cargo = Cargo { features, triple: &triple, folder: &folder };
     let built = folder.join(&triple).join("stub");
     let stub = built.join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
     let flags = cargo.executable(&stub, &out.join("stub.ld"))?;
     let to = out.join(format!("stub-{name}"));
-    fs::copy(&stub, &to).map_err(|error| format!("{}: {error}", stub.display()))?;
+    let bytes = fs::read(&stub).map_err(|error| format!("{}: {error}", stub.display()))?;
+    fs::write(&to, pages::fill(bytes)).map_err(|error| format!("{}: {error}", to.display()))?;
     if !features.contains("library") {
         return Ok(());
     }

@@ -6,7 +6,7 @@
 
 use crate::check::{self, Checked};
 use crate::cpu::{self, Target};
-use crate::cuda;
+use crate::cuda::{self, Math};
 use crate::diagnostics::{self, Color, Severity};
 use crate::graph::{Entry, Graph, Module, export, text};
 use crate::passes;
@@ -99,9 +99,9 @@ pub fn compile(module: &Module) -> Result<Program, PlanError> {
     cpu::compile(&optimized(module), Target::default())
 }
 
-/// The same for a GPU.
-pub fn compile_cuda(module: &Module) -> Result<Program, PlanError> {
-    cuda::compile(&optimized(module), &|_| String::new())
+/// The same for a GPU, with products in such numbers.
+pub fn compile_cuda(module: &Module, math: Math) -> Result<Program, PlanError> {
+    cuda::compile(&optimized(module), math, &|_| String::new())
 }
 
 /// The full name of the entry that a short one means: `train` is the first training's first step, `predict` the first predict item,
@@ -185,6 +185,17 @@ pub fn emit(
     entry: Option<&str>,
     format: Format,
 ) -> Result<String, EmitError> {
+    emit_in(checked, stage, entry, format, Math::F32)
+}
+
+/// The same, where a GPU's products are in such numbers.
+pub fn emit_in(
+    checked: &Checked,
+    stage: Stage,
+    entry: Option<&str>,
+    format: Format,
+    math: Math,
+) -> Result<String, EmitError> {
     if stage == Stage::Ast {
         return syntax(checked, format);
     }
@@ -206,11 +217,13 @@ pub fn emit(
         return drawn(&graph, format);
     }
     let name = &entry.graph.name;
-    let machine = if stage == Stage::Cuda { Machine::Gpu } else { Machine::Cpu };
     let entry = Entry { graph, inputs: entry.inputs.clone() };
-    let plan = plan::plan_for(&entry, &module.variables, machine)?;
+    let plan = match stage {
+        Stage::Cuda => cuda::plan_in(&entry, &module.variables, math)?,
+        _ => plan::plan_for(&entry, &module.variables, Machine::Cpu)?,
+    };
     let text = match stage {
-        Stage::Cuda => cuda::text(&plan, &|span| checked.sources.line(span))?,
+        Stage::Cuda => cuda::text(&plan, math, &|span| checked.sources.line(span))?,
         Stage::Loops => plan::text::print(&plan),
         Stage::Clif => cpu::clif_text(&plan, Target::default()).map_err(EmitError::Request)?,
         _ => cpu::asm_text(&plan, Target::default()).map_err(EmitError::Request)?,

@@ -24,8 +24,17 @@ pub fn digits(name: &str) -> PathBuf {
 
 /// Runs an executable in its own folder, without an environment.
 pub fn run(executable: &Path, args: &[&str], input: &str) -> Run {
+    run_in(executable, args, input, &[])
+}
+
+/// The same in an environment of these variables alone.
+pub fn run_in(executable: &Path, args: &[&str], input: &str, environment: &[(&str, &str)]) -> Run {
     let mut command = Command::new(executable);
-    command.args(args).env_clear().current_dir(executable.parent().expect("it lies in a folder"));
+    command
+        .args(args)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .current_dir(executable.parent().expect("it lies in a folder"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = loop {
         match command.spawn() {
@@ -401,6 +410,13 @@ fn a_damaged_executable_runs_nothing() {
         ("all but the runtime", stub),
     ] {
         damaged(name, &whole[..end]);
+    }
+    // One that needs the system's C library is begun by that library's loader, which asks nobody.
+    let has_loader = whole[..4096].windows(8).any(|bytes| bytes == b"ld-linux");
+    if cfg!(target_arch = "x86_64") && !has_loader {
+        for end in [stub - 1, stub / 2, 100_000, 8192] {
+            damaged(&format!("{end} of {stub} bytes of the runtime"), &whole[..end]);
+        }
     }
     damaged("something behind it", &[&whole, &b"\n"[..]].concat());
     damaged("twice", &[&whole[..], &whole[stub..]].concat());

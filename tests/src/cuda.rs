@@ -5,13 +5,13 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
-use weft_compiler::cuda::{Math, compile_in};
+use weft_compiler::cuda::Math;
 use weft_compiler::graph::Module;
-use weft_runtime::cuda::{self, Image};
-use weft_runtime::program::{DeviceImage, Program};
+use weft_runtime::cuda::{self, Cache};
+use weft_runtime::program::{Arch, Program};
 
 /// Set where a missing NVRTC is a failure.
-const REQUIRED: &str = "WEFT_NVRTC_MUST_BE_THERE";
+pub const REQUIRED: &str = "WEFT_NVRTC_MUST_BE_THERE";
 
 /// Set where there is a GPU to test.
 const GPU: &str = "WEFT_TEST_GPU";
@@ -50,14 +50,11 @@ pub fn program(module: &Module) -> Program {
 
 /// The same with products in other numbers.
 pub fn program_in(module: &Module, math: Math) -> Program {
-    let module = weft_compiler::stages::optimized(module);
-    let mut program = compile_in(&module, math, &|_| String::new()).unwrap_or_else(|e| panic!("{e}"));
+    let mut program = weft_compiler::stages::compile_cuda(module, math).unwrap_or_else(|e| panic!("{e}"));
     if std::env::var_os(GPU).is_some() {
         return program;
     }
-    let image = Image::Ptx("compute_80".into());
-    let modules = cuda::compile(&program.device, &image).unwrap_or_else(|e| panic!("{e}"));
-    let modules = modules.into_iter().map(|compiled| compiled.bytes).collect();
-    program.device.images.push(DeviceImage { arch: image.arch().into(), modules });
+    let image = cuda::image(&program.device, Arch::PTX, &Cache::none()).unwrap_or_else(|e| panic!("{e}"));
+    program.device.images.push(image);
     program
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use weft_compiler::cuda::Math;
 use weft_compiler::evaluate::{self, Real, Value, Values};
 use weft_compiler::graph::Module;
 use weft_runtime::execute::Session;
@@ -19,6 +20,8 @@ pub enum Device {
     Cpu(usize),
     /// The CUDA back end on the interpreter of [`crate::cuda`].
     Cuda,
+    /// The same with products in such numbers.
+    CudaIn(Math),
 }
 
 impl Device {
@@ -59,12 +62,8 @@ impl Machine {
                 let session = Session::new(Arc::new(program), threads).unwrap_or_else(|e| panic!("{e}"));
                 State::Compiled(Box::new(session))
             }
-            Device::Cuda => {
-                let program = crate::cuda::program(&module);
-                State::Compiled(Box::new(
-                    Session::new(Arc::new(program), 1).unwrap_or_else(|e| panic!("{e}")),
-                ))
-            }
+            Device::Cuda => on_gpu(&module, Math::F32),
+            Device::CudaIn(math) => on_gpu(&module, math),
         };
         Machine { module, state }
     }
@@ -136,6 +135,11 @@ impl Machine {
         let found = self.module.variables.iter().position(|v| v.path == path);
         found.unwrap_or_else(|| panic!("no variable `{path}`"))
     }
+}
+
+fn on_gpu(module: &Module, math: Math) -> State {
+    let program = crate::cuda::program_in(module, math);
+    State::Compiled(Box::new(Session::new(Arc::new(program), 1).unwrap_or_else(|e| panic!("{e}"))))
 }
 
 fn interpret<T: Real>(

@@ -6,4 +6,5 @@
 pub mod cuda;
 pub mod device;
 pub mod golden;
+pub mod sass;
 pub mod specs;

@@ -1,13 +1,18 @@
 //! Every kernel of every spec, compiled by NVRTC to machine code for three generations of GPUs: it compiles, nothing spills or lies in local
-//! memory (but for a few words of a few kernels, which are listed here), and enough of it fits on a processor. Needs no GPU; without NVRTC it says so and has nothing to do.
+//! memory (but for a few words of kernels that are listed here), enough of it fits on a processor, and the machine code has what the kernel is for
+//! (see [`weft_tests::sass`]): tensor cores where it multiplies on them, a main loop that does little else than multiply, and accesses of 16 bytes
+//! where its text has them. Needs no GPU; without NVRTC it says so and has nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use weft_compiler::check::Options;
+use weft_compiler::cuda::Math;
+use weft_compiler::graph::Module;
 use weft_compiler::stages;
-use weft_runtime::cuda::{self, Compiled, Image};
+use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::program::{DeviceCode, DeviceFunction};
 use weft_tests::cuda::has_nvrtc;
+use weft_tests::sass::{self, Code};
 use weft_tests::specs;
 
 /// A100, H100 and B200.
@@ -15,8 +20,19 @@ const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90a", "sm_100"];
 /// Registers of a multiprocessor.
 const REGISTERS: u32 = 65_536;
 
-/// The kernels of each spec that no spec before has.
-fn kernels() -> Vec<(String, DeviceCode)> {
+/// So many kernels are compiled in one go, which takes a third of the time that they would take one by one.
+const TOGETHER: usize = 16;
+
+/// Kernels of one spec, with products in such numbers.
+struct Kernels {
+    spec: String,
+    math: Math,
+    code: DeviceCode,
+}
+
+/// The kernels of each spec that no spec before has, in f32; and of the other numbers' those that multiply in them, one of each form (its tile, its
+/// operands, and how they lie), and all that some specs have.
+fn kernels() -> Vec<Kernels> {
     let mut names: Vec<_> = std::fs::read_dir(specs::root().join("specs"))
         .expect("the specs are there")
         .flatten()
@@ -24,17 +40,71 @@ fn kernels() -> Vec<(String, DeviceCode)> {
         .filter(|name| name.ends_with(".weft"))
         .collect();
     names.sort();
-    let (mut codes, mut seen) = (Vec::new(), BTreeSet::new());
-    for name in names {
-        let checked = specs::check_file(&format!("specs/{name}"), &Options::default());
-        let shown = specs::rendered(&checked);
-        let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
-        let program = stages::compile_cuda(&module).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mut code = program.device;
-        code.functions.retain(|function| seen.insert(nameless(function)));
-        codes.push((name, code));
+    let modules: Vec<(String, Module)> = names
+        .into_iter()
+        .map(|name| {
+            let checked = specs::check_file(&format!("specs/{name}"), &Options::default());
+            let shown = specs::rendered(&checked);
+            (name, checked.module.unwrap_or_else(|| panic!("{shown}")))
+        })
+        .collect();
+    let (mut all, mut seen, mut forms) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for math in Math::ALL {
+        for (spec, module) in &modules {
+            let program = stages::compile_cuda(module, math).unwrap_or_else(|e| panic!("{spec}: {e}"));
+            let mut code = program.device;
+            let whole = math == Math::F32 || WHOLE.contains(&spec.as_str());
+            code.functions.retain(|function| {
+                let new = seen.insert(nameless(function));
+                new && (whole
+                    || form(function).is_some_and(|form| forms.insert((form, number_of_lies(function)))))
+            });
+            all.push(Kernels { spec: spec.clone(), math, code });
+        }
     }
-    codes
+    all
+}
+
+/// Specs of which all kernels are compiled for all numbers.
+const WHOLE: [&str; 2] = ["mnist_cnn.weft", "gpt.weft"];
+
+/// The tile of a product, or the form of attention.
+fn form(function: &DeviceFunction) -> Option<String> {
+    let line = function.source.lines().find(|line| line.contains(" Tile;") || line.contains(" Form;"))?;
+    Some(line.split("//").next().unwrap_or(line).trim().to_owned())
+}
+
+/// How a product's operands lie, and how many of its elements are stored at once.
+fn number_of_lies(function: &DeviceFunction) -> Vec<String> {
+    let calls = ["tile.multiply<", "tile.store<"];
+    let of = |call: &str| {
+        let line = function.source.lines().find(|line| line.contains(call))?;
+        line.split('<').nth(1)?.split('>').next().map(str::to_owned)
+    };
+    calls.into_iter().filter_map(of).collect()
+}
+
+/// Functions that need the same before them, some at a time, each group as one function.
+fn grouped(code: &DeviceCode) -> (DeviceCode, Vec<Vec<usize>>) {
+    let mut by_libraries: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
+    for (at, function) in code.functions.iter().enumerate() {
+        by_libraries.entry(&function.libraries).or_default().push(at);
+    }
+    let groups: Vec<Vec<usize>> =
+        by_libraries.values().flat_map(|all| all.chunks(TOGETHER)).map(<[usize]>::to_vec).collect();
+    let join = |group: &Vec<usize>| {
+        let sources: Vec<&str> = group.iter().map(|at| code.functions[*at].source.as_str()).collect();
+        DeviceFunction { source: sources.join("\n"), ..code.functions[group[0]].clone() }
+    };
+    (DeviceCode { functions: groups.iter().map(join).collect(), ..code.clone() }, groups)
+}
+
+/// What the compiler says of one function of several.
+fn log_of<'a>(log: &'a str, function: &DeviceFunction) -> &'a str {
+    let begins = "Compiling entry function '";
+    let head = format!("{begins}{}'", function.name);
+    let own = log.split_once(head.as_str()).map_or("", |(_, rest)| rest);
+    own.split(begins).next().unwrap_or(own)
 }
 
 /// A kernel's text without what its model calls things: the same text under other names is the same kernel.
@@ -63,20 +133,18 @@ fn number(log: &str, phrase: &str) -> Option<u32> {
     before.split_whitespace().next_back()?.parse().ok()
 }
 
-/// So many kernels of all still spill, and so many bytes each at most, on some architecture: the gradients of attention over rows of 16
-/// numbers, those of one transposed convolution, and one kernel of very many initialisers. There may be fewer, and no more.
-const SPILLING: usize = 4;
-const SPILLED: u32 = 48;
+/// Kernels that spill, and how many bytes of a thread at most, on some architecture. None may join them.
+const SPILLING: &[(&str, &str, u32)] = &[("t5_small.weft", "T5_symbols_table", 48)];
 
 /// Bytes of a thread that did not fit registers.
-fn spilled(Compiled { log, .. }: &Compiled) -> Result<u32, String> {
+fn spilled(log: &str) -> Result<u32, String> {
     let phrases = [" bytes stack frame", " bytes spill stores", " bytes spill loads"];
     let said = |phrase: &str| number(log, phrase).ok_or_else(|| format!("no word of{phrase}: {log}"));
     phrases.into_iter().try_fold(0, |most: u32, phrase| Ok(most.max(said(phrase)?)))
 }
 
-/// What is wrong with a compiled kernel.
-fn faults(function: &DeviceFunction, Compiled { log, .. }: &Compiled) -> Vec<String> {
+/// What is wrong with how a compiled kernel uses registers.
+fn faults(spec: &str, function: &DeviceFunction, log: &str) -> Vec<String> {
     let mut faults = Vec::new();
     // One block must fit whatever it is, and of a small one several, so that some work while others wait for memory.
     let registers = number(log, " registers").unwrap_or(0);
@@ -86,41 +154,130 @@ fn faults(function: &DeviceFunction, Compiled { log, .. }: &Compiled) -> Vec<Str
     if blocks < assumed {
         faults.push(format!("{registers} registers for each of {} threads", function.threads));
     }
+    let allowed = SPILLING.iter().find(|(of, name, _)| *of == spec && *name == function.name);
+    match spilled(log) {
+        Ok(bytes) if bytes <= allowed.map_or(0, |(_, _, most)| *most) => {}
+        Ok(bytes) => faults.push(format!("{bytes} bytes of a thread did not fit registers")),
+        Err(why) => faults.push(why),
+    }
     faults
 }
 
+/// The least share of multiply-adds in the math of a product's main loop.
+const SHARE: f64 = 0.9;
+
+/// What machine code lacks of what its kernel is for, or has and should not.
+fn lacks(spec: &str, function: &DeviceFunction, code: &Code) -> Vec<String> {
+    let mut lacks = Vec::new();
+    let form = form(function).unwrap_or_default();
+    let tensors = form.contains("TileMma<") || form.contains("FlashMma<");
+    if tensors && code.count("HMMA") == 0 {
+        lacks.push("no tensor core is used".to_owned());
+    }
+    if form.contains("TileMma<") || form.contains("TileF32<") {
+        match code.share() {
+            Some(share) if share >= SHARE => {}
+            share => {
+                lacks.push(format!("{share:?} of the math in the main loop of {form} are multiply-adds"))
+            }
+        }
+    }
+    if !SPILLING.iter().any(|(of, name, _)| *of == spec && *name == function.name)
+        && code.count("LDL") + code.count("STL") > 0
+    {
+        lacks.push("there is local memory".to_owned());
+    }
+    for (text, name) in [("load", "LDG"), ("store", "STG")] {
+        if moves_packs(function, text) && !code.has(name, &["128"]) && !code.has(name, &["256"]) {
+            lacks.push(format!("no {name} of 16 bytes"));
+        }
+    }
+    lacks
+}
+
+/// Whether a kernel's own text moves 16 bytes of a parameter at once: `load<4>(x + 4 * i)` of `const float* x`.
+fn moves_packs(function: &DeviceFunction, call: &str) -> bool {
+    let head = function
+        .source
+        .split_once('(')
+        .map_or("", |(_, rest)| rest.split_once(')').map_or(rest, |(head, _)| head));
+    let size_of = |name: &str| {
+        let parameter =
+            head.split(',').map(str::trim).find(|one| one.rsplit([' ', '*']).next() == Some(name))?;
+        let sizes = [
+            ("double", 8),
+            ("long long", 8),
+            ("float", 4),
+            ("int", 4),
+            ("half_t", 2),
+            ("bfloat_t", 2),
+            ("char", 1),
+            ("bool", 1),
+        ];
+        sizes.iter().find(|(kind, _)| parameter.contains(&format!("{kind}*"))).map(|(_, size)| *size)
+    };
+    let begins = format!("{call}<");
+    function.source.match_indices(&begins).any(|(at, _)| {
+        // `tile.store<4>(` is no access of this text.
+        let own = !function.source[..at]
+            .ends_with(|letter: char| letter.is_alphanumeric() || letter == '.' || letter == '_');
+        let rest = &function.source[at + begins.len()..];
+        let Some((number, rest)) = rest.split_once(">(") else { return false };
+        let name: String = rest
+            .trim_start_matches('&')
+            .chars()
+            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+            .collect();
+        own && number
+            .parse::<u32>()
+            .ok()
+            .zip(size_of(&name))
+            .is_some_and(|(number, size)| number * size >= 16)
+    })
+}
+
 #[test]
-fn every_kernel_of_every_spec_compiles_and_fits_registers() {
+fn every_kernel_of_every_spec_compiles_fits_registers_and_does_what_it_is_for() {
     if !has_nvrtc() {
         return;
     }
-    let codes = kernels();
-    let count: usize = codes.iter().map(|(_, code)| code.functions.len()).sum();
+    let reads = sass::is_ready();
+    let all = kernels();
+    let count: usize = all.iter().map(|kernels| kernels.code.functions.len()).sum();
     assert!(count > 100, "only {count} kernels");
-    let (mut failures, mut spilling) = (Vec::new(), BTreeMap::new());
+    let mut failures = Vec::new();
+    let mut products: BTreeMap<(String, &str), f64> = BTreeMap::new();
     for arch in ARCHITECTURES {
         let before = Instant::now();
-        for (spec, code) in &codes {
-            let compiled = cuda::compile(code, &Image::Cubin(arch.into()));
+        for Kernels { spec, math, code } in &all {
+            let (joined, groups) = grouped(code);
+            let compiled = cuda::compile(&joined, arch.parse().expect("an architecture"), &Cache::none());
             let compiled = compiled.unwrap_or_else(|e| panic!("{arch}, {spec}: {e}"));
-            for (function, compiled) in code.functions.iter().zip(&compiled) {
-                match spilled(compiled) {
-                    Ok(0) => {}
-                    Ok(bytes) => {
-                        let most = spilling.entry((spec, &function.name)).or_insert(bytes);
-                        *most = bytes.max(*most);
+            for (group, Compiled { bytes, log }) in groups.iter().zip(&compiled) {
+                let codes = if reads { sass::disassemble(bytes) } else { BTreeMap::new() };
+                for function in group.iter().map(|at| &code.functions[*at]) {
+                    let mut found = faults(spec, function, log_of(log, function));
+                    if reads {
+                        match codes.get(&function.name) {
+                            Some(code) => {
+                                found.extend(lacks(spec, function, code));
+                                if let (Some(form), Some(share)) = (form(function), code.share()) {
+                                    let least = products.entry((form, arch)).or_insert(share);
+                                    *least = least.min(share);
+                                }
+                            }
+                            None => found.push("the disassembler does not show it".to_owned()),
+                        }
                     }
-                    Err(why) => failures.push(format!("{arch}, {spec}, {}: {why}", function.name)),
-                }
-                for fault in faults(function, compiled) {
-                    failures.push(format!("{arch}, {spec}, {}: {fault}", function.name));
+                    let of = format!("{arch}, {spec} in {}, {}", math.name(), function.name);
+                    failures.extend(found.into_iter().map(|fault| format!("{of}: {fault}")));
                 }
             }
         }
         println!("{arch}: {count} kernels in {:.0} s", before.elapsed().as_secs_f64());
     }
+    for ((form, arch), share) in &products {
+        println!("{:3.0}% of the main loop's math are multiply-adds on {arch}: {form}", 100.0 * share);
+    }
     assert!(failures.is_empty(), "{} fail:\n{}", failures.len(), failures.join("\n"));
-    println!("bytes of a thread that did not fit registers: {spilling:?}");
-    let few = spilling.len() <= SPILLING && spilling.values().all(|bytes| *bytes <= SPILLED);
-    assert!(few, "more spill than did: {spilling:?}");
 }

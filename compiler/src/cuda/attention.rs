@@ -1,21 +1,24 @@
-//! Attention as a kernel, forward or backward: which tiles, where the heads lie, and what a score is; the loops are those of `flash.cuh`.
+//! Attention as a kernel, forward or backward: which tiles, where the heads lie, and what a score is; the loops are those of `flash.cuh`, or, on
+//! tensor cores, of `flash_tensor.cuh`.
 //!
 //! The backward form is one launch of two kinds of blocks: some have queries and go through the keys, some have keys and go through the
 //! queries, so that each sum has its owner and a fixed order.
 
 use super::print::{Lines, Subject, Symbols};
-use super::product::{by_four, constant, offset, starts_by_four};
-use super::{Library, Printed};
-use crate::graph::Dim;
+use super::product::{constant, is_multiple, offset, together};
+use super::{Library, Math, Printed};
+use crate::graph::{DType, Dim};
+use crate::plan::halves::WIDEST;
 use weft_runtime::program::Attention;
 
 /// Threads of a block, as in the library.
 const THREADS: u32 = 128;
 /// Rows of the side that a block goes through, at a time.
 const COLS: i64 = 32;
-/// Rows that are wider come in pieces of [`PIECE`].
-const WIDEST: i64 = 128;
+/// Rows that are wider than [`WIDEST`] come in pieces.
 const PIECE: i64 = 64;
+/// Rows of a block's own side on tensor cores.
+const ROWS: i64 = 64;
 
 /// Sizes of tiles.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,17 @@ impl Form {
         }
     }
 
+    /// Bytes of shared memory on tensor cores, of numbers of so many bytes: one side's rows, two tiles of the other, and sums and means.
+    fn shared_by_tensors(self, backward: bool, size: i64) -> i64 {
+        let tile = |rows: i64, width: i64| rows * (width * size + 16);
+        let both = |rows: i64| tile(rows, self.width) + tile(rows, self.depth);
+        if backward {
+            both(ROWS) + 2 * both(COLS) + 4 * COLS * 4
+        } else {
+            tile(ROWS, self.width) + 2 * both(COLS)
+        }
+    }
+
     /// Bytes of shared memory.
     fn shared(self, backward: bool) -> i64 {
         let tile = |rows: i64, width: i64| rows * (width + 4) * 4;
@@ -52,21 +66,32 @@ impl Form {
 }
 
 pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printed, String> {
-    let form = Form::of(attention);
+    let mut form = Form::of(attention);
+    let number = match subject.dtype(0) {
+        DType::BF16 => Some("bfloat_t"),
+        DType::F16 => Some("half_t"),
+        _ => (subject.math == Math::Tf32 && form.whole).then_some("float"),
+    };
+    if number.is_some() {
+        form.rows = ROWS;
+    }
     let mut symbols = Symbols::default();
     let mut out = Lines::new();
     let beside = usize::from(attention.bias.is_some()) + usize::from(attention.mask.is_some());
     let mask_at = 3 + usize::from(attention.bias.is_some());
     let name = |slot: usize| subject.name(slot);
-    let fours = |slot: usize, strides: &[Dim; 3], width: &Dim| {
-        starts_by_four(subject, slot) && by_four(width) && strides.iter().all(by_four)
+    let together = |slot: usize, strides: &[Dim; 3], width: &Dim| {
+        let most = if subject.dtype(slot) == DType::F32 { 4 } else { 8 };
+        let even =
+            |number| is_multiple(width, number) && strides.iter().all(|stride| is_multiple(stride, number));
+        together(subject, slot, even).min(most)
     };
     let gradient_at = 3 + beside + 2;
-    let of_four = [
-        fours(0, &attention.q, &attention.width),
-        fours(1, &attention.k, &attention.width),
-        fours(2, &attention.v, &attention.depth),
-        attention.backward && fours(gradient_at, &attention.gradient, &attention.depth),
+    let runs = [
+        together(0, &attention.q, &attention.width),
+        together(1, &attention.k, &attention.width),
+        together(2, &attention.v, &attention.depth),
+        if attention.backward { together(gradient_at, &attention.gradient, &attention.depth) } else { 1 },
     ];
     out.line(if attention.backward {
         "// The adjoints of q, k and v, whose weights are computed again from the rows' sums: the first blocks have queries, the others keys."
@@ -84,10 +109,26 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
     for (name, dim) in dims {
         out.line(constant(name, dim, &mut symbols));
     }
-    out.line(format!(
-        "typedef Flash<{}, {COLS}, {}, {}, {}, {}, {}, {}, {}> Form;",
-        form.rows, form.width, form.depth, form.whole, of_four[0], of_four[1], of_four[2], of_four[3]
-    ));
+    out.line(match number {
+        Some(number) => {
+            let [q, k, v, g] = runs;
+            format!("typedef FlashMma<{number}, {}, {}, {q}, {k}, {v}, {g}> Form;", form.width, form.depth)
+        }
+        None => {
+            let [q, k, v, g] = runs.map(|run| run > 1);
+            format!(
+                "typedef Flash<{}, {COLS}, {}, {}, {}, {q}, {k}, {v}, {g}> Form;",
+                form.rows, form.width, form.depth, form.whole
+            )
+        }
+    });
+    // Rows of the operands, and of what is in f32 whatever they are; where a piece of the columns begins, for those that have pieces.
+    let rows_of = number.map_or("Head".to_string(), |number| format!("Head<{number}>"));
+    let plain = if number.is_some() { "Head<float>" } else { "Head" };
+    let piece = |width: &str| match number {
+        Some(_) => String::new(),
+        None => format!(" blockIdx.y * Form::{width},"),
+    };
     out.line("extern __shared__ __align__(16) char shared_memory[];");
     let scale = float(f32::from_bits(attention.scale));
     // With so many keys before the first query's own place, as what is added to a query's number.
@@ -106,7 +147,7 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
     let v = head(&mut symbols, 2, &attention.v, "group", "KEYS", "DEPTH");
     let mut score = vec!["auto score = [&](int query, int key, float product) {".to_string()];
     if let Some(before) = &before {
-        score.push(format!("    if (key > query{before}) return -infinite();"));
+        score.push(format!("    if (key > query{before}) return -INF;"));
     }
     let at = |symbols: &mut Symbols, strides: &[Dim; 4]| {
         place(
@@ -115,7 +156,7 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
         )
     };
     if let Some(strides) = &attention.mask {
-        score.push(format!("    if (!{}[{}]) return -infinite();", name(mask_at), at(&mut symbols, strides)));
+        score.push(format!("    if (!{}[{}]) return -INF;", name(mask_at), at(&mut symbols, strides)));
     }
     score.push(match &attention.bias {
         Some(strides) => {
@@ -156,16 +197,22 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
         // Where each slope is asked for, those of keys that are not seen are too.
         let key_end = if attention.bias_gradient { "KEYS".into() } else { key_end };
         out.line("Form::of_queries(");
-        out.line(format!("    shared_memory, Head{q}, Head{k}, Head{v}, Head{g},"));
-        out.line(format!("    Head{results}, {row_sums},"));
-        out.line(format!("    row0, blockIdx.y * Form::WIDTH, {key_end}, {scale}, {to_q} + (item * QUERIES * HEADS + head) * WIDTH, HEADS * WIDTH,"));
+        out.line(format!("    shared_memory, {rows_of}{q}, {rows_of}{k}, {rows_of}{v}, {rows_of}{g},"));
+        out.line(format!("    {plain}{results}, {row_sums},"));
+        out.line(format!("    row0,{} {key_end}, {scale}, {to_q} + (item * QUERIES * HEADS + head) * WIDTH, HEADS * WIDTH,", piece("WIDTH")));
         out.line("    score, slope);");
         out.line("return;");
         out.close();
         out.line("const int tiles = (KEYS + Form::ROWS - 1) / Form::ROWS, at = blockIdx.x - query_blocks;");
         out.line("const int row0 = at % tiles * Form::ROWS, group = at / tiles % GROUPS, item = at / tiles / GROUPS;");
-        out.line("Results<Form::ROWS, Form::WIDTH> of_k;");
-        out.line("Results<Form::ROWS, Form::DEPTH> of_v;");
+        for (sums, width) in [("of_k", "WIDTH"), ("of_v", "DEPTH")] {
+            out.line(match number {
+                Some(_) => {
+                    format!("Sums<{}> {sums};", if width == "WIDTH" { form.width } else { form.depth })
+                }
+                None => format!("Results<Form::ROWS, Form::{width}> {sums};"),
+            });
+        }
         out.line(
             "for (int head = group * (HEADS / GROUPS); head < (group + 1) * (HEADS / GROUPS); ++head) {",
         );
@@ -178,17 +225,20 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
             None => "0".into(),
         };
         inner.line("Form::of_keys(");
-        inner.line(format!("    shared_memory, Head{q}, Head{k}, Head{v}, Head{g},"));
-        inner.line(format!("    Head{results}, {row_sums},"));
-        inner.line(format!("    row0, blockIdx.y * {}, {first}, of_k, of_v, score);", form.width));
+        inner.line(format!("    shared_memory, {rows_of}{q}, {rows_of}{k}, {rows_of}{v}, {rows_of}{g},"));
+        inner.line(format!("    {plain}{results}, {row_sums},"));
+        inner.line(format!("    row0,{} {first}, of_k, of_v, score);", piece("WIDTH")));
         out.line(inner.finish().trim_end());
         out.line("}");
-        out.line(format!(
-            "of_k.put({to_k} + (item * KEYS * GROUPS + group) * WIDTH, GROUPS * WIDTH, row0, KEYS, blockIdx.y * Form::WIDTH, WIDTH, [](int) {{ return {scale}; }});"
-        ));
-        out.line(format!(
-            "of_v.put({to_v} + (item * KEYS * GROUPS + group) * DEPTH, GROUPS * DEPTH, row0, KEYS, blockIdx.y * Form::DEPTH, DEPTH, [](int) {{ return 1.0f; }});"
-        ));
+        let own_row = if number.is_some() { "row0 + Form::part()" } else { "row0" };
+        for (sums, to, width, by) in
+            [("of_k", to_k, "WIDTH", scale.as_str()), ("of_v", to_v, "DEPTH", "1.0f")]
+        {
+            let at = piece(width);
+            out.line(format!(
+                "{sums}.put({to} + (item * KEYS * GROUPS + group) * {width}, GROUPS * {width}, {own_row}, KEYS,{at} {width}, [](int) {{ return {by}; }});"
+            ));
+        }
         let across = pieces(&attention.width, form.width).larger(&pieces(&attention.depth, form.depth));
         [query_blocks + key_blocks, across, Dim::constant(1)]
     } else {
@@ -198,8 +248,11 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
         out.line("const int item = blockIdx.x / tiles / HEADS, group = head / (HEADS / GROUPS);");
         out.line(score.join("\n"));
         out.line("Form::forward(");
-        out.line(format!("    shared_memory, Head{q}, Head{k}, Head{v},"));
-        out.line(format!("    row0, blockIdx.y * Form::DEPTH, {key_end}, {result} + (item * QUERIES * HEADS + head) * DEPTH, HEADS * DEPTH,"));
+        out.line(format!("    shared_memory, {rows_of}{q}, {rows_of}{k}, {rows_of}{v},"));
+        out.line(format!(
+            "    row0,{} {key_end}, {result} + (item * QUERIES * HEADS + head) * DEPTH, HEADS * DEPTH,",
+            piece("DEPTH")
+        ));
         out.line(format!("    {sums} + (item * HEADS + head) * QUERIES, score);"));
         [query_blocks, pieces(&attention.depth, form.depth), Dim::constant(1)]
     };
@@ -208,10 +261,17 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
         parameters: subject.parameters(),
         symbols: symbols.0,
         threads: THREADS,
-        shared: form.shared(attention.backward) as u32,
+        shared: match number {
+            Some("float") => form.shared_by_tensors(attention.backward, 4) as u32,
+            Some(_) => form.shared_by_tensors(attention.backward, 2) as u32,
+            None => form.shared(attention.backward) as u32,
+        },
         grid,
         indexed: None,
-        libraries: vec![Library::Memory, Library::Flash],
+        libraries: match number {
+            Some(_) => vec![Library::Memory, Library::Matrix, Library::Tensor, Library::FlashTensor],
+            None => vec![Library::Memory, Library::Flash],
+        },
     })
 }
 

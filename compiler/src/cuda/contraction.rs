@@ -2,7 +2,7 @@
 
 use super::Printed;
 use super::print::{Subject, Symbols};
-use super::product::{Lie, Operand, Product, by_four, offset, starts_by_four};
+use super::product::{Lie, Operand, Product, by_four, is_multiple, offset, starts_by_four, together};
 use crate::graph::{DType, Dim};
 use crate::plan::{Kernel, Stride};
 
@@ -15,17 +15,27 @@ fn axes<'a>(
     list.iter().map(|axis| (&axis.extent, of(axis).as_ref().unwrap_or(zero))).collect()
 }
 
-/// How an operand lies whose axes are these.
-fn lie(free: &[(&Dim, &Dim)], steps: &[(&Dim, &Dim)], items: &[(&Dim, &Dim)], starts: bool) -> Lie {
+/// How the operand in a slot lies whose axes are these.
+fn lie(
+    subject: &Subject<'_>,
+    slot: usize,
+    free: &[(&Dim, &Dim)],
+    steps: &[(&Dim, &Dim)],
+    items: &[(&Dim, &Dim)],
+) -> Lie {
     let near =
         |axes: &[(&Dim, &Dim)]| axes.last().is_some_and(|(extent, stride)| stride.is(1) && !extent.is(1));
     let along = near(steps) || !near(free);
     let (run, other) = if along { (steps, free) } else { (free, steps) };
     let inner = run.len().saturating_sub(1);
-    let even = |axes: &[(&Dim, &Dim)]| axes.iter().all(|(extent, stride)| by_four(stride) || extent.is(1));
-    let whole = run.last().is_some_and(|(extent, _)| by_four(extent));
-    let fours = starts && near(run) && whole && even(&run[..inner]) && even(other) && even(items);
-    Lie { along, near: near(run), fours }
+    let together = together(subject, slot, |number| {
+        let even = |axes: &[(&Dim, &Dim)]| {
+            axes.iter().all(|(extent, stride)| is_multiple(stride, number) || extent.is(1))
+        };
+        let whole = run.last().is_some_and(|(extent, _)| is_multiple(extent, number));
+        near(run) && whole && even(&run[..inner]) && even(other) && even(items)
+    });
+    Lie { along, near: near(run), together }
 }
 
 pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
@@ -59,7 +69,7 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
         Operand {
             pointer: pointer(slot, symbols, of),
             at: vec![sum(offset(symbols, index, &free), offset(symbols, "step", &steps))],
-            lie: lie(&free, &steps, &items, starts_by_four(subject, slot)),
+            lie: lie(subject, slot, &free, &steps, &items),
         }
     };
     let a = operand(0, "row", m, &mut symbols, &|axis| &axis.a);
@@ -74,7 +84,11 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     let c_fours = (!stored || starts_by_four(subject, out))
         && by_four(&cols)
         && m.iter().chain(batch).all(|axis| axis.extent.is(1) || axis.c.as_ref().is_none_or(by_four));
-    let narrow = if *kept == DType::F32 { String::new() } else { format!(", B of {}", kept.name()) };
+    let narrow = match (subject.dtype(0), *kept) {
+        (DType::F32, DType::F32) => String::new(),
+        (DType::F32, narrow) => format!(", B of {}", narrow.name()),
+        (both, _) => format!(", of {}", both.name()),
+    };
     let product = Product {
         about: format!("C[row, col] = sum over step of A[row, step] * B[col, step]{narrow}."),
         names: Vec::new(),

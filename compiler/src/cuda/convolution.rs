@@ -11,7 +11,7 @@ mod direct;
 
 use super::Printed;
 use super::print::{Subject, Symbols};
-use super::product::{Lie, Operand, Product, by_four, starts_by_four};
+use super::product::{Lie, Operand, Product, by_four, is_multiple, starts_by_four, together};
 use crate::graph::Dim;
 use crate::plan::Kernel;
 use weft_runtime::program::ConvolutionKind;
@@ -103,7 +103,7 @@ impl Shape<'_> {
 
     /// A product with what all kinds have in common; one item for each group.
     fn product(&self, about: &str, lines: Vec<String>) -> Product {
-        let none = Lie { along: false, near: false, fours: false };
+        let none = Lie { along: false, near: false, together: 1 };
         let operand = || Operand { pointer: String::new(), at: Vec::new(), lie: none };
         Product {
             about: about.into(),
@@ -135,9 +135,11 @@ impl Shape<'_> {
         format!("{name} + group * {}", symbols.factor(&self.of_group(channels)))
     }
 
-    /// Whether four channels of a slot lie together, within a group.
-    fn fours(&self, subject: &Subject<'_>, slot: usize, channels: &Dim) -> bool {
-        starts_by_four(subject, slot) && by_four(&self.of_group(channels)) && by_four(channels)
+    /// How many channels of a slot lie together, within a group.
+    fn together(&self, subject: &Subject<'_>, slot: usize, channels: &Dim) -> i64 {
+        together(subject, slot, |number| {
+            is_multiple(&self.of_group(channels), number) && is_multiple(channels, number)
+        })
     }
 
     /// Where the result goes, which has so many channels.
@@ -175,12 +177,12 @@ impl Shape<'_> {
             ]
             .map(String::from)
             .to_vec(),
-            lie: Lie { along: true, near: true, fours: self.fours(subject, 0, self.ci) },
+            lie: Lie { along: true, near: true, together: self.together(subject, 0, self.ci) },
         };
         product.b = Operand {
             pointer: self.group_of(subject, 1, self.co, &mut symbols),
             at: vec!["return Place{step * CO + col, true};".into()],
-            lie: Lie { along: false, near: true, fours: self.fours(subject, 1, self.co) },
+            lie: Lie { along: false, near: true, together: self.together(subject, 1, self.co) },
         };
         self.result(&mut product, subject, self.co, &mut symbols);
         product.c_row = vec!["row * CO".into()];
@@ -245,7 +247,7 @@ impl Shape<'_> {
         product.a = Operand {
             pointer: self.group_of(subject, 0, self.co, &mut symbols),
             at: text.into_iter().chain([inside]).map(String::from).collect(),
-            lie: Lie { along: true, near: true, fours: self.fours(subject, 0, self.co) },
+            lie: Lie { along: true, near: true, together: self.together(subject, 0, self.co) },
         };
         let tap = if strided { "((ty + tap / across * EY) * KW + tx + tap % across * EX)" } else { "tap" };
         product.b = Operand {
@@ -254,7 +256,7 @@ impl Shape<'_> {
                 "const int tap = step / WIDE, co = step % WIDE;".into(),
                 format!("return Place{{({tap} * DEEP + col) * CO + co, true}};"),
             ],
-            lie: Lie { along: true, near: true, fours: self.fours(subject, 1, self.co) },
+            lie: Lie { along: true, near: true, together: self.together(subject, 1, self.co) },
         };
         self.result(&mut product, subject, self.ci, &mut symbols);
         product.c_row = if strided {
@@ -290,12 +292,12 @@ impl Shape<'_> {
             ]
             .map(String::from)
             .to_vec(),
-            lie: Lie { along: false, near: true, fours: self.fours(subject, 0, self.ci) },
+            lie: Lie { along: false, near: true, together: self.together(subject, 0, self.ci) },
         };
         product.b = Operand {
             pointer: self.group_of(subject, 1, self.co, &mut symbols),
             at: vec!["return Place{step * CO + col, true};".into()],
-            lie: Lie { along: false, near: true, fours: self.fours(subject, 1, self.co) },
+            lie: Lie { along: false, near: true, together: self.together(subject, 1, self.co) },
         };
         self.result(&mut product, subject, self.co, &mut symbols);
         product.c_size = product.rows.clone() * self.co.clone();

@@ -12,9 +12,9 @@ template <int ROWS, int WIDTH, int WARPS>
 struct FewAcross {
     static constexpr int M = ROWS, N = 32 * WIDTH, THREADS = 32 * WARPS;
 
-    template <class B, class AtA, class AtB, class Put>
+    template <class A, class B, class AtA, class AtB, class Put>
     __device__ __forceinline__ static void multiply(
-        const float* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
+        const A* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
         __shared__ float sums[WARPS][ROWS][N];
         const int warp = threadIdx.x / 32, column = threadIdx.x % 32 * WIDTH;
         float sum[ROWS][WIDTH] = {};
@@ -26,7 +26,7 @@ struct FewAcross {
             #pragma unroll
             for (int row = 0; row < ROWS; ++row) {
                 const Place from = a_at(m0 + row, k);
-                const float x = from.there && m0 + row < m_end ? a[from.at] : 0.0f;
+                const float x = from.there && m0 + row < m_end ? widen(a[from.at]) : 0.0f;
                 #pragma unroll
                 for (int i = 0; i < WIDTH; ++i) sum[row][i] = fmaf(x, y[i], sum[row][i]);
             }
@@ -52,9 +52,9 @@ template <int ROWS, int WIDTH, int WARPS>
 struct FewAlong {
     static constexpr int M = ROWS, N = WARPS, THREADS = 32 * WARPS;
 
-    template <class B, class AtA, class AtB, class Put>
+    template <class A, class B, class AtA, class AtB, class Put>
     __device__ __forceinline__ static void multiply(
-        const float* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
+        const A* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
         const int lane = threadIdx.x % 32, n = n0 + threadIdx.x / 32;
         if (n >= n_end) return;
         float sum[ROWS] = {};

@@ -23,7 +23,7 @@ struct Rows {
             const int row = at / (WIDTH / PIECE), col = at % (WIDTH / PIECE) * PIECE;
             const bool there = row0 + row < head.rows && col0 + col < head.width;
             const float* from = head.from + (there ? (row0 + row) * head.step + col0 + col : 0);
-            if constexpr (FOURS) copy_async(&of[row][col], from, there);
+            if constexpr (FOURS) copy_async<16>(&of[row][col], from, there);
             else of[row][col] = there ? *from : 0.0f;
         }
     }
@@ -33,7 +33,8 @@ struct Rows {
 template <int ROWS, int COLS, int WIDTH>
 __device__ __forceinline__ void add_products(float (&sum)[ROWS / 8][COLS / 16], const Rows<ROWS, WIDTH>& x, const Rows<COLS, WIDTH>& y) {
     const int row = threadIdx.x / 16, col = threadIdx.x % 16;
-    #pragma unroll 4
+    // A loop that is unrolled as a whole takes more registers than there are.
+    #pragma unroll (WIDTH > 16 ? 4 : 2)
     for (int d = 0; d < WIDTH; d += 4) {
         float4 right[COLS / 16];
         #pragma unroll

@@ -2,19 +2,21 @@
 //
 // Functions of the kernel say where elements lie: a_at(m, k) and b_at(n, k). So the same loops do contractions and convolutions.
 
-// Whether neighbours along k are neighbours in memory, or those across k (along m in A, along n in B); with _4, four of them from a multiple
-// of 4 on are there together or not at all, and lie at a multiple of 16 bytes (of 4 elements in narrower types).
-enum Lie { ALONG_K, ALONG_K_4, ACROSS_K, ACROSS_K_4 };
+// Whether neighbours along k are neighbours in memory, or those across k (along m in A, along n in B); with _4 or _8, so many of them from a
+// multiple on are there together or not at all, and lie at a multiple of so many elements.
+enum Lie { ALONG_K, ALONG_K_4, ALONG_K_8, ACROSS_K, ACROSS_K_4, ACROSS_K_8 };
+__device__ constexpr bool is_along(Lie lie) { return lie < ACROSS_K; }
+__device__ constexpr int together(Lie lie) { return lie % 3 == 0 ? 1 : lie % 3 == 1 ? 4 : 8; }
 
 // What a thread brings of one operand's tile: EXTENT rows (or columns) by DEPTH along k. In shared memory tiles lie across k.
 template <int EXTENT, int DEPTH, int THREADS, Lie LIE, class T>
 struct Share {
-    static constexpr bool ALONG = LIE == ALONG_K || LIE == ALONG_K_4;
-    static constexpr int WIDTH = LIE == ALONG_K_4 || LIE == ACROSS_K_4 ? 4 : 1;
+    static constexpr bool ALONG = is_along(LIE);
+    static constexpr int WIDTH = together(LIE);
     static constexpr int VECTORS = EXTENT * DEPTH / WIDTH;
     static constexpr int COUNT = (VECTORS + THREADS - 1) / THREADS;
-    // Copied past the registers where nothing is to be widened or turned round.
-    static constexpr bool ASYNC = LIE == ACROSS_K_4 && is_float<T>;
+    // Copied past the registers where nothing is to be widened, and no four are to be turned round.
+    static constexpr bool ASYNC = is_float<T> && (!ALONG || WIDTH == 1);
     typedef float Tile[DEPTH][EXTENT + 4];
 
     float held[COUNT][WIDTH];
@@ -37,7 +39,7 @@ struct Share {
             Place source = at(row0 + row, k0 + k);
             source.there = source.there && row0 + row < rows && k0 + k < k_end;
             if constexpr (ASYNC) {
-                copy_async(&tile[k][row], from + (source.there ? source.at : 0), source.there);
+                copy_async<4 * WIDTH>(&tile[k][row], from + (source.there ? source.at : 0), source.there);
             } else {
                 load<WIDTH>(held[number], from, source.at, source.there);
             }

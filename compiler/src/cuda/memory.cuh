@@ -30,10 +30,12 @@ __device__ __forceinline__ void store(float* to, const float* values) {
     store(to, all);
 }
 
-// Begins to copy 16 bytes to shared memory, or zeros where they are not there.
+// Begins to copy 16, 8 or 4 bytes to shared memory, or zeros where they are not there.
+template <int BYTES>
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool there) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-        :: "r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), "r"(there ? 16 : 0) : "memory");
+    const unsigned place = (unsigned)__cvta_generic_to_shared(to);
+    if constexpr (BYTES == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(place), "l"(from), "r"(there ? 16 : 0) : "memory");
+    else asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" :: "r"(place), "l"(from), "n"(BYTES), "r"(there ? BYTES : 0) : "memory");
 }
 
 // What this thread began to copy since the last call is one group.

@@ -22,7 +22,8 @@ mod product;
 mod tests;
 
 use crate::assemble;
-use crate::graph::{Dim, Module, Symbol};
+use crate::graph::{Dim, Entry, Module, Symbol, Variable};
+use crate::passes::rounded;
 use crate::plan::nest::Stage;
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
@@ -64,17 +65,19 @@ pub enum Library {
     Tensor,
     Few,
     Flash,
+    FlashTensor,
     Index,
     Sort,
 }
 
 impl Library {
-    const ALL: [Library; 7] = [
+    const ALL: [Library; 8] = [
         Library::Memory,
         Library::Matrix,
         Library::Tensor,
         Library::Few,
         Library::Flash,
+        Library::FlashTensor,
         Library::Index,
         Library::Sort,
     ];
@@ -86,6 +89,7 @@ impl Library {
             Library::Tensor => include_str!("tensor.cuh"),
             Library::Few => include_str!("few.cuh"),
             Library::Flash => include_str!("flash.cuh"),
+            Library::FlashTensor => include_str!("flash_tensor.cuh"),
             Library::Index => include_str!("index.cuh"),
             Library::Sort => include_str!("sort.cuh"),
         }
@@ -98,10 +102,44 @@ pub enum Math {
     /// As they are.
     #[default]
     F32,
-    /// Rounded to tf32 (10 bits behind the point), on tensor cores.
+    /// Cut to tf32 (10 bits behind the point), on tensor cores: these take the upper 19 bits of what they are given.
     Tf32,
     /// Rounded to bf16 (7 bits), on tensor cores.
     Bf16,
+    /// Rounded to f16 (10 bits, and numbers up to 65,504; larger ones are infinite), on tensor cores.
+    F16,
+}
+
+impl Math {
+    /// All of them.
+    pub const ALL: [Math; 4] = [Math::F32, Math::Tf32, Math::Bf16, Math::F16];
+
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Math::F32 => "f32",
+            Math::Tf32 => "tf32",
+            Math::Bf16 => "bf16",
+            Math::F16 => "f16",
+        }
+    }
+
+    /// The type that the operands of products are rounded to in the graph itself.
+    pub const fn operands(self) -> Option<DType> {
+        match self {
+            Math::F32 | Math::Tf32 => None,
+            Math::Bf16 => Some(DType::BF16),
+            Math::F16 => Some(DType::F16),
+        }
+    }
+}
+
+/// The plan of an optimised entry for a GPU with products in such numbers.
+pub fn plan_in(entry: &Entry, variables: &[Variable], math: Math) -> Result<Plan, PlanError> {
+    let Some(dtype) = math.operands() else { return plan::plan_for(entry, variables, Machine::Gpu) };
+    let mut entry = entry.clone();
+    rounded::operands(&mut entry.graph, dtype);
+    plan::plan_for(&entry, variables, Machine::Gpu)
 }
 
 /// Where a span stands, for comments: `mnist_cnn.weft: x |> dense(10)`. Empty where that is not known.
@@ -136,23 +174,18 @@ struct Key {
     extent: Dim,
 }
 
-/// A program of an optimised module for a GPU, in f32 throughout.
-pub fn compile(module: &Module, places: &Places<'_>) -> Result<Program, PlanError> {
-    compile_in(module, Math::F32, places)
-}
-
-/// The same with products in other numbers.
-pub fn compile_in(module: &Module, math: Math, places: &Places<'_>) -> Result<Program, PlanError> {
+/// A program of an optimised module for a GPU, with products in such numbers.
+pub fn compile(module: &Module, math: Math, places: &Places<'_>) -> Result<Program, PlanError> {
     let mut plans = Vec::new();
     for entry in &module.entries {
-        plans.push(plan::plan_for(entry, &module.variables, Machine::Gpu)?);
+        plans.push(plan_in(entry, &module.variables, math)?);
     }
     Ok(Compilation::of(plans, math, places)?.finish(module))
 }
 
-/// The kernels of a plan, in the order of their first use.
-pub fn text(plan: &Plan, places: &Places<'_>) -> Result<String, PlanError> {
-    let compilation = Compilation::of(vec![plan.clone()], Math::F32, places)?;
+/// The kernels of a plan that was made by [`plan_in`], in the order of their first use.
+pub fn text(plan: &Plan, math: Math, places: &Places<'_>) -> Result<String, PlanError> {
+    let compilation = Compilation::of(vec![plan.clone()], math, places)?;
     let mut out = String::new();
     for function in &compilation.functions {
         // Writing to a string does not fail.

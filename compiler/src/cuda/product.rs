@@ -1,13 +1,15 @@
 //! Products of matrices as kernels: what contractions and convolutions have in common.
 //!
 //! A [`Product`] says what the rows, the columns and the steps of a sum are, and where operands lie; the loops are those of `matrix.cuh` and
-//! `few.cuh`, or `tensor.cuh`. What is done to each element of C before it is stored is printed as the loop nests are. Which of their forms is taken follows from a small model of their costs ([`choose`]), at the likely values of symbols.
+//! `few.cuh`, or `tensor.cuh`: operands of 16 bits are for tensor cores, and so are those of f32 where the math is tf32. What is done to each
+//! element of C before it is stored is printed as the loop nests are. Which of their forms is taken follows from a small model of their costs
+//! ([`choose`]), at the likely values of symbols.
 
 use super::nest::unflatten;
 use super::nest::value::{Axis, Scope, Writer};
 use super::print::{Lines, Subject, Symbols};
 use super::{Library, Math, Printed};
-use crate::graph::Dim;
+use crate::graph::{DType, Dim};
 use crate::plan::Epilogue;
 use crate::plan::nest::{ValueId, ValueOp};
 
@@ -18,18 +20,16 @@ pub struct Lie {
     pub along: bool,
     /// Whether these neighbours have a stride of 1.
     pub near: bool,
-    /// Four of them from a multiple of 4 on are there together or not at all, and aligned.
-    pub fours: bool,
+    /// So many of them (1, 4 or 8), from a multiple on, are there together or not at all, and aligned.
+    pub together: i64,
 }
 
 impl Lie {
-    fn name(self) -> &'static str {
-        match (self.along, self.fours) {
-            (true, true) => "ALONG_K_4",
-            (true, false) => "ALONG_K",
-            (false, true) => "ACROSS_K_4",
-            (false, false) => "ACROSS_K",
-        }
+    /// Its name, where a thread moves no more than `most` elements at once.
+    fn name(self, most: i64) -> String {
+        let together = self.together.min(most);
+        let number = if together == 1 { String::new() } else { format!("_{together}") };
+        format!("{}{number}", if self.along { "ALONG_K" } else { "ACROSS_K" })
     }
 }
 
@@ -77,6 +77,7 @@ pub struct Product {
 /// One of the ways to compute a tile.
 #[derive(Debug)]
 struct Form {
+    /// The numbers of its template.
     name: &'static str,
     rows: i64,
     cols: i64,
@@ -87,28 +88,25 @@ struct Form {
 
 /// Tiles of each kind of units; the first ones for large products.
 const PLAIN: &[Form] = &[
-    Form { name: "TileF32<2, 2, 4, 2, 8>", rows: 128, cols: 128, threads: 256, rate: 90 },
-    Form { name: "TileF32<2, 1, 4, 2, 16>", rows: 128, cols: 64, threads: 256, rate: 75 },
-    Form { name: "TileF32<2, 1, 2, 2, 16>", rows: 64, cols: 64, threads: 128, rate: 75 },
-    Form { name: "TileF32<2, 1, 4, 1, 16>", rows: 128, cols: 32, threads: 128, rate: 75 },
-    Form { name: "TileF32<1, 1, 2, 2, 16>", rows: 32, cols: 64, threads: 128, rate: 50 },
-    Form { name: "TileF32<1, 1, 2, 1, 16>", rows: 32, cols: 32, threads: 64, rate: 50 },
-    Form { name: "TileF32<1, 1, 1, 4, 16>", rows: 16, cols: 128, threads: 128, rate: 50 },
+    Form { name: "2, 2, 4, 2, 8", rows: 128, cols: 128, threads: 256, rate: 90 },
+    Form { name: "2, 1, 4, 2, 16", rows: 128, cols: 64, threads: 256, rate: 75 },
+    Form { name: "2, 1, 2, 2, 16", rows: 64, cols: 64, threads: 128, rate: 75 },
+    Form { name: "2, 1, 4, 1, 16", rows: 128, cols: 32, threads: 128, rate: 75 },
+    Form { name: "1, 1, 2, 2, 16", rows: 32, cols: 64, threads: 128, rate: 50 },
+    Form { name: "1, 1, 2, 1, 16", rows: 32, cols: 32, threads: 64, rate: 50 },
+    Form { name: "1, 1, 1, 4, 16", rows: 16, cols: 128, threads: 128, rate: 50 },
 ];
-const TF32: &[Form] = &[
-    Form { name: "TileTf32<4, 2, 2, 4>", rows: 128, cols: 128, threads: 256, rate: 60 },
-    Form { name: "TileTf32<4, 2, 2, 2>", rows: 128, cols: 64, threads: 128, rate: 50 },
-    Form { name: "TileTf32<2, 2, 2, 2>", rows: 64, cols: 64, threads: 128, rate: 40 },
-    Form { name: "TileTf32<2, 1, 2, 2>", rows: 64, cols: 32, threads: 128, rate: 25 },
-    Form { name: "TileTf32<1, 2, 2, 2>", rows: 32, cols: 64, threads: 128, rate: 25 },
+const TENSOR: &[Form] = &[
+    Form { name: "4, 2, 2, 4", rows: 128, cols: 128, threads: 256, rate: 60 },
+    Form { name: "4, 2, 2, 2", rows: 128, cols: 64, threads: 128, rate: 50 },
+    Form { name: "2, 2, 2, 2", rows: 64, cols: 64, threads: 128, rate: 40 },
+    Form { name: "2, 1, 2, 2", rows: 64, cols: 32, threads: 128, rate: 25 },
+    Form { name: "1, 2, 2, 2", rows: 32, cols: 64, threads: 128, rate: 25 },
 ];
-const BF16: &[Form] = &[
-    Form { name: "TileBf16<4, 2, 2, 4>", rows: 128, cols: 128, threads: 256, rate: 60 },
-    Form { name: "TileBf16<4, 2, 2, 2>", rows: 128, cols: 64, threads: 128, rate: 50 },
-    Form { name: "TileBf16<2, 2, 2, 2>", rows: 64, cols: 64, threads: 128, rate: 40 },
-    Form { name: "TileBf16<2, 1, 2, 2>", rows: 64, cols: 32, threads: 128, rate: 25 },
-    Form { name: "TileBf16<1, 2, 2, 2>", rows: 32, cols: 64, threads: 128, rate: 25 },
-];
+/// Stages of tiles in shared memory, each of so many bytes along the sum, and the elements by which lines across it are longer.
+const STAGES: i64 = 3;
+const LINE: i64 = 64;
+const APART: i64 = 8;
 
 /// Processors of the GPU that forms are chosen for, and the threads that keep one busy: those of an A100.
 const PROCESSORS: i64 = 108;
@@ -138,26 +136,35 @@ impl Product {
         let estimate = |dim: &Dim| subject.plan.estimate(dim);
         let (rows, cols) = (estimate(&self.rows), estimate(&self.cols));
         let few = rows <= FEW && self.own.is_none() && self.b.lie.near;
+        // What tensor cores multiply, if they do.
+        let number = match (subject.dtype(0), subject.dtype(1)) {
+            (DType::BF16, DType::BF16) => Some("bfloat_t"),
+            (DType::F16, DType::F16) => Some("half_t"),
+            _ if subject.math == Math::Tf32 => Some("float"),
+            _ => None,
+        };
+        let halves = number.is_some_and(|number| number != "float");
+        let most = if halves { 8 } else { 4 };
         let (name, tile, threads, library) = match (few, self.b.lie.along && self.a.lie.along) {
             (true, true) if self.a.lie.near => {
-                let width = if self.a.lie.fours && self.b.lie.fours { 4 } else { 1 };
+                let width = self.a.lie.together.min(self.b.lie.together).min(most);
                 (format!("FewAlong<4, {width}, 8>"), (FEW, 8), 256, Library::Few)
             }
             (true, _) if !self.b.lie.along => {
-                let width = if self.b.lie.fours && cols >= MANY { 4 } else { 1 };
+                let width = if cols >= MANY { self.b.lie.together.min(4) } else { 1 };
                 (format!("FewAcross<4, {width}, 8>"), (FEW, 32 * width), 256, Library::Few)
             }
             _ => {
-                let (forms, library) = match subject.math {
-                    Math::F32 => (PLAIN, Library::Matrix),
-                    Math::Tf32 => (TF32, Library::Tensor),
-                    Math::Bf16 => (BF16, Library::Tensor),
-                };
                 let products = estimate(&self.items).saturating_mul(estimate(&self.parts));
                 // The places of single elements take the registers that the largest tile has not.
-                let single = !(self.a.lie.fours && self.b.lie.fours);
+                let single = self.a.lie.together == 1 || self.b.lie.together == 1;
+                let forms = if number.is_some() { TENSOR } else { PLAIN };
                 let form = choose(&forms[usize::from(single)..], rows, cols, products);
-                (form.name.to_string(), (form.rows, form.cols), form.threads, library)
+                let (name, library) = match number {
+                    Some(number) => (format!("TileMma<{number}, {}>", form.name), Library::Tensor),
+                    None => (format!("TileF32<{}>", form.name), Library::Matrix),
+                };
+                (name, (form.rows, form.cols), form.threads, library)
             }
         };
         let few = library == Library::Few;
@@ -249,7 +256,8 @@ impl Product {
             out.line(format!("Tile::multiply({operands}, put);"));
         } else {
             out.line("Tile tile;");
-            out.line(format!("tile.multiply<{}, {}>({operands});", self.a.lie.name(), self.b.lie.name()));
+            let (a, b) = (self.a.lie.name(most), self.b.lie.name(most));
+            out.line(format!("tile.multiply<{a}, {b}>({operands});"));
             out.line(format!("tile.store<{width}>(row0, ROWS, col0, COLS, put);"));
         }
         let of_items = self.items.clone() * tiles;
@@ -258,10 +266,11 @@ impl Product {
             parameters: subject.parameters(),
             symbols: symbols.0,
             threads,
-            // Those in tf32 have three stages of both tiles, 16 along the sum; tiles across it have longer lines.
-            shared: if library == Library::Tensor && subject.math == Math::Tf32 {
-                let tile = |lines: i64, lie: Lie| (lines + if lie.along { 0 } else { 8 }) * 16 * 4;
-                (3 * (tile(tile_rows, self.a.lie) + tile(tile_cols, self.b.lie))) as u32
+            shared: if library == Library::Tensor {
+                let size = if halves { 2 } else { 4 };
+                let tile =
+                    |extent: i64, lie: Lie| (extent + if lie.along { 0 } else { APART }) * LINE / size * size;
+                (STAGES * (tile(tile_rows, self.a.lie) + tile(tile_cols, self.b.lie))) as u32
             } else {
                 0
             },
@@ -344,10 +353,20 @@ pub fn offset(symbols: &mut Symbols, index: &str, axes: &[(&Dim, &Dim)]) -> Stri
 
 /// Whether a dim is a multiple of 4 whatever its symbols are.
 pub fn by_four(dim: &Dim) -> bool {
-    dim.exact_div(&Dim::constant(4)).is_some()
+    is_multiple(dim, 4)
+}
+
+/// Whether a dim is a multiple of a number whatever its symbols are.
+pub fn is_multiple(dim: &Dim, of: i64) -> bool {
+    dim.exact_div(&Dim::constant(of)).is_some()
 }
 
 /// Whether what a launch sees of a slot begins at a multiple of 4 elements.
 pub fn starts_by_four(subject: &Subject<'_>, slot: usize) -> bool {
     subject.grain(slot) >= 4
+}
+
+/// How many elements of a slot (8, 4 or 1) can be moved at once, where runs of a number of them are asked about.
+pub fn together(subject: &Subject<'_>, slot: usize, lie_by: impl Fn(i64) -> bool) -> i64 {
+    [8, 4].into_iter().find(|number| subject.grain(slot) >= *number && lie_by(*number)).unwrap_or(1)
 }

@@ -1,8 +1,7 @@
 //! Printed kernels of small graphs, and which forms are chosen for products.
 
-use super::{Compilation, Math};
+use super::{Compilation, Math, plan_in};
 use crate::graph::{Entry, Op, text::parse};
-use crate::plan::{Machine, plan_for};
 use weft_runtime::program::InputSource;
 
 /// The kernels of a graph, without its loop nests.
@@ -13,7 +12,7 @@ fn kernels(graph: &str, math: Math) -> Vec<String> {
         _ => None,
     };
     let inputs = graph.nodes.iter().filter_map(input).collect();
-    let plan = plan_for(&Entry { graph, inputs }, &[], Machine::Gpu).unwrap();
+    let plan = plan_in(&Entry { graph, inputs }, &[], math).unwrap();
     let compilation = Compilation::of(vec![plan], math, &|_| String::new()).unwrap();
     compilation.functions.into_iter().map(|function| function.source).collect()
 }
@@ -63,8 +62,26 @@ fn the_form_of_a_product_follows_from_its_size() {
     assert_eq!(of(1, "n, 512", "100, 512", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 4, 8>");
     assert_eq!(of(1, "n, 511", "100, 511", "n, 100", "(1, 1)", Math::F32), "FewAlong<4, 1, 8>");
     assert_eq!(of(8192, "n, 10", "10, 512", "n, 512", "(1, 0)", Math::F32), "TileF32<2, 1, 4, 2, 16>");
-    assert_eq!(of(8192, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Tf32), "TileTf32<4, 2, 2, 4>");
-    assert_eq!(of(64, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Bf16), "TileBf16<2, 1, 2, 2>");
+    assert_eq!(of(8192, "n, 512", "512, 512", "n, 512", "(1, 0)", Math::Tf32), "TileMma<float, 4, 2, 2, 4>");
+}
+
+#[test]
+fn operands_of_16_bits_are_rounded_before_they_are_multiplied() {
+    let all = kernels(&product(64, "n, 512", "512, 512", "n, 512", "(1, 0)"), Math::Bf16);
+    let [x, w, product] = all.as_slice() else { panic!("{all:?}") };
+    assert!(x.contains("bfloat_t* Net_dense_cast") && w.contains("bfloat_t* Net_dense_cast_2"), "{x}\n{w}");
+    assert_eq!(form(product), "TileMma<bfloat_t, 2, 1, 2, 2>");
+    assert!(product.contains("ALONG_K_8, ACROSS_K_8") && !product.contains("cvt"), "{product}");
+    // Uneven rows are moved by single elements; what is read twice is rounded once.
+    let twice = "bound n <= 64\n%0 = input \"x\" : f32[n, 33]\n%1 = transpose %0 {permutation=[1, 0]} : f32[33, n]\n\
+                 %2 = contract %0, %1 {batch=[], sum=[(1, 0)]} : f32[n, n]  // Net.scores\noutput \"y\" = %2";
+    let all = kernels(twice, Math::F16);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(
+        all[1].contains("TileMma<half_t, ") && all[1].contains("multiply<ALONG_K, ALONG_K>"),
+        "{}",
+        all[1]
+    );
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub mod narrow;
 pub mod pooling;
 pub mod reductions;
 mod rewrite;
+pub mod rounded;
 pub mod simplify;
 #[cfg(test)]
 mod tests;

@@ -13,10 +13,12 @@ impl Build<'_> {
         let graph = self.graph;
         let node = graph.node(id);
         let backward = op.part.is_gradient();
+        let halves = super::halves::of(graph, node, self.built.machine).is_some();
         let mut ins = Vec::new();
         let mut strides = Vec::new();
         for place in 0..op.inputs() {
-            let input = node.inputs[place];
+            let behind = super::halves::behind(graph, node.inputs[place]).filter(|_| halves);
+            let input = behind.map_or(node.inputs[place], |(narrow, _)| narrow);
             // The kernel writes and reads results and sums without gaps.
             if backward && (place + 3 == op.inputs() || place + 2 == op.inputs()) {
                 ins.push(self.contiguous(input)?);

@@ -47,6 +47,16 @@ struct Kept {
     scales: Option<(BufferId, Dim)>,
 }
 
+/// How a contraction reads its operands.
+#[derive(Clone, Debug)]
+enum Operands {
+    Wide,
+    /// Both as floats of 16 bits.
+    Halves(DType),
+    /// B alone: where a weight lies, its type, and its scales.
+    Narrow((Operand, DType, Option<Operand>)),
+}
+
 impl Build<'_> {
     pub fn contract(
         &mut self,
@@ -55,11 +65,17 @@ impl Build<'_> {
         batch: &[(usize, usize)],
         sum: &[(usize, usize)],
     ) -> Result<(), Stop> {
-        let narrow = self.narrow(self.graph.node(id).inputs[1]);
-        if narrow.is_some() && self.contract_with(id, out, batch, sum, narrow)? {
+        let node = self.graph.node(id);
+        if let Some(dtype) = super::halves::of(self.graph, node, self.built.machine) {
+            return self.contract_with(id, out, batch, sum, Operands::Halves(dtype)).map(|_| ());
+        }
+        let narrow = self.narrow(node.inputs[1]).map(Operands::Narrow);
+        if let Some(narrow) = narrow
+            && self.contract_with(id, out, batch, sum, narrow)?
+        {
             return Ok(());
         }
-        self.contract_with(id, out, batch, sum, None).map(|_| ())
+        self.contract_with(id, out, batch, sum, Operands::Wide).map(|_| ())
     }
 
     /// False, and nothing is done, where the kernel cannot read this narrow weight.
@@ -69,15 +85,17 @@ impl Build<'_> {
         out: BufferId,
         batch: &[(usize, usize)],
         sum: &[(usize, usize)],
-        narrow: Option<(Operand, DType, Option<Operand>)>,
+        operands: Operands,
     ) -> Result<bool, Stop> {
         let graph = self.graph;
         let node = graph.node(id);
         let (a_type, b_type) = (&graph.node(node.inputs[0]).ty, &graph.node(node.inputs[1]).ty);
-        let a = self.operand(node.inputs[0])?;
-        let b = match &narrow {
-            Some((operand, _, _)) => operand.clone(),
-            None => self.operand(node.inputs[1])?,
+        let halves = matches!(operands, Operands::Halves(_));
+        let a = if halves { self.half(node.inputs[0])? } else { self.operand(node.inputs[0])? };
+        let b = match &operands {
+            Operands::Narrow((operand, _, _)) => operand.clone(),
+            Operands::Halves(_) => self.half(node.inputs[1])?,
+            Operands::Wide => self.operand(node.inputs[1])?,
         };
         let free = |rank: usize, used: &dyn Fn(&(usize, usize)) -> usize| -> Vec<usize> {
             (0..rank).filter(|axis| batch.iter().chain(sum).all(|pair| used(pair) != *axis)).collect()
@@ -111,9 +129,10 @@ impl Build<'_> {
             k.push(stride(&a_type.shape[*i], Some(&a.strides[*i]), Some(&b.strides[*j]), None));
         }
         // The scale of a narrow weight belongs to a column of C: it moves with C's columns and with nothing else.
-        let kept = match narrow {
-            None => Kept { dtype: DType::F32, scales: None },
-            Some((_, dtype, scales)) => {
+        let kept = match operands {
+            Operands::Wide => Kept { dtype: DType::F32, scales: None },
+            Operands::Halves(dtype) => Kept { dtype, scales: None },
+            Operands::Narrow((_, dtype, scales)) => {
                 let columns = |strides: &[Dim]| {
                     strides.iter().enumerate().all(|(axis, step)| {
                         let place = free_b.iter().position(|j| *j == axis);
@@ -127,7 +146,7 @@ impl Build<'_> {
                 Kept { dtype, scales: scales.map(|scales| (scales.buffer, scales.offset)) }
             }
         };
-        let is_narrow = kept.dtype != DType::F32;
+        let is_narrow = kept.dtype != DType::F32 && !halves;
         // Weights that stay as they are are packed once for many runs; between the steps of a training they change.
         let reads = self.level == 0 && self.built.changed.is_empty() && self.built.lasts(b.buffer);
 
@@ -323,6 +342,11 @@ impl Build<'_> {
         Ok(Operand { buffer, offset: at.constant, strides })
     }
 
+    /// Where an operand lies before it is widened.
+    pub(super) fn half(&self, id: NodeId) -> Result<Operand, Stop> {
+        super::halves::behind(self.graph, id).map_or(Err(Stop::Need(id)), |(narrow, _)| self.operand(narrow))
+    }
+
     /// The narrow weight that an operand is, its type, and where its scales lie.
     fn narrow(&self, id: NodeId) -> Option<(Operand, DType, Option<Operand>)> {
         let shape = &self.graph.node(id).ty.shape;
@@ -385,9 +409,10 @@ impl Build<'_> {
             let old = slot.replace(stride).unwrap_or(Dim::constant(0));
             load = load.plus(&Affine::variable(variable).scale(&old));
         }
-        let to = self.buffer(id, DType::F32, product(&shape), Storage::Unused);
+        let dtype = self.built.buffers[from.0.index()].dtype;
+        let to = self.buffer(id, dtype, product(&shape), Storage::Unused);
         let mut values = Values::default();
-        let value = values.push(ValueOp::Load { buffer: from.0, at: load, when: None }, DType::F32);
+        let value = values.push(ValueOp::Load { buffer: from.0, at: load, when: None }, dtype);
         let at = super::affine::flatten(&identity(&shape, 0), &shape);
         let stage = Stage {
             kept: shape,

@@ -82,8 +82,12 @@ impl Build<'_> {
             groups: Dim::from(conv.groups),
             splits: parts.clone(),
         };
-        let left = self.contiguous(node.inputs[0])?;
-        let mut right = self.contiguous(node.inputs[1])?;
+        let halves = super::halves::of(graph, node, self.built.machine).is_some();
+        let operand = |id: NodeId| {
+            let behind = super::halves::behind(graph, id).filter(|_| halves);
+            self.contiguous(behind.map_or(id, |(narrow, _)| narrow))
+        };
+        let (left, mut right) = (operand(node.inputs[0])?, operand(node.inputs[1])?);
         if kind == ConvolutionKind::Weights {
             let place = self.parts(node, id, out, &parts);
             let (a, b) = ((left.1.clone(), product(&x[1..])), (right.1.clone(), product(&y[1..])));

@@ -22,11 +22,13 @@ mod attention;
 mod beside;
 mod build;
 pub use build::neutral;
+use contract::is_nest;
 pub use merge::never_again;
 mod contract;
 mod conv;
 mod epilogue;
 mod fuse;
+pub mod halves;
 mod memory;
 mod merge;
 pub mod nest;
@@ -472,7 +474,7 @@ pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
 
 /// The graph of one entry as a schedule of kernels.
 pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Result<Plan, PlanError> {
-    let mut selection = select::select(&entry.graph);
+    let mut selection = select::select(&entry.graph, machine);
     let mut built = loop {
         match build::build(entry, variables, &selection, machine) {
             Ok(built) => break built,

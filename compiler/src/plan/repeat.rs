@@ -55,7 +55,7 @@ impl Build<'_> {
         let node = self.graph.node(id);
         let mut body = scan.body.clone();
         let mut sites = self.sites(id, scan, &mut body)?;
-        let mut selection = super::select::select(&body);
+        let mut selection = super::select::select(&body, self.built.machine);
         let (buffers, before) = (self.built.buffers.len(), self.built.drafts.len());
         let (drafts, updates) = loop {
             match self.body(&body, &selection, &sites) {

@@ -5,6 +5,7 @@
 //! - Elementwise nodes: not when each element is read once, by one user or by several that read parts of their own; not when they are so cheap that doing them
 //!   again costs less than the memory traffic. Else they have a buffer, which [`super::fuse`] may still make vanish.
 
+use super::Machine;
 use crate::graph::op::{Binary, Op};
 use crate::graph::{DType, Graph, Node, NodeId};
 
@@ -21,7 +22,7 @@ const LARGEST: usize = 48;
 /// An expression of so few operations and loads is done again for each user.
 const CHEAP: usize = 2;
 
-pub fn select(graph: &Graph) -> Selection {
+pub fn select(graph: &Graph, machine: Machine) -> Selection {
     let mut chosen = Selection { materialised: vec![false; graph.nodes.len()], live: live(graph) };
     let mut required = vec![false; graph.nodes.len()];
     for (_, id) in graph.outputs.iter().chain(&graph.updates) {
@@ -29,8 +30,10 @@ pub fn select(graph: &Graph) -> Selection {
     }
     for id in graph.ids().filter(|id| chosen.live[id.index()]) {
         let node = graph.node(id);
-        for place in direct_operands(graph, node) {
-            require(graph, node.inputs[place], &mut required);
+        let halves = super::halves::of(graph, node, machine).is_some();
+        for place in direct_operands(graph, node, halves) {
+            let behind = super::halves::behind(graph, node.inputs[place]).filter(|_| halves);
+            require(graph, behind.map_or(node.inputs[place], |(narrow, _)| narrow), &mut required);
         }
     }
     let users = users(graph, &chosen.live);
@@ -84,16 +87,12 @@ pub fn class(op: &Op) -> Class {
     }
 }
 
-/// The inputs that a runtime kernel reads from memory as they are.
-fn direct_operands(graph: &Graph, node: &Node) -> Vec<usize> {
+/// The inputs that a runtime kernel reads from memory as they are, or, of `halves`, as they are before they are widened.
+fn direct_operands(graph: &Graph, node: &Node, halves: bool) -> Vec<usize> {
     match &node.op {
         // Narrow weights are read as they are; what the kernel cannot read so it asks for.
         Op::Contract { .. } if !super::contract::is_nest(graph, node) => {
-            if is_narrow(graph, node.inputs[1]) {
-                vec![0]
-            } else {
-                vec![0, 1]
-            }
+            if is_narrow(graph, node.inputs[1]) && !halves { vec![0] } else { vec![0, 1] }
         }
         Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_) => vec![0, 1],
         Op::Gather { .. } | Op::ScatterAdd { .. } => vec![0, 1],

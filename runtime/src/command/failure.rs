@@ -54,6 +54,18 @@ impl Failure {
         self
     }
 
+    /// What ended a generation. Where the model's memory is full, fewer tokens are a way out.
+    pub fn writing(error: Error) -> Failure {
+        let full = matches!(error, Error::IndexOutOfRange { .. } | Error::Guard { .. });
+        let failure = Failure::from(error);
+        if full {
+            failure
+                .help("the model may take no more tokens: write fewer with --max N, or give a shorter text")
+        } else {
+            failure
+        }
+    }
+
     /// A file that could not be read: missing is the input's fault, anything else the machine's.
     pub fn reading(path: &std::path::Path, error: &std::io::Error) -> Failure {
         let message = format!("cannot read {}: {}", path.display(), plain(error));

@@ -4,6 +4,7 @@
 pub mod failure;
 pub mod inputs;
 pub mod interrupt;
+pub mod lines;
 pub mod output;
 pub mod page;
 pub mod picture;
@@ -11,6 +12,7 @@ pub mod results;
 pub mod row;
 pub mod rows;
 pub mod sample;
+pub mod stories;
 #[cfg(feature = "train")]
 pub mod training;
 

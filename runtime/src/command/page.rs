@@ -29,8 +29,8 @@ enum Form<'g> {
     Lines(String),
     /// Several texts, each when it is whole.
     Rows,
-    /// An object a row, with what was given.
-    Json(&'g Given),
+    /// An object a row, with what was given, numbered from here.
+    Json(&'g Given, usize),
 }
 
 impl Reading for Page<'_> {
@@ -44,7 +44,7 @@ impl Reading for Page<'_> {
                     output::write(&line.drain(..=end).collect::<String>());
                 }
             }
-            Form::Rows | Form::Json(_) => {}
+            Form::Rows | Form::Json(..) => {}
         }
     }
 
@@ -53,7 +53,7 @@ impl Reading for Page<'_> {
         let shown = match &self.form {
             Form::Live | Form::Lines(_) => return,
             Form::Rows => text.text.clone(),
-            Form::Json(given) => object(given, row, text).to_string(),
+            Form::Json(given, first) => object(given, row, *first, text).to_string(),
         };
         self.waiting.insert(row, shown);
         while let Some(shown) = self.waiting.remove(&self.next) {
@@ -72,12 +72,23 @@ impl<'g> Page<'g> {
     pub fn new(given: &'g Given, as_json: bool, interrupted: &'static AtomicBool) -> Page<'g> {
         let rows = given.texts.first().map_or(1, |(_, texts)| texts.len());
         let form = match (as_json, rows) {
-            (true, _) => Form::Json(given),
+            (true, _) => Form::Json(given, 0),
             (false, 1) if std::io::stdout().is_terminal() => Form::Live,
             (false, 1) => Form::Lines(String::new()),
             (false, _) => Form::Rows,
         };
         Page { form, begun: false, next: 0, waiting: BTreeMap::new(), interrupted }
+    }
+
+    /// For rows of a stream, behind so many others: an object each.
+    pub fn of_rows(given: &'g Given, before: usize, interrupted: &'static AtomicBool) -> Page<'g> {
+        let form = Form::Json(given, before);
+        Page { form, begun: false, next: 0, waiting: BTreeMap::new(), interrupted }
+    }
+
+    /// How many rows have been shown.
+    pub fn shown(&self) -> usize {
+        self.next
     }
 
     /// Ends the last line; after an interruption, shows also what waited for rows before it.
@@ -86,19 +97,19 @@ impl<'g> Page<'g> {
             Form::Live | Form::Lines(_) if !self.begun => {}
             Form::Live => output::line(""),
             Form::Lines(line) => output::line(&std::mem::take(line)),
-            Form::Rows | Form::Json(_) => {
+            Form::Rows | Form::Json(..) => {
                 std::mem::take(&mut self.waiting).into_values().for_each(|shown| output::line(&shown));
             }
         }
     }
 }
 
-/// A written row as JSON, with what was given.
-pub fn object(given: &Given, row: usize, text: &Text) -> Value {
+/// A written row as JSON, with what was given, numbered behind those before it.
+pub fn object(given: &Given, row: usize, before: usize, text: &Text) -> Value {
     let given: Map<String, Value> =
         given.texts.iter().map(|(name, texts)| (name.clone(), json!(texts.get(row)))).collect();
     let written = &text.written;
     json!({
-        "row": row, "given": given, "text": text.text, "tokens": written.tokens, "ended": written.ended, "score": written.score,
+        "row": before + row, "given": given, "text": text.text, "tokens": written.tokens, "ended": written.ended, "score": written.score,
     })
 }

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 use super::Failure;
 use super::inputs::{self, Texts};
+use crate::generate::Given;
 use crate::program::{DType, DimExpr, DimIndex, Entry, Input, InputSource, Program};
 use crate::tensor::Tensor;
 use crate::text::given::{self, Reader};
@@ -156,8 +157,29 @@ impl<'p> Maker<'p> {
         Ok(tensors)
     }
 
-    /// The tensors of a generation's inputs that are the caller's, of all rows.
-    pub fn given(&self, input: &Input, rows: &[Row]) -> Result<Tensor, Failure> {
+    /// What rows give a generation that takes these texts and tensors.
+    pub fn generation<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        tensors: &[&Input],
+        rows: &[Row],
+    ) -> Result<Given, Failure> {
+        let tensor_names = tensors.iter().map(|input| input.name.as_str());
+        let known: Vec<&str> = texts.iter().map(AsRef::as_ref).chain(tensor_names).collect();
+        rows.iter().try_for_each(|row| row.check_names(&known))?;
+        let texts = texts.iter().map(AsRef::as_ref).map(|name| {
+            let each = rows.iter().map(|row| row.text(name).map(str::to_owned));
+            Ok((name.to_owned(), each.collect::<Result<_, Failure>>()?))
+        });
+        let tensors = tensors.iter().map(|input| Ok((input.name.clone(), self.given(input, rows)?)));
+        Ok(Given {
+            texts: texts.collect::<Result<_, Failure>>()?,
+            tensors: tensors.collect::<Result<_, Failure>>()?,
+        })
+    }
+
+    /// The tensors of a generation's input that is the caller's, of all rows.
+    fn given(&self, input: &Input, rows: &[Row]) -> Result<Tensor, Failure> {
         let one = |row: &Row| match row.0.iter().find(|(name, _)| *name == input.name) {
             Some((_, value)) => self.tensor(input, value),
             None => Err(Failure::input(format!("the input `{}` is missing", input.name))),

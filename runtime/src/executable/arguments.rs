@@ -5,12 +5,17 @@ use std::path::PathBuf;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::command::Failure;
 use crate::payload::Manifest;
 use crate::program::{Entry, Generation, Input, Prediction, Program};
 use crate::text;
 
 /// Names that options have already.
-const TAKEN: [&str; 9] = ["batch", "help", "input", "json", "max", "output", "seed", "threads", "weights"];
+const TAKEN: [&str; 10] =
+    ["batch", "device", "help", "input", "json", "max", "output", "seed", "threads", "weights"];
+
+const ROWS: &str = "Without an input, rows are read from standard input: a JSON object with a value for each input on every line. Each \
+    is answered with an object on a line.";
 
 /// The whole command line of an executable.
 pub fn command(manifest: &Manifest) -> Command {
@@ -20,7 +25,8 @@ pub fn command(manifest: &Manifest) -> Command {
         .about(format!("The model `{name}`, built by Weft {}", manifest.card.weft))
         .version(manifest.card.weft.clone())
         .subcommand_required(true)
-        .arg_required_else_help(true);
+        .arg_required_else_help(true)
+        .args(super::place::argument(manifest));
     if !program.predictions.is_empty() {
         let one = |prediction: &Prediction, command| {
             predict(program, prediction, documented(command, &prediction.doc))
@@ -58,7 +64,7 @@ fn documented(command: Command, doc: &str) -> Command {
     if doc.is_empty() { command } else { command.about(doc.to_owned()) }
 }
 
-/// The command itself for the only item, or a command of its own for each of several.
+/// The command itself for the only item, whose name may follow all the same; or a command of its own for each of several.
 fn each<T>(
     command: Command,
     items: &[T],
@@ -66,7 +72,10 @@ fn each<T>(
     one: impl Fn(&T, Command) -> Command,
 ) -> Command {
     match items {
-        [only] => one(only, command),
+        [only] => {
+            let named = one(only, Command::new(name(only).clone())).hide(true);
+            one(only, command).subcommand(named)
+        }
         many => {
             let inner = many.iter().map(|item| one(item, Command::new(name(item).clone())));
             command.subcommand_required(true).arg_required_else_help(true).subcommands(inner)
@@ -81,7 +90,7 @@ pub fn chosen<'a, T>(
     given: &'a ArgMatches,
 ) -> Option<(&'a T, &'a ArgMatches)> {
     match (items, given.subcommand()) {
-        ([only], _) => Some((only, given)),
+        ([only], named) => Some((only, named.map_or(given, |(_, given)| given))),
         (many, Some((chosen, given))) => Some((many.iter().find(|item| name(item) == chosen)?, given)),
         _ => None,
     }
@@ -94,10 +103,7 @@ fn predict(program: &Program, prediction: &Prediction, command: Command) -> Comm
     let output = "Write the (first) result into a .npy or .png file";
     shared(with_inputs(command, entry, entry.inputs.iter()))
         .arg(common("output", "FILE", output, value_parser!(PathBuf)).short('o'))
-        .after_help(
-            "Without an input, rows are read from standard input: a JSON object with a value for each input on every line. Each \
-             is answered with an object on a line.",
-        )
+        .after_help(ROWS)
 }
 
 fn generate(program: &Program, generation: &Generation, command: Command) -> Command {
@@ -111,7 +117,9 @@ fn generate(program: &Program, generation: &Generation, command: Command) -> Com
     {
         command = command.arg(input(text, "a text, @FILE.txt, or - for standard input".into()));
     }
-    shared(command).arg(common("max", "N", "Write at most so many tokens", value_parser!(u32).range(1..)))
+    shared(command)
+        .arg(common("max", "N", "Write at most so many tokens", value_parser!(u32).range(1..)))
+        .after_help(ROWS)
 }
 
 /// An option for each input.
@@ -126,6 +134,16 @@ fn with_inputs<'a>(command: Command, entry: &Entry, inputs: impl Iterator<Item =
     command.args(texts).args(tensors)
 }
 
+/// Refuses to go on where some inputs were given and others were not.
+pub fn all_given<T: AsRef<str>>(known: &[T], given: &[(String, String)]) -> Result<(), Failure> {
+    let mut known = known.iter().map(AsRef::as_ref);
+    match known.find(|name| given.iter().all(|(given, _)| given != name)) {
+        Some(name) => Err(Failure::usage(format!("the input `{name}` is missing"))
+            .help(format!("give it with --{} VALUE", option(name)))),
+        None => Ok(()),
+    }
+}
+
 /// What clap calls the option of an input, which may have the name of another option.
 fn id(name: &str) -> String {
     format!("input:{name}")
@@ -133,8 +151,12 @@ fn id(name: &str) -> String {
 
 fn input(name: &str, help: String) -> Arg {
     let arg = Arg::new(id(name)).value_name("VALUE").help(help).allow_hyphen_values(true);
-    // An input may be called as an option is: then the letters before it tell them apart.
-    if TAKEN.contains(&name) { arg.long(format!("input-{name}")) } else { arg.long(name.to_owned()) }
+    arg.long(option(name))
+}
+
+/// The option of an input. An input may be called as another option is: then the letters before it tell them apart.
+fn option(name: &str) -> String {
+    if TAKEN.contains(&name) { format!("input-{name}") } else { name.to_owned() }
 }
 
 /// `u8[n, 28, 28, 1]: FILE.npy, FILE.png or numbers`

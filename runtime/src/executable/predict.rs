@@ -22,14 +22,16 @@ pub fn run(payload: &Payload, given: &ArgMatches) -> Result<(), Failure> {
     let texts = Texts { program, kept: &vocabularies, base: Path::new("") };
     let seed = arguments::seed(given);
     let values = arguments::inputs(entry, None, given);
-    let takes_any =
-        entry.inputs.iter().any(|input| !input.is_made()) || !crate::text::given::texts(entry).is_empty();
-    if values.is_empty() && takes_any {
+    let texts_taken = crate::text::given::texts(entry);
+    let tensors = entry.inputs.iter().filter(|input| !input.is_made()).map(|input| input.name.as_str());
+    let known: Vec<&str> = texts_taken.into_iter().chain(tensors).collect();
+    if values.is_empty() && !known.is_empty() {
         if stdin().is_terminal() {
             return Err(Failure::usage("nothing is given to predict from").help("see predict --help"));
         }
         return rows::answer(&mut session, index, &texts, seed, stdin().lock());
     }
+    arguments::all_given(&known, &values)?;
     let tensors = inputs::read(entry, &values, &texts, seed)?;
     let views: Vec<TensorView<'_>> = tensors.iter().map(Tensor::view).collect();
     let outputs = session.run(index, &views)?;

@@ -118,6 +118,11 @@ impl Generator {
         &self.session.program().entries[self.start]
     }
 
+    /// Which of the program's entries that is.
+    pub fn entry_index(&self) -> usize {
+        self.start
+    }
+
     pub fn program(&self) -> &Program {
         self.session.program()
     }
@@ -131,6 +136,12 @@ impl Generator {
             names.push(name);
         }
         names
+    }
+
+    /// The names of all that it takes.
+    pub fn known(&self) -> Vec<String> {
+        let tensors = self.tensors().into_iter().map(|input| input.name.as_str());
+        self.texts().into_iter().chain(tensors).map(str::to_owned).collect()
     }
 
     /// The inputs that are tensors of the caller.

@@ -23,6 +23,8 @@ pub struct Counts {
     pub sectors: [u64; 2],
     /// Sectors that were read from memory, and written to it, behind the cache.
     pub moved: [u64; 2],
+    /// Turns that the banks of shared memory took for warps' accesses, and how many they would have taken with no conflict.
+    pub turns: [u64; 2],
     /// Threads' loads of device memory by their bytes.
     pub loads: BTreeMap<u32, u64>,
     /// Threads' stores of device memory by their bytes.
@@ -61,6 +63,23 @@ impl Counts {
         }
     }
 
+    /// The lanes of a warp access so many bytes each at these places of shared memory. It has 32 banks of words of 4 bytes, each of which serves one
+    /// word in a turn, whoever asks for it. Of 8 bytes half of the lanes are served at once, of 16 bytes a quarter.
+    pub(crate) fn shared(&mut self, bytes: u32, places: &[Option<u64>]) {
+        let bytes = bytes.max(4);
+        for part in places.chunks((128 / bytes as usize).clamp(1, 32)) {
+            let starts = part.iter().flatten();
+            let mut words: Vec<u64> =
+                starts.flat_map(|at| (0..u64::from(bytes / 4)).map(move |word| at / 4 + word)).collect();
+            words.sort_unstable();
+            words.dedup();
+            let mut banks = [0u64; 32];
+            words.iter().for_each(|word| banks[(word % 32) as usize] += 1);
+            self.turns[0] += banks.iter().max().copied().unwrap_or(0);
+            self.turns[1] += (words.len() as u64).div_ceil(32);
+        }
+    }
+
     /// One line of JSON.
     pub fn json(&self) -> String {
         let mut out = format!(
@@ -76,7 +95,7 @@ impl Counts {
         let _ = write!(
             out,
             "}},\"flops\":{},\"bytes_read\":{},\"bytes_written\":{},\"sectors_read\":{},\"sectors_written\":{},\
-             \"memory_read\":{},\"memory_written\":{},\"loads\":{{{}}},\"stores\":{{{}}}}}",
+             \"memory_read\":{},\"memory_written\":{},\"shared_turns\":{},\"shared_turns_least\":{},\"loads\":{{{}}},\"stores\":{{{}}}}}",
             self.flops,
             self.bytes[0],
             self.bytes[1],
@@ -84,6 +103,8 @@ impl Counts {
             self.sectors[1],
             self.moved[0],
             self.moved[1],
+            self.turns[0],
+            self.turns[1],
             widths(&self.loads),
             widths(&self.stores)
         );
@@ -94,6 +115,23 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn banks_that_are_asked_for_two_words_take_two_turns() {
+        let turns = |bytes: u32, place: fn(u64) -> u64| {
+            let mut counts = Counts::default();
+            counts.shared(bytes, &std::array::from_fn::<_, 32, _>(|lane| Some(place(lane as u64))));
+            counts.turns
+        };
+        assert_eq!(turns(4, |lane| 4 * lane), [1, 1]);
+        assert_eq!(turns(4, |_| 64), [1, 1]);
+        assert_eq!(turns(4, |lane| 8 * lane), [2, 1]);
+        assert_eq!(turns(4, |lane| 128 * lane), [32, 1]);
+        assert_eq!(turns(2, |lane| 2 * lane), [1, 1]);
+        assert_eq!(turns(16, |lane| 16 * lane), [4, 4]);
+        assert_eq!(turns(16, |lane| 64 * lane), [16, 4]);
+        assert_eq!(turns(8, |lane| 8 * lane), [2, 2]);
+    }
 
     #[test]
     fn sectors_are_counted_once_a_warp() {

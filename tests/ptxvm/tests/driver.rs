@@ -231,8 +231,10 @@ fn streams_events_and_pinned_memory() {
 #[test]
 fn machine_code_is_refused_with_the_reason() {
     let (_turn, context) = context();
-    let refused =
-        context.load_module(Ptx::from_binary(b"\x7fELF\x02\x01\x01 and so on".to_vec())).unwrap_err();
+    // A cubin's header, as ELF has it: 64 bytes.
+    let mut header = b"\x7fELF\x02\x01\x01 and so on".to_vec();
+    header.resize(64, 0);
+    let refused = context.load_module(Ptx::from_binary(header)).unwrap_err();
     assert_eq!(refused.0 as u32, 209);
     let refused = context
         .load_module(Ptx::from_src(".version 9.0\n.target sm_90a\n.address_size 64\nwrong"))

@@ -4,8 +4,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use weft_compiler::cuda::Math;
 use weft_compiler::stages::Stage;
-use weft_runtime::program::{DType, Every};
+use weft_runtime::program::{Arch, DType, Every};
 
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
@@ -76,9 +77,8 @@ pub struct RunArgs {
     /// Threads to run on [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// The device to run on
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    pub device: Device,
+    #[command(flatten)]
+    pub machine: DeviceArgs,
     /// Take a data set of the spec from another folder (may be repeated)
     #[arg(long = "data", value_name = "NAME=PATH", value_parser = pair)]
     pub data: Vec<(String, String)>,
@@ -106,9 +106,8 @@ pub struct ItemArgs {
     /// Threads to run on [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// The device to run on
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    pub device: Device,
+    #[command(flatten)]
+    pub machine: DeviceArgs,
     #[command(flatten)]
     pub kept: KeptArgs,
 }
@@ -119,6 +118,47 @@ pub struct KeptArgs {
     /// Keep large weights as this type, and read them so; sums stay f32. As i8, what products read; as f16 or bf16, convolutions' kernels too
     #[arg(long, value_enum, default_value_t = Kept::F32)]
     pub dtype: Kept,
+}
+
+/// What runs a program, and in what numbers it multiplies.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DeviceArgs {
+    /// The device to run on
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    #[command(flatten)]
+    pub math: MathArgs,
+}
+
+/// In what numbers a GPU multiplies.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct MathArgs {
+    /// The numbers in which a GPU multiplies matrices: all but f32 are for its tensor cores. Sums, and all else, stay f32
+    #[arg(long, value_enum, default_value_t = MathArg::F32)]
+    pub math: MathArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MathArg {
+    /// As they are
+    F32,
+    /// Cut to 10 bits behind the point; for training and for answers
+    Tf32,
+    /// Rounded to bf16: 7 bits behind the point, and half the bytes; for training and for answers
+    Bf16,
+    /// Rounded to f16: 10 bits behind the point, half the bytes, and infinite beyond 65,504; for answers
+    F16,
+}
+
+impl From<MathArg> for Math {
+    fn from(math: MathArg) -> Math {
+        match math {
+            MathArg::F32 => Math::F32,
+            MathArg::Tf32 => Math::Tf32,
+            MathArg::Bf16 => Math::Bf16,
+            MathArg::F16 => Math::F16,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -223,6 +263,8 @@ pub struct Emit {
     /// The form to print it in (dot and svg: the graph stages)
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub format: FormatArg,
+    #[command(flatten)]
+    pub math: MathArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -422,6 +464,15 @@ pub struct Build {
     /// Put the training in too: the executable then has a command `train`, which goes on from its weights with other data
     #[arg(long)]
     pub train: bool,
+    /// What it is to run on; with auto, on a GPU where there is one, else on the processor. Kernels for GPUs are compiled by NVRTC
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// The GPUs that it is to run on: sm_80,sm_90a,… Later ones compile what is there for the earliest of these when it starts [default:
+    /// sm_80,sm_90a,sm_100]
+    #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+    pub arch: Vec<Arch>,
+    #[command(flatten)]
+    pub math: MathArgs,
     /// The processors that it is to run on
     #[arg(long, value_enum, default_value_t = Target::V3)]
     pub target: Target,
@@ -517,9 +568,8 @@ pub struct Generate {
     /// Threads to run on [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// The device to run on
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    pub device: Device,
+    #[command(flatten)]
+    pub machine: DeviceArgs,
     #[command(flatten)]
     pub kept: KeptArgs,
 }

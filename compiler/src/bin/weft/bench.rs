@@ -43,7 +43,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     };
     let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
     let before = Instant::now();
-    let program = compile::program_on(args.run.device, &spec, wanted, args.run.threads)?;
+    let program = compile::program_on(args.run.machine, &spec, wanted, args.run.threads)?;
     let compile_ms = before.elapsed().as_secs_f64() * 1e3;
     let threads = compile::threads(args.run.threads);
     let mut subject = if wanted == Wanted::Training {

@@ -1,6 +1,6 @@
 //! From a checked spec to a program, on as many threads as there are; and what all running commands share.
 
-use crate::args::{Device, RunArgs};
+use crate::args::{Device, DeviceArgs, RunArgs};
 use crate::download;
 use crate::failure::Failure;
 use crate::spec::Spec;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use weft_compiler::assemble;
 use weft_compiler::cpu::{Compilation, Target};
+use weft_compiler::cuda::Math;
 use weft_compiler::graph::{Entry, Module};
 use weft_compiler::passes;
 use weft_compiler::plan::PlanError;
@@ -42,24 +43,37 @@ pub enum Wanted {
 #[derive(Clone, Copy, Debug)]
 pub enum Machine {
     Cpu(Target),
-    Gpu,
+    /// With products in such numbers.
+    Gpu(Math),
 }
 
 impl Machine {
     /// The machine that the command line names. A GPU is opened here, so that one that cannot be used is known before anything is compiled.
-    pub fn of(device: Device) -> Result<Machine, Failure> {
+    pub fn of(given: DeviceArgs) -> Result<Machine, Failure> {
         let cpu = Machine::Cpu(Target::default());
-        match device {
+        let math = Math::from(given.math.math);
+        match given.device {
+            Device::Cpu if math != Math::F32 => Err(Failure::usage(format!(
+                "--math {} is for a GPU; this processor multiplies in f32",
+                math.name()
+            ))
+            .help("add --device cuda, or leave --math out")),
             Device::Cpu => Ok(cpu),
-            Device::Cuda => Ok(cuda::Device::open().map(|_| Machine::Gpu)?),
+            Device::Cuda => {
+                let way_out =
+                    "use --device cpu, or --device auto, which takes the processor where there is no GPU";
+                let opened = cuda::Device::open().map_err(|error| Failure::from(error).help(way_out));
+                opened.map(|_| Machine::Gpu(math))
+            }
             Device::Auto => Ok(cuda::Device::open().map_or_else(
                 |error| {
-                    eprintln!("running on this processor: {error}");
+                    let number = if math == Math::F32 { "" } else { ", in f32" };
+                    eprintln!("running on this processor{number}: {error}");
                     cpu
                 },
                 |device| {
                     eprintln!("running on {}", device.name());
-                    Machine::Gpu
+                    Machine::Gpu(math)
                 },
             )),
         }
@@ -73,7 +87,7 @@ pub fn program(spec: &Spec, wanted: Wanted, threads: Option<u16>) -> Result<Arc<
 
 /// The same for the device that the command line names.
 pub fn program_on(
-    device: Device,
+    device: DeviceArgs,
     spec: &Spec,
     wanted: Wanted,
     threads: Option<u16>,
@@ -134,9 +148,9 @@ fn compiled(
             let code = in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job));
             compilation.finish(&module, code.map_err(internal)?)
         }
-        Machine::Gpu => {
+        Machine::Gpu(math) => {
             let places = |span| spec.checked.sources.line(span);
-            weft_compiler::cuda::compile(&module, &places).map_err(internal)?
+            weft_compiler::cuda::compile(&module, math, &places).map_err(internal)?
         }
     };
     let sources = spec.checked.sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();

@@ -2,7 +2,7 @@
 //!
 //! FLOPs and the bytes that must move are the plan's. Registers and shared memory are those that NVRTC's machine code has, for an A100 (sm_80)
 //! and an H100 (sm_90a); they say how many threads of a multiprocessor can be at work at once. The time at best is the longer of what
-//! the arithmetic takes at the peak and what the bytes take at the bandwidth of the memory. Where the driver is one that counts
+//! the arithmetic takes at the peak (of the units that do it) and what the bytes take at the bandwidth of the memory. Where the driver is one that counts
 //! (the interpreter of `tests/ptxvm`), one step is run, and the bytes that it moved stand beside those that it touched.
 
 use crate::args::Bench;
@@ -13,16 +13,20 @@ use crate::{output, spec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use weft_runtime::cuda::{self, Compiled, Image};
+use weft_compiler::cuda::{Library, Math};
+use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::execute::dims_at;
-use weft_runtime::program::{DeviceImage, DimIndex, Entry, Kernel, Program};
+use weft_runtime::program::{Arch, DimIndex, Entry, Kernel, Program, Scope};
 
 /// A GPU's limits, from NVIDIA's data sheets and the CUDA programming guide's table of compute capabilities.
 struct Limits {
     name: &'static str,
-    arch: &'static str,
-    /// Of f32 arithmetic, in TFLOP/s, and of memory, in GB/s.
+    arch: Arch,
+    /// Of arithmetic, in TFLOP/s: of the f32 units, and of tensor cores in tf32 and in 16 bits (without sparsity).
     teraflops: f64,
+    tf32: f64,
+    halves: f64,
+    /// Of memory, in GB/s.
     gigabytes: f64,
     /// Bytes of shared memory, of a multiprocessor and of what each block takes beside its own.
     shared: u32,
@@ -33,16 +37,20 @@ struct Limits {
 const GPUS: [Limits; 2] = [
     Limits {
         name: "A100",
-        arch: "sm_80",
+        arch: Arch::cubin(80, Scope::Later),
         teraflops: 19.5,
+        tf32: 156.0,
+        halves: 312.0,
         gigabytes: 2039.0,
         shared: 164 << 10,
         reserved: 1 << 10,
     },
     Limits {
         name: "H100",
-        arch: "sm_90a",
+        arch: Arch::cubin(90, Scope::Alone),
         teraflops: 66.9,
+        tf32: 494.7,
+        halves: 989.4,
         gigabytes: 3352.0,
         shared: 228 << 10,
         reserved: 1 << 10,
@@ -66,6 +74,8 @@ struct Row {
     launches: i64,
     flops: i64,
     bytes: i64,
+    /// Whether it multiplies on tensor cores.
+    tensors: bool,
     counted: Option<Counted>,
 }
 
@@ -80,13 +90,14 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let predicts = args.entry == "predict" || args.entry.starts_with("predict.");
     let wanted = if predicts { Wanted::Prediction } else { Wanted::Training };
     let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
-    let program = compile::program_for(Machine::Gpu, &spec, wanted, args.run.threads)?;
+    let math = Math::from(args.run.machine.math.math);
+    let program = compile::program_for(Machine::Gpu(math), &spec, wanted, args.run.threads)?;
     let compiled: Vec<Vec<Compiled>> = GPUS
         .iter()
-        .map(|gpu| cuda::compile(&program.device, &Image::Cubin(gpu.arch.into())))
+        .map(|gpu| cuda::compile(&program.device, gpu.arch, &Cache::of_user()))
         .collect::<Result<_, _>>()?;
     let (entries, batch) = steps(args, &program, predicts)?;
-    let mut rows = rows(&entries, batch)?;
+    let mut rows = rows(&program, &entries, batch)?;
     if let Some(counts) = counted(args, &spec, &program, predicts)? {
         for (name, counted) in counts {
             let function = program.device.functions.iter().position(|function| function.name == name);
@@ -96,9 +107,9 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         }
     }
     if args.spec.json {
-        show_json(&program, &compiled, &rows);
+        show_json(&program, &compiled, &rows, math);
     } else {
-        show(args, &program, &compiled, &rows, batch);
+        show(args, &program, &compiled, &rows, (batch, math));
     }
     Ok(())
 }
@@ -122,7 +133,7 @@ fn steps<'a>(args: &Bench, program: &'a Program, predicts: bool) -> Result<(Vec<
 }
 
 /// What each kernel does in these entries at a batch, by its function.
-fn rows(entries: &[&Entry], batch: usize) -> Result<BTreeMap<usize, Row>, Failure> {
+fn rows(program: &Program, entries: &[&Entry], batch: usize) -> Result<BTreeMap<usize, Row>, Failure> {
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     for entry in entries {
         let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|s| (s.as_str(), batch)).collect();
@@ -133,6 +144,9 @@ fn rows(entries: &[&Entry], batch: usize) -> Result<BTreeMap<usize, Row>, Failur
             let row = rows.entry(start.function as usize).or_insert_with(|| Row {
                 path: launch.path.clone(),
                 line: launch.place.line,
+                tensors: program.device.functions[start.function as usize]
+                    .libraries
+                    .contains(&(Library::Tensor as u32)),
                 ..Row::default()
             });
             row.launches += 1;
@@ -154,10 +168,8 @@ fn counted(
         return Ok(None);
     }
     let mut program = program.clone();
-    let image = Image::Ptx("compute_80".into());
-    let modules =
-        cuda::compile(&program.device, &image)?.into_iter().map(|compiled| compiled.bytes).collect();
-    program.device.images.push(DeviceImage { arch: image.arch().into(), modules });
+    let image = cuda::image(&program.device, Arch::PTX, &Cache::of_user())?;
+    program.device.images.push(image);
     let program = Arc::new(program);
     let mut subject = match predicts {
         true => Subject::prediction(args, program, 1)?,
@@ -193,9 +205,14 @@ impl Limits {
         100.0 * f64::from(blocks * threads) / f64::from(THREADS)
     }
 
-    /// Microseconds at best.
-    fn floor_us(&self, flops: i64, bytes: i64) -> f64 {
-        (flops as f64 / (self.teraflops * 1e6)).max(bytes as f64 / (self.gigabytes * 1e3))
+    /// Microseconds of a kernel at best, where tensor cores multiply in such numbers.
+    fn floor_us(&self, row: &Row, math: Math) -> f64 {
+        let teraflops = match math {
+            _ if !row.tensors => self.teraflops,
+            Math::F32 | Math::Tf32 => self.tf32,
+            Math::Bf16 | Math::F16 => self.halves,
+        };
+        (row.flops as f64 / (teraflops * 1e6)).max(row.bytes as f64 / (self.gigabytes * 1e3))
     }
 }
 
@@ -215,7 +232,7 @@ fn show(
     program: &Program,
     compiled: &[Vec<Compiled>],
     rows: &BTreeMap<usize, Row>,
-    batch: usize,
+    (batch, math): (usize, Math),
 ) {
     let cells: Vec<Vec<String>> = rows
         .iter()
@@ -237,7 +254,7 @@ fn show(
                 cells.push(format!("{registers}"));
                 cells.push(format!("{:.0}K", f64::from(*shared) / 1024.0));
                 cells.push(format!("{occupancy:.0}%"));
-                cells.push(format!("{:.3}", gpu.floor_us(row.flops, row.bytes)));
+                cells.push(format!("{:.3}", gpu.floor_us(row, math)));
             }
             cells.push(row.line.to_string());
             cells.push(row.path.clone());
@@ -250,19 +267,20 @@ fn show(
     }
     head.extend(["line", "computes"]);
     output::write(&output::table(&head, &cells));
-    let sum = |gpu: &Limits| rows.values().map(|row| gpu.floor_us(row.flops, row.bytes)).sum::<f64>();
+    let sum = |gpu: &Limits| rows.values().map(|row| gpu.floor_us(row, math)).sum::<f64>();
     let sums: Vec<String> = GPUS.iter().map(|gpu| format!("{:.1} µs on an {}", sum(gpu), gpu.name)).collect();
     output::line(&format!(
-        "{} of {} kernels, batch {batch}: at best {}, in f32. Under a GPU's name stand registers of a thread, shared memory of a block, and \
+        "{} of {} kernels, batch {batch}: at best {}, with products in {}. Under a GPU's name stand registers of a thread, shared memory of a block, and \
          the share of its threads that can be at work at once; `moved` is what the memory moves for each byte that a kernel touches, where \
          the driver counts it",
         args.entry,
         rows.len(),
         sums.join(" and "),
+        math.name(),
     ));
 }
 
-fn show_json(program: &Program, compiled: &[Vec<Compiled>], rows: &BTreeMap<usize, Row>) {
+fn show_json(program: &Program, compiled: &[Vec<Compiled>], rows: &BTreeMap<usize, Row>, math: Math) {
     for (function, row) in rows {
         let code = &program.device.functions[*function];
         let mut object = json!({
@@ -274,7 +292,7 @@ fn show_json(program: &Program, compiled: &[Vec<Compiled>], rows: &BTreeMap<usiz
         for ((registers, shared, occupancy), gpu) in needs(program, compiled, *function).iter().zip(&GPUS) {
             object[gpu.name] = json!({
                 "registers": registers, "shared_bytes": shared, "occupancy": occupancy / 100.0,
-                "floor_us": gpu.floor_us(row.flops, row.bytes),
+                "floor_us": gpu.floor_us(row, math),
             });
         }
         output::json(&object);

@@ -4,6 +4,7 @@ use crate::args::{Emit, FormatArg};
 use crate::failure::Failure;
 use crate::output;
 use crate::spec::{self, Spec};
+use weft_compiler::cuda::Math;
 use weft_compiler::stages::{self, EmitError, Format, Stage};
 
 pub fn run(args: &Emit) -> Result<(), Failure> {
@@ -20,7 +21,12 @@ pub fn run(args: &Emit) -> Result<(), Failure> {
     } else {
         spec::sound(&args.spec, None, None)?
     };
-    let text = stages::emit(&spec.checked, stage, args.entry.as_deref(), format);
+    let math = Math::from(args.math.math);
+    if math != Math::F32 && stage != Stage::Cuda {
+        return Err(Failure::usage(format!("--math {} is of kernels for a GPU", math.name()))
+            .help("show them with --stage cuda, or leave --math out"));
+    }
+    let text = stages::emit_in(&spec.checked, stage, args.entry.as_deref(), format, math);
     output::write(&text.map_err(|error| failure(&spec, error))?);
     Ok(())
 }

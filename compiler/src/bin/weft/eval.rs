@@ -11,7 +11,7 @@ use weft_runtime::data::Split;
 
 pub fn run(args: &Eval) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
-    let program = compile::program_on(args.run.device, &spec, Wanted::Training, args.run.threads)?;
+    let program = compile::program_on(args.run.machine, &spec, Wanted::Training, args.run.threads)?;
     let training = train::block(&program, args.block.as_deref())?;
     let options = compile::run_options(&args.run, &spec)?;
     let loads = spec.checked.module.as_ref().is_some_and(|module| !module.loads.is_empty());

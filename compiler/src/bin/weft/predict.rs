@@ -9,7 +9,7 @@ use weft_runtime::tensor::{Tensor, TensorView};
 
 pub fn run(args: &Predict) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, None, None)?.kept(&args.item.kept);
-    let program = compile::program_on(args.item.device, &spec, Wanted::Prediction, args.item.threads)?;
+    let program = compile::program_on(args.item.machine, &spec, Wanted::Prediction, args.item.threads)?;
     let entry = &results::chosen(&program.predictions, args.item.predict.as_deref())?.entry;
     let mut session = Session::new(program.clone(), compile::threads(args.item.threads))?;
     let index = session.entry(entry)?;

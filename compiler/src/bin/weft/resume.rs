@@ -6,6 +6,7 @@ use crate::output;
 use serde::{Deserialize, Serialize};
 use similar::{ChangeTag, TextDiff};
 use std::path::Path;
+use weft_compiler::cuda::Math;
 use weft_runtime::train;
 
 /// What a command line said that decides about a run. Kept in its checkpoints.
@@ -15,12 +16,16 @@ struct Arguments {
     data: Vec<(String, String)>,
     block: Option<String>,
     epochs: Option<u32>,
+    /// In what numbers a GPU multiplied. Empty in checkpoints of before that was asked.
+    #[serde(default)]
+    math: String,
 }
 
 /// The arguments of a run, as its checkpoints keep them.
 pub fn arguments(args: &Train) -> String {
     let (set, data) = (args.spec.set.clone(), args.run.data.clone());
-    let arguments = Arguments { set, data, block: args.block.clone(), epochs: args.epochs };
+    let math = Math::from(args.run.machine.math.math).name().to_owned();
+    let arguments = Arguments { set, data, block: args.block.clone(), epochs: args.epochs, math };
     // Texts and numbers can always be written.
     serde_json::to_string(&arguments).unwrap_or_default()
 }
@@ -50,6 +55,13 @@ pub fn completed(args: &Train, folder: &Path) -> Result<(Train, String), Failure
     })?;
     let before: Arguments = serde_json::from_str(&run.arguments).unwrap_or_default();
     let mut args = args.clone();
+    let math = Math::from(args.run.machine.math.math).name();
+    if !before.math.is_empty() && before.math != math {
+        output::note(&format!(
+            "note: the run multiplied in {0} so far and goes on in {math}; with --math {0} it would go on as it was",
+            before.math
+        ));
+    }
     let merged = |now: &[(String, String)], before: Vec<(String, String)>| {
         let kept = before.into_iter().filter(|(name, _)| now.iter().all(|(other, _)| other != name));
         kept.chain(now.iter().cloned()).collect()

@@ -10,6 +10,7 @@ use crate::spec::Spec;
 use crate::training::{self, Progress};
 use crate::{numerics, overfit, resume, spec};
 use std::path::Path;
+use weft_compiler::cuda::Math;
 use weft_runtime::program::Program;
 use weft_runtime::train::{self, Options, Saving};
 
@@ -25,7 +26,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let args = &args;
     let (spec, text) = spec::sound_and_rendered(&args.spec, &args.run, args.epochs)?;
     resume::show_changes(&before, &text);
-    let program = compile::program_on(args.run.device, &spec, Wanted::Training, args.run.threads)?;
+    let program = compile::program_on(args.run.machine, &spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
     if let Some(steps) = args.overfit_batch {
         return overfit::run(args, &spec, program, training, steps as usize);
@@ -80,6 +81,10 @@ fn about(args: &Train, spec: &Spec, program: &Program, training: usize) -> About
         command: about::command_line(std::env::args()),
         seed: args.run.seed.unwrap_or(block.seed),
         threads: compile::threads(args.run.threads),
+        math: match args.run.machine.math.math.into() {
+            Math::F32 => String::new(),
+            math => math.name().to_owned(),
+        },
         parameters: u64::try_from(parameters).unwrap_or_default(),
         machine: Machine::this(),
         data: Data { name, path: path.display().to_string(), ..Data::default() },

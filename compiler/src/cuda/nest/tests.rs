@@ -32,7 +32,7 @@ fn printed(graph: Graph, variables: &[Variable]) -> String {
     });
     let entry = Entry { inputs: typed.collect(), graph: graph.clone() };
     let plan = plan_for(&entry, variables, Machine::Gpu).expect("the graph has a plan");
-    cuda::text(&plan, &|_| String::new()).expect("the plan has kernels")
+    cuda::text(&plan, cuda::Math::F32, &|_| String::new()).expect("the plan has kernels")
 }
 
 /// A bias and a rectifier.

@@ -175,22 +175,8 @@ impl Item {
 
     /// What the rows give the generation.
     fn given(&self, rows: &[Row]) -> Result<Given, Problem> {
-        let known: Vec<&str> = self
-            .texts
-            .iter()
-            .chain(self.tensors.iter().map(|input| &input.name))
-            .map(String::as_str)
-            .collect();
-        rows.iter().try_for_each(|row| row.check_names(&known))?;
-        let mut given = Given::default();
-        for name in &self.texts {
-            let texts = rows.iter().map(|row| row.text(name).map(str::to_owned));
-            given.texts.push((name.clone(), texts.collect::<Result<_, _>>()?));
-        }
-        for input in &self.tensors {
-            given.tensors.push((input.name.clone(), self.maker.given(input, rows)?));
-        }
-        Ok(given)
+        let tensors: Vec<&Input> = self.tensors.iter().collect();
+        Ok(self.maker.generation(&self.texts, &tensors, rows)?)
     }
 
     fn takes(&self) -> String {
@@ -236,7 +222,7 @@ impl Reading for Teller<'_> {
     }
 
     fn done(&mut self, row: usize, text: &Text) {
-        self.tell(Event::Done(row, page::object(&self.job.given, row, text)));
+        self.tell(Event::Done(row, page::object(&self.job.given, row, 0, text)));
     }
 
     fn interrupted(&self) -> bool {

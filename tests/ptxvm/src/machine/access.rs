@@ -91,6 +91,7 @@ impl Warp {
         *world.watched += u64::from(access.atomic);
         let mut counted = [0u64; 32];
         let mut many = 0;
+        let mut shared = [None; 32];
         let mut buffer = [0u8; 32];
         for lane in lanes(active) {
             let spot = spot(access.address.space, addresses[lane]);
@@ -107,6 +108,7 @@ impl Warp {
                     world.memory.load(at, buffer)
                 }
                 Spot::Shared(at) => {
+                    shared[lane] = Some(at);
                     let thread = self.thread(lane);
                     world.shared.load(at, buffer, thread, world.order, access.atomic)
                 }
@@ -123,6 +125,9 @@ impl Warp {
             }
         }
         world.counts.access(0, total as u32, &mut counted[..many]);
+        if world.counting {
+            world.counts.shared(total as u32, &shared);
+        }
         Ok(())
     }
 
@@ -132,6 +137,7 @@ impl Warp {
         let total = each * access.registers.len();
         let mut counted = [0u64; 32];
         let mut many = 0;
+        let mut shared = [None; 32];
         let mut buffer = [0u8; 32];
         for lane in lanes(active) {
             let spot = spot(access.address.space, addresses[lane]);
@@ -154,6 +160,7 @@ impl Warp {
                     world.memory.store(at, buffer)
                 }
                 Spot::Shared(at) => {
+                    shared[lane] = Some(at);
                     let thread = self.thread(lane);
                     world.shared.store(at, buffer, thread, world.order, access.atomic)
                 }
@@ -163,6 +170,9 @@ impl Warp {
             .map_err(|fault| fault.at(lane as u32))?;
         }
         world.counts.access(1, total as u32, &mut counted[..many]);
+        if world.counting {
+            world.counts.shared(total as u32, &shared);
+        }
         Ok(())
     }
 
@@ -251,9 +261,11 @@ impl Warp {
         let bytes = copy.bytes as usize;
         let mut counted = [0u64; 32];
         let mut many = 0;
+        let mut shared = [None; 32];
         self.copies.resize_with(32, Default::default);
         for lane in lanes(active) {
             let to = to[lane] & 0xffff_ffff;
+            shared[lane] = Some(to);
             let given = match copy.given {
                 Some(given) => self.get(world.program, given)[lane] as u32 as usize,
                 None => bytes,
@@ -281,6 +293,9 @@ impl Warp {
             self.copies[lane].open.push(Copy { to, data, bytes: copy.bytes });
         }
         world.counts.access(0, copy.bytes, &mut counted[..many]);
+        if world.counting {
+            world.counts.shared(copy.bytes, &shared);
+        }
         Ok(())
     }
 

@@ -50,9 +50,11 @@ impl Warp {
     ) -> Result<(), Fault> {
         for (i, to) in to.iter().enumerate() {
             let mut matrix = [[0u16; 8]; 8];
+            let mut rows = [None; 8];
             for (row, values) in matrix.iter_mut().enumerate() {
                 let lane = 8 * i + row;
                 let at = self.row_address(world, address, lane)?;
+                rows[row] = Some(at);
                 let mut bytes = [0; 16];
                 let thread = self.index * 32 + lane as u32;
                 world
@@ -62,6 +64,9 @@ impl Warp {
                 for (value, pair) in values.iter_mut().zip(bytes.chunks_exact(2)) {
                     *value = u16::from_le_bytes([pair[0], pair[1]]);
                 }
+            }
+            if world.counting {
+                world.counts.shared(16, &rows);
             }
             let mut out = [0; 32];
             for (lane, out) in out.iter_mut().enumerate() {

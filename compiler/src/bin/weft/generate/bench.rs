@@ -21,7 +21,7 @@ const ENOUGH: usize = 3;
 
 pub fn run(args: &Bench) -> Result<(), Failure> {
     let spec = spec::sound(&args.spec, Some(&args.run), None)?.kept(&args.kept);
-    let program = compile::program_on(args.run.device, &spec, Wanted::Generation, args.run.threads)?;
+    let program = compile::program_on(args.run.machine, &spec, Wanted::Generation, args.run.threads)?;
     let name = args.entry.strip_prefix("generate").and_then(|rest| rest.strip_prefix('.'));
     let generation = chosen(&program.generations, name)?;
     let threads = compile::threads(args.run.threads);

@@ -22,7 +22,7 @@ use weft_runtime::train::{self, Options};
 pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
     let spec = asked_spec(args)?;
     let mut generator =
-        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.device, args.threads))?;
+        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.machine, args.threads))?;
     let (set, split) = named(generator.session().program(), on)?;
     if let Some((name, _)) = args.inputs.first() {
         let help = "leave --input out, or --on and --against";
@@ -31,7 +31,7 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
     let parts = {
         let run = RunArgs {
             threads: args.threads,
-            device: args.device,
+            machine: args.machine,
             data: args.data.clone(),
             offline: args.offline,
             data_memory: None,
@@ -61,7 +61,7 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
     let given = of_rows(&generator, part, most)?;
     let asked = Asked { max: args.max.map(|max| max as usize), by: None, seed: args.seed };
     let mut watching = Watching::new(args.spec.json, references.len());
-    let written = generator.write(&given, &asked, &mut watching).map_err(super::failure);
+    let written = generator.write(&given, &asked, &mut watching).map_err(Failure::writing);
     watching.bar.finish_and_clear();
     let written = written?;
     // Of rows that were whole before an interruption, figures would not be those of the part.
@@ -84,7 +84,7 @@ pub fn run(args: &Generate, on: &str, against: &str) -> Result<(), Failure> {
         .collect();
     if args.spec.json {
         for (row, text) in written.iter().enumerate() {
-            let mut line = page::object(&given, row, text);
+            let mut line = page::object(&given, row, 0, text);
             line["reference"] = json!(references[row]);
             output::json(&line);
         }

@@ -4,14 +4,13 @@ pub mod bench;
 mod measure;
 mod nearest;
 
-use crate::args::{Device, Generate};
+use crate::args::{DeviceArgs, Generate};
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::page::Page;
 use crate::spec::Spec;
 use crate::{inputs, interrupt, spec};
 use std::path::Path;
-use weft_runtime::error::Error;
 use weft_runtime::execute::Session;
 use weft_runtime::generate::{Asked, Generator};
 use weft_runtime::program::Generation;
@@ -22,24 +21,13 @@ pub fn run(args: &Generate) -> Result<(), Failure> {
     }
     let spec = asked_spec(args)?;
     let mut generator =
-        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.device, args.threads))?;
+        generator(&spec, args.name.as_deref(), args.weights.as_deref(), (args.machine, args.threads))?;
     let given = inputs::of_generation(&generator, &args.inputs, args.seed)?;
     let asked = Asked { max: args.max.map(|max| max as usize), by: None, seed: args.seed };
     let mut page = Page::new(&given, args.spec.json, interrupt::taken());
-    let written = generator.write(&given, &asked, &mut page).map_err(failure);
+    let written = generator.write(&given, &asked, &mut page).map_err(Failure::writing);
     page.close();
     written.map(|_| ())
-}
-
-/// A model that has no place for another token says so in its own words.
-pub fn failure(error: Error) -> Failure {
-    let full = matches!(error, Error::IndexOutOfRange { .. } | Error::Guard { .. });
-    let failure = Failure::from(error);
-    match full {
-        true => failure
-            .help("the model may take no more tokens: write fewer with --max N, or give a shorter text"),
-        false => failure,
-    }
 }
 
 /// Checks the spec. The strategy that is asked for takes the place of its own.
@@ -53,7 +41,7 @@ pub fn generator(
     spec: &Spec,
     name: Option<&str>,
     weights: Option<&Path>,
-    (device, threads): (Device, Option<u16>),
+    (device, threads): (DeviceArgs, Option<u16>),
 ) -> Result<Generator, Failure> {
     let program = compile::program_on(device, spec, Wanted::Generation, threads)?;
     let generation = chosen(&program.generations, name)?;

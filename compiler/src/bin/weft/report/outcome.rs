@@ -96,6 +96,7 @@ pub fn facts(report: &Report<'_>) -> String {
         ("licence of the data", plain(&about.data.licence)),
         ("weights", about.weights.iter().map(file).collect()),
         ("threads", about.threads.to_string()),
+        ("products in", plain(&about.math)),
         (
             "processor",
             plain(&format!("{} ({} cores, {})", machine.processor, machine.cores, machine.vectors)),

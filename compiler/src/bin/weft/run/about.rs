@@ -22,6 +22,8 @@ pub struct About {
     pub batch: usize,
     pub epochs: usize,
     pub threads: usize,
+    /// The numbers in which a GPU multiplied, where these were asked for; empty for f32.
+    pub math: String,
     /// Rows to train on, to validate and to test.
     pub rows: [usize; 3],
     /// Seconds since 1970.

@@ -1,0 +1,72 @@
+//! Is the file whole? The first thing that an executable does, before it reads or changes anything else of itself.
+//!
+//! A file that was cut off within the runtime lacks pages that even the C library's start would touch, so that the system would kill the process
+//! with no word. So these instructions stand near the begin of the file, and the process begins with them: they compare the file's size with where its last
+//! segment ends, and go on to the C library's `_start` with stack and registers as they were. What the payload lacks is told later, with more words
+//! (`runtime/src/payload.rs`). The kernel tells the file's name and where its program headers are (`AT_EXECFN`, `AT_PHDR`, see getauxval(3)), as `/proc` may not be there.
+
+std::arch::global_asm!(
+    ".section .whole, \"ax\", @progbits",
+    ".globl weft_start",
+    "weft_start:",
+    "    mov r12, rdx",
+    "    mov r13, rsp",
+    // Behind the arguments, the environment, each with a null at its end.
+    "    mov rcx, [rsp]",
+    "    lea rbx, [rsp + 8 * rcx + 16]",
+    "2:  add rbx, 8",
+    "    cmp qword ptr [rbx - 8], 0",
+    "    jne 2b",
+    // Behind it what the kernel tells, in pairs: the file's name to rdi, the program headers' address and number to r8 and r9.
+    "    xor edi, edi",
+    "    xor r8d, r8d",
+    "    xor r9d, r9d",
+    "3:  mov rax, [rbx]",
+    "    mov rdx, [rbx + 8]",
+    "    add rbx, 16",
+    "    cmp rax, 31",
+    "    cmove rdi, rdx",
+    "    cmp rax, 3",
+    "    cmove r8, rdx",
+    "    cmp rax, 5",
+    "    cmove r9, rdx",
+    "    test rax, rax",
+    "    jne 3b",
+    // The file's size, by `stat`, to r10. If that cannot be had, the file counts as whole.
+    "    test rdi, rdi",
+    "    je 6f",
+    "    sub rsp, 160",
+    "    mov rsi, rsp",
+    "    mov eax, 4",
+    "    syscall",
+    "    mov r10, [rsp + 48]",
+    "    mov rsp, r13",
+    "    test rax, rax",
+    "    jne 6f",
+    // No segment that is loaded may end behind it.
+    "4:  test r9, r9",
+    "    je 6f",
+    "    mov rax, [r8 + 8]",
+    "    add rax, [r8 + 32]",
+    "    mov edx, [r8]",
+    "    add r8, 56",
+    "    dec r9",
+    "    cmp edx, 1",
+    "    jne 4b",
+    "    cmp rax, r10",
+    "    jbe 4b",
+    "    mov eax, 1",
+    "    mov edi, 2",
+    "    lea rsi, [rip + 7f]",
+    "    lea rdx, [rip + 8f]",
+    "    sub rdx, rsi",
+    "    syscall",
+    "    mov eax, 231",
+    "    mov edi, 1",
+    "    syscall",
+    "6:  mov rdx, r12",
+    "    jmp _start",
+    "7:  .ascii \"error: the end of this executable is missing: it was cut off; copy it again, or build it anew with `weft build`\\n\"",
+    "8:",
+    ".previous",
+);
