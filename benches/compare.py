@@ -18,7 +18,7 @@ import data
 HERE = pathlib.Path(__file__).resolve().parent
 # Batches, models and layers of the peers; of the language model also its number of symbols, and T5 without dropout, as there.
 SPECS = {"cnn": ["specs/mnist_cnn.weft"], "autoencoder": ["specs/autoencoder.weft"], "lstm": ["benches/specs/lstm.weft"],
-         "dcgan": ["specs/dcgan.weft"], "gpt": ["specs/gpt.weft", "--set", f"vocab={data.SYMBOLS}"],
+         "dcgan": ["benches/specs/dcgan.weft"], "gpt": ["specs/gpt.weft", "--set", f"vocab={data.SYMBOLS}"],
          "t5": ["specs/t5_small.weft", "--set", "drop=0.0"]}
 CASES = ["cnn/train/64", "autoencoder/train/64", "autoencoder/train/256",
          "cnn/predict/1", "cnn/predict/64", "autoencoder/predict/1", "autoencoder/predict/64",

@@ -6,6 +6,12 @@ to those that the training saw.
     weft predict specs/gan_mnist.weft --weights runs/gan_mnist/last.safetensors --input "z=normal(1000)" --output drawn.npy
     python benches/drawn.py drawn.npy
 
+Images of `specs/dcgan.weft` that was trained on the coloured digits of `tinted.py` are looked at without their colours:
+
+    weft train specs/dcgan.weft --data photos=FOLDER
+    weft predict specs/dcgan.weft --weights runs/dcgan/last.safetensors --input "z=normal(1000)" --output coloured.npy
+    python benches/drawn.py coloured.npy
+
 Distances between images are roots of the mean square over their pixels, each to the nearest other one.
 """
 
@@ -20,6 +26,15 @@ from safetensors.torch import load_file
 def pixels(name):
     with gzip.open(f"specs/data/mnist/{name}-images-idx3-ubyte.gz") as file:
         return numpy.frombuffer(file.read()[16:], numpy.uint8).reshape(-1, 784).astype(numpy.float32) / 255
+
+
+def ink(images):
+    """How much ink is at each pixel of coloured digits on grounds of one colour, without the margin: what `tinted.py` did, undone."""
+    rim = numpy.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1)
+    ground = numpy.median(rim, 1)[:, None, None]
+    bright = (images - ground).mean(-1)
+    most = numpy.percentile(bright.reshape(len(images), -1), 98, 1)[:, None, None]
+    return (bright / numpy.maximum(most, 1e-3)).clip(0, 1)[:, 2:-2, 2:-2]
 
 
 def judge(weights, images):
@@ -56,7 +71,8 @@ def nearest(a, b, own=False):
 
 
 def main(drawn, network="runs/mnist_cnn/best.safetensors"):
-    drawn = numpy.load(drawn).reshape(-1, 784).astype(numpy.float32) / 255
+    drawn = numpy.load(drawn).astype(numpy.float32) / 255
+    drawn = (ink(drawn) if drawn.shape[-1] == 3 else drawn).reshape(-1, 784)
     held_out, shown = pixels("t10k"), pixels("train")
     weights = load_file(network)
     real, _ = judge(weights, held_out)

@@ -3,6 +3,8 @@
 //! Cargo has no dependencies on binaries, so the stubs are built here, by the same Cargo, in a folder of their own (which debug and release
 //! builds share), and `weft build` takes them out of the `weft` binary. So it works from `cargo run` and from `cargo install` alike.
 //!
+//! The one for GPUs opens NVIDIA's driver when it starts, which a static executable cannot do: it is linked with the system's C library.
+//!
 //! Of the static library that Rust makes, which holds all of its standard library, what the runtime needs becomes one object. Nothing in it
 //! but the functions of `weft_runtime::library` is seen by whom it is linked with.
 //!
@@ -26,10 +28,11 @@ mod pages;
 mod private;
 
 /// Each stub, and the runtime's features in it.
-const STUBS: [(&str, &str); 3] = [
+const STUBS: [(&str, &str); 4] = [
     ("plain", "executable,library"),
     ("text", "executable,library,text"),
     ("train", "executable,text,train"),
+    ("cuda", "executable,text,train,cuda"),
 ];
 
 /// The functions that models call which are linked into programs.
@@ -153,6 +156,15 @@ impl Cargo<'_> {
     /// Builds the executable, as small as linker and C library make it; gives the flags that it was built with.
     fn executable(&self, stub: &Path, script: &Path) -> Result<String, String> {
         let build = |flags: &str, link: &[&str]| self.build(&["--bin", "weft-stub"], flags, link);
+        fs::write(script, SECTIONS_OF_EXECUTABLES)
+            .map_err(|error| format!("{}: {error}", script.display()))?;
+        let script = script.to_string_lossy();
+        if self.features.contains("cuda") {
+            // Without the short tables, which C libraries since 2022 alone know, and without the look at the file's size: what loads libraries has
+            // touched all of the file before.
+            let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr"];
+            return build("", &smaller).or_else(|_| build("", &[])).map(|()| String::new());
+        }
         if !self.triple.ends_with("linux-gnu") {
             return build("", &[]).map(|()| String::new());
         }
@@ -169,9 +181,6 @@ impl Cargo<'_> {
             );
         }
         // What the linker or the C library doesn't know is found out by trying; a stub by itself says that it holds no program, and ends.
-        fs::write(script, SECTIONS_OF_EXECUTABLES)
-            .map_err(|error| format!("{}: {error}", script.display()))?;
-        let script = script.to_string_lossy();
         let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr", START, SHORT_TABLES];
         let is_here = env::var("HOST").is_ok_and(|host| host == self.triple);
         let starts = || Command::new(stub).output().is_ok_and(|ended| ended.status.code().is_some());
@@ -185,7 +194,13 @@ impl Cargo<'_> {
 fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     // OUT_DIR is target/PROFILE/build/PACKAGE/out; where it is not, the stubs have a folder for each profile.
     let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
-    let (folder, triple) = (target.join("stub"), env::var("TARGET").unwrap_or_default());
+    let triple = env::var("TARGET").unwrap_or_default();
+    // Other flags would have Cargo build everything anew each time.
+    let for_gpus = features.contains("cuda");
+    let folder = target.join(if for_gpus { "stub/cuda" } else { "stub" });
+    if for_gpus && !triple.contains("linux") {
+        return fs::write(out.join(format!("stub-{name}")), []).map_err(|error| error.to_string());
+    }
     let cargo = Cargo { features, triple: &triple, folder: &folder };
     let built = folder.join(&triple).join("stub");
     let stub = built.join(format!("weft-stub{}", env::consts::EXE_SUFFIX));

@@ -328,7 +328,7 @@ fn steps(
 pub fn native(dims: &mut Dims, kernel: &plan::Kernel) -> Option<Kernel> {
     Some(match kernel {
         plan::Kernel::Nest(_) | plan::Kernel::Parts(_) => return None,
-        plan::Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits } => {
+        plan::Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits, adds } => {
             Kernel::Contraction(Contraction {
                 batch: dims.strides(batch),
                 m: dims.strides(m),
@@ -338,6 +338,7 @@ pub fn native(dims: &mut Dims, kernel: &plan::Kernel) -> Option<Kernel> {
                 kept: *kept,
                 partition: *partition,
                 splits: *splits,
+                adds: *adds,
             })
         }
         plan::Kernel::Convolution {

@@ -181,6 +181,7 @@ impl Bench {
                 kept: DType::F32,
                 partition: if batch == 1 { Partition::Tiles } else { Partition::Rows },
                 splits: 1,
+                adds: false,
             };
             self.kernel(&format!("{what} {shape}"), Kernel::Contraction(contraction), &d, [x, w, y], flops);
         }
@@ -194,6 +195,7 @@ impl Bench {
             kept: DType::F32,
             partition: if batch == 1 { Partition::Tiles } else { Partition::Rows },
             splits: 1,
+            adds: false,
         };
         self.kernel(
             &format!("Dense dX {shape}"),
@@ -212,6 +214,7 @@ impl Bench {
             kept: DType::F32,
             partition: Partition::Tiles,
             splits: 1,
+            adds: false,
         };
         self.kernel(&format!("Dense dW {shape}"), Kernel::Contraction(contraction), &d, [x, y, w], flops);
     }

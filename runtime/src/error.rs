@@ -86,7 +86,7 @@ pub enum Error {
     #[error("{0}")]
     Device(String),
     #[error(
-        "{name} has no {} of memory left ({} of {} are free); make batches smaller, end other programs that use it, or use --device cpu",
+        "{name} has no {} of memory left ({} of {} are free); make batches smaller, or end other programs that use it",
         size(*.bytes as u64), size(*.free as u64), size(*.total as u64)
     )]
     DeviceMemory { name: String, bytes: usize, free: usize, total: usize },

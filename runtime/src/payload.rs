@@ -4,12 +4,15 @@
 //! the stub │ machine code │ variables │ manifest │ footer
 //! ```
 //!
-//! One that can be trained has a second program's code, and the weights that only training needs, before the manifest.
+//! One that can be trained has a second program's code, and the weights that only training needs, before the manifest. The code of one that is
+//! for GPUs is images of its kernels; one that runs on either has the code of both, over the same variables.
 //!
 //! The parts begin at page borders, so that they are mapped where they lie: code readable and executable, variables readable, nothing
 //! ever writable. The footer stands at the very end and says where the [`Manifest`] is; that says where the rest is. Every byte
 //! behind the stub is under a checksum (CRC-32C), which is compared before anything of it is used: a file that was cut off, stripped
 //! or changed says so and runs nothing.
+
+mod card;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,8 +29,10 @@ use crate::program::{Code, Program};
 use crate::tensor::{TensorView, byte_count};
 use crate::weights::{self, Classes, Vocabularies};
 
+pub use card::{Card, CardData};
+
 /// The last bytes of every executable, and with it the version of this format.
-const MAGIC: [u8; 8] = *b"weft\x00\x01\r\n";
+const MAGIC: [u8; 8] = *b"weft\x00\x02\r\n";
 
 /// Parts begin at multiples of this: a page, on all processors that we make code for.
 const PAGE: u64 = 16 << 10;
@@ -46,6 +51,8 @@ pub struct Manifest {
     pub card: Card,
     /// What trains its weights, in an executable that was built with it.
     pub training: Option<Trainable>,
+    /// What runs where no GPU does, in an executable whose programs are for GPUs.
+    pub processor: Option<OnProcessor>,
     code: Part,
     variables: Part,
 }
@@ -60,6 +67,15 @@ pub struct Trainable {
     others: Part,
 }
 
+/// The same programs for processors: of the same variables, in the same order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OnProcessor {
+    /// Without the bytes of its code, and without texts; so are the others.
+    pub program: Program,
+    code: Part,
+    training: Option<(Program, Part)>,
+}
+
 /// An executable in the making.
 #[derive(Debug)]
 pub struct Parts<'a> {
@@ -69,43 +85,11 @@ pub struct Parts<'a> {
     pub variables: &'a [u8],
     /// See [`Trainable`].
     pub training: Option<(Program, Vec<u8>)>,
+    /// See [`OnProcessor`]: what predicts, and what trains.
+    pub processor: Option<(Program, Option<Program>)>,
     pub vocabularies: Vocabularies,
     pub classes: Classes,
     pub card: Card,
-}
-
-/// What is known about a model, for people.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Card {
-    /// The version of Weft that built it.
-    pub weft: String,
-    /// The processors that it runs on: `x86-64-v3`.
-    pub target: String,
-    /// Numbers that were learned.
-    pub parameters: u64,
-    /// How large weights are kept: `f32`, `bf16`, `int8`, and what that has cost, where it was measured.
-    pub dtype: String,
-    pub cost: Option<String>,
-    /// SHA-256 of the spec's text, and of the file of weights where they came from one.
-    pub spec_sha256: String,
-    pub weights_sha256: Option<String>,
-    /// What the file of weights says of the training: the spec's name, the seed, figures.
-    pub training: Vec<(String, String)>,
-    /// What the weights were trained on, where the run that they are from tells it.
-    pub data: Option<CardData>,
-}
-
-/// Where data came from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CardData {
-    pub name: String,
-    /// The first files, with their SHA-256, which is empty of large ones, and how many more there are.
-    pub files: Vec<(String, String)>,
-    pub more: u64,
-    /// Rows to train on, to validate and to test.
-    pub rows: [u64; 3],
-    /// What stands beside the data about its licence.
-    pub licence: String,
 }
 
 /// A part of the file.
@@ -143,9 +127,12 @@ impl Manifest {
         card: Card,
     ) -> (Manifest, Vec<u8>) {
         let code = std::mem::take(&mut program.code.bytes);
-        let (nowhere, training) = (Part::default(), None);
+        let (nowhere, training, processor) = (Part::default(), None, None);
         let variables = nowhere;
-        (Manifest { program, vocabularies, classes, card, training, code: nowhere, variables }, code)
+        (
+            Manifest { program, vocabularies, classes, card, training, processor, code: nowhere, variables },
+            code,
+        )
     }
 
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
@@ -161,16 +148,31 @@ impl Manifest {
 /// Writes an executable: a program over a stub, with the variables of a session of it. Without a stub it is a file that
 /// [`Payload::open`] takes, and nothing that runs.
 pub fn write(path: &Path, parts: Parts<'_>) -> Result<()> {
-    let Parts { stub, mut program, variables, training, vocabularies, classes, card } = parts;
+    let Parts { stub, mut program, variables, training, processor, vocabularies, classes, card } = parts;
     let mut file = Assembly { end: stub.len() as u64, pieces: vec![Cow::Borrowed(stub)] };
-    let code = file.part(std::mem::take(&mut program.code.bytes));
+    let code = file.code(&mut program)?;
     let variables = file.part(variables);
-    let training = training.map(|(mut program, others)| {
+    let without_texts = |mut program: Program, file: &mut Assembly<'_>| {
         program.sources.clear();
-        let code = file.part(std::mem::take(&mut program.code.bytes));
-        Trainable { program, code, others: file.part(others) }
-    });
-    let manifest = Manifest { program, vocabularies, classes, card, training, code, variables };
+        let code = file.code(&mut program)?;
+        Ok::<_, Error>((program, code))
+    };
+    let training = match training {
+        Some((program, others)) => {
+            let (program, code) = without_texts(program, &mut file)?;
+            Some(Trainable { program, code, others: file.part(others) })
+        }
+        None => None,
+    };
+    let processor = match processor {
+        Some((program, training)) => {
+            let (program, code) = without_texts(program, &mut file)?;
+            let training = training.map(|program| without_texts(program, &mut file)).transpose()?;
+            Some(OnProcessor { program, code, training })
+        }
+        None => None,
+    };
+    let manifest = Manifest { program, vocabularies, classes, card, training, processor, code, variables };
     let manifest = file.part(manifest.to_bytes()?);
     let mut footer = Vec::with_capacity(FOOTER);
     footer.extend(manifest.start.to_le_bytes());
@@ -201,6 +203,17 @@ impl<'a> Assembly<'a> {
         self.pieces.push(bytes);
         part
     }
+
+    /// Appends what a program's machine runs of it, and takes it out of the program.
+    fn code(&mut self, program: &mut Program) -> Result<Part> {
+        if program.device.is_empty() {
+            return Ok(self.part(std::mem::take(&mut program.code.bytes)));
+        }
+        let images = std::mem::take(&mut program.device.images);
+        let images = postcard::to_allocvec(&images)
+            .map_err(|error| Error::Unsound(format!("its images cannot be written: {error}")))?;
+        Ok(self.part(images))
+    }
 }
 
 /// An executable's own payload, whole and unchanged.
@@ -219,9 +232,35 @@ impl Payload {
             file: path.to_path_buf(),
             message: format!("{message}; copy this executable again, or build it anew with `weft build`"),
         };
-        let manifest = manifest(&bytes).map_err(damaged)?;
+        let mut manifest = manifest(&bytes).map_err(damaged)?;
+        // Images are packed, and few bytes: they are part of their programs from here on.
+        let Manifest { program, training, code, .. } = &mut manifest;
+        let programs = training.as_mut().map(|training| (&mut training.program, training.code));
+        for (program, code) in [(program, *code)].into_iter().chain(programs) {
+            if !program.device.is_empty() {
+                let images = postcard::from_bytes(code.of(&bytes, "code").map_err(damaged)?);
+                program.device.images =
+                    images.map_err(|error| damaged(format!("its images cannot be read ({error})")))?;
+            }
+        }
         let file = File::open(path).map_err(Error::file("read", path))?;
         Ok(Payload { file, path: path.to_path_buf(), manifest })
+    }
+
+    /// Is it for GPUs?
+    pub fn is_for_gpus(&self) -> bool {
+        !self.manifest.program.device.is_empty()
+    }
+
+    /// From now on its programs are those for processors, if it has them.
+    pub fn take_processor(&mut self) {
+        let Manifest { program, training, processor, code, .. } = &mut self.manifest;
+        let Some(other) = processor.take() else { return };
+        let sources = std::mem::take(&mut program.sources);
+        (*program, *code) = (Program { sources, ..other.program }, other.code);
+        if let Some((training, (program, code))) = training.as_mut().zip(other.training) {
+            (training.program, training.code) = (program, code);
+        }
     }
 
     /// A session of its program, over the weights in the file.
@@ -238,7 +277,9 @@ impl Payload {
 
     fn with_code(&self, program: &Program, code: Part) -> Result<Program> {
         let mut program = program.clone();
-        program.code = Code { bytes: self.bytes(code, "code")?, ..program.code };
+        if program.device.is_empty() {
+            program.code = Code { bytes: self.bytes(code, "code")?, ..program.code };
+        }
         Ok(program)
     }
 
@@ -257,8 +298,15 @@ impl Payload {
 
     /// Writes the weights that it was built with into a file, as a training leaves them.
     pub fn save_weights(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        let (session, no_others) = (self.session(1)?, Vec::new());
-        let place = |path: &str| session.program().variables.iter().position(|own| own.path == path);
+        let Manifest { program, variables, .. } = &self.manifest;
+        let holder = Session::holding(std::sync::Arc::new(program.clone()))?;
+        let (own, no_others) = (self.bytes(*variables, "weights")?, Vec::new());
+        let place = |path: &str| program.variables.iter().position(|own| own.path == path);
+        let value = |place: usize| {
+            let (start, bytes) = holder.variable_places()[place];
+            own.get(start..start + bytes)
+                .ok_or_else(|| Error::Unsound("its weights are not all there".into()))
+        };
         let (program, others) = match &self.manifest.training {
             Some(training) => (&training.program, self.bytes(training.others, "weights")?),
             None => (&self.manifest.program, no_others),
@@ -268,7 +316,10 @@ impl Payload {
         for index in weights::saved(program) {
             let variable = &program.variables[index];
             let view = match place(&variable.path) {
-                Some(place) => session.variable(place),
+                Some(place) => {
+                    let data = value(place)?;
+                    TensorView { dtype: variable.dtype, shape: &variable.shape, data }
+                }
                 None => {
                     let bytes = byte_count(variable.dtype, &variable.shape);
                     let (own, others) = bytes
@@ -307,6 +358,10 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
         training.code.of(bytes, "code")?;
         training.others.of(bytes, "weights")?;
     }
+    if let Some(processor) = &manifest.processor {
+        processor.code.of(bytes, "code")?;
+        processor.training.iter().try_for_each(|(_, code)| code.of(bytes, "code").map(|_| ()))?;
+    }
     Ok(manifest)
 }
 
@@ -342,6 +397,11 @@ mod tests {
         program
     }
 
+    /// The same with other code.
+    fn elsewhere(program: Program) -> Program {
+        Program { code: Code { bytes: vec![0x90; 40], ..program.code }, ..program }
+    }
+
     fn written(folder: &Folder) -> PathBuf {
         let path = folder.path().join("model");
         let card = Card { weft: "0".into(), ..Card::default() };
@@ -352,6 +412,7 @@ mod tests {
             program: program(),
             variables: &values,
             training: Some((training(), vec![7; 8])),
+            processor: Some((elsewhere(program()), Some(elsewhere(training())))),
             vocabularies: Vec::new(),
             classes,
             card,
@@ -375,6 +436,14 @@ mod tests {
         let tensors = io::weights::read(&file).unwrap().tensors;
         assert_eq!(tensors["v"].data, [7; 8]);
         assert_eq!(tensors["w"].data, (0..64).collect::<Vec<u8>>());
+        // The programs for processors take the place of the others, over the same weights.
+        let mut payload = payload;
+        payload.take_processor();
+        assert_eq!(payload.program().unwrap().code.bytes, [0x90; 40]);
+        assert_eq!(payload.training().unwrap().unwrap().code.bytes, [0x90; 40]);
+        assert_eq!(payload.session(1).unwrap().variable(0).data, (0..64).collect::<Vec<u8>>());
+        payload.save_weights(&file, &BTreeMap::new()).unwrap();
+        assert_eq!(io::weights::read(&file).unwrap().tensors, tensors);
     }
 
     #[test]

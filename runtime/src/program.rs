@@ -474,6 +474,8 @@ pub struct Contraction {
     /// Cuts k into this many equal parts whose sums are written one after another: C has a leading axis of this extent (its
     /// stride is the whole of C). 1 for none. Used when the output has too few tiles; a nest adds the parts up.
     pub splits: u32,
+    /// Adds to what C holds instead of overwriting it. B is then packed.
+    pub adds: bool,
 }
 
 /// The index space of a contraction or of a convolution's weight gradient.

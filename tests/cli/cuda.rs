@@ -1,14 +1,16 @@
 //! `--device cuda`: what the command says where a GPU is missing, too old, too small or fails, and that it trains and predicts on one. The GPU
 //! here is the interpreter of the crate `ptxvm`, behind a driver of its own.
 
+use crate::executable::rows;
 use crate::harness::{Run, command, folder, text, weft};
-use crate::train::{MLP, NARROW};
-use std::path::PathBuf;
+use crate::train::{MLP, NARROW, trained};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use weft_runtime::cuda;
 
 /// The folder with the interpreter's driver.
-fn driver() -> &'static PathBuf {
+pub fn driver() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = folder("cuda_driver");
@@ -17,10 +19,16 @@ fn driver() -> &'static PathBuf {
     })
 }
 
+/// The cache of these tests: what one has compiled, others need not.
+pub fn cache() -> &'static PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| folder("cuda_cache"))
+}
+
 /// Runs `weft` where a GPU has these settings.
-fn on_gpu(args: &[&str], settings: &[(&str, &str)]) -> Run {
+pub fn on_gpu(args: &[&str], settings: &[(&str, &str)]) -> Run {
     let mut command = command(args);
-    command.env("LD_LIBRARY_PATH", driver()).env("WEFT_CUDA_IMAGE", "ptx");
+    command.env("LD_LIBRARY_PATH", driver()).env("WEFT_CUDA_IMAGE", "ptx").env("WEFT_CACHE", cache());
     command.envs(settings.iter().copied());
     Run::of(args, command.output().expect("weft starts"))
 }
@@ -39,7 +47,7 @@ fn train(name: &str, device: &str, settings: &[(&str, &str)]) -> (PathBuf, Run) 
 }
 
 /// Whether kernels can be compiled here; said where not.
-fn has_nvrtc() -> bool {
+pub fn has_nvrtc() -> bool {
     let there = cuda::open_nvrtc();
     if let Err(error) = &there {
         assert!(std::env::var_os("WEFT_NVRTC_MUST_BE_THERE").is_none(), "{error}");
@@ -94,6 +102,93 @@ fn a_gpu_that_fails_ends_the_command_and_leaves_what_was_saved() {
     // A kernel that touches what is not there, and one that cannot be started.
     fails("cuda_launch", &[("PTXVM_FAIL", "cuLaunchKernel:9:700")], &["CUDA_ERROR_ILLEGAL_ADDRESS"]);
     fails("cuda_module", &[("PTXVM_FAIL", "cuModuleLoadData:2:209")], &["load kernels"]);
+}
+
+/// What was compiled is kept: found again, made anew where it is damaged, and done without where there is no place for it.
+#[test]
+fn compiled_kernels_are_kept_on_disk() {
+    if !has_nvrtc() {
+        return;
+    }
+    let cache = folder("cuda_kept");
+    let rows = rows(&cache);
+    let image = format!("image={rows}");
+    let weights = trained().best();
+    let args =
+        ["predict", MLP, "--set", NARROW, "--weights", &weights, "--input", &image, "--device", "cuda"];
+    let predict = |cache: &Path| on_gpu(&args, &[("WEFT_CACHE", text(cache))]);
+    let due = predict(Path::new("")).ends_with(0).out;
+    assert_eq!(predict(&cache).ends_with(0).out, due);
+    let kept = || -> Vec<(PathBuf, Vec<u8>)> {
+        let files = std::fs::read_dir(cache.join("cuda")).expect("the folder was made").flatten();
+        let mut files: Vec<_> = files.map(|file| file.path()).collect();
+        files.sort();
+        files.into_iter().map(|path| (path.clone(), std::fs::read(path).expect("it can be read"))).collect()
+    };
+    let first = kept();
+    assert!(first.len() > 1, "{first:?}");
+    assert_eq!(predict(&cache).ends_with(0).out, due);
+    assert!(kept() == first, "nothing was compiled anew");
+    // Damage is found, and mended.
+    let (path, bytes) = &first[0];
+    for damaged in [&bytes[..bytes.len() / 2], b"", &[&bytes[..], b"x"].concat()] {
+        std::fs::write(path, damaged).expect("it can be written");
+        assert_eq!(predict(&cache).ends_with(0).out, due);
+        assert!(kept() == first);
+    }
+    // What is in the cache is what is loaded: with the file of one kernel in the places of all, the others are missing.
+    for (path, _) in &first {
+        std::fs::write(path, bytes).expect("it can be written");
+    }
+    let swapped = predict(&cache);
+    assert!(swapped.code != Some(0) && swapped.err.contains("lack the kernel"), "{swapped}");
+    // A file stands where the folder would be.
+    assert_eq!(predict(Path::new(path)).ends_with(0).out, due);
+}
+
+/// Weights of bf16, f16 and i8 are read and widened by kernels of a GPU, with the results that a processor has of them.
+#[test]
+fn narrow_weights_are_read_by_a_gpu() {
+    if !has_nvrtc() {
+        return;
+    }
+    let home = folder("cuda_narrow");
+    let rows = rows(&home);
+    let image = format!("image={rows}");
+    let data = trained().data();
+    let out = home.join("cnn");
+    let cnn = ["specs/mnist_cnn.weft", "--set", "width=4"];
+    let train =
+        ["train", cnn[0], cnn[1], cnn[2], "--data", &data, "--epochs", "1", "--quiet", "--out", text(&out)];
+    on_gpu(&train, &[]).ends_with(0);
+    let (mlp, cnn_weights) = (trained().best(), text(&out.join("last.safetensors")).to_owned());
+    for (spec, weights) in [(&[MLP, "--set", NARROW], &mlp), (&cnn, &cnn_weights)] {
+        for dtype in ["bf16", "f16", "int8"] {
+            let answers = |device: &str| {
+                let more =
+                    ["--weights", weights, "--input", &image, "--dtype", dtype, "--device", device, "--json"];
+                on_gpu(&[&["predict"], &spec[..], &more].concat(), &[]).ends_with(0).last_object()
+            };
+            let (gpu, cpu) = (answers("cuda"), answers("cpu"));
+            close(&gpu, &cpu, &["confidence"], &format!("{spec:?}, {dtype}"));
+            assert_eq!(gpu["label"], cpu["label"], "{spec:?}, {dtype}");
+        }
+    }
+}
+
+/// Numbers under these keys are nearly the same.
+pub fn close(found: &Value, due: &Value, keys: &[&str], what: &str) {
+    for key in keys {
+        let numbers = |object: &Value| -> Vec<f64> {
+            let list = object[*key].as_array().unwrap_or_else(|| panic!("{what}: no `{key}` in {object}"));
+            list.iter().map(|value| value.as_f64().expect("a number")).collect()
+        };
+        let (found, due) = (numbers(found), numbers(due));
+        assert_eq!(found.len(), due.len(), "{what}");
+        for (found, due) in found.iter().zip(&due) {
+            assert!((found - due).abs() < 1e-4, "{what}: {found} is not {due}");
+        }
+    }
 }
 
 #[test]

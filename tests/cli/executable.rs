@@ -24,8 +24,17 @@ pub fn digits(name: &str) -> PathBuf {
 
 /// Runs an executable in its own folder, without an environment.
 pub fn run(executable: &Path, args: &[&str], input: &str) -> Run {
+    run_in(executable, args, input, &[])
+}
+
+/// The same in an environment of these variables alone.
+pub fn run_in(executable: &Path, args: &[&str], input: &str, environment: &[(&str, &str)]) -> Run {
     let mut command = Command::new(executable);
-    command.args(args).env_clear().current_dir(executable.parent().expect("it lies in a folder"));
+    command
+        .args(args)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .current_dir(executable.parent().expect("it lies in a folder"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = loop {
         match command.spawn() {

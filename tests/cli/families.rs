@@ -14,10 +14,10 @@ use crate::harness::{Run, fine, folder, root, text, write};
 use crate::train::trained;
 
 /// A spec of the repository with smaller settings and its weights.
-struct Model {
-    folder: PathBuf,
-    args: Vec<String>,
-    weights: String,
+pub struct Model {
+    pub folder: PathBuf,
+    pub args: Vec<String>,
+    pub weights: String,
 }
 
 /// Trains a spec of `specs/` for an epoch.
@@ -36,13 +36,18 @@ fn model(name: &str, spec: &str, settings: &[&str], data: &str, more: &[&str]) -
 }
 
 impl Model {
-    fn weft(&self, command: &str, item: &str, more: &[&str]) -> Run {
+    pub fn weft(&self, command: &str, item: &str, more: &[&str]) -> Run {
+        fine(&self.command(command, item, more))
+    }
+
+    /// A command line of `weft` about it.
+    pub fn command<'a>(&'a self, command: &'a str, item: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let mut args = vec![command, &self.args[0]];
         args.extend((!item.is_empty()).then_some(item));
         args.extend(self.args[1..].iter().map(String::as_str));
         args.extend(["--weights", &self.weights]);
         args.extend(more);
-        fine(&args)
+        args
     }
 
     /// Builds it, and moves it where nothing else is.
@@ -166,22 +171,21 @@ fn a_classifier_of_texts_alone() {
     }
 }
 
-#[test]
-fn a_translator_alone() {
-    let home = folder("family_verses");
-    let verses = [
-        (
-            "In the beginning God created the heaven and the earth.",
-            "En el principio creó Dios los cielos y la tierra.",
-        ),
-        ("And God said, Let there be light.", "Y dijo Dios: Sea la luz."),
-        (
-            "And the evening and the morning were the second day.",
-            "Y fue la tarde y la mañana el segundo día.",
-        ),
-    ];
+/// Verses in two languages.
+pub const VERSES: [(&str, &str); 3] = [
+    (
+        "In the beginning God created the heaven and the earth.",
+        "En el principio creó Dios los cielos y la tierra.",
+    ),
+    ("And God said, Let there be light.", "Y dijo Dios: Sea la luz."),
+    ("And the evening and the morning were the second day.", "Y fue la tarde y la mañana el segundo día."),
+];
+
+/// A translator of verses, in folders of this name.
+pub fn translator(name: &str) -> Model {
+    let home = folder(&format!("{name}_verses"));
     let table = |rows: usize| {
-        let rows = (0..rows).map(|row| verses[row % 3]).map(|(en, es)| format!("{en}\t{es}\n"));
+        let rows = (0..rows).map(|row| VERSES[row % 3]).map(|(en, es)| format!("{en}\t{es}\n"));
         format!("english\tspanish\n{}", rows.collect::<String>())
     };
     write(&home, "train.tsv", table(48));
@@ -190,15 +194,20 @@ fn a_translator_alone() {
     let spec = write(&home, "en_es.weft", spec.replace("data/verses/", ""));
     let settings = ["layers=1", "width=16", "heads=2", "hidden=32", "vocab=264", "longest=24"];
     let data = format!("verses={}", text(&home));
-    let model = model("translator", &spec, &settings, &data, &["--batch", "8"]);
+    model(name, &spec, &settings, &data, &["--batch", "8"])
+}
+
+#[test]
+fn a_translator_alone() {
+    let model = translator("translator");
     let alone = model.alone();
-    for (verse, _) in verses {
+    for (verse, _) in VERSES {
         let input = format!("english={verse}");
         let due = model.weft("generate", "spanish", &["--input", &input, "--json"]);
         assert_eq!(alone.run(&["generate", "--english", verse, "--json"]).out, due.out, "{verse}");
         assert!(!due.last_object()["tokens"].as_array().expect("tokens").is_empty(), "{due}");
     }
-    rows_in_a_pipe(&model, &alone.root.join("model"), &verses.map(|(verse, _)| verse));
+    rows_in_a_pipe(&model, &alone.root.join("model"), &VERSES.map(|(verse, _)| verse));
 }
 
 /// Lines of a pipe are answered on a line each, in their order, until one is wrong, which is told with its number.

@@ -130,16 +130,25 @@ fn weights_that_are_no_numbers_are_refused() {
                 load Net from \"small.safetensors\"\n\
                 predict scores(x: f32[n, 2]) { { scores = Net(x), } }\n";
     std::fs::write(&path, spec).expect("it can be written");
-    let ask = |weight: &[f32]| {
+    let write = |name: &str, inside: &str, weight: &[f32]| {
         let weight = weft_runtime::tensor::Tensor::from_f32(&[2, 1], weight);
         let bias = weft_runtime::tensor::Tensor::from_f32(&[1], &[0.5]);
-        let tensors = [("dense.weight", weight.view()), ("dense.bias", bias.view())].into_iter().collect();
-        weft_runtime::io::weights::write(&folder.join("small.safetensors"), &tensors, &Default::default())
+        let names = [format!("{inside}dense.weight"), format!("{inside}dense.bias")];
+        let tensors = [(&*names[0], weight.view()), (&*names[1], bias.view())].into_iter().collect();
+        weft_runtime::io::weights::write(&folder.join(name), &tensors, &Default::default())
             .expect("it can be written");
-        weft(&["predict", text(&path), "--input", "x=1,2", "--json"])
     };
-    ask(&[1.0, f32::NAN]).fails(1, &["no numbers (NaN): dense.weight (1 of 2)"]);
-    assert_eq!(ask(&[1.0, 2.0]).ends_with(0).last_object()["scores"][0][0], 5.5);
+    let ask = |more: &[&str]| weft(&[&["predict", text(&path), "--input", "x=1,2", "--json"], more].concat());
+    write("small.safetensors", "", &[1.0, f32::NAN]);
+    ask(&[]).fails(1, &["no numbers (NaN): dense.weight (1 of 2)"]);
+    write("small.safetensors", "", &[1.0, 2.0]);
+    assert_eq!(ask(&[]).ends_with(0).last_object()["scores"][0][0], 5.5);
+    // The same in a file of our own.
+    let own = folder.join("own.safetensors");
+    write("own.safetensors", "Net.", &[f32::NAN, f32::NAN]);
+    ask(&["--weights", text(&own)]).fails(1, &["no numbers (NaN): Net.dense.weight (2 of 2)"]);
+    write("own.safetensors", "Net.", &[3.0, 2.0]);
+    assert_eq!(ask(&["--weights", text(&own)]).ends_with(0).last_object()["scores"][0][0], 7.5);
 }
 
 /// The images of `tests/golden/cifar_keras.py`: squares of one colour on a background of another, with noise.

@@ -20,6 +20,8 @@ mod files;
 mod fit;
 mod fmt;
 mod generate;
+#[cfg(target_os = "linux")]
+mod gpus;
 mod harness;
 mod hostile;
 mod inspect;

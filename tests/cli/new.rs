@@ -64,6 +64,13 @@ fn an_empty_folder_is_enough_to_train() {
         // What plays against itself has no best epoch.
         let kept = if family == "gan" { "last" } else { "best" };
         assert!(folder.join(format!("runs/first_{family}/{kept}.safetensors")).exists());
+        if family == "transformer" {
+            let weights = "runs/first_transformer/best.safetensors";
+            let begun = ["--weights", weights, "--input", "prompt=In the beginning", "--json"];
+            let said = run(&[&["generate", "first_transformer.weft"], &begun[..]].concat());
+            let said: serde_json::Value = serde_json::from_str(&said).expect("it is JSON");
+            assert_eq!(said["tokens"].as_array().map(Vec::len), Some(64), "{said}");
+        }
     }
 }
 

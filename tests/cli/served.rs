@@ -20,8 +20,13 @@ pub struct Server {
 impl Server {
     /// Starts it at a free port, and waits until it listens.
     pub fn start(executable: &Path, options: &[&str]) -> Server {
+        Server::start_in(executable, options, &[])
+    }
+
+    /// The same in an environment of these variables alone.
+    pub fn start_in(executable: &Path, options: &[&str], environment: &[(&str, &str)]) -> Server {
         let mut command = Command::new(executable);
-        command.args(["serve", "--port", "0"]).args(options).env_clear();
+        command.args(["serve", "--port", "0"]).args(options).env_clear().envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().expect("it starts");
         let mut line = String::new();

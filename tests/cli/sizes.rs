@@ -1,11 +1,17 @@
 //! How large the runtimes are that executables begin with: whoever makes one larger or smaller says so here.
 
+use crate::cuda::has_nvrtc;
 use crate::harness::{fine, folder, root, text, write};
 use crate::train::{MLP, NARROW, trained};
 
 /// Bytes of each runtime on x86-64 Linux.
-const EXPECTED: [(&str, u64); 4] =
-    [("plain", 3_910_000), ("bytes", 3_910_000), ("text", 5_980_000), ("train", 8_820_000)];
+const EXPECTED: [(&str, u64); 5] = [
+    ("plain", 3_910_000),
+    ("bytes", 3_910_000),
+    ("text", 5_980_000),
+    ("train", 8_820_000),
+    ("cuda", 8_790_000),
+];
 
 /// Other versions of Rust and of the system's library make others, in parts of a hundred.
 const TOLERANCE: u64 = 8;
@@ -31,12 +37,16 @@ fn runtimes_stay_as_small_as_they_are() {
         let told = fine(&[&["build", "--json", "--output", text(&output)], args].concat()).last_object();
         told["stub_bytes"].as_u64().expect("a number")
     };
-    let found = [
+    let mut found = vec![
         ("plain", stub(&[&plain])),
         ("bytes", stub(&[&bytes])),
         ("text", stub(&[&pieces])),
         ("train", stub(&[MLP, "--set", NARROW, "--weights", &best, "--train"])),
     ];
+    // Its kernels are compiled when it is built, where there is what compiles them.
+    if has_nvrtc() {
+        found.push(("cuda", stub(&[&plain, "--device", "cuda", "--arch", "sm_80"])));
+    }
     for ((name, expected), (_, found)) in EXPECTED.into_iter().zip(found) {
         let off = found.abs_diff(expected);
         assert!(

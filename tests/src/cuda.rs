@@ -7,8 +7,8 @@ use std::io::Write;
 use std::sync::OnceLock;
 use weft_compiler::cuda::Math;
 use weft_compiler::graph::Module;
-use weft_runtime::cuda::{self, Image};
-use weft_runtime::program::{DeviceImage, Program};
+use weft_runtime::cuda::{self, Cache};
+use weft_runtime::program::{Arch, Program};
 
 /// Set where a missing NVRTC is a failure.
 pub const REQUIRED: &str = "WEFT_NVRTC_MUST_BE_THERE";
@@ -54,9 +54,7 @@ pub fn program_in(module: &Module, math: Math) -> Program {
     if std::env::var_os(GPU).is_some() {
         return program;
     }
-    let image = Image::Ptx("compute_80".into());
-    let modules = cuda::compile(&program.device, &image).unwrap_or_else(|e| panic!("{e}"));
-    let modules = modules.into_iter().map(|compiled| compiled.bytes).collect();
-    program.device.images.push(DeviceImage { arch: image.arch().into(), modules });
+    let image = cuda::image(&program.device, Arch::PTX, &Cache::none()).unwrap_or_else(|e| panic!("{e}"));
+    program.device.images.push(image);
     program
 }

@@ -9,7 +9,7 @@ use weft_compiler::check::Options;
 use weft_compiler::cuda::Math;
 use weft_compiler::graph::Module;
 use weft_compiler::stages;
-use weft_runtime::cuda::{self, Compiled, Image};
+use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::program::{DeviceCode, DeviceFunction};
 use weft_tests::cuda::has_nvrtc;
 use weft_tests::sass::{self, Code};
@@ -251,7 +251,7 @@ fn every_kernel_of_every_spec_compiles_fits_registers_and_does_what_it_is_for() 
         let before = Instant::now();
         for Kernels { spec, math, code } in &all {
             let (joined, groups) = grouped(code);
-            let compiled = cuda::compile(&joined, &Image::Cubin(arch.into()));
+            let compiled = cuda::compile(&joined, arch.parse().expect("an architecture"), &Cache::none());
             let compiled = compiled.unwrap_or_else(|e| panic!("{arch}, {spec}: {e}"));
             for (group, Compiled { bytes, log }) in groups.iter().zip(&compiled) {
                 let codes = if reads { sass::disassemble(bytes) } else { BTreeMap::new() };

@@ -273,8 +273,17 @@ impl Build<'_> {
                 buffers.insert(2, scales);
             }
             let partition = Partition::Rows;
-            let kernel =
-                Kernel::Contraction { batch, m, k, n, packed, kept: kept.dtype, partition, splits: 1 };
+            let kernel = Kernel::Contraction {
+                batch,
+                m,
+                k,
+                n,
+                packed,
+                kept: kept.dtype,
+                partition,
+                splits: 1,
+                adds: false,
+            };
             self.built.drafts.push(Draft {
                 work: Work::Kernel(kernel),
                 buffers,
@@ -302,6 +311,7 @@ impl Build<'_> {
             kept: kept.dtype,
             partition: Partition::Tiles,
             splits: splits as u32,
+            adds: false,
         };
         let place = self.parts(node, id, out, &Dim::constant(splits));
         let ins = [a, b].into_iter().chain(kept.scales).collect();

@@ -36,6 +36,7 @@ mod normal;
 mod repeat;
 mod schedule;
 mod select;
+mod sums;
 pub mod text;
 mod together;
 mod values;
@@ -344,6 +345,8 @@ pub enum Kernel {
         kept: DType,
         partition: Partition,
         splits: u32,
+        /// To what C holds; see [`sums`].
+        adds: bool,
     },
     Convolution {
         kind: ConvolutionKind,
@@ -490,9 +493,12 @@ pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Resu
     };
     fuse::fuse(&mut built);
     let mut segments = schedule::schedule(&mut built);
-    if machine == Machine::Gpu {
-        epilogue::attach(&mut built, &mut segments);
-        together::gather(&mut built, &mut segments);
+    match machine {
+        Machine::Cpu => sums::join(&built, &mut segments),
+        Machine::Gpu => {
+            epilogue::attach(&mut built, &mut segments);
+            together::gather(&mut built, &mut segments);
+        }
     }
     Ok(memory::finish(entry, variables, built, segments))
 }

@@ -130,15 +130,16 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
                 write_nest(plan, &part.nest, out)
             })
         }
-        Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits } => {
+        Kernel::Contraction { batch, m, k, n, packed, kept, partition, splits, adds } => {
             let kept = if *kept == DType::F32 { String::new() } else { format!(" of {}", kept.name()) };
             let packed = if *packed { " packed" } else { "" };
             let batch = if batch.is_empty() { String::new() } else { format!(" batch {}", axes(batch)) };
             let splits = if *splits > 1 { format!(" in {splits} parts") } else { String::new() };
             let partition = format!("{partition:?}").to_lowercase();
+            let adds = if *adds { ", added" } else { "" };
             writeln!(
                 out,
-                "  contract{batch} m {} k {} n {}{packed}{kept} by {partition}{splits}: {buffers}{path}",
+                "  contract{batch} m {} k {} n {}{packed}{kept} by {partition}{splits}{adds}: {buffers}{path}",
                 axes(m),
                 axes(k),
                 axis(n)

@@ -36,6 +36,10 @@ impl Device {
         match self.0 {}
     }
 
+    pub fn check(&self, _: &DeviceCode) -> Result<()> {
+        match self.0 {}
+    }
+
     pub fn block(&self, _: usize) -> Result<DeviceBlock> {
         match self.0 {}
     }

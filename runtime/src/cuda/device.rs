@@ -7,16 +7,22 @@ use std::sync::Arc;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
 
-use super::nvrtc::{self, Image};
 use crate::error::{Error, Result};
-use crate::program::DeviceCode;
+use crate::program::{Arch, DeviceCode, Scope};
 
 /// The driver that kernels are made for, as CUDA counts versions.
 const OLDEST_DRIVER: i32 = 13_000;
+/// The GPUs that kernels are made for.
+const OLDEST: u32 = Arch::PTX.capability;
 /// Shared memory that a kernel may use without asking.
 const SHARED: u32 = 48 << 10;
 /// Whether images are machine code or PTX: `ptx` lets the driver compile them.
 const IMAGE: &str = "WEFT_CUDA_IMAGE";
+
+/// Is the driver to compile everything itself?
+fn only_ptx() -> bool {
+    std::env::var_os(IMAGE).is_some_and(|kind| kind == "ptx")
+}
 
 /// A GPU that is ready for work.
 #[derive(Clone)]
@@ -93,6 +99,13 @@ unsafe impl Send for Staging {}
 // SAFETY: as above.
 unsafe impl Sync for Staging {}
 
+const NO_GPU: &str = "there is no GPU that CUDA can use";
+
+/// `9.0`
+fn version_text(capability: u32) -> String {
+    format!("{}.{}", capability / 10, capability % 10)
+}
+
 /// What the driver says, as an error of ours.
 fn failed(what: &str, error: DriverError) -> Error {
     let name =
@@ -105,19 +118,17 @@ impl Device {
     /// Opens the first GPU.
     ///
     /// # Errors
-    /// No driver, an old one, no GPU, or one that is too old; each with what to do.
+    /// No driver, an old one, no GPU, or one that is too old.
     pub fn open() -> Result<Device> {
-        let way_out = "use --device cpu, or --device auto, which takes the processor where there is no GPU";
         // SAFETY: opening the driver's library runs its own initialisation alone.
         if !unsafe { sys::is_culib_present() } {
-            return Err(Error::Device(format!(
-                "there is no CUDA driver here (libcuda.so.1 cannot be opened); install NVIDIA's driver of CUDA 13, or {way_out}"
-            )));
+            let message = "there is no CUDA driver here (libcuda.so.1 cannot be opened); NVIDIA's driver of CUDA 13 is needed";
+            return Err(Error::Device(message.into()));
         }
         match result::init() {
             Ok(()) => {}
             Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => {
-                return Err(Error::Device(format!("there is no GPU that CUDA can use; {way_out}")));
+                return Err(Error::Device(NO_GPU.into()));
             }
             Err(error) => return Err(failed("be prepared", error)),
         }
@@ -128,14 +139,14 @@ impl Device {
             .map_err(|e| failed("tell its version", e))?;
         if version < OLDEST_DRIVER {
             return Err(Error::Device(format!(
-                "the CUDA driver is for CUDA {}.{}, and kernels are made for {}.0 and later; install a newer driver, or {way_out}",
+                "the CUDA driver is for CUDA {}.{}, and kernels are made for {}.0 and later; install a newer driver",
                 version / 1000,
                 version % 1000 / 10,
                 OLDEST_DRIVER / 1000,
             )));
         }
         if result::device::get_count().map_err(|e| failed("be counted", e))? == 0 {
-            return Err(Error::Device(format!("there is no GPU that CUDA can use; {way_out}")));
+            return Err(Error::Device(NO_GPU.into()));
         }
         let device = result::device::get(0).map_err(|e| failed("be opened", e))?;
         let name = result::device::get_name(device).unwrap_or_else(|_| "GPU".into());
@@ -146,9 +157,10 @@ impl Device {
         let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let capability = u32::try_from(10 * major + minor).unwrap_or(0);
-        if capability < 80 {
+        if capability < OLDEST {
             return Err(Error::Device(format!(
-                "{name} has compute capability {major}.{minor}, and kernels are made for 8.0 and later; {way_out}"
+                "{name} has compute capability {major}.{minor}, and kernels are made for {} and later",
+                version_text(OLDEST)
             )));
         }
         // SAFETY: the device is the driver's own; the context is released at the end, and current before any call that needs it.
@@ -170,16 +182,45 @@ impl Device {
         &self.0.name
     }
 
-    /// `sm_90a`: the architecture that code is compiled for. That of Hopper and later has instructions of its own.
-    pub fn arch(&self) -> String {
-        let letter = if self.0.capability >= 90 { "a" } else { "" };
-        format!("sm_{}{letter}", self.0.capability)
+    /// The architecture that machine code is compiled for: `sm_90a`. That of Hopper and later has instructions of its own.
+    pub fn arch(&self) -> Arch {
+        let scope = if self.0.capability >= 90 { Scope::Alone } else { Scope::Later };
+        Arch::cubin(self.0.capability, scope)
+    }
+
+    /// Whether one of the images of a program that is compiled already runs here.
+    ///
+    /// # Errors
+    /// None does: the GPU is older than all of them.
+    pub fn check(&self, code: &DeviceCode) -> Result<()> {
+        let Opened { name, capability, .. } = &*self.0;
+        if code.images.is_empty() || code.image_for(*capability, only_ptx()).is_some() {
+            return Ok(());
+        }
+        let archs: Vec<String> = code.images.iter().map(|image| image.arch.to_string()).collect();
+        Err(Error::Device(format!(
+            "{name} has compute capability {}, and none of the kernels here is for it: they are for {}; build with --arch {}",
+            version_text(*capability),
+            archs.join(", "),
+            self.arch()
+        )))
     }
 
     /// Makes this device the calling thread's.
     fn enter(&self) -> Result<()> {
         // SAFETY: the context lives as long as `self`.
         unsafe { result::ctx::set_current(self.0.context) }.map_err(|e| failed("be used", e))
+    }
+
+    /// Why something that needs memory was not done.
+    fn without(&self, bytes: usize, what: &str, error: DriverError) -> Error {
+        match error {
+            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                let (free, total) = result::mem_get_info().unwrap_or_default();
+                Error::DeviceMemory { bytes, free, total, name: self.0.name.clone() }
+            }
+            error => failed(what, error),
+        }
     }
 
     /// Free and all bytes of memory.
@@ -195,13 +236,8 @@ impl Device {
         }
         self.enter()?;
         // SAFETY: the context is current; the memory is this block's own, and freed with it.
-        let pointer = unsafe { result::malloc_sync(bytes) }.map_err(|error| match error {
-            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
-                let (free, total) = result::mem_get_info().unwrap_or_default();
-                Error::DeviceMemory { bytes, free, total, name: self.0.name.clone() }
-            }
-            error => failed("give memory", error),
-        })?;
+        let pointer = unsafe { result::malloc_sync(bytes) }
+            .map_err(|error| self.without(bytes, "give memory", error))?;
         let block = DeviceBlock { device: self.clone(), pointer, bytes };
         // SAFETY: the block has so many bytes.
         unsafe { self.fill(block.pointer(), bytes, 0)? };
@@ -268,36 +304,23 @@ impl Device {
         unsafe { result::stream::synchronize(self.0.stream) }.map_err(|e| failed("finish its work", e))
     }
 
-    /// Loads the kernels of a program; compiles them where no image fits.
+    /// Loads the kernels of a program; compiles them where it has no images.
     pub fn load(&self, code: &DeviceCode) -> Result<Kernels> {
         self.enter()?;
-        let number = self.0.capability;
-        let fits = |arch: &str| match arch.strip_prefix("sm_") {
-            Some(version) => version.trim_end_matches('a').parse() == Ok(number),
-            None => {
-                let version = arch.strip_prefix("compute_").and_then(|version| version.parse::<u32>().ok());
-                version.is_some_and(|version| version <= number)
-            }
-        };
-        let compiled: Vec<Vec<u8>>;
-        let modules = match code.images.iter().find(|image| fits(&image.arch)) {
-            Some(image) => &image.modules,
-            None if code.functions.is_empty() => &Vec::new(),
-            None => {
-                let ptx = std::env::var_os(IMAGE).is_some_and(|kind| kind == "ptx");
-                let image = if ptx { Image::Ptx("compute_80".into()) } else { Image::Cubin(self.arch()) };
-                compiled = nvrtc::compile(code, &image)?.into_iter().map(|compiled| compiled.bytes).collect();
-                &compiled
-            }
+        self.check(code)?;
+        let modules = match code.image_for(self.0.capability, only_ptx()) {
+            Some(image) => image.modules()?,
+            None if code.functions.is_empty() => Vec::new(),
+            None => self.compiled(code)?,
         };
         let mut kernels = Kernels { device: self.clone(), modules: Vec::new(), functions: Vec::new() };
-        for image in modules {
+        for mut image in modules {
             // PTX is text that ends with a zero.
-            let mut image = image.clone();
             image.push(0);
             // SAFETY: the image is there during the call, and ends with a zero.
             let module = unsafe { result::module::load_data(image.as_ptr().cast()) };
-            kernels.modules.push(module.map_err(|e| failed("load kernels", e))?);
+            let bytes = image.len();
+            kernels.modules.push(module.map_err(|error| self.without(bytes, "load kernels", error))?);
         }
         for function in &code.functions {
             let name = CString::new(function.name.clone()).unwrap_or_default();
@@ -320,6 +343,19 @@ impl Device {
             kernels.functions.push(Function { handle, threads: function.threads, shared: function.shared });
         }
         Ok(kernels)
+    }
+
+    /// A module for each function of a program that is not compiled yet.
+    #[cfg(feature = "nvrtc")]
+    fn compiled(&self, code: &DeviceCode) -> Result<Vec<Vec<u8>>> {
+        let arch = if only_ptx() { Arch::PTX } else { super::nvrtc::known(self.arch())? };
+        let compiled = super::compile(code, arch, &super::Cache::of_user())?;
+        Ok(compiled.into_iter().map(|compiled| compiled.bytes).collect())
+    }
+
+    #[cfg(not(feature = "nvrtc"))]
+    fn compiled(&self, _: &DeviceCode) -> Result<Vec<Vec<u8>>> {
+        Err(Error::Unsound("its kernels are not compiled, and nothing here compiles them".into()))
     }
 
     /// Starts a kernel over so many blocks, after all work before.

@@ -3,6 +3,8 @@
 //! NVRTC is looked for in the folder that `WEFT_NVRTC` names, where the system looks for libraries, in an activated Python environment (the
 //! package `nvidia-cuda-nvrtc`), and in CUDA's usual folders. It is two libraries, of which the compiler opens the second one by name; so both
 //! are opened here, by their whole paths, and stay open.
+//!
+//! Equal sources give equal images, so what was compiled once is kept ([`Cache`]).
 
 use std::ffi::{CString, OsStr};
 use std::path::{Path, PathBuf};
@@ -11,52 +13,48 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cudarc::nvrtc::{result, sys};
 
+use super::cache::{Cache, Key};
 use crate::error::{Error, Result};
-use crate::program::{DeviceCode, DeviceFunction};
+use crate::program::{Arch, DeviceCode, DeviceFunction, DeviceImage, ImageKind};
 
 /// Where to look first.
 const FOLDER: &str = "WEFT_NVRTC";
 /// The version that kernels are checked with.
 const LIBRARY: &str = "libnvrtc.so.13";
-const BUILTINS: &str = "libnvrtc-builtins.so.13.0";
-
-/// What to compile to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Image {
-    /// Machine code for one architecture: `sm_90a`.
-    Cubin(String),
-    /// PTX for this virtual architecture and later ones: `compute_80`.
-    Ptx(String),
-}
-
-impl Image {
-    /// NVRTC's name of the architecture.
-    pub fn arch(&self) -> &str {
-        match self {
-            Image::Cubin(arch) | Image::Ptx(arch) => arch,
-        }
-    }
-}
+/// Its second library bears NVRTC's own minor version.
+const BUILTINS: &str = "libnvrtc-builtins.so.13.";
 
 /// One kernel, compiled: its image, and what the compiler says of it (registers and spills, for a cubin).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     pub bytes: Vec<u8>,
     pub log: String,
 }
 
-/// Compiles all functions of a program, each a module of its own, on all threads.
-pub fn compile(code: &DeviceCode, image: &Image) -> Result<Vec<Compiled>> {
+/// Compiles all functions of a program, each a module of its own, on all threads. What the cache has is taken from there.
+pub fn compile(code: &DeviceCode, arch: Arch, cache: &Cache) -> Result<Vec<Compiled>> {
     open()?;
+    let compiler = format!("NVRTC {} {}", version()?, options(arch).join(" "));
     let count = code.functions.len();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count.max(1));
-    let next = AtomicUsize::new(0);
+    let (next, made) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let get = |function: &DeviceFunction| {
+        let source = code.source(function);
+        let key = Key::of(&[&compiler, &function.name, &source]);
+        if let Some(kept) = cache.find(&key) {
+            return Ok(kept);
+        }
+        let compiled = one(source, function, arch)?;
+        cache.keep(&key, &compiled);
+        made.fetch_add(1, Ordering::Relaxed);
+        Ok(compiled)
+    };
     let some = || {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(function) = code.functions.get(at) else { return done };
-            done.push((at, one(code, function, image)));
+            done.push((at, get(function)));
         }
     };
     let mut all: Vec<(usize, Result<Compiled>)> = std::thread::scope(|scope| {
@@ -65,39 +63,88 @@ pub fn compile(code: &DeviceCode, image: &Image) -> Result<Vec<Compiled>> {
         all.extend(others.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
         all
     });
+    if made.into_inner() > 0 {
+        cache.make_room();
+    }
     all.sort_by_key(|(at, _)| *at);
     all.into_iter().map(|(_, compiled)| compiled).collect()
 }
 
+/// The same as an image that a program can carry.
+pub fn image(code: &DeviceCode, arch: Arch, cache: &Cache) -> Result<DeviceImage> {
+    let modules: Vec<Vec<u8>> =
+        compile(code, arch, cache)?.into_iter().map(|compiled| compiled.bytes).collect();
+    DeviceImage::new(arch, &modules)
+}
+
+/// What NVRTC is told.
+fn options(arch: Arch) -> Vec<String> {
+    let mut options =
+        vec![format!("--gpu-architecture={arch}"), "--std=c++17".to_string(), "-lineinfo".to_string()];
+    if arch.kind == ImageKind::Cubin {
+        options.push("--ptxas-options=-v".into());
+    }
+    options
+}
+
+/// NVRTC's version: `13.0`.
+fn version() -> Result<String> {
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: NVRTC is open, and writes two numbers.
+    let told = unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }.result();
+    told.map_err(|e| Error::Device(format!("NVRTC does not tell its version: {:?}", e.0)))?;
+    Ok(format!("{major}.{minor}"))
+}
+
+/// The capabilities that NVRTC has machine code for.
+pub fn supported() -> Result<Vec<u32>> {
+    open()?;
+    let failed =
+        |e: result::NvrtcError| Error::Device(format!("NVRTC does not tell what it supports: {:?}", e.0));
+    let mut count = 0;
+    // SAFETY: NVRTC is open, and writes one number.
+    unsafe { sys::nvrtcGetNumSupportedArchs(&raw mut count) }.result().map_err(failed)?;
+    let mut all = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: the place has room for as many numbers as NVRTC says there are.
+    unsafe { sys::nvrtcGetSupportedArchs(all.as_mut_ptr()) }.result().map_err(failed)?;
+    Ok(all.into_iter().filter_map(|capability| u32::try_from(capability).ok()).collect())
+}
+
+/// What to compile for a GPU: the machine code of its architecture; where NVRTC is older than the GPU and does not know that, PTX for the newest
+/// that it does know, which the driver compiles.
+pub(super) fn known(arch: Arch) -> Result<Arch> {
+    let supported = supported()?;
+    known_of(arch, &supported).ok_or_else(|| {
+        let version = version().unwrap_or_default();
+        Error::Device(format!("NVRTC {version} compiles nothing that an {arch} runs; install a newer one"))
+    })
+}
+
+fn known_of(arch: Arch, supported: &[u32]) -> Option<Arch> {
+    let capability = supported.iter().copied().filter(|known| *known <= arch.capability).max()?;
+    Some(if capability == arch.capability { arch } else { Arch { capability, ..arch }.ptx() })
+}
+
 /// One kernel as a module.
-fn one(code: &DeviceCode, function: &DeviceFunction, image: &Image) -> Result<Compiled> {
+fn one(source: String, function: &DeviceFunction, arch: Arch) -> Result<Compiled> {
     let failed = |message: String| Error::Device(format!("the kernel `{}`: {message}", function.name));
-    let text =
-        CString::new(code.source(function)).map_err(|_| failed("its source has a zero byte".into()))?;
+    let text = CString::new(source).map_err(|_| failed("its source has a zero byte".into()))?;
     let name = CString::new(format!("{}.cu", function.name)).unwrap_or_default();
     let program =
         Program(result::create_program(&text, Some(&name)).map_err(|e| failed(format!("{:?}", e.0)))?);
-    let mut options = vec![
-        format!("--gpu-architecture={}", image.arch()),
-        "--std=c++17".to_string(),
-        "-lineinfo".to_string(),
-    ];
-    if let Image::Cubin(_) = image {
-        options.push("--ptxas-options=-v".into());
-    }
     // SAFETY: the program was made above, and is not destroyed yet; so below.
-    let outcome = unsafe { result::compile_program(program.0, &options) };
+    let outcome = unsafe { result::compile_program(program.0, &options(arch)) };
     // SAFETY: as above.
     let log =
         unsafe { result::get_program_log(program.0) }.map_or_else(|_| String::new(), |log| text_of(&log));
     if let Err(error) = outcome {
         return Err(failed(format!("NVRTC refuses it: {:?}\n{log}", error.0)));
     }
-    let bytes = match image {
+    let bytes = match arch.kind {
         // SAFETY: as above.
-        Image::Ptx(_) => unsafe { result::get_ptx(program.0) }.map(|ptx| text_of(&ptx).into_bytes()),
+        ImageKind::Ptx => unsafe { result::get_ptx(program.0) }.map(|ptx| text_of(&ptx).into_bytes()),
         // SAFETY: as above; the place has the size that NVRTC says.
-        Image::Cubin(_) => unsafe {
+        ImageKind::Cubin => unsafe {
             let mut size = 0usize;
             sys::nvrtcGetCUBINSize(program.0, &raw mut size).result().and_then(|()| {
                 let mut cubin = vec![0u8; size];
@@ -155,8 +202,12 @@ fn find() -> std::result::Result<(), String> {
         unsafe { libloading::os::unix::Library::open(Some(path), GLOBAL | libloading::os::unix::RTLD_NOW) }
             .map(std::mem::forget)
     };
+    let is_builtins =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(BUILTINS));
     let both = |folder: &Path| {
-        load(folder.join(BUILTINS).as_os_str()).is_ok() && load(folder.join(LIBRARY).as_os_str()).is_ok()
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+        let opened = files.filter(is_builtins).filter(|path| load(path.as_os_str()).is_ok()).count();
+        opened > 0 && load(folder.join(LIBRARY).as_os_str()).is_ok()
     };
     let there = |folder: &PathBuf| folder.join(LIBRARY).is_file() && both(folder);
     if folders().iter().any(there) || load(OsStr::new(LIBRARY)).is_ok() {
@@ -170,3 +221,21 @@ fn find() -> std::result::Result<(), String> {
 
 /// Names of the library are seen by others that are opened later.
 const GLOBAL: std::ffi::c_int = libloading::os::unix::RTLD_GLOBAL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_that_nvrtc_does_not_know_gets_the_latest_ptx() {
+        let known = |arch: &str| {
+            let arch = arch.parse().expect("an architecture");
+            known_of(arch, &[75, 80, 86, 90, 100, 120]).map(|arch| arch.to_string())
+        };
+        assert_eq!(known("sm_80").as_deref(), Some("sm_80"));
+        assert_eq!(known("sm_90a").as_deref(), Some("sm_90a"));
+        assert_eq!(known("sm_103a").as_deref(), Some("compute_100"));
+        assert_eq!(known("sm_130a").as_deref(), Some("compute_120"));
+        assert_eq!(known("sm_70"), None);
+    }
+}

@@ -51,7 +51,7 @@ use cache::Entry;
 pub use cache::cache_folder;
 pub use column::{Class, Column, Ragged, Table, Values};
 pub use memory::{Memory, bytes};
-pub use room::CACHE_SIZE;
+pub use room::{CACHE_SIZE, limit as cache_limit};
 pub use series::fits as fits_series;
 
 use rows::Rows;

@@ -11,7 +11,8 @@ use crate::program::{Entry, Generation, Input, Prediction, Program};
 use crate::text;
 
 /// Names that options have already.
-const TAKEN: [&str; 9] = ["batch", "help", "input", "json", "max", "output", "seed", "threads", "weights"];
+const TAKEN: [&str; 10] =
+    ["batch", "device", "help", "input", "json", "max", "output", "seed", "threads", "weights"];
 
 const ROWS: &str = "Without an input, rows are read from standard input: a JSON object with a value for each input on every line. Each \
     is answered with an object on a line.";
@@ -24,7 +25,8 @@ pub fn command(manifest: &Manifest) -> Command {
         .about(format!("The model `{name}`, built by Weft {}", manifest.card.weft))
         .version(manifest.card.weft.clone())
         .subcommand_required(true)
-        .arg_required_else_help(true);
+        .arg_required_else_help(true)
+        .args(super::place::argument(manifest));
     if !program.predictions.is_empty() {
         let one = |prediction: &Prediction, command| {
             predict(program, prediction, documented(command, &prediction.doc))

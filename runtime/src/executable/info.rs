@@ -14,10 +14,26 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
     let predictions = names(program.predictions.iter().map(|p| p.name.as_str()).collect());
     let generations = names(program.generations.iter().map(|g| g.name.as_str()).collect());
     let parameters = output::thousands(card.parameters);
-    let features = &program.code.features;
-    let processors = match features[..] {
-        [] => card.target.clone(),
+    let (gpus, archs) = (payload.is_for_gpus(), archs(program));
+    // What runs on processors, if anything does.
+    let on_processor = payload.manifest.processor.as_ref().map(|other| &other.program);
+    let on_processor = if gpus { on_processor } else { Some(program) };
+    let features = on_processor.map_or(Vec::new(), |program| program.code.features.clone());
+    let processors = match (on_processor, &features[..]) {
+        (None, _) => String::new(),
+        (_, []) => card.target.clone(),
         _ => format!("{} ({})", card.target, features.join(", ")),
+    };
+    let device = match (gpus, on_processor) {
+        (false, _) => "cpu",
+        (true, Some(_)) => "auto",
+        (true, None) => "cuda",
+    };
+    let graphics = if gpus {
+        let math = if card.math == "f32" { String::new() } else { format!("products in {}; ", card.math) };
+        format!("{}; {math}NVIDIA's driver of CUDA 13 or later", archs.join(", "))
+    } else {
+        String::new()
     };
     let operations: Vec<(&str, f64)> =
         program.predictions.iter().filter_map(|p| operations(program, p)).collect();
@@ -30,6 +46,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
         ("a row takes", operations.iter().map(counted).collect::<Vec<_>>().join(", ")),
         ("predictions", predictions),
         ("generations", generations),
+        ("GPUs", graphics),
         ("processors", processors),
         ("trained on", data.map_or_else(String::new, trained_on)),
         ("licence of the data", data.map_or_else(String::new, |data| data.licence.clone())),
@@ -46,7 +63,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) {
             "model": program.name, "parameters": card.parameters, "dtype": card.dtype, "dtype_cost": card.cost,
             "predictions": program.predictions.iter().map(|p| &p.name).collect::<Vec<_>>(),
             "generations": program.generations.iter().map(|g| &g.name).collect::<Vec<_>>(),
-            "target": card.target, "features": features, "flops": operations.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
+            "device": device, "archs": archs, "math": card.math, "target": card.target, "features": features, "flops": operations.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect::<Map<_, _>>(),
             "data": card.data, "weft": card.weft, "spec_sha256": card.spec_sha256,
             "weights_sha256": card.weights_sha256, "training": training, "sources": sources,
         }));
@@ -77,6 +94,11 @@ fn trained_on(data: &CardData) -> String {
     }
     let rows = format!("{train} rows to train on, {validation} to validate, {test} to test");
     format!("{}: {rows}; {}", data.name, files.join(", "))
+}
+
+/// The GPUs that a program has code for: `sm_80`, and `compute_80` for all later ones.
+fn archs(program: &Program) -> Vec<String> {
+    program.device.images.iter().map(|image| image.arch.to_string()).collect()
 }
 
 /// The floating point operations of a prediction of one row.

@@ -7,6 +7,7 @@ mod arguments;
 mod bench;
 mod generate;
 mod info;
+mod place;
 mod predict;
 mod serve;
 #[cfg(feature = "train")]
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, Failure> {
     let path = own_path()?;
-    let payload = Payload::open(&path)?;
+    let mut payload = Payload::open(&path)?;
     let matches = match arguments::command(&payload.manifest).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
@@ -51,6 +52,11 @@ fn run() -> Result<ExitCode, Failure> {
                 ExitCode::SUCCESS
             });
         }
+    };
+    // It is kept open: a GPU takes its time to begin.
+    let _gpu = match matches.subcommand_name() {
+        Some("info") => None,
+        _ => place::choose(&mut payload, &matches)?,
     };
     match matches.subcommand() {
         Some(("predict", given)) => predict::run(&payload, given)?,
@@ -98,7 +104,7 @@ impl<'p> Source<'p> {
             return Ok(Source { payload, threads, others: None, vocabularies, classes });
         };
         let program = Arc::new(payload.program()?);
-        let mut session = Session::new(Arc::clone(&program), 1)?;
+        let mut session = Session::holding(Arc::clone(&program))?;
         weights::load_needed_weights(&mut session, file)?;
         let found = weights::provenance(file)?;
         let or = |found: Vocabularies| if found.is_empty() { vocabularies } else { found };

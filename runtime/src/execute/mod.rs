@@ -143,7 +143,7 @@ impl Session {
         Session::over(program, threads, code, variables, Room::default())
     }
 
-    /// A session that holds the variables of a program and can run none of it, for a machine that may be another than the program's.
+    /// A session that holds the variables of a program and can run none of it, on a machine that may be another than the program's.
     pub fn holding(program: Arc<Program>) -> Result<Session> {
         sound::check(&program)?;
         let variables = Block::new(variables::places(&program).1)?;

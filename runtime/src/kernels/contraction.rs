@@ -51,6 +51,8 @@ pub struct Bound {
     packs_a: bool,
     /// Of B's elements.
     kept: DType,
+    /// To what C holds.
+    adds: bool,
     partition: Partition,
     runs: Runs,
     /// Elements of C, without the leading axis of splits.
@@ -89,6 +91,9 @@ impl Bound {
         if kernel.packed && batch.iter().any(|axis| axis.b != 0 && axis.extent > 1) {
             return Err("a contraction's packed B has no batch axes".into());
         }
+        if kernel.adds && !kernel.packed {
+            return Err("a contraction that adds to C has a packed B".into());
+        }
         let c_size = resolve::product(batch.iter().chain(&m).chain([&n]))?;
         if kernel.partition == Partition::Rows {
             // A batch axis that B lacks is one more axis of rows.
@@ -125,6 +130,7 @@ impl Bound {
             adjacent,
             packs_a,
             kept: kernel.kept,
+            adds: kernel.adds,
             partition: kernel.partition,
             runs: Runs::over(k, kernel.splits.max(1) as usize, KC * DType::F32.size() / kernel.kept.size())?,
             c_size,
@@ -293,7 +299,7 @@ impl Bound {
                     c: c.wrapping_add(columns.start),
                     c_rows: &[],
                     columns: columns.len(),
-                    accumulate: index > 0,
+                    accumulate: self.adds || index > 0,
                 };
                 if self.packs_b {
                     // SAFETY: scratch has room for the longest run; the caller vouches for B.

@@ -26,6 +26,20 @@ pub fn converted(tensor: Tensor, dtype: DType) -> Tensor {
     Tensor { dtype, shape: tensor.shape, data }
 }
 
+/// How many values are no numbers. A model that holds one answers nothing else.
+pub fn nans(tensor: &Tensor) -> usize {
+    fn count<const N: usize>(data: &[u8], is_nan: impl Fn([u8; N]) -> bool) -> usize {
+        data.as_chunks::<N>().0.iter().filter(|bytes| is_nan(**bytes)).count()
+    }
+    match tensor.dtype {
+        DType::F32 => count(&tensor.data, |bytes| f32::from_le_bytes(bytes).is_nan()),
+        DType::F64 => count(&tensor.data, |bytes| f64::from_le_bytes(bytes).is_nan()),
+        DType::F16 => count(&tensor.data, |bytes| f16::from_le_bytes(bytes).is_nan()),
+        DType::BF16 => count(&tensor.data, |bytes| bf16::from_le_bytes(bytes).is_nan()),
+        _ => 0,
+    }
+}
+
 /// Gives a variable its value, which [`converts`] to it and has its shape; one that keeps numbers gets their scales too. What a value of
 /// such a one is multiplied by may be told.
 pub fn put(session: &mut Session, index: usize, tensor: Tensor, matter: Matter<'_>) {
@@ -51,6 +65,16 @@ pub fn put(session: &mut Session, index: usize, tensor: Tensor, matter: Matter<'
 mod tests {
     use super::*;
     use crate::program::VariableKind;
+
+    #[test]
+    fn what_is_no_number_is_counted_in_floats_of_every_width() {
+        let nan = |dtype, data: Vec<u8>| nans(&Tensor { dtype, shape: vec![2], data });
+        assert_eq!(nan(DType::F32, [1.0f32, f32::NAN].map(f32::to_le_bytes).concat()), 1);
+        assert_eq!(nan(DType::F64, [f64::NAN, -f64::NAN].map(f64::to_le_bytes).concat()), 2);
+        assert_eq!(nan(DType::F16, [f16::NAN, f16::INFINITY].map(f16::to_le_bytes).concat()), 1);
+        assert_eq!(nan(DType::BF16, [bf16::MAX, bf16::NAN].map(bf16::to_le_bytes).concat()), 1);
+        assert_eq!(nan(DType::I32, vec![0xff; 8]), 0);
+    }
 
     #[test]
     fn floats_of_another_width_are_converted() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::convert::{converts, put};
+use super::convert::{converts, nans, put};
 use super::{CLASSES_KEY, Classes, Misfits, VOCABULARY_KEY, Vocabularies};
 use crate::error::Result;
 use crate::execute::Session;
@@ -30,8 +30,8 @@ pub fn save_weights(session: &Session, path: &Path, metadata: &BTreeMap<String, 
     io::weights::write(path, &tensors, metadata)
 }
 
-/// Reads all weights and states. A name that is missing, unexpected, or of another type or shape is an error; optimizer
-/// states in the file are passed over.
+/// Reads all weights and states. A name that is missing, unexpected, or of another type or shape is an error, and so is a weight that is no
+/// number; optimizer states in the file are passed over.
 pub fn load_weights(session: &mut Session, path: &Path) -> Result<()> {
     load(session, path, true)
 }
@@ -56,7 +56,13 @@ fn load(session: &mut Session, path: &Path, all: bool) -> Result<()> {
             Some(tensor) if !converts(tensor.dtype, variable) || tensor.shape != variable.shape => {
                 misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape));
             }
-            Some(_) => found.push(index),
+            Some(tensor) => {
+                let count = if variable.kind == VariableKind::Weight { nans(tensor) } else { 0 };
+                if count > 0 {
+                    misfits.spoilt(&variable.path, count, tensor.shape.iter().product());
+                }
+                found.push(index);
+            }
         }
     }
     // Names that nothing has may tell how a missing one is written.

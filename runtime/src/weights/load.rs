@@ -11,7 +11,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::convert::{converts, put};
+use super::convert::{converts, nans, put};
 use super::misfits::listed;
 use super::{BESIDE, Misfits, saved};
 use crate::error::{Error, Result};
@@ -209,14 +209,6 @@ fn permuted(tensor: &Tensor, order: &[usize]) -> Tensor {
         }
     }
     Tensor { dtype: tensor.dtype, shape, data }
-}
-
-/// How many values are no numbers. A model that holds one answers nothing else.
-fn nans(tensor: &Tensor) -> usize {
-    if !tensor.dtype.is_float() {
-        return 0;
-    }
-    tensor.view().to_f64().iter().filter(|value| value.is_nan()).count()
 }
 
 #[cfg(test)]

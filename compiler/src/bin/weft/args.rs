@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use weft_compiler::cuda::Math;
 use weft_compiler::stages::Stage;
-use weft_runtime::program::{DType, Every};
+use weft_runtime::program::{Arch, DType, Every};
 
 /// Weft compiles model specs: it checks them, trains them and runs them as fused native code.
 #[derive(Debug, Parser)]
@@ -464,6 +464,15 @@ pub struct Build {
     /// Put the training in too: the executable then has a command `train`, which goes on from its weights with other data
     #[arg(long)]
     pub train: bool,
+    /// What it is to run on; with auto, on a GPU where there is one, else on the processor. Kernels for GPUs are compiled by NVRTC
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// The GPUs that it is to run on: sm_80,sm_90a,… Later ones compile what is there for the earliest of these when it starts [default:
+    /// sm_80,sm_90a,sm_100]
+    #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+    pub arch: Vec<Arch>,
+    #[command(flatten)]
+    pub math: MathArgs,
     /// The processors that it is to run on
     #[arg(long, value_enum, default_value_t = Target::V3)]
     pub target: Target,

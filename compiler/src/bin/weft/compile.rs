@@ -59,7 +59,12 @@ impl Machine {
             ))
             .help("add --device cuda, or leave --math out")),
             Device::Cpu => Ok(cpu),
-            Device::Cuda => Ok(cuda::Device::open().map(|_| Machine::Gpu(math))?),
+            Device::Cuda => {
+                let way_out =
+                    "use --device cpu, or --device auto, which takes the processor where there is no GPU";
+                let opened = cuda::Device::open().map_err(|error| Failure::from(error).help(way_out));
+                opened.map(|_| Machine::Gpu(math))
+            }
             Device::Auto => Ok(cuda::Device::open().map_or_else(
                 |error| {
                     let number = if math == Math::F32 { "" } else { ", in f32" };

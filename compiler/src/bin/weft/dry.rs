@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weft_compiler::cuda::{Library, Math};
-use weft_runtime::cuda::{self, Compiled, Image};
+use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::execute::dims_at;
-use weft_runtime::program::{DeviceImage, DimIndex, Entry, Kernel, Program};
+use weft_runtime::program::{Arch, DimIndex, Entry, Kernel, Program, Scope};
 
 /// A GPU's limits, from NVIDIA's data sheets and the CUDA programming guide's table of compute capabilities.
 struct Limits {
     name: &'static str,
-    arch: &'static str,
+    arch: Arch,
     /// Of arithmetic, in TFLOP/s: of the f32 units, and of tensor cores in tf32 and in 16 bits (without sparsity).
     teraflops: f64,
     tf32: f64,
@@ -37,7 +37,7 @@ struct Limits {
 const GPUS: [Limits; 2] = [
     Limits {
         name: "A100",
-        arch: "sm_80",
+        arch: Arch::cubin(80, Scope::Later),
         teraflops: 19.5,
         tf32: 156.0,
         halves: 312.0,
@@ -47,7 +47,7 @@ const GPUS: [Limits; 2] = [
     },
     Limits {
         name: "H100",
-        arch: "sm_90a",
+        arch: Arch::cubin(90, Scope::Alone),
         teraflops: 66.9,
         tf32: 494.7,
         halves: 989.4,
@@ -94,7 +94,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let program = compile::program_for(Machine::Gpu(math), &spec, wanted, args.run.threads)?;
     let compiled: Vec<Vec<Compiled>> = GPUS
         .iter()
-        .map(|gpu| cuda::compile(&program.device, &Image::Cubin(gpu.arch.into())))
+        .map(|gpu| cuda::compile(&program.device, gpu.arch, &Cache::of_user()))
         .collect::<Result<_, _>>()?;
     let (entries, batch) = steps(args, &program, predicts)?;
     let mut rows = rows(&program, &entries, batch)?;
@@ -168,10 +168,8 @@ fn counted(
         return Ok(None);
     }
     let mut program = program.clone();
-    let image = Image::Ptx("compute_80".into());
-    let modules =
-        cuda::compile(&program.device, &image)?.into_iter().map(|compiled| compiled.bytes).collect();
-    program.device.images.push(DeviceImage { arch: image.arch().into(), modules });
+    let image = cuda::image(&program.device, Arch::PTX, &Cache::of_user())?;
+    program.device.images.push(image);
     let program = Arc::new(program);
     let mut subject = match predicts {
         true => Subject::prediction(args, program, 1)?,

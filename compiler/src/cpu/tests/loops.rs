@@ -124,6 +124,39 @@ output "cell" = %cell
     )
 }
 
+/// How many products of a plan add to what is there.
+fn adding(text: &str) -> usize {
+    let graph = parse(text).unwrap();
+    let plan = plan::plan(&module(&graph, Vec::new()).entries[0], &[]).unwrap();
+    plan::text::print(&plan)
+        .lines()
+        .filter(|line| line.contains("contract ") && line.contains(", added:"))
+        .count()
+}
+
+#[test]
+fn the_product_of_a_state_adds_to_that_of_the_input() {
+    let text = lstm(false, 8, "t");
+    assert_eq!(adding(&text), 1);
+    // In the order of the standard library: the bias comes in between.
+    let other = text
+        .replace("%sum = add %a, %h", "%sum = add %bias, %a")
+        .replace("%gates = add %sum, %bias", "%gates = add %h, %sum");
+    let moved = "  | %bias = broadcast %capture.2 {axes=[1]} : f32[n, 32]\n";
+    let first = "  | %sum = ";
+    let other = other.replace(moved, "").replace(first, &format!("{moved}{first}"));
+    assert_eq!(adding(&other), 1);
+    check(&other, &SIZES);
+    // A cell that sees one of the products by itself has both.
+    let seen = text.replace("| %y = mul %so, %tc", "| %seen = slice %h {axis=1, start=0, step=1} : f32[n, 8]\n  | %both = add %so, %seen : f32[n, 8]\n  | %y = mul %both, %tc");
+    assert_eq!(adding(&seen), 0);
+    check(&seen, &SIZES);
+    // So has one that reads them crosswise.
+    let crossed = text.replace("| %sum = add %a, %h : f32[n, 32]", "| %front = slice %h {axis=1, start=0, step=1} : f32[n, 16]\n  | %behind = slice %h {axis=1, start=16, step=1} : f32[n, 16]\n  | %turned = concat %behind, %front {axis=1} : f32[n, 32]\n  | %sum = add %a, %turned : f32[n, 32]");
+    assert_eq!(adding(&crossed), 0);
+    check(&crossed, &SIZES);
+}
+
 #[test]
 fn an_lstm_agrees_forwards_and_backwards() {
     for (reversed, units) in [(false, 8), (true, 8), (false, 64), (true, 3)] {

@@ -114,9 +114,9 @@ pub fn log1p(x: f32) -> f32 {
     if x == 0.0 || x.is_nan() { x } else { value }
 }
 
-/// For x in −105..=0: eˣ as (1 + m) · 2ⁿ; gives m and 2ⁿ⁺ˢ, where `S` keeps the exponent from running out below.
+/// eˣ as (1 + m) · 2ⁿ; gives m and 2ⁿ⁺ˢ, where `S` keeps the exponent from running out: n + S lies in −126..=127.
 #[inline(always)]
-fn decay<const S: i32>(x: f32) -> (f32, f32) {
+fn parts_of_exp<const S: i32>(x: f32) -> (f32, f32) {
     // The bias of an exponent comes with the number that rounds, so that the sum's low bits are an exponent as it is stored.
     let round = ROUND + (127 + S) as f32;
     let rounded = x.mul_add(LOG2_E, round);
@@ -126,21 +126,23 @@ fn decay<const S: i32>(x: f32) -> (f32, f32) {
     (m, f32::from_bits(rounded.to_bits() << 23))
 }
 
+/// (e²ˣ − 1) / (e²ˣ + 1), which is as exact below zero as above, and 1 beyond 10.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
-    let size = if x.abs() > 15.0 { 15.0 } else { x.abs() };
-    let (m, power) = decay::<0>(-2.0 * size);
-    // e⁻²ˣ − 1.
+    let near = clamp(x, -10.0, 10.0);
+    let (m, power) = parts_of_exp::<0>(near + near);
+    // e²ˣ − 1.
     let t = power.mul_add(m, power - 1.0);
-    (-t / (2.0 + t)).copysign(x)
+    // The sign is that of x where x is zero, too.
+    (t / (2.0 + t)).copysign(x)
 }
 
+/// 1 / (1 + e⁻ˣ), with all of it times 2⁻⁶⁴ below the line and above, so that e¹⁰⁵ is no infinity.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    let below = if -x.abs() < -105.0 { -105.0 } else { -x.abs() };
-    let (m, power) = decay::<64>(below);
-    let e = (1.0 + m) * power * power_of_two(-64);
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+    let one = power_of_two(-64);
+    let (m, power) = parts_of_exp::<-64>(-clamp(x, -105.0, 20.0));
+    one / power.mul_add(m, power + one)
 }
 
 #[inline(always)]

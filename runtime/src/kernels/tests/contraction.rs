@@ -106,6 +106,7 @@ fn case(
         kept: DType::F32,
         partition,
         splits,
+        adds: false,
     };
     let panels = if packed {
         let pack = Pack {
@@ -229,6 +230,7 @@ fn few_rows_and_many_have_the_same_bits() {
             kept: DType::F32,
             partition: Partition::Tiles,
             splits: 1,
+            adds: false,
         };
         run(&Kernel::Contraction(contraction), &d.0, &[&a, &b], rows * n, None, level, &[3])
     };
@@ -238,6 +240,48 @@ fn few_rows_and_many_have_the_same_bits() {
             assert_eq!(product(rows, level), many[..rows * n], "{rows} rows, {}", level.name());
         }
     }
+}
+
+/// What was there, and a product: the canaries that a test's output is full of.
+#[test]
+fn a_product_may_be_added_to_what_is_there() {
+    let (rows, depth, n) = (29, 70, 45);
+    let (a, b) = (numbers(rows * depth, 1), numbers(depth * n, 2));
+    let mut d = Dims::default();
+    let mut stride = |extent: usize, a: usize, b: usize, c: usize| Stride {
+        extent: d.add(extent),
+        a: Some(d.add(a)),
+        b: Some(d.add(b)),
+        c: Some(d.add(c)),
+    };
+    let taps = stride(1, 0, 0, 0);
+    let pack = Pack { taps, k: stride(depth, n, 0, 0), n: stride(n, 1, 0, 0), kept: DType::F32 };
+    let contraction = Contraction {
+        batch: vec![],
+        m: vec![stride(rows, depth, 0, n)],
+        k: vec![stride(depth, 1, 0, 0)],
+        n: stride(n, 0, 1, 1),
+        packed: true,
+        kept: DType::F32,
+        partition: Partition::Rows,
+        splits: 1,
+        adds: false,
+    };
+    for level in Level::available() {
+        let panels = n.div_ceil(PANEL) * depth * PANEL;
+        let packed = run(&Kernel::Pack(pack.clone()), &d.0, &[&b], panels, None, level, &[]);
+        let product = |adds: bool, cuts: &[usize]| {
+            let kernel = Kernel::Contraction(Contraction { adds, ..contraction.clone() });
+            run(&kernel, &d.0, &[&a, &packed], rows * n, None, level, cuts)
+        };
+        let alone = product(false, &[]);
+        let sums: Vec<f32> = alone.iter().map(|x| 1234.5 + x).collect();
+        assert_eq!(product(true, &[]), sums, "{}", level.name());
+        assert_eq!(product(true, &[4, 17]), sums, "{}", level.name());
+    }
+    // Nothing else has this form.
+    let loose = Kernel::Contraction(Contraction { packed: false, adds: true, ..contraction });
+    assert!(super::Bound::bind_at(&loose, &d.0, Level::best()).is_err());
 }
 
 /// A narrow B: its bytes, and what each element stands for.
@@ -307,6 +351,7 @@ fn narrow_case(
         kept,
         partition,
         splits,
+        adds: false,
     };
     let pack =
         Pack { taps: stride(1, 0, 0, 0), k: stride(depth, k_step, 0, 0), n: stride(n, n_step, 0, 0), kept };

@@ -8,6 +8,15 @@ use super::{
 };
 use crate::module::{LoadError, Module};
 
+/// Where the flags of an ELF file stand.
+const ELF_FLAGS: usize = 48;
+
+/// The architecture of a cubin, from its ELF header: CUDA 13 writes it in the second byte of the flags (ABI version 8), others before in the
+/// first.
+fn cubin_arch(header: &[u8]) -> u8 {
+    header[if header[8] >= 8 { ELF_FLAGS + 1 } else { ELF_FLAGS }]
+}
+
 impl State {
     fn load(&mut self, out: &Out<usize>, text: &str) -> Done {
         self.refuse_unsafe()?;
@@ -33,8 +42,10 @@ impl State {
         }
         let start = read(image.address(), 4)?;
         let kind = match start.as_slice() {
-            [0x7f, b'E', b'L', b'F'] => Some("a cubin"),
-            [0x50, 0xed, 0x55, 0xba] => Some("a fat binary"),
+            [0x7f, b'E', b'L', b'F'] => {
+                Some(format!("a cubin for sm_{}", cubin_arch(&read(image.address(), ELF_FLAGS + 4)?)))
+            }
+            [0x50, 0xed, 0x55, 0xba] => Some("a fat binary".to_string()),
             _ => None,
         };
         if let Some(kind) = kind {

@@ -1,12 +1,13 @@
 //! `weft build`: a spec with its trained weights as one file that runs by itself, or as a part of other programs.
 
+mod gpus;
 mod linked;
 mod narrow;
 mod pruned;
 mod stubs;
 mod training;
 
-use crate::args::{Build, Product};
+use crate::args::{Build, Device, Product};
 use crate::compile::{self, Machine, Wanted};
 use crate::failure::Failure;
 use crate::run::about::{About, Data, sha256};
@@ -15,6 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use weft_compiler::cpu::Target;
+use weft_compiler::cuda::Math;
 use weft_runtime::execute::Session;
 use weft_runtime::payload::{self, Card, CardData, Parts};
 use weft_runtime::program::{InputSource, Program, VariableKind};
@@ -28,6 +30,7 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         return Err(Failure::usage(format!("a training needs weights of f32, not of {}", args.kept.name()))
             .help("leave out --dtype, or --train"));
     }
+    let archs = gpus::archs(args)?;
     let program = compile::program_for(Machine::Cpu(args.target.into()), &spec, Wanted::Executable, None)?;
     if args.train && !matches!(args.emit, Product::Exe | Product::Payload) {
         return Err(Failure::usage("a program's model does not train").help("leave out --train, or --emit"));
@@ -59,12 +62,32 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         true => Vocabularies::new(),
         false => vocabularies(&program, &kept.vocabularies, &spec)?,
     };
-    let (program, variables) = pruned::program(&session);
-    let training = if args.train { Some(training::of(args, &spec, &program)?) } else { None };
+    // Weights are read, drawn and measured by the processor's program, whatever runs them in the end.
+    let mut program = session.program().clone();
+    let mut on_gpus = match archs[..] {
+        [] => None,
+        _ => Some(gpus::program(args, &spec, Wanted::Executable, &archs)?),
+    };
+    let mut programs: Vec<&mut Program> = std::iter::once(&mut program).chain(&mut on_gpus).collect();
+    let variables = pruned::prune(&mut programs, &session);
+    let mut training = if args.train { Some(training::of(args, &spec, &program)?) } else { None };
+    let mut processor = None;
+    if let Some(on_gpus) = on_gpus {
+        let other = std::mem::replace(&mut program, on_gpus);
+        let other_training = match &mut training {
+            Some((program, _)) => {
+                let on_gpus = gpus::program(args, &spec, Wanted::Training, &archs)?;
+                Some(std::mem::replace(program, on_gpus))
+            }
+            None => None,
+        };
+        processor = Some((other, other_training)).filter(|_| args.device == Device::Auto);
+    }
     let card = Card {
         weft: env!("CARGO_PKG_VERSION").into(),
         target: Target::from(args.target).name().into(),
         parameters: parameters(&program),
+        math: Math::from(args.math.math).name().into(),
         dtype: args.kept.name().into(),
         cost: cost.as_ref().map(ToString::to_string),
         spec_sha256: spec_sha256(&program),
@@ -73,7 +96,7 @@ pub fn run(args: &Build) -> Result<(), Failure> {
         data: args.weights.as_deref().and_then(data),
     };
     let Provenance { classes, .. } = kept;
-    let built = Built { program, variables, training, vocabularies, classes, card };
+    let built = Built { program, variables, training, processor, vocabularies, classes, card };
     match args.emit {
         Product::Exe => executable(args, built, cost.as_ref()),
         Product::Payload => payload(args, built),
@@ -91,6 +114,8 @@ struct Built {
     variables: Vec<u8>,
     /// See [`payload::Trainable`].
     training: Option<(Program, Vec<u8>)>,
+    /// See [`payload::OnProcessor`].
+    processor: Option<(Program, Option<Program>)>,
     vocabularies: Vocabularies,
     classes: Classes,
     card: Card,
@@ -98,14 +123,15 @@ struct Built {
 
 impl Built {
     fn write(self, path: &Path, stub: &[u8]) -> Result<(), Failure> {
-        let Built { program, variables, training, vocabularies, classes, card } = self;
-        let parts = Parts { stub, program, variables: &variables, training, vocabularies, classes, card };
+        let Built { program, variables, training, processor, vocabularies, classes, card } = self;
+        let variables = &variables;
+        let parts = Parts { stub, program, variables, training, processor, vocabularies, classes, card };
         Ok(payload::write(path, parts)?)
     }
 }
 
 fn executable(args: &Build, built: Built, cost: Option<&narrow::Cost>) -> Result<(), Failure> {
-    let stub = stubs::of(&built.vocabularies, args.train)?;
+    let stub = stubs::of(&built.vocabularies, args.train, args.device != Device::Cpu)?;
     let (path, weights) = (output(args, &built.program, "", ""), built.variables.len());
     built.write(&path, stub)?;
     let bytes = size(&path);

@@ -1,29 +1,37 @@
-//! A program without what an executable never does: training, data to be read, and variables that no entry looks at.
+//! Programs without what an executable never does: training, data to be read, and variables that no entry looks at.
 
 use weft_runtime::execute::Session;
-use weft_runtime::program::{Program, Storage, Variable};
+use weft_runtime::program::{Program, Storage};
 
 /// Variables begin at multiples of this, as sessions place them.
 const ALIGNMENT: usize = weft_runtime::memory::ALIGNMENT;
 
-/// The program of a session with the variables alone that its entries use, and their values as a session of it lays them out.
-pub fn program(session: &Session) -> (Program, Vec<u8>) {
-    let mut program = session.program().clone();
-    program.trainings.clear();
-    program.loads.clear();
-    let mut used = vec![None; program.variables.len()];
-    let buffers = program.entries.iter_mut().flat_map(|entry| &mut entry.buffers);
-    let (mut variables, mut values): (Vec<Variable>, Vec<u8>) = (Vec::new(), Vec::new());
-    for buffer in buffers {
-        let Storage::Variable(index) = &mut buffer.storage else { continue };
-        let old = *index as usize;
-        *index = *used[old].get_or_insert_with(|| {
-            variables.push(session.program().variables[old].clone());
-            values.extend_from_slice(session.variable(old).data);
-            values.resize(values.len().next_multiple_of(ALIGNMENT), 0);
-            variables.len() as u32 - 1
-        });
+/// Leaves the variables alone that an entry of one of these programs uses: all are the spec's, for different machines. Gives their values, which a
+/// session has, as a session of any of the programs lays them out.
+pub fn prune(programs: &mut [&mut Program], session: &Session) -> Vec<u8> {
+    let variables = &session.program().variables;
+    let mut used = vec![false; variables.len()];
+    for buffer in programs.iter().flat_map(|program| &program.entries).flat_map(|entry| &entry.buffers) {
+        if let Storage::Variable(index) = buffer.storage {
+            used[index as usize] = true;
+        }
     }
-    program.variables = variables;
-    (program, values)
+    let kept: Vec<usize> = (0..variables.len()).filter(|index| used[*index]).collect();
+    let place = |old: u32| kept.partition_point(|kept| *kept < old as usize) as u32;
+    for program in programs {
+        program.trainings.clear();
+        program.loads.clear();
+        program.variables = kept.iter().map(|index| variables[*index].clone()).collect();
+        for buffer in program.entries.iter_mut().flat_map(|entry| &mut entry.buffers) {
+            if let Storage::Variable(index) = &mut buffer.storage {
+                *index = place(*index);
+            }
+        }
+    }
+    let mut values = Vec::new();
+    for index in kept {
+        values.extend_from_slice(session.variable(index).data);
+        values.resize(values.len().next_multiple_of(ALIGNMENT), 0);
+    }
+    values
 }

@@ -9,6 +9,7 @@ use weft_runtime::weights::Vocabularies;
 const PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-plain"));
 const TEXT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-text"));
 const TRAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-train"));
+const CUDA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub-cuda"));
 
 const PLAIN_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object-plain"));
 const TEXT_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/object-text"));
@@ -16,8 +17,11 @@ const PLAIN_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-pla
 const TEXT_SHARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shared-text"));
 
 /// The smallest stub that can run a program which reads and writes texts by these vocabularies, and train its weights where that is
-/// asked for.
-pub fn of(vocabularies: &Vocabularies, trains: bool) -> Result<&'static [u8], Failure> {
+/// asked for. The one for GPUs can do all of that.
+pub fn of(vocabularies: &Vocabularies, trains: bool, gpus: bool) -> Result<&'static [u8], Failure> {
+    if gpus {
+        return there(CUDA);
+    }
     there(match trains {
         true => TRAIN,
         false if cuts_texts(vocabularies) => TEXT,
