@@ -212,6 +212,17 @@ impl Device {
         unsafe { result::ctx::set_current(self.0.context) }.map_err(|e| failed("be used", e))
     }
 
+    /// Why something that needs memory was not done.
+    fn without(&self, bytes: usize, what: &str, error: DriverError) -> Error {
+        match error {
+            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                let (free, total) = result::mem_get_info().unwrap_or_default();
+                Error::DeviceMemory { bytes, free, total, name: self.0.name.clone() }
+            }
+            error => failed(what, error),
+        }
+    }
+
     /// Free and all bytes of memory.
     pub fn memory(&self) -> Result<(usize, usize)> {
         self.enter()?;
@@ -225,13 +236,8 @@ impl Device {
         }
         self.enter()?;
         // SAFETY: the context is current; the memory is this block's own, and freed with it.
-        let pointer = unsafe { result::malloc_sync(bytes) }.map_err(|error| match error {
-            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
-                let (free, total) = result::mem_get_info().unwrap_or_default();
-                Error::DeviceMemory { bytes, free, total, name: self.0.name.clone() }
-            }
-            error => failed("give memory", error),
-        })?;
+        let pointer = unsafe { result::malloc_sync(bytes) }
+            .map_err(|error| self.without(bytes, "give memory", error))?;
         let block = DeviceBlock { device: self.clone(), pointer, bytes };
         // SAFETY: the block has so many bytes.
         unsafe { self.fill(block.pointer(), bytes, 0)? };
@@ -313,7 +319,8 @@ impl Device {
             image.push(0);
             // SAFETY: the image is there during the call, and ends with a zero.
             let module = unsafe { result::module::load_data(image.as_ptr().cast()) };
-            kernels.modules.push(module.map_err(|e| failed("load kernels", e))?);
+            let bytes = image.len();
+            kernels.modules.push(module.map_err(|error| self.without(bytes, "load kernels", error))?);
         }
         for function in &code.functions {
             let name = CString::new(function.name.clone()).unwrap_or_default();

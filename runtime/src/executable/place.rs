@@ -11,17 +11,13 @@ use crate::payload::{Manifest, Payload};
 
 /// The option of all commands, in an executable that is for GPUs.
 pub fn argument(manifest: &Manifest) -> Option<Arg> {
-    let help = match (manifest.program.device.is_empty(), &manifest.processor) {
-        (true, _) => return None,
-        (false, Some(_)) => "Where to run: auto takes a GPU where there is one [default: auto]",
-        (false, None) => "Where to run: on a GPU, for which it was built",
-    };
+    if manifest.program.device.is_empty() {
+        return None;
+    }
+    // One that is for GPUs alone has no choice; what it says of another place is in `choose`.
+    let help = "Where to run: auto takes a GPU where there is one [default: auto]";
     let values = PossibleValuesParser::new(["auto", "cuda", "cpu"]);
-    Some(
-        common("device", "DEVICE", help, values)
-            .global(true)
-            .hide_possible_values(manifest.processor.is_none()),
-    )
+    Some(common("device", "DEVICE", help, values).global(true).hide(manifest.processor.is_none()))
 }
 
 /// Decides where the model runs, and opens the GPU if that is on one.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::Range;
 
+use crate::cache::Cache;
 use crate::code::{CLASSES, Class};
 
 /// Counts of one launch.
@@ -15,16 +17,21 @@ pub struct Counts {
     /// Instructions of threads, in the order of [`CLASSES`].
     pub instructions: [u64; CLASSES.len()],
     pub flops: u64,
-    /// Distinct bytes of device memory that were read, and written.
+    /// Distinct bytes of device memory that were read before the launch wrote them itself, and that were written.
     pub bytes: [u64; 2],
-    /// Sectors of 32 bytes that warps' loads, and stores, moved.
+    /// Sectors of 32 bytes that warps' loads, and stores, asked for.
     pub sectors: [u64; 2],
+    /// Sectors that were read from memory, and written to it, behind the cache.
+    pub moved: [u64; 2],
     /// Turns that the banks of shared memory took for warps' accesses, and how many they would have taken with no conflict.
     pub turns: [u64; 2],
     /// Threads' loads of device memory by their bytes.
     pub loads: BTreeMap<u32, u64>,
     /// Threads' stores of device memory by their bytes.
     pub stores: BTreeMap<u32, u64>,
+    /// The ranges of addresses that were read, and written, where that is wanted.
+    pub touched: [Vec<Range<u64>>; 2],
+    pub(crate) cache: Cache,
 }
 
 impl Counts {
@@ -50,6 +57,7 @@ impl Counts {
             let first = first.max(next);
             if last >= first {
                 self.sectors[which] += last - first + 1;
+                (first..=last).for_each(|sector| self.cache.touch(sector, which == 1));
                 next = last + 1;
             }
         }
@@ -87,12 +95,14 @@ impl Counts {
         let _ = write!(
             out,
             "}},\"flops\":{},\"bytes_read\":{},\"bytes_written\":{},\"sectors_read\":{},\"sectors_written\":{},\
-             \"shared_turns\":{},\"shared_turns_least\":{},\"loads\":{{{}}},\"stores\":{{{}}}}}",
+             \"memory_read\":{},\"memory_written\":{},\"shared_turns\":{},\"shared_turns_least\":{},\"loads\":{{{}}},\"stores\":{{{}}}}}",
             self.flops,
             self.bytes[0],
             self.bytes[1],
             self.sectors[0],
             self.sectors[1],
+            self.moved[0],
+            self.moved[1],
             self.turns[0],
             self.turns[1],
             widths(&self.loads),

@@ -76,7 +76,7 @@ pub struct Gpu {
 impl Default for Gpu {
     /// 1 GiB of memory, everything in its natural order, nothing counted.
     fn default() -> Self {
-        let limits = Limits { seed: 0, instructions: 1 << 32, counting: false };
+        let limits = Limits { seed: 0, instructions: 1 << 32, counting: false, watching: false };
         Gpu { memory: Memory::new(1 << 30), limits }
     }
 }

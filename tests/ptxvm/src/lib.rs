@@ -4,6 +4,7 @@
 //! ([`machine`]) runs on memory that knows what was allocated and written ([`memory`]). [`driver`] is the driver's
 //! interface on top: the functions that a program finds in `libcuda.so.1`. See README.md.
 
+pub mod cache;
 pub mod code;
 pub mod counts;
 pub mod decode;

@@ -149,6 +149,29 @@ fn a_fault_fails_all_later_calls_until_the_context_is_new() {
     assert_eq!(stream.clone_dtoh(&x).unwrap(), [3.0]);
 }
 
+/// A kernel on one stream, of what a copy on another one brings, with and without a wait between the two.
+#[test]
+fn streams_that_nothing_orders_must_not_touch_the_same() {
+    for waits in [true, false] {
+        let (_turn, context) = context();
+        unsafe { context.disable_event_tracking() };
+        let (copies, works) = (context.new_stream().unwrap(), context.new_stream().unwrap());
+        let count_up = function(&context, include_str!("data/steps.ptx"), "count_up");
+        let mut step = works.alloc_zeros::<i32>(1).unwrap();
+        works.synchronize().unwrap();
+        copies.memcpy_htod(&[41i32], &mut step).unwrap();
+        if waits {
+            works.join(&copies).unwrap();
+        }
+        let one = LaunchConfig { grid_dim: (1, 1, 1), block_dim: (1, 1, 1), shared_mem_bytes: 0 };
+        unsafe { works.launch_builder(&count_up).arg(&mut step).launch(one) }.unwrap();
+        match works.clone_dtoh(&step) {
+            Ok(step) => assert!(waits && step == [42], "nothing was told"),
+            Err(error) => assert!(!waits && error.0 as u32 == 719, "{error}"),
+        }
+    }
+}
+
 #[test]
 fn what_the_device_says_of_itself() {
     let (_turn, context) = context();

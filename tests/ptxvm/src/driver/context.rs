@@ -53,6 +53,7 @@ impl State {
             self.graphs.clear();
             self.executables.clear();
             self.captures.clear();
+            self.orders = super::order::Orders::default();
         }
     }
 
@@ -150,7 +151,9 @@ exports! {
     }
 
     Context fn cuCtxSynchronize() |state| {
-        state.refuse_unsafe()
+        state.refuse_unsafe()?;
+        state.orders.seen_all();
+        Ok(())
     }
 
     Context fn cuCtxGetLimit(out: Out<usize>, limit: u32) |_state| {

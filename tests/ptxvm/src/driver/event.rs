@@ -15,19 +15,26 @@ pub struct Event {
 }
 
 impl State {
-    fn record_event(&mut self, event: usize, stream: usize) -> Done {
+    fn record_event(&mut self, handle: usize, stream: usize) -> Done {
         let capture = self.stream(stream)?.and_then(|s| s.capture);
         let reached = capture.and_then(|c| self.captures.get(&c).map(|known| (c, known.reached(stream))));
-        let event = self.events.get_mut(&event).ok_or(INVALID_HANDLE)?;
+        let event = self.events.get_mut(&handle).ok_or(INVALID_HANDLE)?;
+        let outside = reached.is_none();
         event.capture = reached;
         event.at = Some(Instant::now());
+        if outside {
+            self.orders.record(handle, stream);
+        }
         Ok(())
     }
 
     /// The stream's later work comes after the event.
     pub(super) fn wait(&mut self, stream: usize, event: usize) -> Done {
-        let event = self.events.get(&event).ok_or(INVALID_HANDLE)?;
-        let Some((capture, reached)) = event.capture.clone() else { return Ok(()) };
+        let known = self.events.get(&event).ok_or(INVALID_HANDLE)?;
+        let Some((capture, reached)) = known.capture.clone() else {
+            self.orders.wait(stream, event);
+            return Ok(());
+        };
         self.joins(stream, capture, &reached)
     }
 
@@ -75,11 +82,15 @@ exports! {
     }
 
     Context fn cuEventQuery(event: usize) |state| {
-        state.happened(event).map(|_| ())
+        state.happened(event)?;
+        state.orders.seen_event(event);
+        Ok(())
     }
 
     Context fn cuEventSynchronize(event: usize) |state| {
-        state.happened(event).map(|_| ())
+        state.happened(event)?;
+        state.orders.seen_event(event);
+        Ok(())
     }
 
     Context fn cuEventElapsedTime(out: Out<f32>, start: usize, end: usize) |state| {

@@ -196,7 +196,7 @@ exports! {
             if state.failed.is_some() {
                 break;
             }
-            state.perform(work)?;
+            state.perform(stream, work)?;
         }
         Ok(())
     }

@@ -38,7 +38,9 @@ impl State {
     /// Synchronous work: it uses the default stream, whatever is captured.
     fn synchronous(&mut self, work: Work) -> Done {
         self.refuse_unsafe()?;
-        self.perform(&work)
+        self.perform(0, &work)?;
+        self.orders.seen_stream(0);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::event::Event;
 use super::graph::{Capture, Graph};
+use super::order::Orders;
 use super::pointer::Pinned;
 use super::stream::Stream;
 use super::{Code, Done, INVALID_HANDLE};
@@ -42,6 +43,7 @@ pub struct State {
     pub(super) graphs: HashMap<usize, Graph>,
     pub(super) executables: HashMap<usize, Graph>,
     pub(super) captures: HashMap<usize, Capture>,
+    pub(super) orders: Orders,
     pub(super) pinned: HashMap<usize, Pinned>,
     pub(super) counts: Vec<Counts>,
     /// Whether `counts` is kept, for `ptxvm_counts`.
@@ -73,6 +75,7 @@ impl State {
             graphs: HashMap::new(),
             executables: HashMap::new(),
             captures: HashMap::new(),
+            orders: Orders::default(),
             pinned: HashMap::new(),
             counts: Vec::new(),
             counting_in_process: false,

@@ -31,6 +31,11 @@ impl State {
         out.set(handle)
     }
 
+    /// The streams that wait for the default stream, and it for them.
+    pub(super) fn blocking(&self) -> Vec<usize> {
+        self.streams.iter().filter(|(_, s)| s.flags & 1 == 0).map(|(handle, _)| *handle).chain([2]).collect()
+    }
+
     /// Whether work of the default stream would wait for a stream that is captured.
     pub(super) fn blocks_default(&self) -> bool {
         self.streams.values().any(|s| s.capture.is_some() && s.flags & 1 == 0)
@@ -52,12 +57,16 @@ exports! {
 
     Context fn cuStreamSynchronize(stream: usize) |state| {
         state.stream(stream)?;
-        state.refuse_recording(stream, "cuStreamSynchronize")
+        state.refuse_recording(stream, "cuStreamSynchronize")?;
+        state.orders.seen_stream(stream);
+        Ok(())
     }
 
     Context fn cuStreamQuery(stream: usize) |state| {
         state.stream(stream)?;
-        state.refuse_recording(stream, "cuStreamQuery")
+        state.refuse_recording(stream, "cuStreamQuery")?;
+        state.orders.seen_stream(stream);
+        Ok(())
     }
 
     Context fn cuStreamGetFlags(stream: usize, out: Out<u32>) |state| {

@@ -31,6 +31,8 @@ pub struct Limits {
     pub instructions: u64,
     /// Whether bytes, sectors and widths are counted.
     pub counting: bool,
+    /// Whether it is told which bytes were touched.
+    pub watching: bool,
 }
 
 /// Runs a launch to its end.
@@ -60,7 +62,7 @@ pub fn run(
         dynamic: launch.dynamic,
         random: (limits.seed != 0).then(|| Random(limits.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)),
     };
-    grid.memory.count(limits.counting);
+    grid.memory.count(limits.counting || limits.watching);
     let blocks = launch.grid.iter().map(|d| u64::from(*d)).product::<u64>();
     let mut order: Vec<u64> = Vec::new();
     if let Some(random) = &mut grid.random {
@@ -99,6 +101,10 @@ pub fn run(
     }
     grid.memory.settle();
     counts.bytes = memory.counted();
+    if limits.watching {
+        counts.touched = memory.touched();
+    }
+    counts.moved = counts.cache.moved();
     memory.count(false);
     Ok(counts)
 }

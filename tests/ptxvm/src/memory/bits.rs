@@ -1,5 +1,7 @@
 //! A set of bytes, one bit each.
 
+use std::ops::Range;
+
 #[derive(Clone, Debug)]
 pub struct Bits {
     words: Vec<u64>,
@@ -80,6 +82,25 @@ impl Bits {
         self.words.iter().map(|w| u64::from(w.count_ones())).sum()
     }
 
+    /// The runs of bytes that are in the set.
+    pub fn runs(&self) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for (word, bits) in self.words.iter().enumerate().filter(|(_, bits)| **bits != 0) {
+            let mut left = *bits;
+            while left != 0 {
+                let start = left.trailing_zeros() as usize;
+                let many = (left >> start).trailing_ones() as usize;
+                let first = 64 * word + start;
+                match runs.last_mut() {
+                    Some(last) if last.end == first => last.end = first + many,
+                    _ => runs.push(first..first + many),
+                }
+                left &= if start + many == 64 { 0 } else { u64::MAX << (start + many) };
+            }
+        }
+        runs
+    }
+
     pub fn is_full(&self) -> bool {
         self.all(0, self.length)
     }
@@ -115,7 +136,9 @@ mod tests {
         assert_eq!(bits.count(), 80);
         bits.clear(64, 64);
         assert_eq!(bits.count(), 16);
+        assert_eq!(bits.runs(), [60..64, 128..140]);
         bits.set(0, 200);
         assert!(bits.is_full());
+        assert_eq!(bits.runs(), [0..200]);
     }
 }

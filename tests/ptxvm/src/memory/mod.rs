@@ -7,6 +7,7 @@ mod bits;
 mod shared;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 pub use bits::Bits;
 pub use shared::{Order, Shared};
@@ -162,7 +163,11 @@ impl Memory {
         }
         bits::copy(out, &allocation.data[offset..offset + bytes]);
         if counting {
-            touched(allocation)[0].set(offset, bytes);
+            // What the launch reads of its own is nothing that it needs.
+            let [read, written] = touched(allocation);
+            if !written.all(offset, bytes) {
+                read.set(offset, bytes);
+            }
         }
         Ok(())
     }
@@ -271,6 +276,18 @@ impl Memory {
             sums[1] += touched[1].count();
         }
         sums
+    }
+
+    /// The ranges of addresses that were read, and written, since counting began.
+    pub fn touched(&self) -> [Vec<Range<u64>>; 2] {
+        [0, 1].map(|which| {
+            let of = |a: &Allocation| {
+                let runs = a.touched.as_ref().map_or(Vec::new(), |touched| touched[which].runs());
+                let start = a.start;
+                runs.into_iter().map(move |run| start + run.start as u64..start + run.end as u64)
+            };
+            self.allocations.iter().flat_map(of).collect()
+        })
     }
 
     /// After a launch: what is whole now needs no look again.
