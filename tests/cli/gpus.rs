@@ -304,7 +304,9 @@ fn what_cannot_be_built_for_gpus_says_why() {
         build(&["--device", "cuda"]).fails(3, &["NVRTC", "pip install"]);
         return;
     }
-    build(&["--device", "cuda", "--arch", "sm_75"]).fails(2, &["sm_80 and later, not for sm_75"]);
+    for arch in ["sm_75", "compute_75"] {
+        build(&["--device", "cuda", "--arch", arch]).fails(2, &["capability 8.0 and later, not for", arch]);
+    }
     build(&["--device", "cuda", "--arch", "sm_80,sm_81"]).fails(2, &["knows no sm_81", "sm_80", "sm_90"]);
     assert!(!output.exists());
 }
