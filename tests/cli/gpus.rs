@@ -118,7 +118,7 @@ fn what_a_machine_lacks_is_said() {
     fails(&[("PTXVM_COMPUTE", "7.5")], &["compute capability 7.5", "8.0 and later"]);
     let old = &["compute capability 8.6, and none of the kernels", "sm_90a, compute_90", "--arch sm_86"];
     fails(&[("PTXVM_COMPUTE", "8.6")], old);
-    fails(&[("PTXVM_MEMORY", "1000")], &["of memory left", "make batches smaller"]);
+    fails(&[("PTXVM_MEMORY", "60000")], &["of memory left", "make batches smaller"]);
     fails(&[("PTXVM_FAIL", "cuLaunchKernel:1:700")], &["CUDA_ERROR_ILLEGAL_ADDRESS"]);
     fails(&[("PTXVM_FAIL", "cuModuleLoadData:1:209")], &["load kernels"]);
     for device in ["cpu", "auto"] {
