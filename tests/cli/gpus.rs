@@ -118,7 +118,7 @@ fn what_a_machine_lacks_is_said() {
     fails(&[("PTXVM_COMPUTE", "7.5")], &["compute capability 7.5", "8.0 and later"]);
     let old = &["compute capability 8.6, and none of the kernels", "sm_90a, compute_90", "--arch sm_86"];
     fails(&[("PTXVM_COMPUTE", "8.6")], old);
-    fails(&[("PTXVM_MEMORY", "1000")], &["of memory left", "make batches smaller"]);
+    fails(&[("PTXVM_MEMORY", "60000")], &["of memory left", "make batches smaller"]);
     fails(&[("PTXVM_FAIL", "cuLaunchKernel:1:700")], &["CUDA_ERROR_ILLEGAL_ADDRESS"]);
     fails(&[("PTXVM_FAIL", "cuModuleLoadData:1:209")], &["load kernels"]);
     for device in ["cpu", "auto"] {
@@ -304,7 +304,9 @@ fn what_cannot_be_built_for_gpus_says_why() {
         build(&["--device", "cuda"]).fails(3, &["NVRTC", "pip install"]);
         return;
     }
-    build(&["--device", "cuda", "--arch", "sm_75"]).fails(2, &["sm_80 and later, not for sm_75"]);
+    for arch in ["sm_75", "compute_75"] {
+        build(&["--device", "cuda", "--arch", arch]).fails(2, &["capability 8.0 and later, not for", arch]);
+    }
     build(&["--device", "cuda", "--arch", "sm_80,sm_81"]).fails(2, &["knows no sm_81", "sm_80", "sm_90"]);
     assert!(!output.exists());
 }

@@ -35,8 +35,12 @@ pub fn archs(args: &Build) -> Result<Vec<Arch>, Failure> {
     let supported = cuda::supported()?;
     let oldest = Arch::PTX.capability;
     for arch in &archs {
-        if arch.kind == ImageKind::Cubin && arch.capability < oldest {
-            let message = format!("kernels are made for sm_{oldest} and later, not for {arch}");
+        if arch.capability < oldest {
+            let message = format!(
+                "kernels are made for compute capability {}.{} and later, not for {arch}",
+                oldest / 10,
+                oldest % 10
+            );
             return Err(Failure::usage(message).help("leave it out of --arch"));
         }
         if !supported.contains(&arch.capability) {
