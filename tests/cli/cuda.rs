@@ -211,11 +211,9 @@ fn it_trains_evaluates_and_predicts_on_a_gpu() {
         on_gpu(&["bench", MLP, "--set", NARROW, "--batch", "64", "--dry", "--json"], &[]).ends_with(0);
     for kernel in bench.objects() {
         let number = |name: &str| kernel[name].as_u64().unwrap_or_else(|| panic!("no {name} in {kernel}"));
-        // It touches something, and the memory moves no less than that.
-        assert!(
-            number("touched_bytes") > 0 && number("moved_bytes") + 31 >= number("touched_bytes"),
-            "{kernel}"
-        );
+        // It needs something, and what it asks for twice a cache may have.
+        let (needed, moved, asked) = (number("needed_bytes"), number("moved_bytes"), number("asked_bytes"));
+        assert!(needed > 0 && moved > 0 && moved <= asked, "{kernel}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use weft_compiler::cuda::Math;
 use weft_compiler::graph::Module;
 use weft_runtime::cuda::{self, Cache};
-use weft_runtime::program::{Arch, Program};
+use weft_runtime::program::{Arch, DeviceFunction, Program};
 
 /// Set where a missing NVRTC is a failure.
 pub const REQUIRED: &str = "WEFT_NVRTC_MUST_BE_THERE";
@@ -57,4 +57,24 @@ pub fn program_in(module: &Module, math: Math) -> Program {
     let image = cuda::image(&program.device, Arch::PTX, &Cache::none()).unwrap_or_else(|e| panic!("{e}"));
     program.device.images.push(image);
     program
+}
+
+/// A kernel's text without what its model calls things: the same text under other names is the same kernel.
+pub fn nameless(function: &DeviceFunction) -> String {
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let code: Vec<&str> = function.source.lines().filter(is_code).collect();
+    let code = code.join("\n").replace(&function.name, "kernel");
+    let parameters =
+        code.split_once("kernel(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
+    let names: Vec<&str> = parameters.split(',').filter_map(|one| one.rsplit([' ', '*']).next()).collect();
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut text = String::new();
+    for word in code.split_inclusive(|letter| !is_word(letter)) {
+        let name = word.trim_end_matches(|letter| !is_word(letter));
+        match names.iter().position(|known| *known == name && !name.is_empty()) {
+            Some(place) => text.push_str(&format!("p{place}{}", &word[name.len()..])),
+            None => text.push_str(word),
+        }
+    }
+    text
 }

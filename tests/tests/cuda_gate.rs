@@ -11,7 +11,7 @@ use weft_compiler::graph::Module;
 use weft_compiler::stages;
 use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::program::{DeviceCode, DeviceFunction};
-use weft_tests::cuda::has_nvrtc;
+use weft_tests::cuda::{has_nvrtc, nameless};
 use weft_tests::sass::{self, Code};
 use weft_tests::specs;
 
@@ -105,26 +105,6 @@ fn log_of<'a>(log: &'a str, function: &DeviceFunction) -> &'a str {
     let head = format!("{begins}{}'", function.name);
     let own = log.split_once(head.as_str()).map_or("", |(_, rest)| rest);
     own.split(begins).next().unwrap_or(own)
-}
-
-/// A kernel's text without what its model calls things: the same text under other names is the same kernel.
-fn nameless(function: &DeviceFunction) -> String {
-    let is_code = |line: &&str| !line.trim_start().starts_with("//");
-    let code: Vec<&str> = function.source.lines().filter(is_code).collect();
-    let code = code.join("\n").replace(&function.name, "kernel");
-    let parameters =
-        code.split_once("kernel(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
-    let names: Vec<&str> = parameters.split(',').filter_map(|one| one.rsplit([' ', '*']).next()).collect();
-    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    let mut text = String::new();
-    for word in code.split_inclusive(|letter| !is_word(letter)) {
-        let name = word.trim_end_matches(|letter| !is_word(letter));
-        match names.iter().position(|known| *known == name && !name.is_empty()) {
-            Some(place) => text.push_str(&format!("p{place}{}", &word[name.len()..])),
-            None => text.push_str(word),
-        }
-    }
-    text
 }
 
 /// The number before a phrase in what the compiler says.

@@ -245,6 +245,88 @@ fn norms_and_softmax_agree() {
     }
 }
 
+/// The softmax of a tensor over these axes, and the logarithm of the sum in it.
+fn softmax(b: &mut Builder, x: NodeId, axes: &[usize]) -> Result<(NodeId, NodeId), TypeError> {
+    let shape = b.ty(x).shape.clone();
+    let largest = b.reduce(Reduction::Max, x, axes)?;
+    let back = b.broadcast_back(largest, &shape, axes)?;
+    let shifted = b.binary(Binary::Sub, x, back)?;
+    let e = b.unary(Unary::Exp, shifted)?;
+    let sum = b.reduce(Reduction::Sum, e, axes)?;
+    let log = b.unary(Unary::Log, sum)?;
+    let back = b.broadcast_back(sum, &shape, axes)?;
+    Ok((b.binary(Binary::Div, e, back)?, b.binary(Binary::Add, log, largest)?))
+}
+
+/// The chains of nests that a GPU runs as one kernel: rows that threads keep or read again, of known and unknown length, with results that
+/// others need too, by parts of a warp, warps and blocks.
+#[test]
+fn stages_over_the_same_rows_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (n, width) in [(1, 1), (70, 7), (33, 64), (9, 300), (6, 1000), (5, 1030), (3, 4100), (33, 5000)] {
+        let inputs = [
+            ("x", numbers(DType::F32, &[n, width])),
+            ("scale", numbers(DType::F32, &[width])),
+            ("random", Tensor::from_i64(&[2], &[5, 9])),
+        ];
+        for free in [false, true] {
+            // Where the rows are of any number, nothing else may be of as many.
+            let given = if free { &inputs[..1] } else { &inputs[..2] };
+            agrees(Device::Evaluator64, 2e-5, given, free, &|b, v| {
+                let shape = b.ty(v[0]).shape.clone();
+                let ty = b.ty(v[0]).clone();
+                let sum = b.reduce(Reduction::Sum, v[0], &[1])?;
+                let sum = b.broadcast_back(sum, &shape, &[1])?;
+                let count = b.full(width as f64, &ty)?;
+                let mean = b.binary(Binary::Div, sum, count)?;
+                let centred = b.binary(Binary::Sub, v[0], mean)?;
+                let square = b.binary(Binary::Mul, centred, centred)?;
+                let spread = b.reduce(Reduction::Sum, square, &[1])?;
+                let rate = b.unary(Unary::Rsqrt, spread)?;
+                let back = b.broadcast_back(rate, &shape, &[1])?;
+                let even = b.binary(Binary::Mul, centred, back)?;
+                let even = match v.get(1) {
+                    Some(scale) => {
+                        let scale = broadcast_rows(b, *scale, v[0])?;
+                        b.binary(Binary::Mul, even, scale)?
+                    }
+                    None => even,
+                };
+                let (soft, log) = softmax(b, even, &[1])?;
+                let place = b.push(Op::ArgReduce { largest: true, axes: vec![1] }, &[v[0]], None)?;
+                // What others need of the middle, and what only the end is of.
+                Ok(vec![soft, log, place, centred, rate])
+            });
+        }
+        // Rows that end with the tensor: one row, of a length that nobody knows before.
+        if n * width < 4096 {
+            agrees(Device::Evaluator64, 2e-5, &inputs[..1], true, &|b, v| {
+                let (soft, log) = softmax(b, v[0], &[0, 1])?;
+                Ok(vec![soft, log])
+            });
+        }
+        // The gradient of a softmax, of what is kept of it, with dropout.
+        agrees(Device::Evaluator64, 2e-5, &inputs, false, &|b, v| {
+            let shape = b.ty(v[0]).shape.clone();
+            let draw = b.push(
+                Op::Random { distribution: Distribution::Uniform, key: "net.drop".into() },
+                &[v[2]],
+                Some(TensorType::new(DType::F32, shape.clone())),
+            )?;
+            let given = broadcast_rows(b, v[1], v[0])?;
+            let given = b.binary(Binary::Mul, given, draw)?;
+            let (soft, _) = softmax(b, v[0], &[1])?;
+            let product = b.binary(Binary::Mul, soft, given)?;
+            let sum = b.reduce(Reduction::Sum, product, &[1])?;
+            let sum = b.broadcast_back(sum, &shape, &[1])?;
+            let less = b.binary(Binary::Sub, given, sum)?;
+            Ok(vec![b.binary(Binary::Mul, soft, less)?])
+        });
+    }
+}
+
 #[test]
 fn windows_agree_forward_and_back() {
     if !cuda::is_ready() {

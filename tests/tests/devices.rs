@@ -10,10 +10,10 @@ use weft_compiler::graph::random::{self, Case};
 use weft_compiler::graph::{Builder, Entry, Graph, Module, NodeId, Op};
 use weft_compiler::passes::rounded;
 use weft_compiler::stages;
-use weft_runtime::program::{Cell, DType, InputSource, VariableKind};
+use weft_runtime::program::{DType, InputSource, VariableKind};
 use weft_runtime::tensor::Tensor;
 use weft_tests::device::{Device, Machine, Tensors};
-use weft_tests::{cuda, specs};
+use weft_tests::{batches, cuda, specs};
 
 /// Named results of a device, as f64 (which holds every f32 exactly).
 type Results = BTreeMap<String, Vec<f64>>;
@@ -193,89 +193,17 @@ fn rough_random_graphs_agree_in_f32() {
     assert!(failures.is_empty(), "{} of {count} fail:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// The scalars that the runtime gives a step.
-fn scalar(source: &InputSource, done: usize) -> Tensor {
-    match source {
-        InputSource::Random => Tensor::from_i64(&[2], &[1, done as i64]),
-        InputSource::Epoch => Tensor::from_f32(&[], &[done as f32 / 10.0]),
-        InputSource::TotalSteps => Tensor::from_i64(&[], &[10]),
-        InputSource::RateFactor => Tensor::from_f32(&[], &[1.0]),
-        _ => Tensor::from_i64(&[], &[done as i64]),
-    }
-}
-
-/// Inputs of an entry for so many rows: numbers and bytes of a fixed pattern, and labels from 0 to 9, or below what they look up.
-fn batch(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
-    let entry = module.entries.iter().find(|e| e.graph.name == entry).expect("the entry is there");
-    let mut rng = random::Rng::new(100 + done as u64);
-    entry
-        .inputs
-        .iter()
-        .map(|(name, ty, source)| {
-            let InputSource::Field { data, field } = source else {
-                return (name.clone(), scalar(source, done));
-            };
-            let shape: Vec<usize> =
-                ty.shape.iter().map(|d| d.as_constant().map_or(rows, |c| c as usize)).collect();
-            let count = shape.iter().product::<usize>();
-            let tensor = match ty.dtype {
-                DType::U8 => {
-                    Tensor::from_u8(&shape, &(0..count).map(|_| rng.below(256) as u8).collect::<Vec<_>>())
-                }
-                DType::I32 => {
-                    let indexed = module.trainings[0].indexed.iter().filter(|indexed| indexed.field == *name);
-                    // Of classes that only the data tell, there are two at least.
-                    let classes = module.data[*data]
-                        .fields
-                        .iter()
-                        .any(|f| f.name == *field && matches!(f.cell, Cell::Class(_)));
-                    let most = indexed.map(|indexed| indexed.rows).min().unwrap_or(10);
-                    let most = most.min(if classes { 2 } else { 10 });
-                    let values: Vec<i32> = (0..count).map(|_| rng.below(most) as i32).collect();
-                    Tensor::from_i32(&shape, &values)
-                }
-                DType::F32 => {
-                    let values: Vec<f32> = (0..count).map(|_| rng.below(200) as f32 / 100.0 - 1.0).collect();
-                    Tensor::from_f32(&shape, &values)
-                }
-                other => panic!("`{name}` is {other:?}"),
-            };
-            (name.clone(), tensor)
-        })
-        .collect()
-}
-
-/// Is this a value that a data set computes from its rows?
-fn fitted(module: &Module, path: &str) -> bool {
-    module.data.iter().any(|set| path.strip_prefix(&set.name).is_some_and(|rest| rest.starts_with('.')))
-}
-
 /// What three steps at three batch sizes leave: figures after each, and all variables at the end.
 fn train(module: &Module, device: Device) -> (Results, Results) {
     let training = &module.trainings[0];
     let mut machine = Machine::new(module.clone(), device);
-    machine.run("init", &batch(module, "init", 0, 0));
-    // What would be fitted to the rows.
-    for variable in module.variables.iter().filter(|variable| fitted(module, &variable.path)) {
-        let shape: Vec<usize> = variable
-            .ty
-            .shape
-            .iter()
-            .map(|d| d.as_constant().expect("its shape is constant") as usize)
-            .collect();
-        let count = shape.iter().product();
-        let some = match variable.ty.dtype {
-            DType::I64 => Tensor::from_i64(&shape, &vec![1; count]),
-            DType::I32 => Tensor::from_i32(&shape, &vec![1; count]),
-            _ => Tensor::from_f32(&shape, &vec![0.5; count]),
-        };
-        machine.set(&variable.path, &some);
-    }
+    machine.run("init", &batches::of(module, "init", 0, 0));
+    batches::set_fitted(&mut machine);
     let mut figures = Results::new();
     for (done, rows) in [7, 64, 1].into_iter().enumerate() {
         machine.reset();
         for step in &training.steps {
-            machine.run(step, &batch(module, step, rows, done));
+            machine.run(step, &batches::of(module, step, rows, done));
         }
         for (name, value) in machine.run(&training.report, &Tensors::new()) {
             figures.entry(name).or_default().extend(value);
@@ -283,7 +211,7 @@ fn train(module: &Module, device: Device) -> (Results, Results) {
     }
     // The evaluation of other rows with the weights of the end.
     machine.reset();
-    machine.run(&training.evaluate, &batch(module, &training.evaluate, 33, 3));
+    machine.run(&training.evaluate, &batches::of(module, &training.evaluate, 33, 3));
     for (name, value) in machine.run(&training.report, &Tensors::new()) {
         figures.entry(name).or_default().extend(value);
     }

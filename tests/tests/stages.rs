@@ -3,21 +3,31 @@
 //! After a change that is meant: `INSTA_UPDATE=always cargo test -p weft-tests --test stages`, then read the difference.
 //! The code generator's own stages are long, so they are taken of one very small spec only.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use weft_compiler::check::Options;
+use weft_compiler::check::{Checked, Options};
+use weft_compiler::cuda;
 use weft_compiler::stages::{self, Format, Stage};
+use weft_runtime::execute::dims_at;
+use weft_runtime::program::{Entry, Kernel, Program, Step};
 use weft_tests::specs;
 
 /// Specs of many equal layers: one of them shows what all are.
 const DEEP: &[&str] = &["gpt", "t5_small", "bert", "vit", "en_es", "imdb_transformer"];
 
-/// A stage of a spec of the repository, as text.
-fn emit(path: &str, stage: Stage, entry: Option<&str>) -> String {
+/// A spec of the repository, of one layer where it has many that are alike.
+fn checked(path: &str) -> Checked {
     let deep = DEEP.iter().any(|name| path == format!("specs/{name}.weft"));
     let settings = if deep { vec![("layers".to_owned(), "1".to_owned())] } else { Vec::new() };
+    let checked = specs::check_file(path, &Options { settings, ..Options::default() });
+    assert!(checked.diagnostics.is_empty(), "{}", specs::rendered(&checked));
+    checked
+}
+
+/// A stage of a spec of the repository, as text.
+fn emit(path: &str, stage: Stage, entry: Option<&str>) -> String {
     let once = || {
-        let checked = specs::check_file(path, &Options { settings: settings.clone(), ..Options::default() });
-        assert!(checked.diagnostics.is_empty(), "{}", specs::rendered(&checked));
+        let checked = checked(path);
         stages::emit(&checked, stage, entry, Format::Text)
             .unwrap_or_else(|e| panic!("{path}, {}: {e:?}", stage.name()))
     };
@@ -96,8 +106,81 @@ fn loops() {
     snapshots!(Stage::Loops, "train", "predict");
 }
 
-/// Kernels of predictions, and of one spec's training: what other steps add is what these are made of, and the same kernels' gate and
-/// suites see them all.
+/// Rows of a batch for which the sizes of launches are shown, and whatever else is not constant.
+const ROWS: usize = 64;
+
+/// What an entry starts on a GPU: a line for each launch, those of a loop's turn inside of it.
+fn launches(program: &Program, entry: &Entry) -> String {
+    let symbols: Vec<(&str, usize)> = entry.symbols.iter().map(|symbol| (symbol.as_str(), ROWS)).collect();
+    let dims = dims_at(entry, &symbols).unwrap_or_else(|e| panic!("{}: {e:?}", entry.name));
+    let mut text = format!("// {}, at {ROWS} rows\n", entry.name);
+    entry.segments.iter().for_each(|segment| list(program, &dims, &segment.steps, 1, &mut text));
+    text
+}
+
+fn list(program: &Program, dims: &[i64], steps: &[Step], depth: usize, text: &mut String) {
+    for step in steps {
+        *text += "//";
+        *text += &"  ".repeat(depth);
+        match step {
+            Step::Loop(inner) => {
+                let (trip, block) = (dims[inner.trip.0 as usize], dims[inner.block.0 as usize]);
+                let ahead = if block > 1 { format!(", {block} of them ahead") } else { String::new() };
+                *text += &format!("{trip} turns{ahead}\n");
+                list(program, dims, &inner.steps, depth + 1, text);
+            }
+            Step::Launch(launch) => {
+                let Kernel::Device(start) = &launch.kernel else { panic!("{} is for no GPU", launch.path) };
+                let function = &program.device.functions[start.function as usize];
+                let blocks = start.grid.map(|extent| dims[extent.0 as usize].to_string()).join(" x ");
+                let blocks = blocks.trim_end_matches(" x 1");
+                *text += &format!("{}: {blocks} blocks of {}\n", function.name, function.threads);
+            }
+        }
+    }
+}
+
+/// What kernels of one form have in common: their text without the names in it, and without its numbers.
+fn form(function: &weft_runtime::program::DeviceFunction) -> String {
+    weft_tests::cuda::nameless(function).chars().filter(|letter| !letter.is_ascii_digit()).collect()
+}
+
+/// All kernels of all specs, each form once: a snapshot for each spec lists what its training step and its prediction start, and shows the
+/// kernels of which no spec before has one of the same form.
+#[test]
+fn cuda_kernels() {
+    let mut seen = BTreeSet::new();
+    insta::glob!("../../specs", "*.weft", |path| {
+        let checked = checked(&named(path));
+        let module = checked.module.as_ref().expect("the spec is sound");
+        let module = stages::optimized(module);
+        let program = cuda::compile(&module, cuda::Math::F32, &|span| checked.sources.line(span))
+            .unwrap_or_else(|e| panic!("{}: {e}", named(path)));
+        let mut text = String::new();
+        let wanted: Vec<&String> =
+            module.trainings.iter().flat_map(|t| t.steps.iter().chain(&t.updates)).collect();
+        let predictions = module.predictions.iter().map(|prediction| &prediction.entry);
+        let mut shown = BTreeSet::new();
+        for name in wanted.into_iter().chain(predictions) {
+            let Some(entry) = program.entries.iter().find(|entry| entry.name == *name) else { continue };
+            text += &launches(&program, entry);
+            for launch in entry.segments.iter().flat_map(|segment| segment.launches()) {
+                if let Kernel::Device(start) = &launch.kernel {
+                    shown.insert(start.function);
+                }
+            }
+        }
+        for function in shown.into_iter().map(|at| &program.device.functions[at as usize]) {
+            if seen.insert(form(function)) {
+                text += "\n";
+                text += &function.source;
+            }
+        }
+        insta::assert_snapshot!("cuda_kernels", text);
+    });
+}
+
+/// The kernels of predictions in full, and of one spec's training.
 #[test]
 fn cuda() {
     snapshots!(Stage::Cuda, "predict");

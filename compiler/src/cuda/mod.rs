@@ -24,7 +24,7 @@ mod tests;
 use crate::assemble;
 use crate::graph::{Dim, Entry, Module, Symbol, Variable};
 use crate::passes::rounded;
-use crate::plan::nest::Stage;
+use crate::plan::nest::{Row, Stage};
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
 use std::collections::{BTreeSet, HashMap};
@@ -326,8 +326,19 @@ impl Subject<'_> {
             Kernel::Parts(parts) => parts.iter_mut().map(|part| &mut part.nest).collect(),
             _ => Vec::new(),
         };
-        for stage in nests.into_iter().flat_map(|nest| &mut nest.stages) {
-            stage.each_buffer(&mut |buffer| *buffer = BufferId(self.slot(*buffer) as u32));
+        for nest in nests {
+            // What passes in registers is no slot, and where a stage comes from changes nothing but a comment.
+            let row = nest.row.take();
+            let passed = row.as_ref().map_or(&[][..], |row| &row.passed);
+            let number = |buffer: BufferId| match passed.iter().position(|other| *other == buffer) {
+                Some(place) => BufferId(u32::MAX - place as u32),
+                None => BufferId(self.slot(buffer) as u32),
+            };
+            nest.stages
+                .iter_mut()
+                .for_each(|stage| stage.each_buffer(&mut |buffer| *buffer = number(*buffer)));
+            let passed = passed.iter().map(|buffer| number(*buffer)).collect();
+            nest.row = row.as_ref().map(|_| Row { passed, paths: Vec::new() });
         }
         let slots = (0..self.launch.buffers.len())
             .map(|at| {

@@ -44,6 +44,11 @@ impl<'a> Subject<'a> {
         self.launch.buffers.iter().position(|(b, _)| *b == buffer).unwrap_or(0)
     }
 
+    /// Is a buffer in memory at all? What passes in registers has no slot.
+    pub fn is_slot(&self, buffer: BufferId) -> bool {
+        self.launch.buffers.iter().any(|(b, _)| *b == buffer)
+    }
+
     /// The name of a slot's parameter, unique within the kernel.
     pub fn name(&self, slot: usize) -> &str {
         &self.names[slot]

@@ -381,7 +381,7 @@ impl<'a> Build<'a> {
                 super::normal::pass_through(stage);
             }
         }
-        self.built.drafts.push(Draft::nest(node, Nest { space: fixed, stages }));
+        self.built.drafts.push(Draft::nest(node, Nest::new(fixed, stages)));
     }
 
     fn float(&self, node: &Node) -> Result<(), PlanError> {
@@ -608,7 +608,7 @@ impl<'a> Build<'a> {
         // All stages run for each step of the axes before the windows.
         stages.push(scatter);
         stages.iter_mut().for_each(Stage::tidy);
-        let draft = Draft::nest(node, Nest { space: axis, stages });
+        let draft = Draft::nest(node, Nest::new(axis, stages));
         self.built.drafts.push(draft);
         Ok(())
     }
@@ -741,7 +741,7 @@ pub fn copy(node: &Node, from: BufferId, to: BufferId) -> Draft {
         stores: vec![Store { buffer: to, at, value, accumulate: false, inner: false }],
         ..Stage::default()
     };
-    Draft::nest(node, Nest { space: 0, stages: vec![stage] })
+    Draft::nest(node, Nest::new(0, vec![stage]))
 }
 
 /// Folds the leading axis of a buffer of shape `from`.

@@ -28,7 +28,7 @@ pub fn fuse(built: &mut Built) {
         match merged {
             Some((other, late, stage)) => {
                 let (path, span) = (built.drafts[late].path.clone(), built.drafts[late].span);
-                let nest = |stages| Work::Kernel(Kernel::Nest(Nest { space: 0, stages }));
+                let nest = |stages| Work::Kernel(Kernel::Nest(Nest::new(0, stages)));
                 built.drafts[at].work = nest(vec![stage]);
                 (built.drafts[at].path, built.drafts[at].span) = (path, span);
                 built.drafts[other].work = nest(Vec::new());
@@ -43,18 +43,18 @@ pub fn fuse(built: &mut Built) {
 
 /// Who reads and writes what. Kernels are numbered as in [`Built::drafts`].
 #[derive(Debug)]
-struct Web {
-    reads: Vec<BTreeSet<BufferId>>,
-    writes: Vec<BTreeSet<BufferId>>,
+pub(super) struct Web {
+    pub reads: Vec<BTreeSet<BufferId>>,
+    pub writes: Vec<BTreeSet<BufferId>>,
     /// By buffer, in no order.
-    readers: Vec<Vec<usize>>,
-    writers: Vec<Vec<usize>>,
+    pub readers: Vec<Vec<usize>>,
+    pub writers: Vec<Vec<usize>>,
     /// Must be in memory whoever reads them.
-    kept: BTreeSet<BufferId>,
+    pub kept: BTreeSet<BufferId>,
 }
 
 impl Web {
-    fn new(built: &Built) -> Web {
+    pub fn new(built: &Built) -> Web {
         let mut web = Web {
             reads: vec![BTreeSet::new(); built.drafts.len()],
             writes: vec![BTreeSet::new(); built.drafts.len()],
@@ -71,7 +71,7 @@ impl Web {
     }
 
     /// Looks at a kernel anew: a merge changes two kernels of what may be thousands.
-    fn renew(&mut self, built: &Built, at: usize) {
+    pub fn renew(&mut self, built: &Built, at: usize) {
         for buffer in std::mem::take(&mut self.reads[at]) {
             self.readers[buffer.index()].retain(|reader| *reader != at);
         }
@@ -87,7 +87,7 @@ impl Web {
         (self.reads[at], self.writes[at]) = (reads, writes);
     }
 
-    fn reads_from(&self, late: usize, early: usize) -> bool {
+    pub fn reads_from(&self, late: usize, early: usize) -> bool {
         self.reads[late].intersection(&self.writes[early]).next().is_some()
     }
 
@@ -111,7 +111,7 @@ impl Web {
     }
 
     /// Whether a way leads from one kernel to another through a third.
-    fn between(&self, early: usize, late: usize) -> bool {
+    pub fn between(&self, early: usize, late: usize) -> bool {
         let next = |at: usize| self.writes[at].iter().flat_map(|b| &self.readers[b.index()]).copied();
         let mut seen = vec![false; self.reads.len()];
         seen[early] = true;

@@ -57,7 +57,7 @@ fn copy(elements: Dim, dtype: crate::graph::DType, from: BufferId, to: BufferId,
     };
     let writer = built.drafts.iter().find(|d| d.accesses.iter().any(|a| a.write && a.buffer == from));
     Draft {
-        work: Work::Kernel(Kernel::Nest(Nest { space: 0, stages: vec![stage] })),
+        work: Work::Kernel(Kernel::Nest(Nest::new(0, vec![stage]))),
         buffers: Vec::new(),
         accesses: Vec::new(),
         loops: Vec::new(),

@@ -8,7 +8,8 @@
 //! 2. [`build`] makes one kernel per materialised node: a loop nest ([`values`] turns nodes into scalar values at an index), or a
 //!    runtime kernel ([`contract`], [`conv`], [`attention`]). A loop of the graph becomes one kernel with kernels inside ([`repeat`]).
 //! 3. [`fuse`] merges loop nests ([`merge`] says how two become one): a producer with consumers that read it point by point, siblings that read the same, maps that
-//!    run over a row with the reduction of that row. Stores that nobody reads any more vanish.
+//!    run over a row with the reduction of that row. Stores that nobody reads any more vanish. For a GPU, [`rows`] makes one kernel of
+//!    all that goes over the same rows.
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
 //!    barrier, so what one kernel writes is in cache when the next one reads it. In loops, [`ahead`] says what is done for several steps at
 //!    once, and [`beside`] which loops run side by side. For a GPU, [`epilogue`] lets products do what is done to their elements
@@ -34,6 +35,7 @@ mod merge;
 pub mod nest;
 mod normal;
 mod repeat;
+mod rows;
 mod schedule;
 mod select;
 mod sums;
@@ -492,6 +494,9 @@ pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Resu
         }
     };
     fuse::fuse(&mut built);
+    if machine == Machine::Gpu {
+        rows::join(&mut built);
+    }
     let mut segments = schedule::schedule(&mut built);
     match machine {
         Machine::Cpu => sums::join(&built, &mut segments),

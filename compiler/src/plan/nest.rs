@@ -12,6 +12,7 @@ use super::affine::Affine;
 use crate::graph::op::{Binary, Compare, Distribution, Reduction, Unary};
 use crate::graph::{DType, Dim};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A generated kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,29 @@ pub struct Nest {
     /// How many leading kept loops of every stage make the index space.
     pub space: usize,
     pub stages: Vec<Stage>,
+    /// Of a nest whose stages go over one row after another; see [`super::rows`].
+    pub row: Option<Row>,
+}
+
+/// What stages that go over the same row hand on to one another. Each keeps the index space alone and, unless it does something once for each
+/// row, runs over the row in its reduced loops; elements are read only where, and only as, an earlier stage has stored them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Buffers that are in registers alone: loads of them are what an earlier stage stores there, which never is in memory.
+    pub passed: Vec<BufferId>,
+    /// By stage: where it comes from.
+    pub paths: Vec<Arc<str>>,
+}
+
+impl Nest {
+    pub fn new(space: usize, stages: Vec<Stage>) -> Nest {
+        Nest { space, stages, row: None }
+    }
+
+    /// Is it a buffer that is in registers alone?
+    pub fn passes(&self, buffer: BufferId) -> bool {
+        self.row.as_ref().is_some_and(|row| row.passed.contains(&buffer))
+    }
 }
 
 /// One loop nest. Loops run in order: kept, then reduced.

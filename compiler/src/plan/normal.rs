@@ -34,7 +34,7 @@ pub fn finish(draft: &mut Draft) {
             .count()
             + stage.reductions.len();
         draft.flops = draft.flops.clone() + super::build::product(&extents) * Dim::from(operations);
-        for (buffer, at) in stage.reads() {
+        for (buffer, at) in stage.reads().filter(|(buffer, _)| !nest.passes(*buffer)) {
             draft.accesses.push(Access {
                 buffer,
                 write: false,
@@ -43,7 +43,7 @@ pub fn finish(draft: &mut Draft) {
                 extents: extents.clone(),
             });
         }
-        for store in &stage.stores {
+        for store in stage.stores.iter().filter(|store| !nest.passes(store.buffer)) {
             draft.accesses.push(Access {
                 buffer: store.buffer,
                 write: true,
@@ -60,7 +60,7 @@ pub fn buffers(nest: &Nest) -> Vec<BufferId> {
     let mut list = Vec::new();
     let all = nest.stages.iter().flat_map(|s| s.reads().map(|(b, _)| b));
     for buffer in all.chain(nest.stages.iter().flat_map(|s| s.stores.iter().map(|s| s.buffer))) {
-        if !list.contains(&buffer) {
+        if !list.contains(&buffer) && !nest.passes(buffer) {
             list.push(buffer);
         }
     }
@@ -68,6 +68,9 @@ pub fn buffers(nest: &Nest) -> Vec<BufferId> {
 }
 
 fn normalise(nest: &mut Nest) {
+    if nest.row.is_some() {
+        return normalise_rows(nest);
+    }
     let open = nest.stages.len() == 1;
     let space = if open { usize::MAX } else { nest.space };
     for stage in &mut nest.stages {
@@ -79,14 +82,7 @@ fn normalise(nest: &mut Nest) {
     }
     for stage in &mut nest.stages {
         let fixed = if open { 0 } else { nest.space };
-        let units: Vec<usize> =
-            (0..stage.kept.len() + stage.reduced.len()).filter(|v| stage.extents()[*v].is(1)).collect();
-        for variable in units.into_iter().rev() {
-            remove(stage, variable);
-        }
-        if stage.reduced.is_empty() {
-            pass_through(stage);
-        }
+        drop_units(stage);
         while let Some(variable) = mergeable(stage, fixed) {
             merge(stage, variable);
         }
@@ -98,6 +94,45 @@ fn normalise(nest: &mut Nest) {
                 _ => kept,
             };
         }
+    }
+}
+
+/// Stages of rows have the same loops, and keep them.
+fn normalise_rows(nest: &mut Nest) {
+    nest.stages.iter_mut().for_each(Stage::tidy);
+    let count = |nest: &Nest| nest.stages.iter().map(|stage| stage.extents().len()).max().unwrap_or(0);
+    let joint = |nest: &Nest| {
+        (0..count(nest).saturating_sub(1)).find(|v| {
+            let has = |stage: &&Stage| v + 1 < stage.extents().len();
+            v + 1 != nest.space && nest.stages.iter().filter(has).all(|stage| lies_even(stage, *v))
+        })
+    };
+    while let Some(variable) = joint(nest) {
+        let has = |stage: &&mut Stage| variable + 1 < stage.extents().len();
+        nest.stages.iter_mut().filter(has).for_each(|stage| merge(stage, variable));
+        nest.space -= usize::from(variable < nest.space);
+    }
+    for stage in &mut nest.stages {
+        stage.vector = vector(stage, nest.space);
+    }
+}
+
+/// Takes out all variables of extent 1.
+pub fn drop_units(stage: &mut Stage) {
+    let units: Vec<usize> =
+        (0..stage.kept.len() + stage.reduced.len()).filter(|v| stage.extents()[*v].is(1)).collect();
+    for variable in units.into_iter().rev() {
+        remove(stage, variable);
+    }
+    if stage.reduced.is_empty() {
+        pass_through(stage);
+    }
+}
+
+/// Merges all variables that can be, kept ones and reduced ones.
+pub fn flatten(stage: &mut Stage) {
+    while let Some(variable) = mergeable(stage, 0) {
+        merge(stage, variable);
     }
 }
 
@@ -156,11 +191,16 @@ fn mergeable(stage: &Stage, fixed: usize) -> Option<usize> {
     let kept = stage.kept.len();
     (0..extents.len().saturating_sub(1)).find(|&v| {
         let same_kind = v + 1 < kept && v >= fixed || v >= kept;
-        let even = |at: &Affine| at.coefficient(v) == at.coefficient(v + 1) * extents[v + 1].clone();
-        same_kind
-            && stage.values.iter().flat_map(|value| value.op.maps()).all(even)
-            && stage.stores.iter().all(|s| even(&s.at))
+        same_kind && lies_even(stage, v)
     })
+}
+
+/// Does every access step with a variable over all that it passes with the next one?
+fn lies_even(stage: &Stage, variable: usize) -> bool {
+    let inner = stage.extents()[variable + 1].clone();
+    let even = |at: &Affine| at.coefficient(variable) == at.coefficient(variable + 1) * inner.clone();
+    stage.values.iter().flat_map(|value| value.op.maps()).all(even)
+        && stage.stores.iter().all(|s| even(&s.at))
 }
 
 fn merge(stage: &mut Stage, variable: usize) {

@@ -171,7 +171,7 @@ fn reading(built: &Built, map: &Launch, stage: Stage, from: BufferId) -> Launch 
     };
     let mut map = map.clone();
     map.buffers.retain(|(buffer, _)| *buffer != from);
-    map.kernel = Kernel::Nest(Nest { space, stages: vec![stage] });
+    map.kernel = Kernel::Nest(Nest::new(space, vec![stage]));
     map.bytes = map.bytes - less;
     map
 }

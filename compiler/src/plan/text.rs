@@ -120,7 +120,12 @@ fn write_launch(plan: &Plan, launch: &Launch, out: &mut String) -> std::fmt::Res
     let path = if launch.path.is_empty() { String::new() } else { format!("  // {}", launch.path) };
     match &launch.kernel {
         Kernel::Nest(nest) => {
-            writeln!(out, "  nest {} a unit{path}", launch.per_unit)?;
+            let rows = if nest.row.is_some() { " by rows" } else { "" };
+            writeln!(out, "  nest {} a unit{rows}{path}", launch.per_unit)?;
+            if let Some(row) = nest.row.as_ref().filter(|row| !row.passed.is_empty()) {
+                let passed: Vec<String> = row.passed.iter().map(|b| buffer_name(plan, *b)).collect();
+                writeln!(out, "    in registers: {}", passed.join(", "))?;
+            }
             write_nest(plan, nest, out)
         }
         Kernel::Parts(parts) => {

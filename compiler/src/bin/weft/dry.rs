@@ -2,8 +2,13 @@
 //!
 //! FLOPs and the bytes that must move are the plan's. Registers and shared memory are those that NVRTC's machine code has, for an A100 (sm_80)
 //! and an H100 (sm_90a); they say how many threads of a multiprocessor can be at work at once. The time at best is the longer of what
-//! the arithmetic takes at the peak (of the units that do it) and what the bytes take at the bandwidth of the memory. Where the driver is one that counts
-//! (the interpreter of `tests/ptxvm`), one step is run, and the bytes that it moved stand beside those that it touched.
+//! the arithmetic takes at the peak (of the units that do it) and what the bytes take at the bandwidth of the memory.
+//!
+//! **Bytes moved.** Where the driver is one that counts (the interpreter of `tests/ptxvm`), one step is run. What a kernel needs is each byte that it
+//! reads once and each byte that it writes once; of a gather that is the rows that were asked for. Memory moves sectors of 32 bytes, so what begins
+//! or ends within one needs a sector more for each buffer. What it moves are the sectors that are read from memory and written to it behind a
+//! cache of a block's share: so what several blocks read at about the same time counts once, and a column that is read again for each of its
+//! elements counts each time. Kernels that need so little that it is at hand as soon as they start are left out of the summary.
 
 use crate::args::Bench;
 use crate::bench::Subject;
@@ -63,6 +68,10 @@ const BLOCKS: u32 = 32;
 const WARP: u32 = 32;
 /// Bytes that memory moves at once.
 const SECTOR: u64 = 32;
+/// What elementwise kernels and rows may move at most for each byte that they need.
+const SOUND: f64 = 1.15;
+/// Kernels that need fewer bytes are all start and no traffic.
+const LITTLE: u64 = 16 << 10;
 /// Registers are given to a warp in so many at a time.
 const GRANULE: u32 = 256;
 
@@ -72,6 +81,8 @@ struct Row {
     path: String,
     line: u32,
     launches: i64,
+    /// Of one launch.
+    buffers: u64,
     flops: i64,
     bytes: i64,
     /// Whether it multiplies on tensor cores.
@@ -82,8 +93,19 @@ struct Row {
 /// What the interpreter counted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted {
-    touched: u64,
+    launches: u64,
+    /// Bytes that are read and written, each once.
+    needed: u64,
+    /// Bytes that memory moves, and that warps ask for.
     moved: u64,
+    asked: u64,
+}
+
+impl Counted {
+    /// Bytes moved for each that is needed.
+    fn share(&self) -> f64 {
+        self.moved as f64 / self.needed.max(1) as f64
+    }
 }
 
 pub fn run(args: &Bench) -> Result<(), Failure> {
@@ -102,7 +124,8 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         for (name, counted) in counts {
             let function = program.device.functions.iter().position(|function| function.name == name);
             if let Some(row) = function.and_then(|function| rows.get_mut(&function)) {
-                row.counted = Some(counted);
+                let ends = counted.launches * row.buffers * SECTOR;
+                row.counted = Some(Counted { needed: counted.needed + ends, ..counted });
             }
         }
     }
@@ -150,6 +173,7 @@ fn rows(program: &Program, entries: &[&Entry], batch: usize) -> Result<BTreeMap<
                 ..Row::default()
             });
             row.launches += 1;
+            row.buffers = launch.buffers.len() as u64;
             row.flops += at(launch.flops);
             row.bytes += at(launch.bytes);
         }
@@ -182,8 +206,10 @@ fn counted(
         let Ok(launch) = serde_json::from_str::<Value>(line) else { continue };
         let number = |name: &str| launch[name].as_u64().unwrap_or(0);
         let row = found.entry(launch["kernel"].as_str().unwrap_or_default().to_owned()).or_default();
-        row.touched += number("bytes_read") + number("bytes_written");
-        row.moved += SECTOR * (number("sectors_read") + number("sectors_written"));
+        row.launches += 1;
+        row.needed += number("bytes_read") + number("bytes_written");
+        row.moved += SECTOR * (number("memory_read") + number("memory_written"));
+        row.asked += SECTOR * (number("sectors_read") + number("sectors_written"));
     }
     Ok(Some(found))
 }
@@ -238,10 +264,8 @@ fn show(
         .iter()
         .map(|(function, row)| {
             let needs = needs(program, compiled, *function);
-            let moved = row.counted.map_or_else(
-                || "?".to_owned(),
-                |counted| format!("{:.2}x", counted.moved as f64 / counted.touched.max(1) as f64),
-            );
+            let moved =
+                row.counted.map_or_else(|| "?".to_owned(), |counted| format!("{:.2}x", counted.share()));
             let mut cells = vec![
                 row.launches.to_string(),
                 output::scaled(row.flops as f64, "FLOP"),
@@ -271,13 +295,48 @@ fn show(
     let sums: Vec<String> = GPUS.iter().map(|gpu| format!("{:.1} µs on an {}", sum(gpu), gpu.name)).collect();
     output::line(&format!(
         "{} of {} kernels, batch {batch}: at best {}, with products in {}. Under a GPU's name stand registers of a thread, shared memory of a block, and \
-         the share of its threads that can be at work at once; `moved` is what the memory moves for each byte that a kernel touches, where \
+         the share of its threads that can be at work at once; `moved` is what memory moves for each byte that a kernel needs, where \
          the driver counts it",
         args.entry,
         rows.len(),
         sums.join(" and "),
         math.name(),
     ));
+    if let Some(summary) = summary(program, rows) {
+        output::line(&summary);
+    }
+}
+
+/// Is a kernel a map, rows or an index kernel, whose time is that of its bytes?
+fn is_plain(program: &Program, function: usize) -> bool {
+    let products = [Library::Matrix, Library::Tensor, Library::Few, Library::Flash];
+    let libraries = &program.device.functions[function].libraries;
+    products.iter().all(|product| !libraries.contains(&(*product as u32)))
+}
+
+/// How many kernels of maps and rows move little more than they need, and which one moves the most; none where nothing was counted.
+fn summary(program: &Program, rows: &BTreeMap<usize, Row>) -> Option<String> {
+    let plain = rows.iter().filter(|(function, _)| is_plain(program, **function));
+    let counted: Vec<(usize, Counted)> =
+        plain.filter_map(|(function, row)| Some((*function, row.counted?))).collect();
+    let traffic = counted.iter().filter(|(_, counted)| counted.needed >= LITTLE * counted.launches);
+    let traffic: Vec<_> = traffic.collect();
+    let sound = traffic.iter().filter(|(_, counted)| counted.share() <= SOUND).count();
+    let worst = traffic.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()));
+    let Some((function, worst)) = worst else {
+        return (!counted.is_empty()).then(|| {
+            "No elementwise kernel and none of rows needs enough bytes for a word on what it moves".into()
+        });
+    };
+    Some(format!(
+        "{sound} of {} elementwise kernels and kernels of rows move at most {SOUND} times the bytes that they need; `{}` moves the most, {:.2} times. {} others \
+         need less than {} a start",
+        traffic.len(),
+        program.device.functions[*function].name,
+        worst.share(),
+        counted.len() - traffic.len(),
+        output::bytes(LITTLE),
+    ))
 }
 
 fn show_json(program: &Program, compiled: &[Vec<Compiled>], rows: &BTreeMap<usize, Row>, math: Math) {
@@ -286,8 +345,11 @@ fn show_json(program: &Program, compiled: &[Vec<Compiled>], rows: &BTreeMap<usiz
         let mut object = json!({
             "kernel": code.name, "path": row.path, "line": row.line, "launches": row.launches, "flops": row.flops,
             "bytes": row.bytes, "threads": code.threads,
-            "touched_bytes": row.counted.map(|counted| counted.touched),
+            "plain": is_plain(program, *function),
+            "needed_bytes": row.counted.map(|counted| counted.needed),
             "moved_bytes": row.counted.map(|counted| counted.moved),
+            "asked_bytes": row.counted.map(|counted| counted.asked),
+            "counted_launches": row.counted.map(|counted| counted.launches),
         });
         for ((registers, shared, occupancy), gpu) in needs(program, compiled, *function).iter().zip(&GPUS) {
             object[gpu.name] = json!({

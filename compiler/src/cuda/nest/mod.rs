@@ -6,7 +6,7 @@
 //! | form | a point is computed by | when |
 //! |---|---|---|
 //! | map | one thread, which walks the reduced loops | nothing is reduced, or little: at most [`FEW`] elements, or at most [`SOME`] for many points |
-//! | row | some lanes of a warp, a warp, or a block | the reduced loops run along memory |
+//! | row | some lanes of a warp, a warp, or a block | the reduced loops run along memory; several stages that go over the same row are one kernel |
 //! | column | groups of threads, each of which walks a part of the rows | the kept loops run along memory |
 //! | block | one block, stage by stage | there are several stages, or stores that add up |
 //!
@@ -68,6 +68,7 @@ struct Start {
 pub fn lower(subject: &Subject<'_>, nest: &Nest) -> Result<Printed, String> {
     let mut writer = Writer::new(subject);
     let start = match nest.stages.as_slice() {
+        stages if nest.row.is_some() => row::print(&mut writer, stages, nest.row.as_ref())?,
         [stage] if stage.stores.iter().all(|s| !s.accumulate) => single(&mut writer, stage)?,
         stages => block::print(&mut writer, nest.space, stages)?,
     };
@@ -105,7 +106,11 @@ fn single(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
     if few(FEW) || !by_row && many && few(SOME) {
         return map::print(w, stage, &map::Place::Alone);
     }
-    if by_row || stage.kept.is_empty() { row::print(w, stage) } else { column::print(w, stage) }
+    if by_row || stage.kept.is_empty() {
+        row::print(w, std::slice::from_ref(stage), None)
+    } else {
+        column::print(w, stage)
+    }
 }
 
 fn product(dims: &[Dim]) -> Dim {
@@ -173,13 +178,13 @@ impl Access<'_> {
 fn accesses<'a>(w: &Writer<'a>, stage: &'a Stage) -> impl Iterator<Item = Access<'a>> {
     let subject = w.subject;
     let loads = stage.values.iter().filter_map(move |value| match &value.op {
-        ValueOp::Load { buffer, at, when } => {
+        ValueOp::Load { buffer, at, when } if subject.is_slot(*buffer) => {
             let slot = subject.slot(*buffer);
             Some(Access { slot, at, dtype: subject.dtype(slot), when: *when, is_store: false })
         }
         _ => None,
     });
-    let stores = stage.stores.iter().map(move |store| {
+    let stores = stage.stores.iter().filter(|store| subject.is_slot(store.buffer)).map(move |store| {
         let slot = subject.slot(store.buffer);
         Access { slot, at: &store.at, dtype: subject.dtype(slot), when: None, is_store: true }
     });

@@ -100,7 +100,13 @@ impl Scope<'_> {
             self.fold(w, *at, false)?;
         }
         for store in stores {
-            self.store(w, store, false)?;
+            if let Some(held) = self.held.get(&store.buffer) {
+                let value = self.stored(w, store, false)?;
+                w.line(format!("{} = {value};", held.place));
+            }
+            if self.is_in_memory(store) {
+                self.store(w, store, false)?;
+            }
         }
         Ok(())
     }
@@ -140,7 +146,7 @@ impl Scope<'_> {
         let packed: Vec<bool> = stores.iter().map(|store| self.is_whole(w, axis, store)).collect();
         for (store, packed) in stores.iter().zip(&packed) {
             let slot = w.subject.slot(store.buffer);
-            if *packed {
+            if *packed && !self.held.contains_key(&store.buffer) {
                 let kind = c_type(w.subject.dtype(slot));
                 w.line(format!("pack<{kind}, {}> {};", axis.width, self.result(store)));
             }
@@ -163,16 +169,19 @@ impl Scope<'_> {
             self.fold(w, at, true)?;
         }
         for (store, packed) in stores.iter().zip(&packed) {
-            if *packed {
+            if *packed || self.held.contains_key(&store.buffer) {
                 let value = self.stored(w, store, true)?;
                 w.line(format!("{}[k] = {value};", self.result(store)));
-            } else {
+            }
+            if !*packed {
                 self.store(w, store, true)?;
             }
         }
         w.close();
         self.names = before;
-        for (store, _) in stores.iter().zip(&packed).filter(|(_, packed)| **packed) {
+        let packed =
+            stores.iter().zip(&packed).filter(|(store, packed)| **packed && self.is_in_memory(store));
+        for (store, _) in packed {
             let slot = w.subject.slot(store.buffer);
             let at = self.affine(w, &store.at, false).at(Level::Sum);
             let left = axis.left.as_ref().map_or(String::new(), |left| format!(", {left}"));
@@ -181,14 +190,24 @@ impl Scope<'_> {
         Ok(())
     }
 
+    fn is_in_memory(&self, store: &Store) -> bool {
+        self.held.get(&store.buffer).is_none_or(|held| held.stored)
+    }
+
     /// The pack that a store fills.
     fn result(&self, store: &Store) -> String {
+        if let Some(held) = self.held.get(&store.buffer) {
+            return held.place.clone();
+        }
         let place = self.stage.stores.iter().position(|s| s == store).unwrap_or(0);
         if self.stage.stores.len() > 1 { format!("result{place}") } else { "result".into() }
     }
 
     /// Is a store one of whole packs?
     fn is_whole(&self, w: &Writer<'_>, axis: &Axis, store: &Store) -> bool {
+        if !self.is_in_memory(store) {
+            return true;
+        }
         !store.accumulate && w.is_even(w.subject.slot(store.buffer), &store.at, axis.variable, axis.width)
     }
 
@@ -223,7 +242,7 @@ impl Scope<'_> {
         })
     }
 
-    fn section(&mut self, w: &mut Writer<'_>, roots: &[ValueId], names: bool) -> Result<(), String> {
+    pub fn section(&mut self, w: &mut Writer<'_>, roots: &[ValueId], names: bool) -> Result<(), String> {
         self.section_at(w, roots, names, false)
     }
 
@@ -273,7 +292,7 @@ impl Scope<'_> {
     }
 
     /// What a store writes, as it lies in memory.
-    fn stored(&self, w: &mut Writer<'_>, store: &Store, inside: bool) -> Result<String, String> {
+    pub fn stored(&self, w: &mut Writer<'_>, store: &Store, inside: bool) -> Result<String, String> {
         let dtype = self.stage.value(store.value).dtype;
         if !is_half(dtype) {
             return Ok(self.expression(w, store.value, &[], inside)?.text);
@@ -289,7 +308,7 @@ impl Scope<'_> {
         Ok(format!("{}({})", narrow(dtype), value.text))
     }
 
-    fn store(&self, w: &mut Writer<'_>, store: &Store, inside: bool) -> Result<(), String> {
+    pub fn store(&self, w: &mut Writer<'_>, store: &Store, inside: bool) -> Result<(), String> {
         let slot = w.subject.slot(store.buffer);
         let at = self.affine(w, &store.at, inside);
         let place = format!("{}[{}]", w.subject.name(slot), at.text);

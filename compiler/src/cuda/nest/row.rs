@@ -1,20 +1,59 @@
 //! Rows: the lanes of a warp, or the threads of a block, walk the reduced loops of a point side by side.
+//!
+//! Several stages may go over the same row. What an earlier one reduced all threads know; elements that a later stage reads again, from memory or
+//! from what an earlier one made, each thread keeps in registers, where the length of the row is known and they fit.
 
-use super::value::{Axis, Scope, Writer, twin};
-use super::{LONG, Start, THREADS, product, unflatten, width};
-use crate::graph::Dim;
-use crate::plan::nest::{How, Stage};
+use super::spell::{is_half, register};
+use super::value::{Axis, Held, Scope, Writer, twin};
+use super::{LONG, Start, THREADS, accesses, product, unflatten, width};
+use crate::cuda::print::{c_type, identifier};
+use crate::graph::{DType, Dim};
+use crate::plan::BufferId;
+use crate::plan::affine::Affine;
+use crate::plan::nest::{How, Row, Stage, ValueId, ValueOp};
+use std::collections::{BTreeMap, HashSet};
 
-pub fn print(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
-    let points = product(&stage.kept);
-    let steps = product(&stage.reduced);
-    let last = stage.reduced.len() - 1;
-    let variable = stage.kept.len() + last;
-    let wide = width(w, stage, variable, &stage.reduced[last], false);
-    let lanes = lanes(&points, &steps, wide);
+/// A thread keeps at most so many elements of its row.
+const KEPT: i64 = 64;
+/// Threads of a block that has one row: as many as it takes to keep it.
+const MOST: i64 = 512;
+
+/// How the threads walk a row.
+struct Walk {
+    /// The first variable of the row, and their extents.
+    first: usize,
+    extents: Vec<Dim>,
+    /// Elements that a thread takes side by side, and threads.
+    wide: i64,
+    lanes: i64,
+    /// How often each thread takes some, where elements are kept.
+    items: Option<i64>,
+    /// The elements that it keeps: those that several stages read from memory, and those that a stage makes.
+    again: Vec<(BufferId, Affine)>,
+    made: Vec<BufferId>,
+}
+
+/// What a row is kept in.
+#[derive(Default)]
+struct Kept {
+    /// By buffer and place: elements that several stages read.
+    elements: Vec<(BufferId, Affine, String)>,
+    /// What is one for each row.
+    results: BTreeMap<BufferId, String>,
+    /// Elements that a stage makes.
+    made: BTreeMap<BufferId, String>,
+}
+
+pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<Start, String> {
+    let Some(longest) = stages.iter().max_by_key(|stage| stage.reduced.len()) else {
+        return Err("a nest without stages".into());
+    };
+    let (points, steps) = (product(&longest.kept), product(&longest.reduced));
+    let passed = row.map_or(&[][..], |row| &row.passed);
+    let walk = walk(w, longest, stages, passed);
+    let lanes = walk.lanes;
     let whole = lanes > 32;
-    let mut scope = Scope::new(stage);
-    let kept: Vec<(usize, Dim)> = stage.kept.iter().cloned().enumerate().collect();
+    let kept: Vec<(usize, Dim)> = longest.kept.iter().cloned().enumerate().collect();
     if whole {
         w.line("const int lane = threadIdx.x;");
         unflatten(w, "blockIdx.x", &kept);
@@ -28,27 +67,24 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
             unflatten(w, "point", &kept);
         }
     }
-    scope.begin(w);
-    scope.hoist(w)?;
-    let first = if wide > 1 { format!("{wide} * lane") } else { "lane".into() };
-    let (by, total) = (wide * lanes, w.dim(&steps));
-    let name = if last == 0 { format!("i{variable}") } else { "step".into() };
-    w.open(format!("for (int {name} = {first}; {name} < {total}; {name} += {by})"));
-    if last > 0 {
-        let reduced: Vec<(usize, Dim)> =
-            stage.reduced.iter().cloned().enumerate().map(|(at, e)| (stage.kept.len() + at, e)).collect();
-        unflatten(w, "step", &reduced);
-    }
-    scope.step = Some(name);
-    let mut scope = scope.along((wide > 1).then_some(Axis { variable, width: wide, left: None }));
-    scope.point(w, true)?;
-    w.close();
-    let over = if whole { "block" } else { "lanes" };
-    gather(w, stage, over, &lanes.to_string());
-    if stage.stores.iter().any(|s| !s.inner) {
-        w.open("if (lane == 0)");
-        scope.point(w, false)?;
-        w.close();
+    let total = w.dim(&steps);
+    let held = declare(w, stages, &walk);
+    let mut loaded = HashSet::new();
+    let mut path = None;
+    for (at, stage) in stages.iter().enumerate() {
+        if let Some(here) =
+            row.and_then(|row| row.paths.get(at)).filter(|here| !here.is_empty() && path != Some(*here))
+        {
+            w.line(format!("// {here}"));
+            path = Some(here);
+        }
+        if stages.len() > 1 {
+            w.open("");
+        }
+        print_stage(w, stage, &walk, &total, &held, passed, &mut loaded)?;
+        if stages.len() > 1 {
+            w.close();
+        }
     }
     let blocks = match (whole, kept.is_empty()) {
         (_, true) => Dim::constant(1),
@@ -57,6 +93,298 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
     };
     let threads = if !whole && kept.is_empty() { lanes } else { lanes.max(THREADS) };
     Ok(Start { threads, blocks })
+}
+
+fn print_stage(
+    w: &mut Writer<'_>,
+    stage: &Stage,
+    walk: &Walk,
+    total: &str,
+    held: &Kept,
+    passed: &[BufferId],
+    loaded: &mut HashSet<String>,
+) -> Result<(), String> {
+    let mut scope = Scope::new(stage);
+    let is_stored = |buffer: &BufferId| !passed.contains(buffer);
+    for (at, value) in stage.values.iter().enumerate() {
+        if let ValueOp::Load { buffer, .. } = &value.op
+            && let Some(name) = held.results.get(buffer)
+        {
+            let name = if is_half(value.dtype) { format!("widen({name})") } else { name.clone() };
+            scope.give(ValueId(at as u32), &name);
+        }
+    }
+    if !stage.reduced.is_empty() {
+        scope.begin(w);
+        scope.hoist(w)?;
+        let axis = (walk.wide > 1).then_some(Axis {
+            variable: walk.first + walk.extents.len() - 1,
+            width: walk.wide,
+            left: None,
+        });
+        let step = if walk.extents.len() > 1 { "step".into() } else { format!("i{}", walk.first) };
+        open_row(w, walk, &step, total);
+        scope.step = Some(step);
+        scope = scope.along(axis);
+        for (buffer, name) in &held.made {
+            let place = item(walk, name);
+            scope.held.insert(*buffer, Held { place, stored: is_stored(buffer) });
+        }
+        keep(w, &mut scope, walk, held, loaded);
+        scope.point(w, true)?;
+        close_row(w, walk);
+        let over = if walk.lanes > 32 { "block" } else { "lanes" };
+        gather(w, stage, over, &walk.lanes.to_string());
+        scope.axis = None;
+    }
+    let results: Vec<_> = stage.stores.iter().filter(|store| !store.inner).collect();
+    let read: Vec<_> = results.iter().filter(|store| held.results.contains_key(&store.buffer)).collect();
+    if !read.is_empty() {
+        // All threads need these.
+        let values: Vec<_> = read.iter().map(|store| store.value).collect();
+        scope.section(w, &values, false)?;
+        for store in read {
+            let (value, name) = (scope.stored(w, store, false)?, &held.results[&store.buffer]);
+            w.line(format!("{name} = {value};"));
+            let wide = is_half(stage.value(store.value).dtype);
+            scope.give(store.value, &if wide { format!("widen({name})") } else { name.clone() });
+        }
+    }
+    let stored: Vec<_> = results.into_iter().filter(|store| is_stored(&store.buffer)).collect();
+    if !stored.is_empty() {
+        w.open("if (lane == 0)");
+        let values: Vec<_> = stored.iter().map(|store| store.value).collect();
+        scope.section(w, &values, values.len() > 1)?;
+        for store in stored {
+            scope.store(w, store, false)?;
+        }
+        w.close();
+    }
+    Ok(())
+}
+
+/// Opens the loop of a thread over its elements of the row.
+fn open_row(w: &mut Writer<'_>, walk: &Walk, step: &str, total: &str) {
+    let (wide, lanes) = (walk.wide, walk.lanes);
+    let first = if wide > 1 { format!("{wide} * lane") } else { "lane".into() };
+    match walk.items {
+        None => {
+            w.open(format!("for (int {step} = {first}; {step} < {total}; {step} += {})", wide * lanes));
+        }
+        Some(items) => {
+            if items > 1 {
+                w.line("#pragma unroll");
+                w.open(format!("for (int item = 0; item < {items}; ++item)"));
+                w.line(format!("const int {step} = {first} + {} * item;", wide * lanes));
+            } else {
+                w.line(format!("const int {step} = {first};"));
+            }
+            if !walk.is_even() {
+                w.open(format!("if ({step} < {total})"));
+            }
+        }
+    }
+    if walk.extents.len() > 1 {
+        let reduced: Vec<(usize, Dim)> =
+            walk.extents.iter().cloned().enumerate().map(|(at, e)| (walk.first + at, e)).collect();
+        unflatten(w, "step", &reduced);
+    }
+}
+
+fn close_row(w: &mut Writer<'_>, walk: &Walk) {
+    match walk.items {
+        None => w.close(),
+        Some(items) => {
+            if !walk.is_even() {
+                w.close();
+            }
+            if items > 1 {
+                w.close();
+            }
+        }
+    }
+}
+
+impl Walk {
+    /// Does every thread take the same number of elements?
+    fn is_even(&self) -> bool {
+        let each = self.items.map(|items| items * self.lanes * self.wide);
+        each.is_some() && each == product(&self.extents).as_constant()
+    }
+
+    /// Elements of a thread with so many lanes.
+    fn each(&self, lanes: i64) -> Option<i64> {
+        let length = product(&self.extents).as_constant()?;
+        Some((length + lanes * self.wide - 1) / (lanes * self.wide) * self.wide)
+    }
+}
+
+/// What a thread keeps at the current point.
+fn item(walk: &Walk, name: &str) -> String {
+    if walk.items.is_some_and(|items| items > 1) { format!("{name}[item]") } else { name.into() }
+}
+
+/// Loads what is kept and not there yet, and says what is.
+fn keep(w: &mut Writer<'_>, scope: &mut Scope<'_>, walk: &Walk, held: &Kept, loaded: &mut HashSet<String>) {
+    let stage = scope.stage;
+    let pack = if walk.wide > 1 { "[k]" } else { "" };
+    for (at, value) in stage.values.iter().enumerate() {
+        let ValueOp::Load { buffer, at: address, .. } = &value.op else { continue };
+        let element = held.elements.iter().find(|(b, a, _)| b == buffer && a == address);
+        let Some(name) = held.made.get(buffer).or_else(|| element.map(|(_, _, name)| name)) else { continue };
+        let place = item(walk, name);
+        if element.is_some() && !held.made.contains_key(buffer) && loaded.insert(name.clone()) {
+            let from = w.subject.name(w.subject.slot(*buffer));
+            let address = scope.affine(w, address, false);
+            w.line(match walk.wide {
+                1 => format!("{place} = {from}[{}];", address.text),
+                wide => format!("{place} = load<{wide}>({from} + {});", address.at(super::spell::Level::Sum)),
+            });
+        }
+        let name = format!("{place}{pack}");
+        let name = if is_half(value.dtype) { format!("widen({name})") } else { name };
+        scope.give(ValueId(at as u32), &name);
+    }
+}
+
+/// The elements of a row that several stages read from memory, those that most stages read first.
+fn read_again(stages: &[Stage]) -> Vec<(BufferId, Affine)> {
+    let stored: Vec<BufferId> =
+        stages.iter().flat_map(|stage| stage.stores.iter().map(|store| store.buffer)).collect();
+    let mut count: Vec<((BufferId, Affine), usize)> = Vec::new();
+    for stage in stages {
+        let mut seen = HashSet::new();
+        for value in &stage.values {
+            let ValueOp::Load { buffer, at, when: None } = &value.op else { continue };
+            let along = at.terms.iter().any(|(variable, _)| *variable >= stage.kept.len());
+            if !along || stored.contains(buffer) || !seen.insert((*buffer, at)) {
+                continue;
+            }
+            match count.iter_mut().find(|((b, a), _)| b == buffer && a == at) {
+                Some((_, count)) => *count += 1,
+                None => count.push(((*buffer, at.clone()), 1)),
+            }
+        }
+    }
+    count.retain(|(_, count)| *count > 1);
+    count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    count.into_iter().map(|(read, _)| read).collect()
+}
+
+/// The buffers of these stages whose elements, or results (`inner`: false), a later stage reads.
+fn made(stages: &[Stage], inner: bool) -> Vec<BufferId> {
+    let read = |buffer: BufferId| stages.iter().any(|stage| stage.reads().any(|(other, _)| other == buffer));
+    let stores = stages.iter().flat_map(|stage| &stage.stores).filter(|store| store.inner == inner);
+    stores.map(|store| store.buffer).filter(|buffer| read(*buffer)).collect()
+}
+
+/// How a row is walked, and what of it is kept.
+fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) -> Walk {
+    let (points, steps) = (product(&longest.kept), product(&longest.reduced));
+    let (first, extents) = (longest.kept.len(), longest.reduced.clone());
+    let last = first + extents.len() - 1;
+    let along = |stage: &&Stage| accesses(w, stage).any(|access| access.at.depends_on(last));
+    let walked = stages.iter().filter(|stage| !stage.reduced.is_empty());
+    let widths = walked.filter(along).map(|stage| width(w, stage, last, &extents[extents.len() - 1], false));
+    let wide = widths.min().unwrap_or(1);
+    let mut walk = Walk {
+        first,
+        extents,
+        wide,
+        lanes: lanes(&points, &steps, wide),
+        items: None,
+        again: Vec::new(),
+        made: Vec::new(),
+    };
+    if stages.len() < 2 || steps.as_constant().is_none() {
+        return walk;
+    }
+    // What passes in registers alone comes first.
+    let (mut made, others): (Vec<BufferId>, Vec<BufferId>) =
+        made(stages, true).into_iter().partition(|buffer| passed.contains(buffer));
+    let must = made.len();
+    made.extend(others);
+    let mut again = read_again(stages);
+    let fits = |walk: &Walk, lanes: i64, rows: usize| {
+        walk.each(lanes).is_some_and(|each| each * rows as i64 <= KEPT)
+    };
+    let all = made.len() + again.len();
+    for lanes in [THREADS, MOST] {
+        if walk.lanes < lanes
+            && !fits(&walk, walk.lanes, all)
+            && (fits(&walk, lanes, all) || lanes == MOST && walk.lanes == THREADS)
+        {
+            walk.lanes = lanes;
+        }
+    }
+    while made.len() + again.len() > must && !fits(&walk, walk.lanes, made.len() + again.len()) {
+        if again.pop().is_none() {
+            made.pop();
+        }
+    }
+    if made.len() + again.len() > 0 {
+        walk.items = walk.each(walk.lanes).map(|each| each / walk.wide);
+    }
+    (walk.again, walk.made) = (again, made);
+    walk
+}
+
+/// Declares what is kept, of names that tell what it is.
+fn declare(w: &mut Writer<'_>, stages: &[Stage], walk: &Walk) -> Kept {
+    let mut kept = Kept::default();
+    let slots = 0..w.subject.launch.buffers.len();
+    let mut taken: HashSet<String> = slots.map(|slot| w.subject.name(slot).to_owned()).collect();
+    let mut unique = |wanted: String| {
+        let mut name = wanted.clone();
+        let mut number = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        name
+    };
+    if stages.len() < 2 {
+        return kept;
+    }
+    let plan = w.subject.plan;
+    let of = |buffer: BufferId| -> (&str, DType) {
+        let buffer = &plan.buffers[buffer.index()];
+        (&buffer.name, buffer.dtype)
+    };
+    let mut rows = Vec::new();
+    if walk.items.is_some() {
+        for (buffer, at) in &walk.again {
+            let name = unique(identifier(&format!("row_{}", short(of(*buffer).0))));
+            rows.push((name.clone(), of(*buffer).1));
+            kept.elements.push((*buffer, at.clone(), name));
+        }
+        for buffer in &walk.made {
+            let name = unique(identifier(&format!("row_{}", short(of(*buffer).0))));
+            rows.push((name.clone(), of(*buffer).1));
+            kept.made.insert(*buffer, name);
+        }
+    }
+    for (name, dtype) in rows {
+        let kind = c_type(dtype);
+        let kind = if walk.wide > 1 { format!("pack<{kind}, {}>", walk.wide) } else { kind.into() };
+        let many = walk.items.filter(|items| *items > 1).map_or(String::new(), |items| format!("[{items}]"));
+        w.line(format!("{kind} {name}{many};"));
+    }
+    for buffer in made(stages, false) {
+        let (name, dtype) = of(buffer);
+        let name = unique(identifier(&format!("{}_of_row", short(name))));
+        let kind = if is_half(dtype) { c_type(dtype) } else { register(dtype) };
+        w.line(format!("{kind} {name};"));
+        kept.results.insert(buffer, name);
+    }
+    kept
+}
+
+/// The last part of a path that is a name: `reduce_sum_2` of `%Gpt.norm.reduce_sum_2`.
+fn short(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    let from = parts.iter().rposition(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()));
+    parts[from.unwrap_or(0)..].join(".")
 }
 
 /// The results of all threads together, which all of them then have.

@@ -9,6 +9,7 @@ use crate::graph::{DType, Dim};
 use crate::plan::BufferId;
 use crate::plan::affine::Affine;
 use crate::plan::nest::{How, Reduce, Stage, ValueId, ValueOp};
+use std::collections::BTreeMap;
 
 /// Where a kernel's text is written.
 #[derive(Debug)]
@@ -40,8 +41,19 @@ pub struct Scope<'a> {
     pub names: Vec<Option<Expr>>,
     /// By value: does it exist only inside of the reduced loops, or behind them?
     pub inside: Vec<bool>,
+    /// Buffers whose elements at this point are kept in registers when they are stored.
+    pub held: BTreeMap<BufferId, Held>,
     /// By value: does it change along the axis?
     varies: Vec<bool>,
+}
+
+/// Elements of a row that a thread keeps.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What is at the current point: a pack, where there is an axis.
+    pub place: String,
+    /// Are they in memory too?
+    pub stored: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -137,6 +149,7 @@ impl<'a> Scope<'a> {
             step: None,
             names: vec![None; count],
             inside,
+            held: BTreeMap::new(),
             varies: vec![false; count],
         }
     }

@@ -1,0 +1,218 @@
+//! Nests that go over the same rows, as one kernel of a GPU.
+//!
+//! A softmax is a maximum, a sum and a map, a norm two sums and a map, and the gradients of both are alike. A processor runs these nests one
+//! after another on a row that is in its cache. A GPU would start a kernel for each, and each would read every row from memory again. So nests that
+//! keep the same outer axes become the stages of one nest, whose points are the rows: what one stage finds out about its row, the next ones know,
+//! and elements that one stage makes and only later ones read stay in the registers of the thread that made them.
+//!
+//! **Sound** is that where a stage reads what an earlier one stores, it reads at each point of the loops the very element that was stored at this
+//! point. Then the thread that reads has stored it itself, and nothing has to be waited for but the results of reductions.
+//!
+//! **Worth it** it is wherever there are rows enough to keep the machine busy with a warp or a block for each.
+
+use super::affine::{Affine, flatten};
+use super::build::product;
+use super::fuse::Web;
+use super::merge::never_again;
+use super::nest::{Nest, Row, Stage, ValueOp};
+use super::values::identity;
+use super::{BufferId, Built, Draft, Kernel, Work};
+use crate::graph::Dim;
+use std::collections::BTreeSet;
+
+/// So many elements of a row can wait in the registers of a block, of all the buffers that pass together.
+const WAITING: i64 = 24 << 10;
+/// Fewer rows than this would leave the machine idle while they are long: longer than that.
+const FEW: i64 = 32;
+const LONG: i64 = 4096;
+/// A kernel has at most so many values, and touches at most so many buffers.
+const VALUES: usize = 200;
+const BUFFERS: usize = 24;
+
+/// Joins what can be joined.
+pub fn join(built: &mut Built) {
+    super::repeat::inside_each(built, &mut join);
+    let mut web = Web::new(built);
+    let mut at = 0;
+    // In order; a joined kernel is looked at again, for it may go on with the next one.
+    while at < built.drafts.len() {
+        let found = partners(built, &web, at).into_iter().find_map(|other| {
+            let forward = web.reads_from(other, at) || !web.reads_from(at, other) && at < other;
+            let (early, late) = if forward { (at, other) } else { (other, at) };
+            joined(built, &web, early, late).map(|nest| (other, late, nest))
+        });
+        match found {
+            Some((other, late, nest)) => {
+                let (path, span) = (built.drafts[late].path.clone(), built.drafts[late].span);
+                (built.drafts[at].path, built.drafts[at].span) = (path, span);
+                built.drafts[at].work = Work::Kernel(Kernel::Nest(nest));
+                built.drafts[other].work = Work::Kernel(Kernel::Nest(Nest::new(0, Vec::new())));
+                web.renew(built, at);
+                web.renew(built, other);
+            }
+            None => at += 1,
+        }
+    }
+    built.drafts.retain(|d| d.as_nest().is_none_or(|nest| !nest.stages.is_empty()));
+}
+
+/// The nests that this one reads from, the nearest first, then those that read what it reads.
+fn partners(built: &Built, web: &Web, at: usize) -> Vec<usize> {
+    if candidate(&built.drafts[at]).is_none() {
+        return Vec::new();
+    }
+    let mut list: Vec<usize> = web.reads[at].iter().flat_map(|b| &web.writers[b.index()]).copied().collect();
+    list.sort_unstable_by(|a, b| b.cmp(a));
+    let mut siblings: Vec<usize> =
+        web.reads[at].iter().flat_map(|b| &web.readers[b.index()]).copied().filter(|o| *o < at).collect();
+    siblings.sort_unstable_by(|a, b| b.cmp(a));
+    list.extend(siblings);
+    let mut seen = BTreeSet::from([at]);
+    list.retain(|other| seen.insert(*other) && candidate(&built.drafts[*other]).is_some());
+    list
+}
+
+/// A nest that can be stages of rows.
+fn candidate(draft: &Draft) -> Option<&Nest> {
+    let nest = draft.as_nest()?;
+    let one = matches!(nest.stages.as_slice(), [stage] if stage.stores.iter().all(|store| !store.accumulate));
+    (one || nest.row.is_some()).then_some(nest)
+}
+
+/// Both as one nest, if that can and should be.
+fn joined(built: &Built, web: &Web, early: usize, late: usize) -> Option<Nest> {
+    let (a, b) = (candidate(&built.drafts[early])?, candidate(&built.drafts[late])?);
+    let updates = |nest: &Nest| {
+        let stores = nest.stages.iter().flat_map(|stage| &stage.stores);
+        stores.into_iter().any(|store| built.updates.iter().any(|(place, _)| *place == store.buffer))
+    };
+    let values = |nest: &Nest| nest.stages.iter().map(|stage| stage.values.len()).sum::<usize>();
+    let touched =
+        web.reads[early].union(&web.reads[late]).count() + web.writes[early].len() + web.writes[late].len();
+    // An update in place asks that its kernel do nothing else.
+    if updates(a) || updates(b) || values(a) + values(b) > VALUES || touched > BUFFERS {
+        return None;
+    }
+    let rows = rows_of(a).or_else(|| rows_of(b))?;
+    let (mut first, mut second) = (stages(a, &rows)?, stages(b, &rows)?);
+    if !alike(first.iter().chain(&second)) {
+        first.iter_mut().chain(&mut second).for_each(super::normal::flatten);
+        if !alike(first.iter().chain(&second)) {
+            return None;
+        }
+    }
+    let length =
+        first.iter().chain(&second).map(|stage| product(&stage.reduced)).find(|length| !length.is(1))?;
+    let (rows, long) = (built.estimate(&rows), built.estimate(&length) > LONG);
+    if rows < FEW && long {
+        return None;
+    }
+    let shared: Vec<BufferId> = web.writes[early].intersection(&web.reads[late]).copied().collect();
+    let sound = if shared.is_empty() {
+        read_the_same(&first, &second)
+    } else {
+        shared.iter().all(|b| web.writers[b.index()].len() == 1 && in_step(&first, &second, *b))
+    };
+    if !sound || web.between(early, late) || web.between(late, early) {
+        return None;
+    }
+    let paths = |nest: &Nest, draft: &Draft| match &nest.row {
+        Some(row) => row.paths.clone(),
+        None => vec![draft.path.clone()],
+    };
+    let mut all = paths(a, &built.drafts[early]);
+    all.extend(paths(b, &built.drafts[late]));
+    first.append(&mut second);
+    let space = first.first()?.kept.len();
+    let only_here = |buffer: &BufferId| {
+        !web.kept.contains(buffer)
+            && web.readers[buffer.index()].iter().all(|reader| *reader == early || *reader == late)
+    };
+    let passed = passed(&first, &length, &only_here);
+    Some(Nest { space, stages: first, row: Some(Row { passed, paths: all }) })
+}
+
+/// How many rows a nest goes over, if it must be rows: it reduces something, or has been joined before.
+fn rows_of(nest: &Nest) -> Option<Dim> {
+    let stage = nest.stages.first()?;
+    (nest.row.is_some() || !stage.reduced.is_empty()).then(|| product(&stage.kept))
+}
+
+/// A nest as stages that keep the rows alone.
+fn stages(nest: &Nest, rows: &Dim) -> Option<Vec<Stage>> {
+    let [stage] = nest.stages.as_slice() else {
+        return (rows_of(nest).as_ref() == Some(rows)).then(|| nest.stages.clone());
+    };
+    let mut stage = stage.clone();
+    super::normal::drop_units(&mut stage);
+    if stage.reduced.is_empty() {
+        let space = (0..=stage.kept.len()).find(|space| product(&stage.kept[..*space]) == *rows)?;
+        stage.reduced = stage.kept.split_off(space);
+        let inner = !stage.reduced.is_empty();
+        stage.stores.iter_mut().for_each(|store| store.inner = inner);
+    }
+    (product(&stage.kept) == *rows).then(|| vec![stage])
+}
+
+/// Do stages go over the same rows by the same loops?
+fn alike<'a>(stages: impl Iterator<Item = &'a Stage>) -> bool {
+    let (mut kept, mut reduced): (Option<&Vec<Dim>>, Option<&Vec<Dim>>) = (None, None);
+    for stage in stages {
+        if kept.is_some_and(|kept| *kept != stage.kept) {
+            return false;
+        }
+        kept = Some(&stage.kept);
+        if !stage.reduced.is_empty() {
+            if reduced.is_some_and(|reduced| *reduced != stage.reduced) {
+                return false;
+            }
+            reduced = Some(&stage.reduced);
+        }
+    }
+    true
+}
+
+/// Do both read elements of a row that are the same?
+fn read_the_same(first: &[Stage], second: &[Stage]) -> bool {
+    let reads = |stages: &[Stage]| -> Vec<(BufferId, Affine)> {
+        let of_rows = stages.iter().filter(|stage| !stage.reduced.is_empty());
+        let reads = of_rows.flat_map(|stage| {
+            let row = |at: &Affine| at.terms.iter().any(|(variable, _)| *variable >= stage.kept.len());
+            stage.reads().filter_map(move |(b, at)| at.filter(|at| row(at)).map(|at| (b, at.clone())))
+        });
+        reads.collect()
+    };
+    let first = reads(first);
+    reads(second).iter().any(|read| first.contains(read))
+}
+
+/// Does the second read of a buffer at each point of its loops what the first has stored there at this point, and nothing else?
+fn in_step(first: &[Stage], second: &[Stage], buffer: BufferId) -> bool {
+    let mut stores = first.iter().flat_map(|stage| stage.stores.iter().map(move |store| (stage, store)));
+    let Some((stage, store)) = stores.find(|(_, store)| store.buffer == buffer) else { return false };
+    if stores.any(|(_, other)| other.buffer == buffer) {
+        return false;
+    }
+    let extents = if store.inner { stage.extents() } else { stage.kept.clone() };
+    let apart = store.at == flatten(&identity(&extents, 0), &extents) || never_again(&store.at, &extents);
+    apart
+        && second.iter().flat_map(|stage| &stage.values).all(|value| match &value.op {
+            ValueOp::Load { buffer: from, at, when } if *from == buffer => at == &store.at && when.is_none(),
+            ValueOp::Random { buffer: from, .. } => *from != buffer,
+            _ => true,
+        })
+}
+
+/// The buffers that need not be in memory: nobody else reads them, and they fit registers.
+fn passed(stages: &[Stage], length: &Dim, only_here: &dyn Fn(&BufferId) -> bool) -> Vec<BufferId> {
+    let mut room = WAITING;
+    let stores = stages.iter().flat_map(|stage| &stage.stores);
+    let fits = |store: &&super::nest::Store| {
+        let takes = if store.inner { length.as_constant().unwrap_or(i64::MAX) } else { 0 };
+        let read = stages.iter().any(|stage| stage.reads().any(|(buffer, _)| buffer == store.buffer));
+        let fits = read && only_here(&store.buffer) && takes <= room;
+        room -= if fits { takes } else { 0 };
+        fits
+    };
+    stores.filter(fits).map(|store| store.buffer).collect()
+}
