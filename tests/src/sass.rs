@@ -76,7 +76,12 @@ fn is_math(instruction: &str) -> bool {
 }
 
 /// The disassembler: beside the NVRTC that `WEFT_NVRTC` names, or where commands are.
-fn tool() -> Option<OsString> {
+fn tool() -> Option<&'static OsString> {
+    static FOUND: OnceLock<Option<OsString>> = OnceLock::new();
+    FOUND.get_or_init(find).as_ref()
+}
+
+fn find() -> Option<OsString> {
     let beside = std::env::var_os("WEFT_NVRTC").map(|folder| PathBuf::from(folder).join("../bin/nvdisasm"));
     let beside = beside.filter(|path| path.is_file()).map(PathBuf::into_os_string);
     beside
@@ -97,13 +102,32 @@ pub fn is_ready() -> bool {
     })
 }
 
-/// The kernels of a cubin, by name.
-pub fn disassemble(cubin: &[u8]) -> BTreeMap<String, Code> {
+/// The kernels of some cubins, by name, of each; on all threads.
+pub fn disassemble(cubins: &[&[u8]]) -> Vec<BTreeMap<String, Code>> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(cubin) = cubins.get(at) else { return done };
+            done.push((at, disassemble_one(cubin)));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut all: Vec<(usize, BTreeMap<String, Code>)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        others.into_iter().flat_map(|thread| thread.join().expect("a thread reads them")).collect()
+    });
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, code)| code).collect()
+}
+
+fn disassemble_one(cubin: &[u8]) -> BTreeMap<String, Code> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("weft-sass-{}-{number}.cubin", std::process::id()));
     std::fs::write(&path, cubin).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let output = Command::new(tool().unwrap_or_default()).arg("-c").arg(&path).output();
+    let output = Command::new(tool().expect("it is there")).args(["-c", "-ndf"]).arg(&path).output();
     let _ = std::fs::remove_file(&path);
     let output = output.unwrap_or_else(|e| panic!("nvdisasm: {e}"));
     assert!(output.status.success(), "nvdisasm: {}", String::from_utf8_lossy(&output.stderr));
