@@ -69,7 +69,7 @@ impl State {
 
     /// Does it, and says what it is and which memory of the device it touched, as far as that is known.
     fn done(&mut self, work: &Work) -> Done<(String, Option<Touched>)> {
-        let from = |at: u64, bytes: usize| vec![at..at + bytes as u64];
+        let from = |at: u64, bytes: usize| std::iter::once(at..at + bytes as u64).collect();
         let mut touched = Touched::default();
         let name = match work {
             Work::Launch { program, .. } => program.name.clone(),
