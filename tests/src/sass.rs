@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Names of instructions of math begin so, but for those that begin with [`NO_MATH`].
+/// Names of instructions of math begin so.
 const MATH: [&str; 25] = [
     "FADD", "FMUL", "FFMA", "FMNMX", "FSET", "FSEL", "FCHK", "FRND", "FSWZ", "F2F", "F2I", "I2F", "HADD",
     "HMUL", "HFMA", "HMNMX", "HSET", "HMMA", "DADD", "DMUL", "DFMA", "DMNMX", "DSET", "DMMA", "MUFU",

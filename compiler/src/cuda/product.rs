@@ -68,7 +68,7 @@ pub struct Product {
     pub parts: Dim,
     /// An expression of the place in C of the first column of `row`.
     pub c_row: Vec<String>,
-    /// Whether four columns of C lie together as in [`Lie::fours`].
+    /// Whether four columns of C that begin at a multiple of four lie together, at a place that is one too.
     pub c_fours: bool,
     /// A pointer to what the columns are multiplied by.
     pub scales: Option<String>,
