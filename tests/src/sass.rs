@@ -3,7 +3,7 @@
 //! **Math instructions** are those of the pipes that compute with floats: f32, f16 and f64 arithmetic (`FFMA`, `HFMA2`, `DADD`, …), tensor cores
 //! (`HMMA`), the special unit (`MUFU`), and conversions of or to floats (`F2FP`, `I2F`, …). Whole numbers, addresses, comparisons of these, moves,
 //! memory, branches and barriers are no math: they are issued beside it. The **main loop** of a kernel is the innermost of its loops that has most
-//! multiply-adds (`FFMA`, `HMMA`); its **share** is how many of its math instructions are multiply-adds.
+//! multiply-adds (`HMMA` where there are any, else `FFMA`); its **share** is how many of its math instructions are multiply-adds.
 //!
 //! Without the disassembler tests of machine code have nothing to look at. They say so, loudly, and pass; where NVRTC must be there (in CI), so
 //! must it.
@@ -44,8 +44,10 @@ impl Code {
 
     /// The instructions of the main loop; none where no loop multiplies.
     pub fn main_loop(&self) -> &[String] {
+        let tensors = self.count("HMMA") > 0;
         let multiplies = |range: &Range<usize>| {
-            self.instructions[range.clone()].iter().filter(|one| is_multiply(one)).count()
+            let body = self.instructions[range.clone()].iter();
+            body.filter(|one| if tensors { is(one, "HMMA") } else { is_multiply(one) }).count()
         };
         let best = self.loops.iter().max_by_key(|range| (multiplies(range), std::cmp::Reverse(range.len())));
         best.filter(|range| multiplies(range) > 0).map_or(&[], |range| &self.instructions[range.clone()])
