@@ -18,21 +18,26 @@ pub struct Subject<'a> {
     readonly: Vec<bool>,
 }
 
+/// A name that is not taken yet: the wanted one, or that with a number.
+pub fn unique(taken: &mut HashSet<String>, wanted: String) -> String {
+    let mut name = wanted.clone();
+    let mut number = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{wanted}_{number}");
+        number += 1;
+    }
+    name
+}
+
 impl<'a> Subject<'a> {
     /// Of a launch in a segment of so many units.
     pub fn new(plan: &'a Plan, units: &Dim, launch: &'a Launch, math: Math) -> Subject<'a> {
         // Symbols are parameters too.
         let mut taken: HashSet<String> = plan.symbols.iter().map(|symbol| identifier(symbol)).collect();
-        let names = launch.buffers.iter().map(|(buffer, _)| {
-            let wanted = identifier(&plan.buffers[buffer.index()].name);
-            let mut name = wanted.clone();
-            let mut number = 2;
-            while !taken.insert(name.clone()) {
-                name = format!("{wanted}_{number}");
-                number += 1;
-            }
-            name
-        });
+        let names = launch
+            .buffers
+            .iter()
+            .map(|(buffer, _)| unique(&mut taken, identifier(&plan.buffers[buffer.index()].name)));
         let names = names.collect();
         let readonly = plan.readonly(launch);
         let extent = units.clone() * launch.per_unit.clone();

@@ -6,7 +6,7 @@
 use super::spell::{is_half, register};
 use super::value::{Axis, Held, Scope, Writer, twin};
 use super::{LONG, Start, THREADS, accesses, product, unflatten, width};
-use crate::cuda::print::{c_type, identifier};
+use crate::cuda::print::{c_type, identifier, unique};
 use crate::graph::{DType, Dim};
 use crate::plan::BufferId;
 use crate::plan::affine::Affine;
@@ -334,15 +334,7 @@ fn declare(w: &mut Writer<'_>, stages: &[Stage], walk: &Walk) -> Kept {
     let mut kept = Kept::default();
     let slots = 0..w.subject.launch.buffers.len();
     let mut taken: HashSet<String> = slots.map(|slot| w.subject.name(slot).to_owned()).collect();
-    let mut unique = |wanted: String| {
-        let mut name = wanted.clone();
-        let mut number = 2;
-        while !taken.insert(name.clone()) {
-            name = format!("{wanted}_{number}");
-            number += 1;
-        }
-        name
-    };
+    let mut unique = |wanted: String| unique(&mut taken, wanted);
     if stages.len() < 2 {
         return kept;
     }
