@@ -241,6 +241,9 @@ fn products_are_in_the_numbers_that_are_asked_for() {
     };
     let run = train("auto", &[("PTXVM_DEVICES", "0")]);
     assert!(run.err.contains("running on this processor, in f32: "), "{run}");
+    // So it is one in f32 that goes on.
+    let run = weft(&["train", MLP, "--resume", text(&folder), "--epochs", "2", "--quiet"]).ends_with(0);
+    assert!(!run.err.contains("multiplied in"), "{run}");
     if !has_nvrtc() {
         return;
     }
