@@ -396,6 +396,23 @@ fn specs_of_reviews_agree() {
 }
 
 #[test]
+fn bert_agrees() {
+    let small = [("layers", "1"), ("width", "12"), ("heads", "2"), ("hidden", "16")];
+    spec_agrees("specs/bert.weft", &[&small[..], &[("vocab", "20"), ("length", "9")]].concat());
+}
+
+#[test]
+fn vit_agrees() {
+    let small = [("size", "8"), ("patch", "4"), ("layers", "1"), ("width", "12"), ("heads", "2")];
+    spec_agrees("specs/vit.weft", &[&small[..], &[("hidden", "16"), ("classes", "10")]].concat());
+}
+
+#[test]
+fn iris_agrees() {
+    spec_agrees("specs/iris.weft", &[]);
+}
+
+#[test]
 fn en_es_agrees() {
     spec_agrees(
         "specs/en_es.weft",
