@@ -218,6 +218,25 @@ fn it_trains_evaluates_and_predicts_on_a_gpu() {
 }
 
 #[test]
+fn work_and_bytes_without_a_gpu_are_those_that_are_counted_by_hand() {
+    if !has_nvrtc() {
+        return;
+    }
+    let run = weft(&["bench", MLP, "--dry", "--entry", "predict", "--batch", "32", "--json"]).ends_with(0);
+    let found = run.objects();
+    let kernel = |name: &str| found.iter().find(|k| k["kernel"] == name).unwrap_or_else(|| panic!("{run}"));
+    let of = |name: &str, key: &str| kernel(name)[key].as_u64().expect("a number");
+    // 784 bytes of each image become as many f32: a conversion and a division each.
+    assert_eq!(of("digit_scaled", "flops"), 2 * 32 * 784);
+    assert_eq!(of("digit_scaled", "bytes"), 32 * 784 + 4 * 32 * 784);
+    // [32, 784] by [784, 128]; a bias is added, and what is below 0 is 0, which counts for two.
+    assert_eq!(of("Mlp_relu", "flops"), 2 * 32 * 784 * 128 + 3 * 32 * 128);
+    assert_eq!(of("Mlp_relu", "bytes"), 4 * (32 * 784 + 784 * 128 + 128 + 32 * 128));
+    let floor = kernel("Mlp_relu")["A100"]["floor_us"].as_f64().expect("a number");
+    assert!((floor - of("Mlp_relu", "flops") as f64 / 19.5e6).abs() < 1e-9, "{floor}");
+}
+
+#[test]
 fn products_are_in_the_numbers_that_are_asked_for() {
     for args in [&["train", MLP][..], &["bench", MLP], &["eval", MLP, "--weights", "nowhere.safetensors"]] {
         weft(&[args, &["--math", "bf16"]].concat()).fails(2, &["--math bf16 is for a GPU", "--device cuda"]);
@@ -241,6 +260,9 @@ fn products_are_in_the_numbers_that_are_asked_for() {
     };
     let run = train("auto", &[("PTXVM_DEVICES", "0")]);
     assert!(run.err.contains("running on this processor, in f32: "), "{run}");
+    // So it is one in f32 that goes on.
+    let run = weft(&["train", MLP, "--resume", text(&folder), "--epochs", "2", "--quiet"]).ends_with(0);
+    assert!(!run.err.contains("multiplied in"), "{run}");
     if !has_nvrtc() {
         return;
     }

@@ -217,6 +217,20 @@ fn a_translator_on_a_gpu() {
     let due = on_gpu(&model.command("generate", "spanish", &more), &[LATER]).ends_with(0);
     let told = gpu(&alone, &["generate", "--english", VERSES[1].0, "--max", "3"], "", &[]).ends_with(0);
     assert_eq!(told.out, due.out);
+    // One for both, whose symbols are rows of a narrow table: the GPU's products in 16 bits, the processor's in f32.
+    for dtype in ["bf16", "int8"] {
+        let both = alone.with_file_name(dtype);
+        let numbers = ["--dtype", dtype, "--unmeasured", "--math", "f16"];
+        let build = [&["--device", "auto", "--arch", "sm_80", "-o", text(&both)], &numbers[..]].concat();
+        on_gpu(&model.command("build", "", &build), &[]).ends_with(0);
+        for (verse, _) in VERSES {
+            let tokens = |device: &str| {
+                let args = ["generate", "--english", verse, "--json", "--device", device];
+                gpu(&both, &args, "", &[]).ends_with(0).last_object()["tokens"].clone()
+            };
+            assert_eq!(tokens("cuda"), tokens("cpu"), "{dtype}: {verse}");
+        }
+    }
 }
 
 #[test]

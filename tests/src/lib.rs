@@ -7,5 +7,6 @@ pub mod batches;
 pub mod cuda;
 pub mod device;
 pub mod golden;
+pub mod graphs;
 pub mod sass;
 pub mod specs;

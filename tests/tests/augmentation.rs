@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use weft_compiler::check::Options;
 use weft_runtime::tensor::Tensor;
 use weft_tests::device::{Device, Machine, Tensors};
-use weft_tests::specs;
+use weft_tests::{cuda, specs};
 
 const ROWS: usize = 256;
 const SIDE: usize = 28;
@@ -23,31 +23,39 @@ fn machine(clauses: &str, device: Device) -> Machine {
     Machine::new(checked.module.unwrap_or_else(|| panic!("{shown}")), device)
 }
 
-fn inputs(batch: i64) -> Tensors {
-    let labels: Vec<i32> = (0..ROWS as i32).map(|row| row % 10).collect();
+fn inputs(rows: usize, batch: i64) -> Tensors {
+    let labels: Vec<i32> = (0..rows as i32).map(|row| row % 10).collect();
     BTreeMap::from([
-        ("rows.image".to_owned(), Tensor::from_u8(&[ROWS, SIDE, SIDE, 1], &picture().repeat(ROWS))),
-        ("rows.label".to_owned(), Tensor::from_i32(&[ROWS], &labels)),
+        ("rows.image".to_owned(), Tensor::from_u8(&[rows, SIDE, SIDE, 1], &picture().repeat(rows))),
+        ("rows.label".to_owned(), Tensor::from_i32(&[rows], &labels)),
         ("random".to_owned(), Tensor::from_i64(&[2], &[3, batch])),
     ])
 }
 
-/// The images and the labels that a step of a training sees; all devices must agree.
+/// The images and the labels that a step of a training sees.
+fn seen_on(device: Device, rows: usize, clauses: &str, batch: i64) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let mut outputs = machine(clauses, device).run("data.rows.train", &inputs(rows, batch));
+    let mut field = |name: &str, width: usize| -> Vec<Vec<f64>> {
+        let values = outputs.remove(name).expect("the row has the field");
+        values.chunks(width).map(<[f64]>::to_vec).collect()
+    };
+    (field("image", PIXELS), field("label", 10))
+}
+
+/// The same, where all devices must agree; a GPU on fewer rows.
 fn seen(clauses: &str, batch: i64) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
-    let results = [Device::Evaluator32, Device::Cpu(2)].map(|device| {
-        let mut outputs = machine(clauses, device).run("data.rows.train", &inputs(batch));
-        let mut field = |name: &str, width: usize| -> Vec<Vec<f64>> {
-            let values = outputs.remove(name).expect("the row has the field");
-            values.chunks(width).map(<[f64]>::to_vec).collect()
-        };
-        (field("image", PIXELS), field("label", 10))
-    });
-    let [oracle, cpu] = results;
-    for (a, b) in oracle.0.iter().flatten().zip(cpu.0.iter().flatten()) {
-        // A place that rounds to another pixel may differ; an image that is smooth hides it.
-        assert!((a - b).abs() < 0.02, "{clauses}: the devices differ: {a} and {b}");
+    let agree = |device: Device, rows: usize| {
+        let [oracle, got] = [Device::Evaluator32, device].map(|device| seen_on(device, rows, clauses, batch));
+        for (a, b) in oracle.0.iter().flatten().zip(got.0.iter().flatten()) {
+            // A place that rounds to another pixel may differ; an image that is smooth hides it.
+            assert!((a - b).abs() < 0.02, "{clauses}: {device:?} differs: {a} and {b}");
+        }
+        got
+    };
+    if cuda::is_ready() {
+        agree(Device::Cuda, 12);
     }
-    cpu
+    agree(Device::Cpu(2), ROWS)
 }
 
 fn augmented(expression: &str) -> Vec<Vec<f64>> {
@@ -186,6 +194,6 @@ fn draws_follow_the_seed_and_the_batch_and_evaluations_draw_nothing() {
     assert_ne!(rows(7), rows(8));
     assert!(!close(&rows(7)[0], &rows(7)[1]));
     let plain_rows =
-        machine(clauses, Device::Cpu(1)).run("data.rows", &inputs(7)).remove("image").expect("a field");
+        machine(clauses, Device::Cpu(1)).run("data.rows", &inputs(ROWS, 7)).remove("image").expect("a field");
     assert!(plain_rows.chunks(PIXELS).all(|row| close(row, &plain())));
 }

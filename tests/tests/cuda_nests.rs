@@ -327,6 +327,32 @@ fn stages_over_the_same_rows_agree() {
     }
 }
 
+/// Elements of a row of two axes that are one along the last of them, and along the first, read by two stages of one kernel.
+#[test]
+fn rows_of_two_axes_read_what_is_one_along_either() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (height, width) in [(28, 28), (5, 64), (7, 9)] {
+        let inputs = [
+            ("x", numbers(DType::F32, &[6, height, width])),
+            ("rows", numbers(DType::F32, &[6, height])),
+            ("columns", numbers(DType::F32, &[6, width])),
+        ];
+        agrees(Device::Evaluator64, 2e-5, &inputs, false, &|b, v| {
+            let shape = b.ty(v[0]).shape.clone();
+            let rows = b.broadcast_back(v[1], &shape, &[2])?;
+            let columns = b.broadcast_back(v[2], &shape, &[1])?;
+            let both = b.binary(Binary::Mul, rows, columns)?;
+            let x = b.binary(Binary::Add, v[0], both)?;
+            let sum = b.reduce(Reduction::Sum, x, &[1, 2])?;
+            let sum = b.broadcast_back(sum, &shape, &[1, 2])?;
+            let less = b.binary(Binary::Sub, x, sum)?;
+            Ok(vec![b.binary(Binary::Max, less, rows)?])
+        });
+    }
+}
+
 #[test]
 fn windows_agree_forward_and_back() {
     if !cuda::is_ready() {

@@ -7,7 +7,7 @@ use weft_runtime::generate::{Cached, Decoder, Ends, Observer, Plan, Whole, Writt
 use weft_runtime::program::{Choice, EarlyStopping, Generation, InputSource, Strategy, Token};
 use weft_runtime::tensor::Tensor;
 use weft_tests::device::{Device, Machine, Tensors};
-use weft_tests::specs;
+use weft_tests::{cuda, specs};
 
 const TOKENS: usize = 7;
 const ROWS: usize = 2;
@@ -278,7 +278,7 @@ impl Case {
     fn session(&mut self, tokens: &[i32], count: usize, split: &[(usize, &[usize])]) -> Vec<Vec<f64>> {
         let (start_entry, step_entry) = (self.start.clone(), self.step.clone());
         let own = self.inputs.clone();
-        let session = self.machine.session().expect("a CPU");
+        let session = self.machine.session().expect("it is compiled");
         let start = session.entry(&start_entry.graph.name).unwrap();
         let step = session.entry(&step_entry.graph.name).unwrap();
         let mut all = Vec::new();
@@ -371,32 +371,36 @@ fn the_cpu_agrees_for_every_split_and_length_of_one_program() {
     }
 }
 
-#[test]
-fn a_session_keeps_what_goes_on_and_chooses_rows() {
+/// A session that carries what goes on, twice, and chooses rows before some of the parts.
+fn session_agrees(case: &mut Case, name: &str) {
     let count = 20;
     let tokens = numbers(3, ROWS * count, KINDS);
     let both: &[usize] = &[0, 1];
     let mut plan: Vec<(usize, &[usize])> =
         vec![(3, both), (1, both), (1, &[1, 0]), (1, &[1, 1]), (2, &[0, 0, 1])];
     plan.extend([(1, &[2, 1, 0][..]), (1, &[0, 2]), (1, &[1]), (1, &[0]), (4, &[0, 0]), (4, both)]);
-    for (name, body, from_source) in cases() {
-        let mut case = Case::new(name, body, from_source, Device::Cpu(2));
-        let whole = case.whole(&tokens, count);
-        // Twice, so that nothing of the first sequence is left in the second.
-        for _ in 0..2 {
-            let (mut rows, mut end, width) = ((0..ROWS).collect::<Vec<usize>>(), 0, KINDS as usize);
-            for (logits, (new, chosen)) in case.session(&tokens, count, &plan).iter().zip(&plan) {
-                rows = chosen.iter().map(|row| rows[*row]).collect();
-                end += new;
-                assert_eq!(logits.len(), rows.len() * width, "{name}");
-                for (at, row) in rows.iter().enumerate() {
-                    let due = &whole[(row * count + end - 1) * width..][..width];
-                    let got = &logits[at * width..][..width];
-                    let apart = due.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                    assert!(apart <= 1e-5, "{name}: {apart} after {end} tokens");
-                }
+    let whole = case.whole(&tokens, count);
+    // Twice, so that nothing of the first sequence is left in the second.
+    for _ in 0..2 {
+        let (mut rows, mut end, width) = ((0..ROWS).collect::<Vec<usize>>(), 0, KINDS as usize);
+        for (logits, (new, chosen)) in case.session(&tokens, count, &plan).iter().zip(&plan) {
+            rows = chosen.iter().map(|row| rows[*row]).collect();
+            end += new;
+            assert_eq!(logits.len(), rows.len() * width, "{name}");
+            for (at, row) in rows.iter().enumerate() {
+                let due = &whole[(row * count + end - 1) * width..][..width];
+                let got = &logits[at * width..][..width];
+                let apart = due.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(apart <= 1e-5, "{name}: {apart} after {end} tokens");
             }
         }
+    }
+}
+
+#[test]
+fn a_session_keeps_what_goes_on_and_chooses_rows() {
+    for (name, body, from_source) in cases() {
+        session_agrees(&mut Case::new(name, body, from_source, Device::Cpu(2)), name);
     }
 }
 
@@ -404,36 +408,61 @@ struct Silent;
 
 impl Observer for Silent {}
 
-#[test]
-fn strategies_write_the_same_as_with_all_tokens_again() {
-    let sample = Choice::Sample { temperature: 0.9, top_k: Some(8), top_p: 0.95 };
-    let beam = |width, early_stopping| Choice::Beam { width, length_penalty: 1.0, early_stopping };
-    let choices = [Choice::Greedy, sample, beam(4, EarlyStopping::Yes), beam(3, EarlyStopping::Never)];
+/// What is written by these choices, token by token with what was kept, and from all tokens again.
+fn strategies_agree(case: &mut Case, name: &str, choices: &[Choice]) {
     let ends = Ends::new(&[Token::Id(0)], None).unwrap();
     let prompt = numbers(21, ROWS * 3, KINDS);
     let begin: Vec<&[i32]> = prompt.chunks(3).collect();
+    let generation = case.machine.module().generations[0].clone();
+    let mut inputs: Vec<(String, Tensor)> = case.inputs.clone().into_iter().collect();
+    inputs.retain(|(name, _)| name != "prompt");
+    inputs.push(("prompt".into(), Tensor::from_i32(&[ROWS, 3], &prompt)));
+    let session = case.machine.session().expect("it is compiled");
+    for choice in choices {
+        let by = Strategy { choice: choice.clone(), repetition_penalty: 1.1 };
+        let plan = Plan { by: &by, ends: &ends, max: 12, seed: 5 };
+        let run = |decoder: &mut dyn Decoder| -> Vec<Written> {
+            write(decoder, &begin, &[0, 1], &plan, &mut Silent).unwrap()
+        };
+        let whole = session.entry("whole").unwrap();
+        let due = run(&mut Whole::new(session, whole, &inputs).unwrap());
+        let got = run(&mut Cached::new(session, &generation, &inputs).unwrap());
+        for (due, got) in due.iter().zip(&got) {
+            assert_eq!(due.tokens, got.tokens, "{name}, {choice:?}");
+            let apart = due.score.unwrap_or_default() - got.score.unwrap_or_default();
+            assert!(apart.abs() < 1e-4, "{name}, {choice:?}: {due:?} {got:?}");
+        }
+    }
+}
+
+fn beam(width: usize, early_stopping: EarlyStopping) -> Choice {
+    Choice::Beam { width, length_penalty: 1.0, early_stopping }
+}
+
+#[test]
+fn strategies_write_the_same_as_with_all_tokens_again() {
+    let sample = Choice::Sample { temperature: 0.9, top_k: Some(8), top_p: 0.95 };
+    let choices = [Choice::Greedy, sample, beam(4, EarlyStopping::Yes), beam(3, EarlyStopping::Never)];
     for (name, body, from_source) in cases() {
         let mut case = Case::new(name, body, from_source, Device::Cpu(2));
-        let generation = case.machine.module().generations[0].clone();
-        let mut inputs: Vec<(String, Tensor)> = case.inputs.clone().into_iter().collect();
-        inputs.retain(|(name, _)| name != "prompt");
-        inputs.push(("prompt".into(), Tensor::from_i32(&[ROWS, 3], &prompt)));
-        let session = case.machine.session().expect("a CPU");
-        for choice in &choices {
-            let by = Strategy { choice: choice.clone(), repetition_penalty: 1.1 };
-            let plan = Plan { by: &by, ends: &ends, max: 12, seed: 5 };
-            let run = |decoder: &mut dyn Decoder| -> Vec<Written> {
-                write(decoder, &begin, &[0, 1], &plan, &mut Silent).unwrap()
-            };
-            let whole = session.entry("whole").unwrap();
-            let due = run(&mut Whole::new(session, whole, &inputs).unwrap());
-            let got = run(&mut Cached::new(session, &generation, &inputs).unwrap());
-            for (due, got) in due.iter().zip(&got) {
-                assert_eq!(due.tokens, got.tokens, "{name}, {choice:?}");
-                let apart = due.score.unwrap_or_default() - got.score.unwrap_or_default();
-                assert!(apart.abs() < 1e-4, "{name}, {choice:?}: {due:?} {got:?}");
-            }
+        strategies_agree(&mut case, name, &choices);
+    }
+}
+
+/// All of this once more where kernels can be compiled, with fewer splits and choices.
+#[test]
+fn a_gpu_agrees_too() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (name, body, from_source) in cases() {
+        let mut case = Case::new(name, body, from_source, Device::Cuda);
+        let tokens = numbers(7, ROWS * TOKENS, KINDS);
+        for split in [vec![TOKENS], vec![1; TOKENS], vec![3, 1, 2, 1]] {
+            case.agrees(name, &tokens, TOKENS, &split);
         }
+        session_agrees(&mut case, name);
+        strategies_agree(&mut case, name, &[Choice::Greedy, beam(3, EarlyStopping::Never)]);
     }
 }
 

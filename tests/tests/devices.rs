@@ -7,28 +7,17 @@ use weft_compiler::cuda::Math;
 use weft_compiler::evaluate::{self, Value, Values};
 use weft_compiler::grad;
 use weft_compiler::graph::random::{self, Case};
-use weft_compiler::graph::{Builder, Entry, Graph, Module, NodeId, Op};
+use weft_compiler::graph::{Builder, Graph, Module, NodeId, Op};
 use weft_compiler::passes::rounded;
 use weft_compiler::stages;
-use weft_runtime::program::{DType, InputSource, VariableKind};
+use weft_runtime::program::{DType, VariableKind};
 use weft_runtime::tensor::Tensor;
 use weft_tests::device::{Device, Machine, Tensors};
+use weft_tests::graphs::alone;
 use weft_tests::{batches, cuda, specs};
 
 /// Named results of a device, as f64 (which holds every f32 exactly).
 type Results = BTreeMap<String, Vec<f64>>;
-
-/// A graph as the only entry of a module, its inputs given by the caller.
-fn alone(graph: Graph) -> Module {
-    let inputs = graph
-        .ids()
-        .filter_map(|id| match &graph.node(id).op {
-            Op::Input(name) => Some((name.clone(), graph.node(id).ty.clone(), InputSource::Caller)),
-            _ => None,
-        })
-        .collect();
-    Module { name: graph.name.clone(), entries: vec![Entry { graph, inputs }], ..Module::default() }
-}
 
 /// The case's inputs.
 fn given(case: &Case) -> Tensors {
@@ -404,6 +393,23 @@ fn recurrent_specs_agree() {
 fn specs_of_reviews_agree() {
     spec_agrees("specs/imdb_lstm.weft", &[("vocab", "20"), ("units", "5")]);
     spec_agrees("specs/imdb_transformer.weft", &[("vocab", "20"), ("width", "8"), ("heads", "2")]);
+}
+
+#[test]
+fn bert_agrees() {
+    let small = [("layers", "1"), ("width", "12"), ("heads", "2"), ("hidden", "16")];
+    spec_agrees("specs/bert.weft", &[&small[..], &[("vocab", "20"), ("length", "9")]].concat());
+}
+
+#[test]
+fn vit_agrees() {
+    let small = [("size", "8"), ("patch", "4"), ("layers", "1"), ("width", "12"), ("heads", "2")];
+    spec_agrees("specs/vit.weft", &[&small[..], &[("hidden", "16"), ("classes", "10")]].concat());
+}
+
+#[test]
+fn iris_agrees() {
+    spec_agrees("specs/iris.weft", &[]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use weft_compiler::check::{self, Options};
 use weft_compiler::graph::Module;
 use weft_runtime::tensor::Tensor;
 use weft_tests::device::{Device, Machine, Tensors};
-use weft_tests::{golden, specs};
+use weft_tests::{cuda, golden, specs};
 
 /// Items that no golden case names, and why.
 const WITHOUT_CASE: &[(&str, &[&str])] = &[
@@ -124,19 +124,30 @@ const ROWS: usize = 200;
 const PLACES: usize = 10;
 const CHANNELS: usize = 30;
 
+/// The devices that run programs: a processor, and a GPU where kernels can be compiled.
+fn compiled() -> Vec<Device> {
+    let gpu = cuda::is_ready().then_some(Device::Cuda);
+    gpu.into_iter().chain([Device::Cpu(2)]).collect()
+}
+
 /// What a layer makes of a constant tensor of `[ROWS, PLACES, CHANNELS]`; all devices must agree.
 fn applied(layer: &str, constant: f32, training: bool) -> Vec<f64> {
     let text = format!("model Case(x: f32[n, {PLACES}, {CHANNELS}]) {{ x |> {layer} }}");
     let x = Tensor::from_f32(&[ROWS, PLACES, CHANNELS], &vec![constant; ROWS * PLACES * CHANNELS]);
     let inputs: Tensors =
         BTreeMap::from([("x".to_owned(), x), ("random".to_owned(), Tensor::from_i64(&[2], &[5, 7]))]);
-    let mut results = [Device::Evaluator32, Device::Cpu(2)].map(|device| {
+    let run = |device| {
         let outputs = Machine::new(module(&text, training), device).run("predict", &inputs);
         outputs.into_values().next().expect("a model has a result")
+    };
+    let oracle = run(Device::Evaluator32);
+    let results = compiled().into_iter().map(|device| {
+        let result = run(device);
+        let far = oracle.iter().zip(&result).any(|(a, b)| (a - b).abs() > 1e-5);
+        assert!(!far, "{layer}: {device:?} differs");
+        result
     });
-    let far = results[0].iter().zip(&results[1]).any(|(a, b)| (a - b).abs() > 1e-5);
-    assert!(!far, "{layer}: the devices differ");
-    std::mem::take(&mut results[1])
+    results.collect::<Vec<_>>().pop().expect("there is a processor")
 }
 
 /// (mean, deviation)
@@ -197,9 +208,9 @@ fn noise_has_its_mean_and_deviation() {
 // ---- weights
 
 /// The first effective weight of a dense layer with this argument, and the raw one.
-fn first_weight(argument: &str) -> (Vec<f64>, Vec<f64>) {
+fn first_weight(argument: &str, device: Device) -> (Vec<f64>, Vec<f64>) {
     let text = format!("model Case(x: f32[n, 40]) {{ x |> dense(30, bias = false, {argument}) }}");
-    let mut machine = Machine::new(module(&text, false), Device::Cpu(1));
+    let mut machine = Machine::new(module(&text, false), device);
     let random = Tensor::from_i64(&[2], &[1, 0]);
     machine.run("init", &BTreeMap::from([("random".to_owned(), random)]));
     let identity: Vec<f32> = (0..1600).map(|i| f32::from(u8::from(i / 40 == i % 40))).collect();
@@ -210,16 +221,18 @@ fn first_weight(argument: &str) -> (Vec<f64>, Vec<f64>) {
 
 #[test]
 fn a_first_value_reads_the_first_value_of_its_weight() {
-    let (effective, weight) = first_weight("reparametrise = weight_norm");
-    let far = effective.iter().zip(&weight).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    assert!(far < 1e-6, "weight_norm changes a first weight by {far}");
-    let (effective, weight) = first_weight("reparametrise = spectral_norm");
-    for (what, matrix, expected) in
-        [("spectral_norm leaves", effective, 1.0), ("the raw weight has", weight, 1.5)]
-    {
-        let largest = largest_singular_value(&matrix, 40, 30);
-        let fits = if expected == 1.0 { near(largest, 1.0, 0.05) } else { largest > 1.2 };
-        assert!(fits, "{what} a largest singular value of {largest}");
+    for device in compiled() {
+        let (effective, weight) = first_weight("reparametrise = weight_norm", device);
+        let far = effective.iter().zip(&weight).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(far < 1e-6, "weight_norm changes a first weight by {far} on {device:?}");
+        let (effective, weight) = first_weight("reparametrise = spectral_norm", device);
+        for (what, matrix, expected) in
+            [("spectral_norm leaves", effective, 1.0), ("the raw weight has", weight, 1.5)]
+        {
+            let largest = largest_singular_value(&matrix, 40, 30);
+            let fits = if expected == 1.0 { near(largest, 1.0, 0.05) } else { largest > 1.2 };
+            assert!(fits, "{what} a largest singular value of {largest} on {device:?}");
+        }
     }
 }
 
@@ -249,8 +262,8 @@ fn an_evaluation_counts_penalties() {
             }}"
         )
     };
-    let figures = |regularise: &str| {
-        let mut machine = Machine::new(module(&text(regularise), false), Device::Cpu(2));
+    let figures = |regularise: &str, device: Device| {
+        let mut machine = Machine::new(module(&text(regularise), false), device);
         let image = Tensor::from_u8(&[3, 28, 28, 1], &[9; 3 * 784]);
         let inputs = BTreeMap::from([
             ("rows.image".to_owned(), image.clone()),
@@ -268,9 +281,12 @@ fn an_evaluation_counts_penalties() {
             machine.run("train.report", &inputs)["loss"][0]
         })
     };
-    let plain = figures("");
-    // Eight elements of 0.5.
-    for (place, figure) in figures(", regularise = l2(0.1)").iter().enumerate() {
-        assert!(near(*figure, plain[place] + 0.2, 1e-5), "{figure} is not {} + 0.2", plain[place]);
+    for device in compiled() {
+        let plain = figures("", device);
+        // Eight elements of 0.5.
+        for (place, figure) in figures(", regularise = l2(0.1)", device).iter().enumerate() {
+            let due = plain[place] + 0.2;
+            assert!(near(*figure, due, 1e-5), "{figure} is not {due} on {device:?}");
+        }
     }
 }

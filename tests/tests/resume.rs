@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use weft_compiler::check;
+use weft_compiler::graph::Module;
 use weft_runtime::execute::Session;
 use weft_runtime::io;
 use weft_runtime::program::Program;
 use weft_runtime::train::{self, Ending, Event, Observer, Options, Silent, Summary};
-use weft_tests::specs;
+use weft_tests::{cuda, specs};
 
 const MODELS: &str = "
 model A(image: f32[n, 28, 28, 1]) -> f32[n, 16] {
@@ -62,11 +63,14 @@ const OFTEN: &str = "
 ";
 
 fn program(clauses: &str) -> Arc<Program> {
+    Arc::new(weft_compiler::stages::compile(&module(clauses)).unwrap_or_else(|e| panic!("{e}")))
+}
+
+fn module(clauses: &str) -> Module {
     let spec = format!("{MODELS}train {{\n on digits as {{ image, label }}\n seed = 3\n {clauses} }}");
     let checked = specs::check_text(&spec, &check::Options::default());
     let shown = specs::rendered(&checked);
-    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
-    Arc::new(weft_compiler::stages::compile(&module).unwrap_or_else(|e| panic!("{e}")))
+    checked.module.unwrap_or_else(|| panic!("{shown}"))
 }
 
 /// A folder for one test's files, which is empty.
@@ -105,7 +109,10 @@ fn outcome(summary: &Summary, out: &Path) -> (String, Vec<Vec<u8>>) {
 }
 
 fn any_batch(name: &str, clauses: &str, moments: &[(usize, usize)]) {
-    let program = program(clauses);
+    any_batch_of(name, program(clauses), moments);
+}
+
+fn any_batch_of(name: &str, program: Arc<Program>, moments: &[(usize, usize)]) {
     let options = |out: &Path, threads| Options {
         base: specs::root().join("specs"),
         threads: Some(threads),
@@ -128,6 +135,14 @@ fn any_batch(name: &str, clauses: &str, moments: &[(usize, usize)]) {
 #[test]
 fn all_that_a_block_can_ask_for_is_gone_on_with() {
     any_batch("all_at_once", ALL_AT_ONCE, &[(1, 1), (2, 5), (2, 15), (3, 17), (4, 16)]);
+}
+
+#[test]
+fn so_it_is_on_a_gpu() {
+    if cuda::is_ready() {
+        let clauses = ALL_AT_ONCE.replace("epochs = 4", "epochs = 2");
+        any_batch_of("on_a_gpu", Arc::new(cuda::program(&module(&clauses))), &[(1, 16)]);
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use weft_compiler::check;
+use weft_compiler::graph::Module;
 use weft_runtime::data::Split;
 use weft_runtime::program::{Program, VariableKind};
 use weft_runtime::train::{self, Event, Observer, Options, Silent, Trainer};
-use weft_tests::specs;
+use weft_tests::{cuda, specs};
 
 /// A perceptron in two parts, and the digits in `specs/data`.
 const MODELS: &str = "
@@ -56,15 +57,27 @@ train {
     }
 }";
 
+fn spec(clauses: &str) -> String {
+    format!("{MODELS}train {{\n on digits as {{ image, label }}\n seed = 3\n {clauses} }}")
+}
+
 fn program(clauses: &str) -> Arc<Program> {
-    compiled(&format!("{MODELS}train {{\n on digits as {{ image, label }}\n seed = 3\n {clauses} }}"))
+    compiled(&spec(clauses))
+}
+
+fn module(spec: &str) -> Module {
+    let checked = specs::check_text(spec, &check::Options::default());
+    let shown = specs::rendered(&checked);
+    checked.module.unwrap_or_else(|| panic!("{shown}"))
 }
 
 fn compiled(spec: &str) -> Arc<Program> {
-    let checked = specs::check_text(spec, &check::Options::default());
-    let shown = specs::rendered(&checked);
-    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
-    Arc::new(weft_compiler::stages::compile(&module).unwrap_or_else(|e| panic!("{e}")))
+    Arc::new(weft_compiler::stages::compile(&module(spec)).unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// The same for a GPU.
+fn on_gpu(spec: &str) -> Arc<Program> {
+    Arc::new(cuda::program(&module(spec)))
 }
 
 fn options(threads: usize) -> Options {
@@ -122,6 +135,26 @@ fn accumulated_batches_move_weights_as_one_large_batch() {
         assert_eq!(small, after("batch = 48\n accumulate = 4", 1), "threads change bits: {clauses}");
         let alone = distance(&large, &after("batch = 48", 2));
         assert!(alone > 1e-2, "every batch an update makes no difference ({alone:.1e}): {clauses}");
+    }
+}
+
+#[test]
+fn so_they_do_on_a_gpu() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for clauses in [ONE_STEP, TWO_STEPS, PENALISED] {
+        let after = |keys: &str, batches: usize| {
+            let mut trainer = prepared(on_gpu(&spec(&format!("{keys} {clauses}"))), 1);
+            run(&mut trainer, batches);
+            weights(&mut trainer)
+        };
+        let far = distance(&after("batch = 192", 3), &after("batch = 48\n accumulate = 4", 12));
+        assert!(far < 2e-5, "{far:.1e} off: {clauses}");
+        let mut trainer = trainer(&format!("batch = 192 {clauses}"), 2);
+        run(&mut trainer, 3);
+        let far = distance(&after("batch = 192", 3), &weights(&mut trainer));
+        assert!(far < 2e-5, "{far:.1e} off a processor's: {clauses}");
     }
 }
 
@@ -272,25 +305,32 @@ fn constraints_hold_after_each_update() {
         (0..columns).map(|c| square(c).sqrt()).collect()
     }
     let program = compiled(ASKED);
-    let mut trainers = [1, 2, 3].map(|threads| prepared(Arc::clone(&program), threads));
+    let mut trainers: Vec<Trainer> =
+        [1, 2, 3].into_iter().map(|threads| prepared(Arc::clone(&program), threads)).collect();
+    if cuda::is_ready() {
+        trainers.push(prepared(on_gpu(ASKED), 1));
+    }
     let first = weights(&mut trainers[0]);
     assert!(first["Net.inner.weight"].iter().any(|w| *w < 0.0), "nothing is to be constrained");
     for done in 1..=6 {
+        let mut all = Vec::new();
         for trainer in &mut trainers {
             run(trainer, 1);
+            all.push(weights(trainer));
         }
-        let [now, others @ ..] = trainers.each_mut().map(weights);
-        assert!(others.iter().all(|other| *other == now), "threads change bits of update {done}");
-        let inner = &now["Net.inner.weight"];
-        assert!(inner.iter().all(|w| *w >= 0.0) && inner.contains(&0.0), "update {done}: {inner:?}");
-        let out = lengths(&now["Net.out.weight"], 10);
-        assert!(
-            out.iter().all(|l| *l < 0.5 + 1e-6) && out.iter().any(|l| *l > 0.499),
-            "update {done}: {out:?}"
-        );
-        let kernel = lengths(&now["Net.conv2d.weight"], 4);
-        assert!(kernel.iter().all(|l| (l - 1.0).abs() < 1e-5), "update {done}: {kernel:?}");
-        assert_ne!(now["Net.inner.weight_norm.length"], first["Net.inner.weight_norm.length"]);
-        assert_ne!(now["Net.conv2d.spectral_norm.left"], first["Net.conv2d.spectral_norm.left"]);
+        assert!(all[1] == all[0] && all[2] == all[0], "threads change bits of update {done}");
+        for now in &all[2..] {
+            let inner = &now["Net.inner.weight"];
+            assert!(inner.iter().all(|w| *w >= 0.0) && inner.contains(&0.0), "update {done}: {inner:?}");
+            let out = lengths(&now["Net.out.weight"], 10);
+            assert!(
+                out.iter().all(|l| *l < 0.5 + 1e-6) && out.iter().any(|l| *l > 0.499),
+                "update {done}: {out:?}"
+            );
+            let kernel = lengths(&now["Net.conv2d.weight"], 4);
+            assert!(kernel.iter().all(|l| (l - 1.0).abs() < 1e-5), "update {done}: {kernel:?}");
+            assert_ne!(now["Net.inner.weight_norm.length"], first["Net.inner.weight_norm.length"]);
+            assert_ne!(now["Net.conv2d.spectral_norm.left"], first["Net.conv2d.spectral_norm.left"]);
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::scope::Scope;
 use super::value::Value;
 use super::weight::Penalties;
 use super::{Checker, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean_path};
 use crate::graph::op::{Compare, Op};
 use crate::graph::{DType, NodeId, TensorType};
 use std::collections::HashSet;
@@ -168,14 +168,8 @@ impl Checker<'_> {
                 .iter()
                 .any(|v| v.variable.kind == VariableKind::Weight && under(&v.variable.path, &path));
             if !known {
-                let mut roots: Vec<String> = self
-                    .variables
-                    .iter()
-                    .filter(|v| v.variable.kind == VariableKind::Weight)
-                    .filter_map(|v| v.variable.path.split('.').next().map(str::to_owned))
-                    .collect();
-                roots.dedup();
-                let hint = did_you_mean(&path, roots.iter().map(String::as_str));
+                let weights = self.variables.iter().filter(|v| v.variable.kind == VariableKind::Weight);
+                let hint = did_you_mean_path(&path, weights.map(|v| v.variable.path.as_str()));
                 let message = format!("there are no weights under `{path}`");
                 return Err(
                     self.report(Diagnostic::error(Code::NoSuchWeights, names.span, message).hint_if(hint))

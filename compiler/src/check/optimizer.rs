@@ -6,13 +6,13 @@ use super::update::Plateau;
 use super::value::{Argument, Bound, Function, FunctionKind, Given, Item, Value};
 use super::weight::{WEIGHT_RULES, WeightMap};
 use super::{CallSite, Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_path};
 use crate::graph::op::Binary;
 use crate::graph::{DType, NodeId, TensorType};
 use std::rc::Rc;
 use weft_grammar::Span;
 use weft_grammar::ast::{self, BinaryOperator, CallableKind};
-use weft_runtime::program::InputSource;
+use weft_runtime::program::{InputSource, VariableKind};
 
 /// A configured optimizer of one `minimize`.
 #[derive(Debug)]
@@ -204,7 +204,10 @@ impl Checker<'_> {
 
     pub(crate) fn idle_group(&mut self, patterns: &[String], span: Span) {
         let message = format!("no trained weight has a path like {}", patterns.join(", "));
-        self.report(Diagnostic::warning(Code::IdleGroup, span, message));
+        let weights = self.variables.iter().filter(|v| v.variable.kind == VariableKind::Weight);
+        let paths: Vec<&str> = weights.map(|v| v.variable.path.as_str()).collect();
+        let hint = patterns.iter().find_map(|pattern| did_you_mean_path(pattern, paths.iter().copied()));
+        self.report(Diagnostic::warning(Code::IdleGroup, span, message).hint_if(hint));
     }
 
     fn constrain(&mut self, path: &str, constraint: Option<&WeightMap>) -> Result<()> {

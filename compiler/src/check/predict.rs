@@ -5,7 +5,7 @@ use super::names::{Global, ItemRef};
 use super::scope::Scope;
 use super::value::Value;
 use super::{Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, did_you_mean_path};
 use std::rc::Rc;
 use weft_grammar::ast;
 use weft_runtime::program::{Load, LoadRule, Prediction};
@@ -126,7 +126,7 @@ impl Checker<'_> {
                 continue;
             }
             let message = format!("`{model}` has no weight `{target}`");
-            let hint = did_you_mean(target, paths.iter().map(String::as_str))
+            let hint = did_you_mean_path(target, paths.iter().map(String::as_str))
                 .unwrap_or_else(|| "`weft summary` lists every weight's path".to_owned());
             self.report(Diagnostic::error(Code::BadLoad, rule.to.span, message).hint(hint));
         }
@@ -155,7 +155,10 @@ impl Checker<'_> {
         let any =
             self.variables.iter().any(|v| v.variable.path.starts_with(&prefix) || v.variable.path == path);
         if !any && self.error_count() == 0 {
-            return self.fail(Code::BadLoad, load.target.span, format!("`{path}` has no weights"));
+            let hint = did_you_mean_path(&path, self.variables.iter().map(|v| v.variable.path.as_str()));
+            let message = format!("`{path}` has no weights");
+            let diagnostic = Diagnostic::error(Code::BadLoad, load.target.span, message);
+            return Err(self.report(diagnostic.hint_if(hint)));
         }
         for rule in &load.rules {
             for capture in captures(&rule.to.value) {

@@ -95,7 +95,7 @@ impl Checker<'_> {
         let scope = Scope::of_file(home);
         let at = train_word(train);
         let mut keys = Keys { batch: 32, epochs: 1, seed: 0, shuffle: true, bucket: false, accumulate: 1 };
-        let mut seen: Vec<&ast::Name> = Vec::new();
+        let (mut seen, mut named): (Vec<&ast::Name>, Vec<&ast::Name>) = (Vec::new(), Vec::new());
         let (mut lets, mut measure, mut minimize) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut frozen, mut watches) = (Vec::new(), Vec::new(), Vec::new());
         let (mut clips, mut average, mut plateau) = (Vec::new(), None, None);
@@ -118,6 +118,14 @@ impl Checker<'_> {
                 TrainClauseKind::Minimize { .. } => minimize.push(clause),
                 TrainClauseKind::Measure(list) => measure.extend(list),
                 TrainClauseKind::Step { name, clauses } => {
+                    if let Some(earlier) = named.iter().find(|n| n.text == name.text) {
+                        let message = format!("two steps are called `{}`", name.text);
+                        let diagnostic = Diagnostic::error(Code::Duplicate, name.span, message);
+                        self.report(diagnostic.related(earlier.span, "first here"));
+                        failed = true;
+                        continue;
+                    }
+                    named.push(name);
                     let step = self.step_block(name, clauses, &scope);
                     failed |= step.is_err();
                     steps.extend(step);

@@ -210,6 +210,10 @@ const ADVICE: &[(&[&str], &str)] = &[
         "the command line tells a run its settings, `--set NAME=VALUE`, and its folders, `--data NAME=FOLDER`",
     ),
     (&["matmul", "bmm", "mm"], "write `a @ b`"),
+    (
+        &["bleu", "chrf", "sacrebleu"],
+        "BLEU and chrF are of texts that were written: `weft generate SPEC ITEM --on DATA.test --against FIELD`",
+    ),
     (&["elif", "elseif"], "write `else if`"),
     (&["while", "loop"], "a loop runs over a list: `for i in range(4) { … }`"),
 ];

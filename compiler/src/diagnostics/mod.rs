@@ -6,9 +6,11 @@
 pub mod articles;
 pub mod codes;
 pub mod habits;
+mod path;
 pub mod render;
 
 pub use codes::{CODES, Code};
+pub use path::did_you_mean_path;
 pub use render::{Color, render};
 
 use serde::Serialize;

@@ -49,6 +49,14 @@ pub enum Machine {
 }
 
 impl Machine {
+    /// The numbers that its products are in.
+    pub fn math(self) -> Math {
+        match self {
+            Machine::Cpu(_) => Math::F32,
+            Machine::Gpu(math) => math,
+        }
+    }
+
     /// The machine that the command line names. A GPU is opened here, so that one that cannot be used is known before anything is compiled.
     pub fn of(given: DeviceArgs) -> Result<Machine, Failure> {
         let cpu = Machine::Cpu(Target::default());

@@ -72,8 +72,11 @@ const SECTOR: u64 = 32;
 const SOUND: f64 = 1.15;
 /// Kernels that need fewer bytes are all start and no traffic.
 const LITTLE: u64 = 16 << 10;
-/// Registers are given to a warp in so many at a time.
+/// Registers are given to a warp in so many at a time, each of the four parts of a multiprocessor has as many warps, and shared memory is given out by
+/// so many bytes.
 const GRANULE: u32 = 256;
+const PARTS: u32 = 4;
+const SHARED_GRANULE: u32 = 128;
 
 /// All launches of one kernel in a step.
 #[derive(Debug, Default)]
@@ -225,8 +228,8 @@ impl Limits {
     fn occupancy(&self, threads: u32, registers: u32, shared: u32) -> f64 {
         let warps = threads.div_ceil(WARP);
         let of_warp = (registers * WARP).next_multiple_of(GRANULE).max(GRANULE);
-        let by_registers = REGISTERS / of_warp / warps;
-        let by_shared = self.shared / (shared + self.reserved);
+        let by_registers = REGISTERS / of_warp / PARTS * PARTS / warps;
+        let by_shared = self.shared / (shared + self.reserved).next_multiple_of(SHARED_GRANULE);
         let blocks = by_registers.min(by_shared).min(BLOCKS).min(THREADS / threads.max(1));
         100.0 * f64::from(blocks * threads) / f64::from(THREADS)
     }
@@ -358,5 +361,38 @@ fn show_json(program: &Program, compiled: &[Vec<Compiled>], rows: &BTreeMap<usiz
             });
         }
         output::json(&object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GPUS, Math, Row};
+
+    /// What NVIDIA's occupancy calculator says for compute capabilities 8.0 and 9.0.
+    #[test]
+    fn occupancy_is_that_of_the_tightest_limit() {
+        let [a100, h100] = &GPUS;
+        // Threads: 8 blocks of 256 are all 2,048.
+        assert_eq!(a100.occupancy(256, 32, 0), 100.0);
+        // Registers: 77 are 2,560 a warp, of which each part has room for 6; 24 warps are 6 blocks of 4.
+        assert_eq!(a100.occupancy(128, 77, 13 << 10), 37.5);
+        assert_eq!(a100.occupancy(32, 77, 0), 37.5);
+        assert_eq!(a100.occupancy(256, 255, 0), 12.5);
+        // Shared memory: three blocks of 49 KiB, with what each takes beside, fit into 164 KiB, and four into 228.
+        assert_eq!(a100.occupancy(256, 32, 48 << 10), 37.5);
+        assert_eq!(h100.occupancy(256, 32, 48 << 10), 50.0);
+        // Blocks: 32 of one warp.
+        assert_eq!(a100.occupancy(32, 16, 0), 50.0);
+    }
+
+    #[test]
+    fn the_time_at_best_is_that_of_the_arithmetic_or_of_the_bytes() {
+        let [a100, _] = &GPUS;
+        let row = |flops, bytes, tensors| Row { flops, bytes, tensors, ..Row::default() };
+        // 19.5 TFLOP/s, 156 and 312 on tensor cores, and 2,039 GB/s.
+        assert_eq!(a100.floor_us(&row(19_500_000, 0, false), Math::Bf16), 1.0);
+        assert_eq!(a100.floor_us(&row(156_000_000, 0, true), Math::Tf32), 1.0);
+        assert_eq!(a100.floor_us(&row(312_000_000, 0, true), Math::F16), 1.0);
+        assert_eq!(a100.floor_us(&row(312_000_000, 20_390_000, true), Math::F16), 10.0);
     }
 }

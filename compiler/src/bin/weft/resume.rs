@@ -16,38 +16,58 @@ struct Arguments {
     data: Vec<(String, String)>,
     block: Option<String>,
     epochs: Option<u32>,
-    /// In what numbers a GPU multiplied. Empty in checkpoints of before that was asked.
+    /// In what numbers its products were. Empty in checkpoints of before that was asked.
     #[serde(default)]
     math: String,
 }
 
-/// The arguments of a run, as its checkpoints keep them.
-pub fn arguments(args: &Train) -> String {
+/// The arguments of a run whose products are in such numbers, as its checkpoints keep them.
+pub fn arguments(args: &Train, math: Math) -> String {
     let (set, data) = (args.spec.set.clone(), args.run.data.clone());
-    let math = Math::from(args.run.machine.math.math).name().to_owned();
+    let math = math.name().to_owned();
     let arguments = Arguments { set, data, block: args.block.clone(), epochs: args.epochs, math };
     // Texts and numbers can always be written.
     serde_json::to_string(&arguments).unwrap_or_default()
 }
 
-/// Says line by line what is no longer in the spec that a run was left with.
-pub fn show_changes(before: &str, now: &str) {
-    if before == now || before.is_empty() {
-        return;
+/// What a run was when it was left; empty for one that begins.
+#[derive(Default)]
+pub struct Before {
+    /// Its spec.
+    text: String,
+    math: String,
+}
+
+impl Before {
+    /// Says line by line what is no longer in the spec that a run was left with.
+    pub fn show_changes(&self, now: &str) {
+        if self.text == now || self.text.is_empty() {
+            return;
+        }
+        output::note("note: the spec has changed since the run was left:");
+        for change in TextDiff::from_lines(self.text.as_str(), now).iter_all_changes() {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => continue,
+            };
+            output::note(&format!("  {sign} {}", change.value().trim_end()));
+        }
     }
-    output::note("note: the spec has changed since the run was left:");
-    for change in TextDiff::from_lines(before, now).iter_all_changes() {
-        let sign = match change.tag() {
-            ChangeTag::Delete => '-',
-            ChangeTag::Insert => '+',
-            ChangeTag::Equal => continue,
-        };
-        output::note(&format!("  {sign} {}", change.value().trim_end()));
+
+    /// Says that products are in other numbers from now on.
+    pub fn show_math(&self, now: Math) {
+        let (before, now) = (&self.math, now.name());
+        if !before.is_empty() && before != now {
+            output::note(&format!(
+                "note: the run multiplied in {before} so far and goes on in {now}; with --math {before} it would go on as it was",
+            ));
+        }
     }
 }
 
-/// This command line, with what it leaves out as the run had it; and the run's spec.
-pub fn completed(args: &Train, folder: &Path) -> Result<(Train, String), Failure> {
+/// This command line, with what it leaves out as the run had it; and what else the run was.
+pub fn completed(args: &Train, folder: &Path) -> Result<(Train, Before), Failure> {
     let found = train::peek(folder)?;
     let (run, _) = found.ok_or_else(|| {
         Failure::input(format!("{} holds no checkpoint of a run to go on with", folder.display()))
@@ -55,13 +75,6 @@ pub fn completed(args: &Train, folder: &Path) -> Result<(Train, String), Failure
     })?;
     let before: Arguments = serde_json::from_str(&run.arguments).unwrap_or_default();
     let mut args = args.clone();
-    let math = Math::from(args.run.machine.math.math).name();
-    if !before.math.is_empty() && before.math != math {
-        output::note(&format!(
-            "note: the run multiplied in {0} so far and goes on in {math}; with --math {0} it would go on as it was",
-            before.math
-        ));
-    }
     let merged = |now: &[(String, String)], before: Vec<(String, String)>| {
         let kept = before.into_iter().filter(|(name, _)| now.iter().all(|(other, _)| other != name));
         kept.chain(now.iter().cloned()).collect()
@@ -72,5 +85,5 @@ pub fn completed(args: &Train, folder: &Path) -> Result<(Train, String), Failure
     args.epochs = args.epochs.or(before.epochs);
     args.run.seed = args.run.seed.or(Some(run.seed));
     args.run.batch = args.run.batch.or(u32::try_from(run.batch).ok());
-    Ok((args, run.text))
+    Ok((args, Before { text: run.text, math: before.math }))
 }

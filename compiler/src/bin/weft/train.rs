@@ -21,12 +21,14 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let out = args.out.clone().or_else(|| resumed.clone()).unwrap_or(out);
     let (args, before) = match &resumed {
         Some(folder) => resume::completed(args, folder)?,
-        None => (args.clone(), String::new()),
+        None => (args.clone(), resume::Before::default()),
     };
     let args = &args;
     let (spec, text) = spec::sound_and_rendered(&args.spec, &args.run, args.epochs)?;
-    resume::show_changes(&before, &text);
-    let program = compile::program_on(args.run.machine, &spec, Wanted::Training, args.run.threads)?;
+    before.show_changes(&text);
+    let machine = compile::Machine::of(args.run.machine)?;
+    before.show_math(machine.math());
+    let program = compile::program_for(machine, &spec, Wanted::Training, args.run.threads)?;
     let training = block(&program, args.block.as_deref())?;
     if let Some(steps) = args.overfit_batch {
         return overfit::run(args, &spec, program, training, steps as usize);
@@ -41,13 +43,13 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         saving: Saving { every: args.checkpoint_every, keep: args.keep_checkpoints.into() },
         check_numerics: args.check_numerics,
         text: text.clone(),
-        arguments: resume::arguments(args),
+        arguments: resume::arguments(args, machine.math()),
         reading: shared.reading.clone().filter(|_| !args.quiet),
         ..shared
     };
     let record = Record::new(
         &out,
-        about(args, &spec, &program, training),
+        about(args, &spec, (&program, machine.math()), training),
         &spec,
         text,
         Model::of(&spec, &program, training),
@@ -69,7 +71,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
 }
 
 /// What is known of a run before it begins.
-fn about(args: &Train, spec: &Spec, program: &Program, training: usize) -> About {
+fn about(args: &Train, spec: &Spec, (program, math): (&Program, Math), training: usize) -> About {
     let block = &program.trainings[training];
     let set = &program.data[block.data];
     let given = args.run.data.iter().rfind(|(name, _)| *name == set.name).map(|(_, path)| Path::new(path));
@@ -81,10 +83,7 @@ fn about(args: &Train, spec: &Spec, program: &Program, training: usize) -> About
         command: about::command_line(std::env::args()),
         seed: args.run.seed.unwrap_or(block.seed),
         threads: compile::threads(args.run.threads),
-        math: match args.run.machine.math.math.into() {
-            Math::F32 => String::new(),
-            math => math.name().to_owned(),
-        },
+        math: if math == Math::F32 { String::new() } else { math.name().to_owned() },
         parameters: u64::try_from(parameters).unwrap_or_default(),
         machine: Machine::this(),
         data: Data { name, path: path.display().to_string(), ..Data::default() },

@@ -247,8 +247,9 @@ fn keep(w: &mut Writer<'_>, scope: &mut Scope<'_>, walk: &Walk, held: &Kept, loa
     }
 }
 
-/// The elements of a row that several stages read from memory, those that most stages read first.
-fn read_again(stages: &[Stage]) -> Vec<(BufferId, Affine)> {
+/// The elements of a row that several stages read from memory, those that most stages read first. What is one for all that the row's last loop goes
+/// through, variable `last`, is no such: a thread has as many elements at once as it takes side by side.
+fn read_again(stages: &[Stage], last: usize) -> Vec<(BufferId, Affine)> {
     let stored: Vec<BufferId> =
         stages.iter().flat_map(|stage| stage.stores.iter().map(|store| store.buffer)).collect();
     let mut count: Vec<((BufferId, Affine), usize)> = Vec::new();
@@ -256,8 +257,7 @@ fn read_again(stages: &[Stage]) -> Vec<(BufferId, Affine)> {
         let mut seen = HashSet::new();
         for value in &stage.values {
             let ValueOp::Load { buffer, at, when: None } = &value.op else { continue };
-            let along = at.terms.iter().any(|(variable, _)| *variable >= stage.kept.len());
-            if !along || stored.contains(buffer) || !seen.insert((*buffer, at)) {
+            if !at.depends_on(last) || stored.contains(buffer) || !seen.insert((*buffer, at)) {
                 continue;
             }
             match count.iter_mut().find(|((b, a), _)| b == buffer && a == at) {
@@ -304,7 +304,7 @@ fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) 
         made(stages, true).into_iter().partition(|buffer| passed.contains(buffer));
     let must = made.len();
     made.extend(others);
-    let mut again = read_again(stages);
+    let mut again = read_again(stages, last);
     let fits = |walk: &Walk, lanes: i64, rows: usize| {
         walk.each(lanes).is_some_and(|each| each * rows as i64 <= KEPT)
     };
