@@ -89,7 +89,7 @@ impl Lower<'_, '_> {
     }
 
     /// The address of an element of a buffer, and by how many elements it moves with the axis of the body, where it does.
-    fn walking(
+    pub fn walking(
         &mut self,
         body: &Body<'_>,
         slot: usize,

@@ -5,12 +5,18 @@
 //! run over the whole strip; then the next level reads the results. The last phase stores or reduces. A strip and all its
 //! arguments fit the first-level cache. Where rows are short, a strip is made of several of them, and calls of one function in
 //! one phase are one call: their arguments lie end to end.
+//!
+//! The argument of a gate is a sum of two loads, a product and a bias. Such a call reads them where they lie, and no loop makes an argument.
+//!
+//! What a strip stores is often in no cache, and a store that waits for its line holds up those behind it. So a strip begins by asking for the
+//! lines of its results: they come while the calls compute.
 
 use super::nest::{LANES, Lower, Result, vector_type};
 use super::value::{Body, Held, Width, function_of};
-use crate::graph::Dim;
-use crate::graph::op::Distribution;
-use crate::plan::nest::{Stage, Value, ValueId, ValueOp};
+use crate::graph::op::{Binary, Distribution};
+use crate::graph::{DType, Dim};
+use crate::plan::affine::Affine;
+use crate::plan::nest::{Stage, Store, Value, ValueId, ValueOp};
 use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, types};
 use smallvec::SmallVec;
 use weft_runtime::kernels::math::MathFunction;
@@ -27,6 +33,8 @@ pub struct Phase {
     places: Vec<Option<ir::Value>>,
     /// Written in memory at the end of its own phase: not read back within it.
     called: Vec<bool>,
+    /// The calls that take a sum of two loads, which nobody else reads: the function of sums, and the loads.
+    sums: Vec<Option<(MathFunction, [ValueId; 2])>>,
     current: usize,
     /// The position within the strip.
     at: ir::Value,
@@ -38,6 +46,20 @@ impl Phase {
         self.level[id.index()] == self.current && !self.called[id.index()]
     }
 }
+
+/// Rows of a strip, all as long as each other.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    /// Of variable 0, or one that goes along the axis.
+    along_axis: bool,
+    count: ir::Value,
+    length: ir::Value,
+}
+
+/// Elements of a row that is worth asking for its lines.
+const FETCHED: i64 = 64;
+/// So many results at most: more lines than a core waits for at once would keep the operands of the calls waiting.
+const FETCHES: usize = 3;
 
 impl Body<'_> {
     /// Whether the stage's calls are worth strips; single calls at a point are made in place.
@@ -90,6 +112,7 @@ impl Body<'_> {
     fn plan_strips(&self, lower: &mut Lower<'_, '_>) -> Phase {
         let stage = self.stage;
         let count = stage.values.len();
+        let sums: Vec<_> = (0..count).map(|at| self.call_of_sum(lower, ValueId(at as u32))).collect();
         let (mut level, mut called) = (vec![0; count], vec![false; count]);
         let mut crosses = vec![false; count];
         for (at, value) in stage.values.iter().enumerate() {
@@ -105,7 +128,8 @@ impl Body<'_> {
                 let leaf =
                     matches!(stage.value(operand).op, ValueOp::Load { when: None, .. } | ValueOp::Index(_));
                 // An argument of a call, or a value that a later phase reads and that is no plain load.
-                if self.varies(operand) && (call || level[operand.index()] < level[at] && !leaf) {
+                let read = call || level[operand.index()] < level[at] && !leaf;
+                if self.varies(operand) && read && sums[at].is_none() {
                     crosses[operand.index()] = true;
                 }
             }
@@ -121,7 +145,28 @@ impl Body<'_> {
         let places = (0..count)
             .map(|at| (called[at] || crosses[at]).then(|| lower.scratch(4 * STRIP as u32)))
             .collect();
-        Phase { level, places, called, current: 0, at: lower.nowhere }
+        Phase { level, places, called, sums, current: 0, at: lower.nowhere }
+    }
+
+    /// The function of sums that makes a value, and the loads that it adds, if there is one: both go along the axis element by element.
+    fn call_of_sum(&self, lower: &Lower<'_, '_>, id: ValueId) -> Option<(MathFunction, [ValueId; 2])> {
+        let value = self.stage.value(id);
+        let function = match function_of(&value.op, value.dtype)? {
+            MathFunction::Tanh => MathFunction::TanhOfSum,
+            MathFunction::Sigmoid => MathFunction::SigmoidOfSum,
+            _ => return None,
+        };
+        let &[argument] = value.op.operands().as_slice() else { return None };
+        let ValueOp::Binary(Binary::Add, x, y) = self.stage.value(argument).op else { return None };
+        let goes_along = |id: ValueId| match &self.stage.value(id).op {
+            ValueOp::Load { buffer, at, when: None } => {
+                lower.job.dtypes.get(buffer.index()) == Some(&DType::F32)
+                    && self.axis.is_some_and(|axis| at.coefficient(axis).is(1))
+            }
+            _ => false,
+        };
+        (self.varies(id) && self.used_once(argument) && goes_along(x) && goes_along(y))
+            .then_some((function, [x, y]))
     }
 
     /// Calls of one function in one phase, each by its argument and its result, where the argument has no other use in a call.
@@ -137,7 +182,10 @@ impl Body<'_> {
             else {
                 continue;
             };
-            if phase.called[argument.index()] || calls.iter().filter(|c| takes(c, *argument)).count() > 1 {
+            if phase.sums[result.index()].is_some()
+                || phase.called[argument.index()]
+                || calls.iter().filter(|c| takes(c, *argument)).count() > 1
+            {
                 continue;
             }
             let key = (phase.level[result.index()], function);
@@ -233,6 +281,11 @@ impl Lower<'_, '_> {
             let most = lower.int(step);
             let steps = lower.b.ins().smin(left, most);
             let count = rows.map_or(steps, |extent| lower.b.ins().imul_imm_s(steps, extent));
+            let length = rows.map_or(count, |extent| lower.int(extent));
+            let one = lower.int(1);
+            let rows_here =
+                Rows { along_axis: rows.is_none(), count: if rows.is_some() { steps } else { one }, length };
+            lower.fetch(body, first, rows_here)?;
             let mut phase = phase.clone();
             for (group, [arguments, results]) in groups.iter().zip(&blocks) {
                 for (place, (argument, result)) in group.iter().enumerate() {
@@ -309,6 +362,10 @@ impl Lower<'_, '_> {
                         lower.call_random(*distribution, to, element, count, buffer.index(), *key);
                         continue;
                     }
+                    if let Some((function, operands)) = phase.sums[id.index()] {
+                        lower.call_of_sum(body, function, to, operands, first, rows_here)?;
+                        continue;
+                    }
                     let function = function_of(&value.op, value.dtype).ok_or("not a call")?;
                     let mut arguments: SmallVec<[ir::Value; 2]> = SmallVec::new();
                     for operand in value.op.operands() {
@@ -326,6 +383,75 @@ impl Lower<'_, '_> {
             body.strip = None;
             Ok(())
         })
+    }
+
+    /// Where the first row of a strip lies in a buffer, and how many elements the next one is further.
+    fn first_row(
+        &mut self,
+        body: &Body<'_>,
+        slot: usize,
+        at: &Affine,
+        first: ir::Value,
+        rows: Rows,
+    ) -> Result<(ir::Value, ir::Value)> {
+        let axis = body.axis.ok_or("no vector axis")?;
+        let (zero, dtype) = (self.int(0), self.job.dtypes.get(slot).copied().ok_or("a buffer has no slot")?);
+        self.iv[axis] = Some(if rows.along_axis { first } else { zero });
+        if !rows.along_axis {
+            self.iv[0] = Some(first);
+        }
+        let (address, _) = self.walking(body, slot, at, dtype)?;
+        let step = if rows.along_axis { zero } else { self.dim(&at.coefficient(0))? };
+        Ok((address, step))
+    }
+
+    /// Asks for the lines of what a strip stores and does not read.
+    fn fetch(&mut self, body: &Body<'_>, first: ir::Value, rows: Rows) -> Result<()> {
+        let stage = body.stage;
+        let axis = body.axis.ok_or("no vector axis")?;
+        if stage.extents().get(axis).and_then(Dim::as_constant).is_some_and(|extent| extent < FETCHED) {
+            return Ok(());
+        }
+        let fresh = |store: &&Store| {
+            store.at.coefficient(axis).is(1)
+                && !store.accumulate
+                && stage.reads().all(|(buffer, _)| buffer != store.buffer)
+        };
+        if stage.stores.iter().filter(fresh).count() > FETCHES {
+            return Ok(());
+        }
+        for store in stage.stores.iter().filter(fresh) {
+            let (start, step) = self.first_row(body, store.buffer.index(), &store.at, first, rows)?;
+            let size = self.job.dtypes[store.buffer.index()].size() as i64;
+            let (step, bytes) =
+                (self.b.ins().imul_imm_s(step, size), self.b.ins().imul_imm_s(rows.length, size));
+            self.call_table(MathFunction::Fetch, &[start, step, rows.count, bytes]);
+        }
+        Ok(())
+    }
+
+    /// A function of the sums of two loads, over the rows of a strip.
+    fn call_of_sum(
+        &mut self,
+        body: &Body<'_>,
+        function: MathFunction,
+        to: ir::Value,
+        operands: [ValueId; 2],
+        first: ir::Value,
+        rows: Rows,
+    ) -> Result<()> {
+        let mut arguments: SmallVec<[ir::Value; 8]> = SmallVec::new();
+        arguments.push(to);
+        for operand in operands {
+            let ValueOp::Load { buffer, at, .. } = &body.stage.value(operand).op else {
+                return Err("a sum of no loads".into());
+            };
+            let (start, step) = self.first_row(body, buffer.index(), at, first, rows)?;
+            arguments.extend([start, step]);
+        }
+        arguments.extend([rows.count, rows.length]);
+        self.call_table(function, &arguments);
+        Ok(())
     }
 
     /// Writes a value of this phase into its strip.

@@ -124,6 +124,11 @@ impl<'a> Body<'a> {
         self.vector
     }
 
+    /// Whether nothing else reads a value.
+    pub fn used_once(&self, id: ValueId) -> bool {
+        self.uses[id.index()] == 1
+    }
+
     pub fn scalar_only(&mut self) {
         self.vector = false;
     }

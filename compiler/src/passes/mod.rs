@@ -2,11 +2,12 @@
 //!
 //! Each pass is a function on one graph in one file, and does one kind of thing. They feed each other (moving a view past an
 //! operation lets two operations meet that simplify), so [`optimize`] runs them in turn until nothing changes. They keep values as
-//! IEEE arithmetic defines them, with three liberties that their docs name: the sign of a zero, the order of a sum, and one rounding
-//! where a power becomes products. Names of outputs, updates, guards and inputs stay.
+//! IEEE arithmetic defines them, with four liberties that their docs name: the sign of a zero, the order of a sum, one rounding where
+//! a power becomes products, and zeros that a loop begins with, which add nothing to a product over its steps. Names of outputs, updates, guards and inputs stay.
 //!
 //! The bodies of loops are graphs like any other, and go through the same passes; what may leave a loop does
-//! ([`loop_before`], [`loop_behind`]), and what a loop reads is made as it reads it ([`loop_inputs`]).
+//! ([`loop_before`], [`loop_behind`]), what a loop reads is made as it reads it ([`loop_inputs`]), and no state is kept twice
+//! ([`loop_shift`]).
 //!
 //! Gradients are taken before: `Hold` means nothing after, and goes.
 
@@ -26,6 +27,7 @@ pub mod loop_before;
 pub mod loop_behind;
 pub mod loop_inputs;
 pub mod loop_prune;
+pub mod loop_shift;
 mod loops;
 pub mod matter;
 pub mod narrow;
@@ -57,6 +59,7 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("loop_prune", loop_prune::run),
     ("loop_before", loop_before::run),
     ("loop_behind", loop_behind::run),
+    ("loop_shift", loop_shift::run),
     ("loop_inputs", loop_inputs::run),
     ("fold", fold::run),
     ("cse", cse::run),

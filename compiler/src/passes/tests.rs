@@ -344,6 +344,70 @@ output "last" = %last
     assert_eq!(same(&results(&graph), &results(&optimized)), Ok(()));
 }
 
+/// A product of the states that the steps of a loop begin with, as the gradient of a recurrent weight is one.
+fn product_of_states(first: &str, reversed: bool, more: &str) -> Graph {
+    let text = format!(
+        r#"graph g
+%x = input : f64[5, n, 3]
+%d = input : f64[5, n, 2]
+%given = input : f64[n, 3]
+%constant = constant 0.0 : f64[]
+%zero = broadcast %constant {{axes=[]}} : f64[n, 3]
+%scan = scan %x, %{first} {{trip=5, reversed={reversed}, elements=1, carries=1}} : bool[0]
+  | %element.0 = input : f64[n, 3]
+  | %carry.0 = input : f64[n, 3]
+  | %add = add %element.0, %carry.0 : f64[n, 3]
+  | %tanh = tanh %add : f64[n, 3]
+  | output "carry.0" = %tanh
+  | output "yield.0" = %carry.0
+%last = result %scan {{index=0}} : f64[n, 3]
+%states = result %scan {{index=1}} : f64[5, n, 3]
+%left = contract %states, %d {{batch=[], sum=[(0, 0), (1, 1)]}} : f64[3, 2]
+%right = contract %d, %states {{batch=[], sum=[(0, 0), (1, 1)]}} : f64[2, 3]
+output "last" = %last
+output "left" = %left
+output "right" = %right
+{more}"#
+    );
+    parse(&text).unwrap()
+}
+
+#[test]
+fn a_loop_keeps_its_states_once() {
+    let old = |graph: &Graph| {
+        let scan = graph.nodes.iter().find_map(|node| match &node.op {
+            Op::Scan(scan) => Some(scan.clone()),
+            _ => None,
+        });
+        let scan = scan.unwrap();
+        let carry = scan.inputs()[scan.elements];
+        scan.body.outputs.iter().skip(scan.carries).any(|(_, value)| *value == carry)
+    };
+    let symbols = Symbols::from([("n".to_string(), 4)]);
+    let value = |shape: &[usize]| {
+        let count: usize = shape.iter().product();
+        let of: Vec<f64> = (0..count).map(|i| (i * 7 % 11) as f64 / 11.0 - 0.4).collect();
+        Value::from_f64(DType::F64, shape, &of).unwrap()
+    };
+    let values = Values::from([
+        ("x".to_string(), value(&[5, 4, 3])),
+        ("d".to_string(), value(&[5, 4, 2])),
+        ("given".to_string(), value(&[4, 3])),
+    ]);
+    let results = |graph: &Graph| evaluate_with(graph, &values, &Values::new(), &symbols).unwrap().outputs;
+    for reversed in [false, true] {
+        // Only what begins with zeros, and is read by nothing but products, is the other stack.
+        for (first, more, kept) in
+            [("zero", "", false), ("given", "", true), ("zero", "output \"states\" = %states\n", true)]
+        {
+            let graph = product_of_states(first, reversed, more);
+            let optimized = optimize(&graph);
+            assert_eq!(old(&optimized), kept, "{first} {reversed}\n{}", print(&optimized));
+            assert_eq!(same(&results(&graph), &results(&optimized)), Ok(()), "{first} {reversed}");
+        }
+    }
+}
+
 fn values(case: &Case) -> Values<f64> {
     let value = |given: &random::Given| Value::from_f64(given.dtype, &given.shape, &given.values).unwrap();
     case.inputs.iter().map(|given| (given.name.clone(), value(given))).collect()

@@ -3,6 +3,7 @@
 use crate::args::{Device, DeviceArgs, RunArgs};
 use crate::download;
 use crate::failure::Failure;
+use crate::release;
 use crate::spec::Spec;
 use crate::training::ReadingBar;
 use std::path::{Path, PathBuf};
@@ -126,7 +127,11 @@ pub fn program_for(
             Wanted::Data => rows || fits,
         }
     };
-    compiled(spec, module.entries.iter().filter(|e| keep(e)).collect(), machine, threads)
+    let program = compiled(spec, module.entries.iter().filter(|e| keep(e)).collect(), machine, threads)?;
+    if wanted == Wanted::Training {
+        release::compiler();
+    }
+    Ok(program)
 }
 
 /// Compiles these entries, which may be others than those of the spec's own module, beside its variables.

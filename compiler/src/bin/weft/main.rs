@@ -25,6 +25,7 @@ mod overfit;
 mod paint;
 mod predict;
 mod profile;
+mod release;
 mod report;
 mod resume;
 mod run;

@@ -73,6 +73,28 @@ fn rows_agree_at_odd_and_even_widths() {
     }
 }
 
+/// A gate reads its product and its bias where they lie, unless somebody else wants their sum.
+#[test]
+fn functions_of_sums_agree() {
+    for width in [1, 7, 16, 64, 80, 300] {
+        let graph = rows(width, |b, x| {
+            let shape = b.ty(x).shape.clone();
+            let bias = b.reduce(Reduction::Max, x, &[0])?;
+            let bias = b.broadcast_back(bias, &shape, &[0])?;
+            let alone = b.binary(Binary::Add, x, bias)?;
+            let (gate, twice) = (b.unary(Unary::Sigmoid, alone)?, b.binary(Binary::Add, x, x)?);
+            let held = b.unary(Unary::Tanh, twice)?;
+            let other = b.binary(Binary::Add, bias, bias)?;
+            let read = b.unary(Unary::Tanh, other)?;
+            Ok(vec![b.binary(Binary::Mul, gate, held)?, read, other])
+        });
+        for n in [1, 5, 70] {
+            let x = given("x", DType::F32, &[n, width as usize], 1);
+            check(&graph, &[x], &[]).unwrap_or_else(|e| panic!("{n} rows of {width}: {e}"));
+        }
+    }
+}
+
 #[test]
 fn reductions_agree_along_every_axis() {
     for width in [3, 33, 128] {

@@ -7,13 +7,15 @@
 pub(super) mod functions;
 
 use super::isa::Level;
-use super::random;
+use super::{random, vector};
 use std::sync::OnceLock;
 
 /// Places in the [`table`].
 ///
 /// Unary functions are `extern "C" fn(dst: *mut T, src: *const T, n: usize)`, `Pow` takes two sources; `dst` may be a source.
 /// Random ones are `extern "C" fn(dst: *mut T, first: u64, n: usize, state: *const i64, key: u64)` (see [`super::random`]).
+/// Those of a sum are [`OfSum`]: what a gate of a recurrent cell is of a product and a bias, read where these lie.
+/// `Fetch` is a [`Lines`], and computes nothing.
 #[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MathFunction {
@@ -40,15 +42,31 @@ pub enum MathFunction {
     Uniform,
     Normal,
     Bits,
+    TanhOfSum,
+    SigmoidOfSum,
+    Fetch,
 }
 
 /// The number of functions in the [`table`].
-pub const COUNT: usize = MathFunction::Bits as usize + 1;
+pub const COUNT: usize = MathFunction::Fetch as usize + 1;
 
 /// A unary function of a strip.
 pub type Unary<T> = unsafe extern "C" fn(dst: *mut T, src: *const T, n: usize);
 /// A binary function of a strip.
 pub type Binary<T> = unsafe extern "C" fn(dst: *mut T, a: *const T, b: *const T, n: usize);
+/// A function of the sums of two operands, for so many rows of `n` elements. A row of an operand is a number of elements behind the one before;
+/// results lie row behind row.
+pub type OfSum<T> = unsafe extern "C" fn(
+    dst: *mut T,
+    a: *const T,
+    a_step: isize,
+    b: *const T,
+    b_step: isize,
+    rows: usize,
+    n: usize,
+);
+/// Asks for the lines of so many rows of `bytes` bytes, `step` bytes apart, that are soon written. Any address will do.
+pub type Lines = extern "C" fn(start: *const u8, step: isize, rows: usize, bytes: usize);
 /// Random numbers from element `first` of a stream on.
 pub type Random<T> = unsafe extern "C" fn(dst: *mut T, first: u64, n: usize, state: *const i64, key: u64);
 
@@ -85,6 +103,8 @@ pub fn table_at(level: Level) -> &'static [*const (); COUNT] {
 
 /// Elements that are worked on together: one vector of the widest registers, so that a function's steps stay in them.
 const LANES: usize = 16;
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
 /// Elements that are looked through together for rare arguments.
 const STRIP: usize = 64;
 
@@ -113,6 +133,36 @@ unsafe fn strips<T: Copy + Default, const N: usize>(
             }
             lanes(values.as_mut_ptr(), std::array::from_fn(|part| strip[part].as_ptr()), &function);
             dst.add(whole).copy_from_nonoverlapping(values.as_ptr(), rest);
+        }
+    }
+}
+
+/// A unary function of sums, row by row.
+///
+/// # Safety
+/// `dst` holds `rows · n` elements, and each row of both operands `n`; `dst` is neither of them.
+#[inline(always)]
+unsafe fn rows_of_sums(
+    dst: *mut f32,
+    a: (*const f32, isize),
+    b: (*const f32, isize),
+    rows: usize,
+    n: usize,
+    function: impl Fn(f32) -> f32,
+) {
+    for row in 0..rows {
+        let at = |(start, step): (*const f32, isize)| start.wrapping_offset(row as isize * step);
+        // SAFETY: the caller's own promises.
+        unsafe { strips(dst.add(row * n), [at(a), at(b)], n, |[a, b]| function(a + b)) };
+    }
+}
+
+/// See [`Lines`].
+extern "C" fn fetch(start: *const u8, step: isize, rows: usize, bytes: usize) {
+    for row in 0..rows {
+        let row = start.wrapping_offset(row as isize * step);
+        for at in (0..bytes).step_by(LINE) {
+            vector::prefetch_to_write(row.wrapping_add(at).cast());
         }
     }
 }
@@ -173,7 +223,7 @@ unsafe fn circular(
 macro_rules! level {
     ($name:ident, $(#[$features:meta])*) => {
         mod $name {
-            use super::{COUNT, circular, functions, random, strips};
+            use super::{COUNT, circular, functions, random, rows_of_sums, strips};
 
             level!(@unary f32 [$(#[$features])*] exp functions::exp, expm1 functions::expm1, log functions::log,
                 log1p functions::log1p, tanh functions::tanh, sigmoid functions::sigmoid, erf functions::erf);
@@ -181,6 +231,7 @@ macro_rules! level {
             level!(@binary f32 [$(#[$features])*] pow functions::pow);
             level!(@random [$(#[$features])*] uniform f32 random::fill_uniform, normal f32 random::fill_normal,
                 bits u32 random::fill_bits);
+            level!(@of_sum f32 [$(#[$features])*] tanh_of_sum functions::tanh, sigmoid_of_sum functions::sigmoid);
 
             pub fn table() -> [*const (); COUNT] {
                 use super::double;
@@ -208,6 +259,9 @@ macro_rules! level {
                     uniform as *const (),
                     normal as *const (),
                     bits as *const (),
+                    tanh_of_sum as *const (),
+                    sigmoid_of_sum as *const (),
+                    super::fetch as *const (),
                 ]
             }
         }
@@ -223,6 +277,10 @@ macro_rules! level {
     (@binary $type:ident $features:tt $($name:ident $function:path),*) => {
         $(level!(@function $features $name (dst: *mut $type, a: *const $type, b: *const $type, n: usize)
             strips(dst, [a, b], n, |[a, b]| $function(a, b)));)*
+    };
+    (@of_sum $type:ident $features:tt $($name:ident $function:path),*) => {
+        $(level!(@function $features $name (dst: *mut $type, a: *const $type, a_step: isize, b: *const $type, b_step: isize,
+            rows: usize, n: usize) rows_of_sums(dst, (a, a_step), (b, b_step), rows, n, |x| $function(x)));)*
     };
     (@random $features:tt $($name:ident $type:ident $function:path),*) => {
         $(level!(@function $features $name (dst: *mut $type, first: u64, n: usize, state: *const i64, key: u64)

@@ -1,5 +1,5 @@
 use crate::kernels::isa::Level;
-use crate::kernels::math::{Binary, MathFunction, Unary, functions, table_at};
+use crate::kernels::math::{Binary, Lines, MathFunction, OfSum, Unary, functions, table_at};
 
 /// The same function in f64.
 type Reference = fn(f64) -> f64;
@@ -249,5 +249,49 @@ fn a_strip_ends_anywhere() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn functions_of_sums_are_those_of_what_was_added_before() {
+    let a: Vec<f32> = (0..400).map(|i| (i as f32 - 200.0) * 0.043).collect();
+    let b: Vec<f32> = (0..400).map(|i| (i as f32 * 0.7).sin()).collect();
+    for level in Level::available() {
+        for (of_sum, plain) in [
+            (MathFunction::TanhOfSum, MathFunction::Tanh),
+            (MathFunction::SigmoidOfSum, MathFunction::Sigmoid),
+        ] {
+            // SAFETY: the table holds functions of sums of f32 at these places.
+            let call =
+                unsafe { std::mem::transmute::<*const (), OfSum<f32>>(table_at(level)[of_sum as usize]) };
+            for (rows, n, a_step, b_step) in [(1, 7, 0, 0), (3, 64, 90, 0), (5, 19, -19, 70), (0, 16, 1, 1)] {
+                let (mut got, mut want) = (vec![9.0; rows * n + 1], Vec::new());
+                let place = |row: usize, step: isize| (100 + row as isize * step) as usize;
+                for row in 0..rows {
+                    let (a, b) = (&a[place(row, a_step)..], &b[place(row, b_step)..]);
+                    let mut sums: Vec<f32> = a.iter().zip(b).take(n).map(|(a, b)| a + b).collect();
+                    unary(plain, level, &mut sums);
+                    want.extend(sums);
+                }
+                // What lies behind the last row stays.
+                want.push(9.0);
+                // SAFETY: `got` holds the rows, and the operands what the steps reach.
+                unsafe {
+                    call(got.as_mut_ptr(), a[100..].as_ptr(), a_step, b[100..].as_ptr(), b_step, rows, n)
+                };
+                assert_eq!(got, want, "{of_sum:?} {} {rows} rows of {n}", level.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_are_asked_for_at_any_address() {
+    for level in Level::available() {
+        // SAFETY: the table holds a function of lines at this place.
+        let call =
+            unsafe { std::mem::transmute::<*const (), Lines>(table_at(level)[MathFunction::Fetch as usize]) };
+        call(std::ptr::null(), -4096, 3, 1000);
+        call(std::ptr::without_provenance(usize::MAX - 10), 64, 2, 640);
     }
 }

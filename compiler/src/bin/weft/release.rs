@@ -1,0 +1,71 @@
+//! Memory that a training does not need is given back before it begins.
+//!
+//! Most of the command is a compiler, and once a program is there, it is not used again. What it had for its values lies free between those
+//! that are left, where the allocator keeps it; and its code stays in memory for as long as nobody else wants the room. A training runs for
+//! minutes or hours beside other work, so the system gets both back: holes of the heap, and the pages of the code, which it
+//! reads again from the file where they are called. Elsewhere than on Linux, the system decides by itself.
+
+/// Gives back what compiling leaves behind.
+pub fn compiler() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: the allocator's own function, which moves nothing that is allocated.
+        unsafe { libc::malloc_trim(0) };
+        code();
+    }
+}
+
+/// Gives back the pages of this program's code.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn code() {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(program) = std::fs::read_link("/proc/self/exe") else { return };
+    let Ok(maps) = std::fs::read("/proc/self/maps") else { return };
+    for line in maps.split(|byte| *byte == b'\n') {
+        let Some((start, end)) = code_in(line, program.as_os_str().as_bytes()) else { continue };
+        let start = std::ptr::with_exposed_provenance_mut::<libc::c_void>(start);
+        // SAFETY: the mapping is of a file and has never been writable, so that its pages are those of the file, now and when they are read
+        // again; the file is that of the running program, which the system lets nobody write to.
+        unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
+    }
+}
+
+/// From where to where a line of the system's list of mappings says that code of this file is.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn code_in(line: &[u8], program: &[u8]) -> Option<(usize, usize)> {
+    let line = line.strip_suffix(program)?.strip_suffix(b" ")?;
+    let text = std::str::from_utf8(line).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let address = |text: &str| usize::from_str_radix(text, 16).ok();
+    (words.next() == Some("r-xp")).then_some((address(start)?, address(end)?))
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::code_in;
+
+    #[test]
+    fn code_is_what_can_be_run_and_not_written() {
+        let line = |kind: &str, file: &str| {
+            format!("55d0c0a00000-55d0c2013000 {kind} 00b00000 fe:00 1234   {file}").into_bytes()
+        };
+        let found = |kind: &str, file: &str| code_in(&line(kind, file), b"/opt/weft");
+        assert_eq!(found("r-xp", "/opt/weft"), Some((0x55d0_c0a0_0000, 0x55d0_c201_3000)));
+        assert_eq!(found("r--p", "/opt/weft"), None);
+        assert_eq!(found("rwxp", "/opt/weft"), None);
+        assert_eq!(found("r-xp", "/usr/lib/libc.so.6"), None);
+        assert_eq!(found("r-xp", "/other/opt/weft"), None);
+        assert_eq!(found("r-xp", ""), None);
+        assert_eq!(code_in(b"", b"/opt/weft"), None);
+        assert_eq!(code_in(b"nonsense r-xp /opt/weft", b"/opt/weft"), None);
+    }
+
+    #[test]
+    fn code_that_was_given_back_is_read_again() {
+        let before = code_in(b"10-20 r-xp 0 0:0 1 /opt/weft", b"/opt/weft");
+        super::compiler();
+        assert_eq!(code_in(b"10-20 r-xp 0 0:0 1 /opt/weft", b"/opt/weft"), before);
+        assert_eq!(before, Some((0x10, 0x20)));
+    }
+}
