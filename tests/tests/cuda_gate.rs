@@ -148,10 +148,6 @@ fn faults(spec: &str, function: &DeviceFunction, log: &str) -> Vec<String> {
 
 /// The least share of multiply-adds in the math of a product's main loop. A product of so few steps that no loop is left has none.
 const SHARE: f64 = 0.9;
-/// Gradients of kernels whose steps go over the batch: a place in a loop is divided by sizes that are not known before, which takes conversions of
-/// whole numbers. None may join them.
-const DIVIDING: &[(&str, &str, f64)] =
-    &[("dcgan.weft", "Discriminator_conv2d_grad_6", 0.72), ("vowels_cnn.weft", "Vowels_conv1d_grad_2", 0.72)];
 
 /// What machine code lacks of what its kernel is for, or has and should not.
 fn lacks(spec: &str, function: &DeviceFunction, code: &Code) -> Vec<String> {
@@ -162,9 +158,7 @@ fn lacks(spec: &str, function: &DeviceFunction, code: &Code) -> Vec<String> {
         lacks.push("no tensor core is used".to_owned());
     }
     if form.contains("TileMma<") || form.contains("TileF32<") {
-        let dividing = DIVIDING.iter().find(|(of, name, _)| *of == spec && *name == function.name);
-        let least = dividing.map_or(SHARE, |(_, _, least)| *least);
-        if let Some(share) = code.share().filter(|share| *share < least) {
+        if let Some(share) = code.share().filter(|share| *share < SHARE) {
             lacks.push(format!("{share:.2} of the math in the main loop of {form} are multiply-adds"));
         }
     }

@@ -3,17 +3,17 @@
 //! Without NVRTC there is nothing to run; see [`weft_tests::cuda`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use weft_compiler::cuda::Math;
 use weft_compiler::evaluate::{Real, Value, Values, evaluate};
 use weft_compiler::graph::random::Rng;
 use weft_compiler::graph::text::parse;
-use weft_compiler::graph::{Entry, Graph, Module, NodeId, Op};
+use weft_compiler::graph::{Dim, Entry, Graph, Module, NodeId, Op, TensorType, Variable};
 use weft_compiler::passes::rounded;
 use weft_compiler::plan::halves;
 use weft_runtime::cuda::counts;
 use weft_runtime::execute::Session;
-use weft_runtime::program::{DType, InputSource};
+use weft_runtime::program::{DType, InputSource, VariableKind};
 use weft_runtime::tensor::Tensor;
 use weft_tests::cuda;
 
@@ -199,6 +199,18 @@ fn products_of_operands_that_lie_in_every_way() {
         let batch = "%0 = input \"x\" : f32[n, 9, 3, 20]\n%1 = input \"w\" : f32[n, 3, 20, 12]\n\
                      %2 = contract %0, %1 {batch=[(0, 0), (2, 1)], sum=[(3, 2)]} : f32[n, 3, 9, 12]\noutput \"y\" = %2";
         agrees(batch, &[("n", 3)], math, 20.0);
+        // What rows, steps and items are divided by is not known before.
+        for t in [1, 7, 33] {
+            let rows = "%0 = input \"x\" : f32[n, 3, t, 20]\n%1 = input \"w\" : f32[3, 20, 12]\n\
+                        %2 = contract %0, %1 {batch=[(1, 0)], sum=[(3, 1)]} : f32[3, n, t, 12]\noutput \"y\" = %2";
+            agrees(rows, &[("n", 3), ("t", t)], math, 20.0);
+            let steps = "%0 = input \"x\" : f32[n, 5, t]\n%1 = input \"w\" : f32[n, t, 12]\n\
+                         %2 = contract %0, %1 {batch=[], sum=[(0, 0), (2, 1)]} : f32[5, 12]\noutput \"y\" = %2";
+            agrees(steps, &[("n", 5), ("t", t)], math, 165.0);
+            let items = "%0 = input \"x\" : f32[n, 6, t, 20]\n%1 = input \"w\" : f32[n, t, 20, 12]\n\
+                         %2 = contract %0, %1 {batch=[(0, 0), (2, 1)], sum=[(3, 2)]} : f32[n, t, 6, 12]\noutput \"y\" = %2";
+            agrees(items, &[("n", 3), ("t", t)], math, 20.0);
+        }
     }
     // Rows that are few.
     for (x, w, y, sum) in [
@@ -256,23 +268,38 @@ fn convolutions_of_every_stride_dilation_padding_and_group() {
         (4, 12, 4, (3, 2, (1, 0), 1), (3, 2, (1, 1), 2)),
     ];
     for (ci, co, groups, high, wide) in cases {
-        let out = |size: i64, (taps, stride, (before, after), dilation): Axis| {
-            (size + before + after - (taps - 1) * dilation - 1) / stride + 1
-        };
-        let x = format!("f32[n, 11, 12, {ci}]");
-        let y = format!("f32[n, {}, {}, {co}]", out(11, high), out(12, wide));
-        let w = format!("f32[{}, {}, {}, {co}]", high.0, wide.0, ci / groups);
         let form = format!(
             "{{stride=[{}, {}], padding=[{:?}, {:?}], dilation=[{}, {}], groups={groups}}}",
             high.1, wide.1, high.2, wide.2, high.3, wide.3
         );
-        for (kind, a, b, c) in [("conv", &x, &w, &y), ("conv_data", &y, &w, &x), ("conv_weights", &x, &y, &w)]
-        {
-            let text = format!(
-                "%0 = input \"a\" : {a}\n%1 = input \"b\" : {b}\n%2 = {kind} %0, %1 {form} : {c}\noutput \"y\" = %2"
-            );
-            for math in if groups < ci { &Math::ALL[..] } else { &Math::ALL[..1] } {
-                agrees(&text, &[("n", 3)], *math, 400.0);
+        let w = format!("f32[{}, {}, {}, {co}]", high.0, wide.0, ci / groups);
+        // Sizes that are known when it is compiled, or only when it runs; in all numbers once.
+        for (symbols, sizes) in [(false, [11, 12]), (true, [11, 12]), (true, [16, 9])] {
+            let size = |axis: usize| match symbols {
+                true => Dim::symbol(["h", "t"][axis]),
+                false => Dim::constant(sizes[axis]),
+            };
+            let out = |axis: usize, (taps, stride, (before, after), dilation): Axis| {
+                let added = Dim::constant(before + after - (taps - 1) * dilation - 1);
+                (size(axis) + added).floor_div(&Dim::constant(stride)) + Dim::constant(1)
+            };
+            let x = format!("f32[n, {}, {}, {ci}]", size(0), size(1));
+            let y = format!("f32[n, {}, {}, {co}]", out(0, high), out(1, wide));
+            let given = [("n", 3), ("h", sizes[0]), ("t", sizes[1])];
+            let given = if symbols { &given[..] } else { &given[..1] };
+            for (kind, a, b, c) in
+                [("conv", &x, &w, &y), ("conv_data", &y, &w, &x), ("conv_weights", &x, &y, &w)]
+            {
+                let text = format!(
+                    "%0 = input \"a\" : {a}\n%1 = input \"b\" : {b}\n%2 = {kind} %0, %1 {form} : {c}\noutput \"y\" = %2"
+                );
+                // A size that follows from others has to be that of an input.
+                if symbols && kind == "conv_data" && (out(0, high), out(1, wide)) != (size(0), size(1)) {
+                    continue;
+                }
+                for math in if groups < ci && !symbols { &Math::ALL[..] } else { &Math::ALL[..1] } {
+                    agrees(&text, given, *math, 400.0);
+                }
             }
         }
     }
@@ -338,6 +365,66 @@ fn attention_in_all_numbers() {
     }
 }
 
+/// Of the kernels whose name begins so and that multiply on tensor cores, so many: how often banks of shared memory served a word, and how often
+/// they would have without conflicts.
+fn turns(kernel: &str, count: usize) -> Vec<(u64, u64)> {
+    // What a question is told is told no more, and other tests ask too, or run kernels meanwhile, so that one may come to nothing.
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let name = format!("\"kernel\":\"{kernel}");
+    let found = (0..1000).find_map(|_| {
+        let mut told = TOLD.lock().expect("no test panics while it asks");
+        told.extend(counts().unwrap_or_default().lines().map(str::to_owned));
+        let is_product = |line: &String| line.contains(&name) && !line.contains("\"mma\":0");
+        if told.iter().filter(|line| is_product(line)).count() < count {
+            return None;
+        }
+        let (own, others) = std::mem::take(&mut *told).into_iter().partition(is_product);
+        *told = others;
+        Some(own)
+    });
+    let number = |line: &String, name: &str| {
+        let rest = line.split_once(&format!("\"{name}\":"))?.1;
+        rest.split([',', '}']).next()?.parse::<u64>().ok()
+    };
+    let found: Vec<String> = found.unwrap_or_else(|| panic!("{kernel} is not among the counts"));
+    found
+        .iter()
+        .map(|line| {
+            number(line, "shared_turns").zip(number(line, "shared_turns_least")).expect("both are told")
+        })
+        .collect()
+}
+
+#[test]
+fn tiles_of_attention_meet_in_no_bank_of_shared_memory() {
+    if !cuda::is_ready() || counts().is_none() {
+        return;
+    }
+    for width in [16, 32, 64] {
+        for math in [Math::Tf32, Math::Bf16, Math::F16] {
+            let of_all = attention([70, 70, 2, 2, width, width], "true", false, false);
+            let result = of_all.find("%5 = ").expect("the sums come second");
+            let forward = format!("{}output \"y\" = %4", &of_all[..result]);
+            for (name, text) in [("forward", forward), ("backward", of_all)] {
+                // A name that no other test has.
+                let own = format!("Net.{name}{width}{}", math.name());
+                let named: Vec<String> = text
+                    .lines()
+                    .map(|line| match line.contains("= attention") {
+                        true => format!("{line}  // {own}"),
+                        false => line.to_owned(),
+                    })
+                    .collect();
+                agrees(&named.join("\n"), &[("n", 1)], math, 20.0);
+                let count = if name == "forward" { 1 } else { 2 };
+                for (taken, least) in turns(&own.replace('.', "_"), count) {
+                    assert!(taken == least && least > 1000, "{own}: {taken} turns, not {least}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn tiles_of_tensor_cores_meet_in_no_bank_of_shared_memory() {
     // A GPU does not tell; the interpreter counts from the first question on.
@@ -356,27 +443,80 @@ fn tiles_of_tensor_cores_meet_in_no_bank_of_shared_memory() {
         );
         for math in [Math::Tf32, Math::Bf16, Math::F16] {
             agrees(&text, &[("n", 136)], math, 64.0);
-            let turns = |line: &str| {
-                let number = |name: &str| {
-                    let rest = line.split_once(&format!("\"{name}\":"))?.1;
-                    rest.split([',', '}']).next()?.parse::<u64>().ok()
-                };
-                (number("shared_turns"), number("shared_turns_least"))
-            };
-            // The kernel that multiplies, beside those that round its operands.
-            let product =
-                |line: &&str| line.contains("\"kernel\":\"Net_banks") && !line.contains("\"mma\":0");
-            // Other tests run kernels meanwhile, and a question may come to nothing between two of them.
-            let said = (0..1000).find_map(|_| {
-                let lines = counts().unwrap_or_default();
-                lines.lines().find(product).map(turns)
-            });
-            let (taken, least) =
-                said.unwrap_or_else(|| panic!("{math:?}, {x}, {w}: it is not among the counts"));
-            assert!(
-                taken == least && least.is_some_and(|least| least > 1000),
-                "{math:?}, {x}, {w}: {taken:?}, {least:?}"
-            );
+            for (taken, least) in turns("Net_banks", 1) {
+                assert!(taken == least && least > 1000, "{math:?}, {x}, {w}: {taken} turns, not {least}");
+            }
         }
+    }
+}
+
+#[test]
+fn weights_are_rounded_once_until_they_change() {
+    if !cuda::is_ready() {
+        return;
+    }
+    // `y = x wᵀ`, and an entry that doubles `w`.
+    let texts = [
+        "graph product\n%w = variable : f32[40, 24]\n%x = input : f32[n, 24]\n\
+         %y = contract %x, %w {batch=[], sum=[(1, 1)]} : f32[n, 40]\noutput \"y\" = %y",
+        "graph double\n%w = variable : f32[40, 24]\n%more = add %w, %w : f32[40, 24]\nupdate \"w\" = %more",
+    ];
+    let entry = |text: &&str| {
+        let graph = parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+        let inputs = graph.nodes.iter().filter_map(|node| match &node.op {
+            Op::Input(name) => Some((name.clone(), node.ty.clone(), InputSource::Caller)),
+            _ => None,
+        });
+        Entry { inputs: inputs.collect(), graph }
+    };
+    let weight = Variable {
+        path: "w".into(),
+        kind: VariableKind::Weight,
+        ty: TensorType::new(DType::F32, vec![40i64.into(), 24i64.into()]),
+        trainable: true,
+        channels: Vec::new(),
+        span: Default::default(),
+    };
+    let module = Module {
+        name: "rounding".into(),
+        variables: vec![weight],
+        entries: texts.iter().map(entry).collect(),
+        ..Module::default()
+    };
+    for (math, prepares) in [(Math::F32, 0), (Math::Bf16, 1)] {
+        let program = Arc::new(cuda::program_in(&module, math));
+        assert_eq!(program.entries.iter().map(|entry| entry.prepares).collect::<Vec<_>>(), [prepares, 0]);
+        let mut session = Session::new(program, 1).unwrap_or_else(|e| panic!("{e}"));
+        let mut w: Vec<f32> = (0..40 * 24).map(|i| (i * 7 % 13) as f32 - 6.0).collect();
+        let x: Vec<f32> = (0..16 * 24).map(|i| (i * 5 % 11) as f32 - 5.0).collect();
+        let bytes = |w: &[f32]| w.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
+        // Small whole numbers are what they are in bf16. Whether a weight was rounded, and all is right.
+        let run = |session: &mut Session, w: &[f32]| {
+            let profile = session.run_profiled(0, &[Tensor::from_f32(&[16, 24], &x).view()]).unwrap();
+            let due = x.chunks(24).flat_map(|row| {
+                w.chunks(24)
+                    .map(move |column| row.iter().zip(column).map(|(x, w)| f64::from(x * w)).sum::<f64>())
+            });
+            assert_eq!(profile.outputs.get(0).to_f64(), due.collect::<Vec<_>>(), "{math:?}");
+            let first = profile.launches.first().expect("there are some").nanoseconds > 0;
+            first && prepares == 1
+        };
+        let once = prepares == 1;
+        session.variable_bytes_mut(0).copy_from_slice(&bytes(&w));
+        assert_eq!([run(&mut session, &w), run(&mut session, &w)], [once, false]);
+        // Changed by hand, and by an entry.
+        w.iter_mut().for_each(|w| *w += 1.0);
+        session.variable_bytes_mut(0).copy_from_slice(&bytes(&w));
+        assert_eq!([run(&mut session, &w), run(&mut session, &w)], [once, false]);
+        session.run(1, &[]).unwrap();
+        w.iter_mut().for_each(|w| *w *= 2.0);
+        assert_eq!([run(&mut session, &w), run(&mut session, &w)], [once, false]);
+        // And as one replays them.
+        for _ in 0..4 {
+            let given = Tensor::from_f32(&[16, 24], &x);
+            let outputs = session.run(0, &[given.view()]).unwrap();
+            assert_eq!(outputs.get(0).to_f64().len(), 16 * 40);
+        }
+        assert!(!run(&mut session, &w));
     }
 }

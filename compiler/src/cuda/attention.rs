@@ -259,7 +259,7 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
     Ok(Printed {
         body: out.finish(),
         parameters: subject.parameters(),
-        symbols: symbols.0,
+        symbols: symbols.list,
         threads: THREADS,
         shared: match number {
             Some("float") => form.shared_by_tensors(attention.backward, 4) as u32,

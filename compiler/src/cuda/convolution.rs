@@ -11,7 +11,7 @@ mod direct;
 
 use super::Printed;
 use super::print::{Subject, Symbols};
-use super::product::{Lie, Operand, Product, by_four, is_multiple, starts_by_four, together};
+use super::product::{Lie, Operand, Product, by_four, constant, is_multiple, starts_by_four, together};
 use crate::graph::Dim;
 use crate::plan::Kernel;
 use weft_runtime::program::ConvolutionKind;
@@ -170,7 +170,7 @@ impl Shape<'_> {
         product.a = Operand {
             pointer: self.group_of(subject, 0, self.ci, &mut symbols),
             at: [
-                "const int image = row / (OH * OW), oy = row / OW % OH, ox = row % OW;",
+                "const int image = row / OW / OH, oy = row / OW % OH, ox = row % OW;",
                 "const int tap = step / DEEP, ci = step % DEEP;",
                 "const int iy = oy * SH + tap / KW * DH - PH, ix = ox * SW + tap % KW * DW - PW;",
                 "return Place{((image * IH + iy) * IW + ix) * CI + ci, 0 <= iy && iy < IH && 0 <= ix && ix < IW};",
@@ -204,31 +204,40 @@ impl Shape<'_> {
         }
         let text = if strided {
             let phase = if self.groups.is(1) { "item" } else { "item % (SH * SW)" };
-            lines.extend(
-                [
-                    format!("const int py = {phase} / SW, px = {phase} % SW;"),
-                    "const int high = (IH - py + SH - 1) / SH, wide = (IW - px + SW - 1) / SW;".into(),
-                    "// Every so many taps reach a pixel, from the first one on.".into(),
-                    format!(
-                        "constexpr int EY = {}, EX = {}, FY = {}, FX = {};",
-                        sh / gcd(sh, self.dilation[0]),
-                        sw / gcd(sw, self.dilation[1]),
-                        self.dilation[0] / gcd(sh, self.dilation[0]),
-                        self.dilation[1] / gcd(sw, self.dilation[1])
-                    ),
-                    "const int ty = first_tap(py + PH, SH, DH, KH), tx = first_tap(px + PW, SW, DW, KW);".into(),
-                    "const int taps_y = (KH - ty + EY - 1) / EY, taps_x = (KW - tx + EX - 1) / EX, across = max(taps_x, 1);".into(),
-                    "const int by = (py + PH - ty * DH) / SH, bx = (px + PW - tx * DW) / SW;".into(),
-                ],
-            );
+            lines.push(format!("const int py = {phase} / SW, px = {phase} % SW;"));
+            // Each phase has as many pixels, or it has those that are left to it.
+            for (name, extent, stride, of) in [
+                ("high", &self.input[0], sh, "(IH - py + SH - 1) / SH"),
+                ("wide", &self.input[1], sw, "(IW - px + SW - 1) / SW"),
+            ] {
+                let even = extent.exact_div(&Dim::from(i64::from(stride)));
+                lines.push(match even.filter(|even| even.as_constant().is_some()) {
+                    Some(even) => constant(name, &even, &mut symbols),
+                    None => format!("const Divisor {name}({of});"),
+                });
+            }
+            lines.extend([
+                "// Every so many taps reach a pixel, from the first one on.".into(),
+                format!(
+                    "constexpr int EY = {}, EX = {}, FY = {}, FX = {};",
+                    sh / gcd(sh, self.dilation[0]),
+                    sw / gcd(sw, self.dilation[1]),
+                    self.dilation[0] / gcd(sh, self.dilation[0]),
+                    self.dilation[1] / gcd(sw, self.dilation[1])
+                ),
+                "const int ty = first_tap(py + PH, SH, DH, KH), tx = first_tap(px + PW, SW, DW, KW);".into(),
+                "const int taps_y = (KH - ty + EY - 1) / EY, taps_x = (KW - tx + EX - 1) / EX;".into(),
+                "const Divisor across(taps_x);".into(),
+                "const int by = (py + PH - ty * DH) / SH, bx = (px + PW - tx * DW) / SW;".into(),
+            ]);
             [
-                "const int image = row / (high * wide), qy = row / wide % high, qx = row % wide;",
+                "const int image = row / wide / high, qy = row / wide % high, qx = row % wide;",
                 "const int tap = step / WIDE, co = step % WIDE;",
                 "const int oy = by + qy - tap / across * FY, ox = bx + qx - tap % across * FX;",
             ]
         } else {
             [
-                "const int image = row / (IH * IW), iy = row / IW % IH, ix = row % IW;",
+                "const int image = row / IW / IH, iy = row / IW % IH, ix = row % IW;",
                 "const int tap = step / WIDE, co = step % WIDE;",
                 "const int oy = iy + PH - tap / KW * DH, ox = ix + PW - tap % KW * DW;",
             ]
@@ -261,7 +270,7 @@ impl Shape<'_> {
         self.result(&mut product, subject, self.ci, &mut symbols);
         product.c_row = if strided {
             vec![
-                "const int image = row / (high * wide), qy = row / wide % high, qx = row % wide;".into(),
+                "const int image = row / wide / high, qy = row / wide % high, qx = row % wide;".into(),
                 "((image * IH + qy * SH + py) * IW + qx * SW + px) * CI".into(),
             ]
         } else {
@@ -286,7 +295,7 @@ impl Shape<'_> {
             pointer: self.group_of(subject, 0, self.ci, &mut symbols),
             at: [
                 "const int tap = row / DEEP, ci = row % DEEP;",
-                "const int image = step / (OH * OW), oy = step / OW % OH, ox = step % OW;",
+                "const int image = step / OW / OH, oy = step / OW % OH, ox = step % OW;",
                 "const int iy = oy * SH + tap / KW * DH - PH, ix = ox * SW + tap % KW * DW - PW;",
                 "return Place{((image * IH + iy) * IW + ix) * CI + ci, 0 <= iy && iy < IH && 0 <= ix && ix < IW};",
             ]

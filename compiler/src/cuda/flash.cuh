@@ -18,9 +18,10 @@ struct Rows {
     // multiples of 4 elements, and lie at multiples of 16 bytes.
     template <bool FOURS>
     __device__ __forceinline__ void fetch(const Head& head, int row0, int col0) {
-        constexpr int PIECE = FOURS ? 4 : 1;
-        for (int at = threadIdx.x; at < ROWS * WIDTH / PIECE; at += FLASH_THREADS) {
-            const int row = at / (WIDTH / PIECE), col = at % (WIDTH / PIECE) * PIECE;
+        constexpr int TOGETHER = FOURS ? 4 : 1, EACH = 4 / TOGETHER;
+        for (int at = threadIdx.x; at < ROWS * WIDTH / TOGETHER; at += FLASH_THREADS) {
+            const LinePiece piece = piece_of<WIDTH / 4>(at / EACH);
+            const int row = piece.line, col = piece.at * 4 + at % EACH * TOGETHER;
             const bool there = row0 + row < head.rows && col0 + col < head.width;
             const float* from = head.from + (there ? (row0 + row) * head.step + col0 + col : 0);
             if constexpr (FOURS) copy_async<16>(&of[row][col], from, there);

@@ -41,9 +41,11 @@ struct Rows {
     // Begins to bring the rows from row0 on, TOGETHER elements at once; zeros stand for what is not there.
     template <int TOGETHER>
     __device__ __forceinline__ void fetch(const Head<T>& head, int row0) {
+        constexpr int PIECE = 16 / sizeof(T), EACH = PIECE / TOGETHER;
         #pragma unroll 4
         for (int at = threadIdx.x; at < ROWS * WIDTH / TOGETHER; at += FLASH_THREADS) {
-            const int row = at / (WIDTH / TOGETHER), col = at % (WIDTH / TOGETHER) * TOGETHER;
+            const LinePiece piece = piece_of<WIDTH / PIECE>(at / EACH);
+            const int row = piece.line, col = piece.at * PIECE + at % EACH * TOGETHER;
             const bool there = row0 + row < head.rows && col < head.width;
             const T* from = head.from + (there ? (row0 + row) * head.step + col : 0);
             if constexpr (TOGETHER * sizeof(T) >= 4) copy_async<TOGETHER * sizeof(T)>(&of[row][col], from, there);

@@ -32,7 +32,7 @@ fn printed(
     Printed {
         body: out.finish(),
         parameters: subject.parameters(),
-        symbols: symbols.0,
+        symbols: symbols.list,
         threads: THREADS as u32,
         shared: 0,
         grid: [blocks, Dim::constant(1), Dim::constant(1)],

@@ -44,3 +44,16 @@ __device__ __forceinline__ void copies_grouped() { asm volatile("cp.async.commit
 // Waits until no more than so many of this thread's groups, the last ones, are on their way.
 template <int GROUPS>
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_group %0;" :: "n"(GROUPS) : "memory"); }
+
+// Which piece of 16 bytes a thread brings of lines of PIECES of them, which lie one piece further apart: eight neighbours have pieces of one line,
+// or, of short lines, two of every second one of eight lines, so that they meet different banks.
+struct LinePiece { int line, at; };
+template <int PIECES>
+__device__ __forceinline__ LinePiece piece_of(int number) {
+    if constexpr (PIECES >= 8) {
+        return {number / PIECES, number % PIECES};
+    } else {
+        const int part = number / 8 % PIECES;
+        return {number / (8 * PIECES) * 8 + number / 2 % 4 * 2 + part / (PIECES / 2), part % (PIECES / 2) * 2 + number % 2};
+    }
+}

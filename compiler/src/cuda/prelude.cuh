@@ -19,6 +19,20 @@ __device__ __forceinline__ bfloat_t to_bfloat(float x) { bfloat_t y; asm("cvt.rn
 __device__ __forceinline__ int floor_div(int a, int b) { int q = a / b; return a % b < 0 ? q - 1 : q; }
 __device__ __forceinline__ int floor_rem(int a, int b) { int r = a % b; return r < 0 ? r + b : r; }
 
+// What many numbers are divided by that is not known before: a quotient is a product with its reciprocal (Granlund and Montgomery 1994), for
+// numbers from 0 on. Division by itself takes conversions to floats, which would share the pipes of the multiply-adds.
+struct Divisor {
+    int by;
+    unsigned times, shift;
+    __device__ __forceinline__ explicit Divisor(int from) : by(max(from, 1)) {
+        shift = by == 1 ? 0 : 32 - __clz(by - 1);
+        times = (unsigned)((((1ull << shift) - (unsigned)by) << 32) / (unsigned)by) + 1;
+    }
+    __device__ __forceinline__ operator int() const { return by; }
+};
+__device__ __forceinline__ int operator/(int a, const Divisor& b) { return (int)((__umulhi((unsigned)a, b.times) + (unsigned)a) >> b.shift); }
+__device__ __forceinline__ int operator%(int a, const Divisor& b) { return a - a / b * b.by; }
+
 // 0 <= at < limit.
 __device__ __forceinline__ bool within(int at, int limit) { return (unsigned)at < (unsigned)limit; }
 

@@ -151,6 +151,7 @@ pub fn identifier(name: &str) -> String {
         RESERVED.contains(&name)
             || name.len() == rest.len() + 1 && digits(rest)
             || name.strip_prefix("part").is_some_and(digits)
+            || name.starts_with("by_")
     };
     if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) || ours(&out) {
         out.insert(0, '_');
@@ -308,6 +309,7 @@ const RESERVED: &[&str] = &[
     "INNER",
     "PIECES",
     "CHUNKS",
+    "Divisor",
     "Piece",
     "Place",
     "Tile",
@@ -440,7 +442,11 @@ const RESERVED: &[&str] = &[
 
 /// The symbols that a kernel's text names, each once.
 #[derive(Debug, Default)]
-pub struct Symbols(pub Vec<Symbol>);
+pub struct Symbols {
+    pub list: Vec<Symbol>,
+    /// Names of the divisors that are not known before, which the kernel declares as `Divisor` of the prelude.
+    pub reciprocals: Vec<(String, Dim)>,
+}
 
 impl Symbols {
     /// A dim as an expression of C.
@@ -476,13 +482,28 @@ impl Symbols {
         if text.contains(' ') || text.starts_with('-') { format!("({text})") } else { text }
     }
 
+    /// What many numbers are divided by: a number, or the name of what has its reciprocal.
+    pub fn reciprocal(&mut self, dim: &Dim) -> String {
+        if dim.as_constant().is_some() {
+            return self.divisor(dim);
+        }
+        if let Some((name, _)) = self.reciprocals.iter().find(|(_, known)| known == dim) {
+            return name.clone();
+        }
+        let mut taken = self.reciprocals.iter().map(|(name, _)| name.clone()).collect();
+        let words: Vec<String> = self.dim(dim).split(" * ").map(identifier).collect();
+        let name = unique(&mut taken, format!("by_{}", words.join("_").trim_start_matches('_')));
+        self.reciprocals.push((name.clone(), dim.clone()));
+        name
+    }
+
     fn atom(&mut self, atom: &Atom) -> String {
         let mut call =
             |name: &str, pair: &(Dim, Dim)| format!("{name}({}, {})", self.dim(&pair.0), self.dim(&pair.1));
         match atom {
             Atom::Symbol(symbol) => {
-                if !self.0.contains(symbol) {
-                    self.0.push(symbol.clone());
+                if !self.list.contains(symbol) {
+                    self.list.push(symbol.clone());
                 }
                 identifier(symbol)
             }

@@ -175,6 +175,9 @@ impl Product {
         for line in constants(&self.names, &texts.cloned().collect::<Vec<_>>(), &mut symbols) {
             out.line(line);
         }
+        for (name, dim) in std::mem::take(&mut symbols.reciprocals) {
+            out.line(format!("const Divisor {name}({});", symbols.dim(&dim)));
+        }
         out.line(constant("COLS", &self.cols, &mut symbols));
         let tiles = self.rows.ceil_div(&Dim::constant(tile.0));
         let (own_rows, own_steps) = self.own.clone().unzip();
@@ -264,7 +267,7 @@ impl Product {
         Ok(Printed {
             body: out.finish(),
             parameters: subject.parameters(),
-            symbols: symbols.0,
+            symbols: symbols.list,
             threads,
             shared: if library == Library::Tensor {
                 let size = if halves { 2 } else { 4 };
@@ -315,8 +318,10 @@ pub fn constants(names: &[(&'static str, Dim)], texts: &[String], symbols: &mut 
     };
     let (mut fixed, mut lines) = (Vec::new(), Vec::new());
     for (name, dim) in names.iter().filter(|(name, _)| texts.iter().any(|text| mentions(name, text))) {
+        let divides = || texts.iter().any(|text| divides(name, text));
         match dim.as_constant() {
             Some(value) => fixed.push(format!("{name} = {value}")),
+            None if divides() => lines.push(format!("const Divisor {name}({});", symbols.dim(dim))),
             None => lines.push(constant(name, dim, symbols)),
         }
     }
@@ -326,6 +331,15 @@ pub fn constants(names: &[(&'static str, Dim)], texts: &[String], symbols: &mut 
     lines
 }
 
+/// Is something divided by what has this name?
+fn divides(name: &str, text: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let (before, behind) = (text[..at].trim_end(), &text[at + name.len()..]);
+        before.ends_with(['/', '%']) && !behind.starts_with(word)
+    })
+}
+
 /// The offset of an index that runs over axes of these extents and strides, the first outermost: `row / 5 * 40 + row % 5`.
 pub fn offset(symbols: &mut Symbols, index: &str, axes: &[(&Dim, &Dim)]) -> String {
     let mut terms = Vec::new();
@@ -333,10 +347,10 @@ pub fn offset(symbols: &mut Symbols, index: &str, axes: &[(&Dim, &Dim)]) -> Stri
     for (place, (extent, stride)) in axes.iter().enumerate().rev() {
         let mut term = index.to_string();
         if !inside.is(1) {
-            term = format!("{term} / {}", symbols.divisor(&inside));
+            term = format!("{term} / {}", symbols.reciprocal(&inside));
         }
         if place > 0 {
-            term = format!("{term} % {}", symbols.divisor(extent));
+            term = format!("{term} % {}", symbols.reciprocal(extent));
         }
         inside = inside * (*extent).clone();
         if stride.is(0) || extent.is(1) {

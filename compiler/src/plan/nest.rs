@@ -39,6 +39,22 @@ impl Nest {
         Nest { space, stages, row: None }
     }
 
+    /// Is it the same for all values of symbols?
+    pub fn is_fixed(&self) -> bool {
+        let fixed = |dim: &Dim| dim.as_constant().is_some();
+        let at = |map: &Affine| fixed(&map.constant) && map.terms.iter().all(|(_, step)| fixed(step));
+        let value = |value: &Value| match &value.op {
+            ValueOp::Dim(dim) => fixed(dim),
+            ValueOp::Inside(tests) => tests.iter().all(|(map, limit)| at(map) && fixed(limit)),
+            op => op.maps().into_iter().all(at),
+        };
+        self.stages.iter().all(|stage| {
+            stage.kept.iter().chain(&stage.reduced).all(fixed)
+                && stage.values.iter().all(value)
+                && stage.stores.iter().all(|store| at(&store.at))
+        })
+    }
+
     /// Is it a buffer that is in registers alone?
     pub fn passes(&self, buffer: BufferId) -> bool {
         self.row.as_ref().is_some_and(|row| row.passed.contains(&buffer))

@@ -11,7 +11,8 @@
 
 use super::affine::Affine;
 use super::{
-    Access, BufferId, Built, Draft, Kernel, Launch, Loop, Machine, Segment, Step, Storage, Work, repeat,
+    Access, Buffer, BufferId, Built, Draft, Kernel, Launch, Loop, Machine, Segment, Step, Storage, Work,
+    repeat,
 };
 use crate::graph::{Dim, Symbol};
 use std::collections::btree_map::Entry;
@@ -213,24 +214,58 @@ fn fills(built: &Built, order: &Order) -> Vec<Option<usize>> {
     (0..count).map(fill).collect()
 }
 
-/// Which kernels need to run only when variables have changed: those that pack weights which this entry does not change itself.
-/// What they write is kept.
+/// Which kernels need to run only when variables have changed: those that pack weights which this entry does not change itself, and on a GPU
+/// those that round them or turn them around. What they write is kept, if that is no more than what they read.
 fn prepare(built: &mut Built) -> Vec<bool> {
-    let lasting = |buffer: BufferId| built.lasts(buffer);
+    let written: Vec<BufferId> = built
+        .drafts
+        .iter()
+        .flat_map(|draft| draft.accesses.iter().filter(|access| access.write))
+        .map(|access| root(built, access.buffer))
+        .collect();
+    // Nobody else writes there, and nobody takes it away.
     let fresh = |buffer: BufferId| {
-        let buffer = &built.buffers[buffer.index()];
-        buffer.storage == Storage::Unused && buffer.elements.as_constant().is_some()
+        let Buffer { storage, elements, .. } = &built.buffers[buffer.index()];
+        *storage == Storage::Unused
+            && elements.as_constant().is_some()
+            && written.iter().filter(|other| **other == buffer).count() == 1
+            && built.outputs.iter().all(|output| root(built, output.3) != buffer)
     };
-    let once = |draft: &Draft| {
-        let packs = matches!(draft.work, Work::Kernel(Kernel::Pack { .. }));
-        packs && draft.accesses.iter().all(|a| if a.write { fresh(a.buffer) } else { lasting(a.buffer) })
+    let bytes = |all: BTreeSet<BufferId>| -> i64 {
+        let size = |buffer: &BufferId| {
+            let Buffer { elements, dtype, .. } = &built.buffers[buffer.index()];
+            built.estimate(elements).saturating_mul(dtype.size() as i64)
+        };
+        all.iter().map(size).fold(0, i64::saturating_add)
     };
-    let prepared: Vec<bool> = built.drafts.iter().map(once).collect();
-    let written = |(draft, _): (&Draft, &bool)| -> Vec<BufferId> {
-        draft.accesses.iter().filter(|a| a.write).map(|a| a.buffer).collect()
+    let touched = |draft: &Draft, write: bool| -> BTreeSet<BufferId> {
+        draft.accesses.iter().filter(|a| a.write == write).map(|a| a.buffer).collect()
     };
-    let kept: Vec<BufferId> =
-        built.drafts.iter().zip(&prepared).filter(|(_, once)| **once).flat_map(written).collect();
+    let alike = |draft: &Draft| match &draft.work {
+        Work::Kernel(Kernel::Pack { .. }) => true,
+        Work::Kernel(Kernel::Nest(nest)) => {
+            let (read, written) = (touched(draft, false), touched(draft, true));
+            built.machine == Machine::Gpu
+                && nest.is_fixed()
+                && !read.is_empty()
+                && bytes(written) <= bytes(read)
+        }
+        _ => false,
+    };
+    let mut kept: BTreeSet<BufferId> = BTreeSet::new();
+    let mut prepared = vec![false; built.drafts.len()];
+    // What is made of what is prepared is prepared too.
+    while let Some(at) = (0..built.drafts.len()).find(|at| {
+        let draft = &built.drafts[*at];
+        let once = |access: &Access| match access.write {
+            true => fresh(access.buffer),
+            false => built.lasts(access.buffer) || kept.contains(&access.buffer),
+        };
+        !prepared[*at] && alike(draft) && draft.accesses.iter().all(once)
+    }) {
+        prepared[at] = true;
+        kept.extend(touched(&built.drafts[at], true));
+    }
     kept.into_iter().for_each(|buffer| built.buffers[buffer.index()].storage = Storage::Prepared);
     prepared
 }

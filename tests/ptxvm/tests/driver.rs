@@ -172,6 +172,46 @@ fn streams_that_nothing_orders_must_not_touch_the_same() {
     }
 }
 
+/// A copy in one branch of a captured graph and a kernel in the other, which touch the same or not, with and without a wait between the two.
+#[test]
+fn branches_of_a_graph_that_nothing_orders_must_not_touch_the_same() {
+    use cudarc::driver::sys::{CUgraphInstantiate_flags as Flags, CUstreamCaptureMode as Mode};
+    for (same, waits) in [(true, true), (false, false), (true, false)] {
+        let (_turn, context) = context();
+        unsafe { context.disable_event_tracking() };
+        let (first, other) = (context.new_stream().unwrap(), context.new_stream().unwrap());
+        let count_up = function(&context, include_str!("data/steps.ptx"), "count_up");
+        let start = first.clone_htod(&[41i32]).unwrap();
+        let (mut step, mut beside) =
+            (first.alloc_zeros::<i32>(1).unwrap(), first.clone_htod(&[41i32]).unwrap());
+        first.begin_capture(Mode::CU_STREAM_CAPTURE_MODE_RELAXED).unwrap();
+        other.join(&first).unwrap();
+        first.memcpy_dtod(&start, &mut step).unwrap();
+        if waits {
+            other.join(&first).unwrap();
+        }
+        let one = LaunchConfig { grid_dim: (1, 1, 1), block_dim: (1, 1, 1), shared_mem_bytes: 0 };
+        let counted = if same { &mut step } else { &mut beside };
+        unsafe { other.launch_builder(&count_up).arg(counted).launch(one) }.unwrap();
+        first.join(&other).unwrap();
+        let graph = first.end_capture(Flags(0)).unwrap().unwrap();
+        graph.launch().unwrap();
+        match first.clone_dtoh(if same { &step } else { &beside }) {
+            Ok(counted) => {
+                assert!(waits || !same, "nothing was told");
+                assert_eq!(counted, [42]);
+                // One launch comes after the other, and what the stream does after the branches.
+                graph.launch().unwrap();
+                first.memcpy_htod(&[7i32], &mut step).unwrap();
+                assert_eq!(first.clone_dtoh(&step).unwrap(), [7]);
+                let wanted = if same { 41 } else { 43 };
+                assert_eq!(first.clone_dtoh(&beside).unwrap(), [wanted]);
+            }
+            Err(error) => assert!(same && !waits && error.0 as u32 == 719, "{error}"),
+        }
+    }
+}
+
 #[test]
 fn what_the_device_says_of_itself() {
     let (_turn, context) = context();

@@ -120,7 +120,7 @@ pub fn lower(subject: &Subject<'_>, kind: ConvolutionKind, shape: &Shape<'_>) ->
     Printed {
         body: head.finish() + &body,
         parameters: subject.parameters(),
-        symbols: symbols.0,
+        symbols: symbols.list,
         threads: THREADS as u32,
         shared: 0,
         grid,

@@ -86,7 +86,7 @@ fn printed(writer: Writer<'_>, start: Start) -> Printed {
     Printed {
         body: writer.lines.finish(),
         parameters: writer.subject.parameters(),
-        symbols: writer.symbols.0,
+        symbols: writer.symbols.list,
         threads: start.threads as u32,
         shared: 0,
         grid: [start.blocks, Dim::constant(1), Dim::constant(1)],

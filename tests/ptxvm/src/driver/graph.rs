@@ -1,6 +1,8 @@
 //! Graphs: captured from streams, and launched again.
 //!
-//! A captured graph is the list of what was issued, in that order, which is one of those that its dependencies allow.
+//! A captured graph is the list of what was issued, in that order, which is one of those that its dependencies allow. What they do not order is
+//! looked for when it is launched: each stream that took part is a branch, which comes after what the graph's own stream did before, and
+//! after what it waited for of other branches.
 
 use std::collections::HashMap;
 use std::thread::ThreadId;
@@ -15,7 +17,25 @@ use super::{
 
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    nodes: Vec<Work>,
+    nodes: Vec<Node>,
+    /// How many streams it was captured from.
+    branches: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    work: Work,
+    /// The stream that it was captured from, by number.
+    branch: usize,
+    /// The nodes of other branches that it comes after, the last of each.
+    after: Vec<usize>,
+}
+
+/// A graph to be launched, and handles that stand for its branches among the streams.
+#[derive(Clone, Debug)]
+pub struct Executable {
+    graph: Graph,
+    branches: Vec<usize>,
 }
 
 /// A capture under way.
@@ -25,7 +45,9 @@ pub struct Capture {
     /// 0: unsafe calls of any thread end it, 1: of this thread, 2: of none.
     mode: u32,
     thread: ThreadId,
-    nodes: Vec<Work>,
+    nodes: Vec<Node>,
+    /// The streams that work was issued to.
+    branches: Vec<usize>,
     /// How many nodes there were after each stream's last.
     last: HashMap<usize, usize>,
     /// What each stream comes after, of the other streams.
@@ -57,7 +79,16 @@ impl State {
         if capture.invalid {
             return Err(CAPTURE_INVALIDATED);
         }
-        capture.nodes.push(work.clone());
+        let known = capture.branches.iter().position(|known| *known == stream);
+        let branch = known.unwrap_or_else(|| {
+            capture.branches.push(stream);
+            capture.branches.len() - 1
+        });
+        let others = capture.after.get(&stream).into_iter().flatten();
+        let after =
+            others.filter(|(other, _)| **other != stream).filter_map(|(_, count)| count.checked_sub(1));
+        let after = after.collect();
+        capture.nodes.push(Node { work: work.clone(), branch, after });
         let count = capture.nodes.len();
         capture.last.insert(stream, count);
         Ok(true)
@@ -84,6 +115,30 @@ impl State {
             }
             None => Err(CAPTURE_IMPLICIT),
         }
+    }
+
+    /// Does what a graph is of, in order, and looks for what its branches touch with no order between them.
+    fn replay(&mut self, stream: usize, Executable { graph, branches }: &Executable) -> Done {
+        if graph.branches < 2 {
+            return graph.nodes.iter().try_for_each(|node| match self.failed {
+                Some(_) => Ok(()),
+                None => self.perform(stream, &node.work),
+            });
+        }
+        let blocking = self.blocking();
+        self.orders.fork(stream, &blocking, branches);
+        let (mut reached, mut outcome) = (Vec::new(), Ok(()));
+        for node in &graph.nodes {
+            if self.failed.is_some() || outcome.is_err() {
+                break;
+            }
+            let branch = branches[node.branch];
+            node.after.iter().for_each(|other| self.orders.follow(branch, &reached[*other]));
+            outcome = self.perform(branch, &node.work);
+            reached.push(self.orders.reached(branch));
+        }
+        self.orders.join(stream);
+        outcome
     }
 
     /// What cannot be recorded fails where the stream is captured, and ends the capture.
@@ -124,7 +179,7 @@ exports! {
         }
         known.capture = Some(id);
         state.captures.insert(id, Capture {
-            origin: stream, mode, thread: std::thread::current().id(), nodes: Vec::new(), last: HashMap::new(), after: HashMap::new(), invalid: false,
+            origin: stream, mode, thread: std::thread::current().id(), nodes: Vec::new(), branches: Vec::new(), last: HashMap::new(), after: HashMap::new(), invalid: false,
         });
         Ok(())
     }
@@ -150,7 +205,7 @@ exports! {
             }
         }
         let handle = state.handle();
-        state.graphs.insert(handle, Graph { nodes: capture.nodes });
+        state.graphs.insert(handle, Graph { nodes: capture.nodes, branches: capture.branches.len() });
         out.set(handle)
     }
 
@@ -176,8 +231,9 @@ exports! {
 
     Context fn cuGraphInstantiateWithFlags(out: Out<usize>, graph: usize, _flags: u64) |state| {
         let graph = state.graphs.get(&graph).ok_or(INVALID_HANDLE)?.clone();
+        let branches = (0..graph.branches).map(|_| state.handle()).collect();
         let handle = state.handle();
-        state.executables.insert(handle, graph);
+        state.executables.insert(handle, Executable { graph, branches });
         out.set(handle)
     }
 
@@ -191,14 +247,8 @@ exports! {
 
     Context fn cuGraphLaunch(executable: usize, stream: usize) |state| {
         state.refuse_recording(stream, "cuGraphLaunch")?;
-        let graph = state.executables.get(&executable).ok_or(INVALID_HANDLE)?.clone();
-        for work in &graph.nodes {
-            if state.failed.is_some() {
-                break;
-            }
-            state.perform(stream, work)?;
-        }
-        Ok(())
+        let executable = state.executables.get(&executable).ok_or(INVALID_HANDLE)?.clone();
+        state.replay(stream, &executable)
     }
 
     Context fn cuGraphUpload(executable: usize, stream: usize) |state| {

@@ -4,7 +4,7 @@
 //! host, counts how far it knows every stream to be (a vector clock: Lamport 1978, Mattern 1989): issuing work takes what the host knows
 //! along, an event hands what its stream knew to whoever waits for it, and the old default stream and blocking streams wait for one another. Of
 //! work that the host does not know to be done it is remembered which bytes it read and wrote, and what comes without knowing of it must
-//! touch none of them, but to read what was read.
+//! touch none of them, but to read what was read. The branches of a graph are streams while it is launched.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -73,6 +73,8 @@ pub struct Orders {
     waiting: Vec<Group>,
     /// Streams whose next work begins a group.
     fresh: HashMap<usize, bool>,
+    /// Those of the graph that is being launched.
+    branches: Vec<usize>,
 }
 
 fn join(clock: &mut Clock, other: &Clock) {
@@ -89,18 +91,11 @@ fn canonical(stream: usize) -> usize {
 impl Orders {
     /// Is there work of another stream that the host does not know to be done, or may there be?
     pub(super) fn is_watching(&self, streams: usize) -> bool {
-        streams > 1 || streams == 1 && self.streams.contains_key(&LEGACY)
+        streams > 1 || streams == 1 && self.streams.contains_key(&LEGACY) || !self.branches.is_empty()
     }
 
-    /// New work of a stream. `blocking`: the streams that wait for the old default stream, and it for them. Returns what is in the way.
-    pub(super) fn issue(
-        &mut self,
-        stream: usize,
-        blocking: &[usize],
-        who: &str,
-        touched: &Touched,
-    ) -> Option<String> {
-        let stream = canonical(stream);
+    /// How far a stream knows the others to be when its next work is issued.
+    fn arrive(&mut self, stream: usize, blocking: &[usize]) -> Clock {
         let mut clock = self.streams.remove(&stream).unwrap_or_default();
         join(&mut clock, &self.host);
         // What is issued to those behind this is not known of.
@@ -113,6 +108,19 @@ impl Orders {
             self.streams.get(&LEGACY).into_iter().for_each(|legacy| join(&mut clock, legacy));
             self.fresh.insert(LEGACY, true);
         }
+        clock
+    }
+
+    /// New work of a stream. `blocking`: the streams that wait for the old default stream, and it for them. Returns what is in the way.
+    pub(super) fn issue(
+        &mut self,
+        stream: usize,
+        blocking: &[usize],
+        who: &str,
+        touched: &Touched,
+    ) -> Option<String> {
+        let stream = canonical(stream);
+        let mut clock = self.arrive(stream, blocking);
         let number = {
             let own = clock.entry(stream).or_default();
             *own += 1;
@@ -122,17 +130,19 @@ impl Orders {
             group.stream != stream && clock.get(&group.stream).copied().unwrap_or(0) < group.last
         };
         let found = self.waiting.iter().filter(unknown).find_map(|group| {
+            let both = self.branches.contains(&stream) && self.branches.contains(&group.stream);
+            let whose = if both { "branch of the graph" } else { "stream" };
             let write = |range: &Range<u64>| {
                 let of = |spans: &Spans, did: &str| {
                     spans
                         .meets(range)
-                        .map(|(at, other)| (at, format!("writes what {other}, in another stream, {did}")))
+                        .map(|(at, other)| (at, format!("writes what {other}, in another {whose}, {did}")))
                 };
                 of(&group.written, "writes").or_else(|| of(&group.read, "reads"))
             };
             let read = |range: &Range<u64>| {
                 let met = group.written.meets(range);
-                met.map(|(at, other)| (at, format!("reads what {other}, in another stream, writes")))
+                met.map(|(at, other)| (at, format!("reads what {other}, in another {whose}, writes")))
             };
             touched.written.iter().find_map(write).or_else(|| touched.read.iter().find_map(read))
         });
@@ -154,6 +164,39 @@ impl Orders {
         found.map(|(at, how)| {
             format!("a race between streams: {who} {how}, at 0x{at:x}, and nothing says which of the two comes first")
         })
+    }
+
+    /// A graph is launched in a stream: all its branches come after what the stream knows of, and after the graph's own last launch.
+    pub(super) fn fork(&mut self, stream: usize, blocking: &[usize], branches: &[usize]) {
+        let stream = canonical(stream);
+        let clock = self.arrive(stream, blocking);
+        for branch in branches {
+            join(self.streams.entry(*branch).or_default(), &clock);
+            self.fresh.insert(*branch, true);
+        }
+        // Others may have been told of what this stream did before, and of no more.
+        self.fresh.insert(stream, true);
+        self.streams.insert(stream, clock);
+        self.branches = branches.to_vec();
+    }
+
+    /// How far a branch is, for those that come after what it did last.
+    pub(super) fn reached(&mut self, branch: usize) -> Clock {
+        self.fresh.insert(branch, true);
+        self.streams.get(&branch).cloned().unwrap_or_default()
+    }
+
+    /// A branch's later work comes after what another one had reached.
+    pub(super) fn follow(&mut self, branch: usize, reached: &Clock) {
+        join(self.streams.entry(branch).or_default(), reached);
+    }
+
+    /// The graph ends: the stream comes after all its branches.
+    pub(super) fn join(&mut self, stream: usize) {
+        for branch in std::mem::take(&mut self.branches) {
+            let reached = self.streams.get(&branch).cloned().unwrap_or_default();
+            join(self.streams.entry(canonical(stream)).or_default(), &reached);
+        }
     }
 
     /// An event is recorded in a stream.
@@ -236,6 +279,32 @@ mod tests {
         orders.issue(16, &[], "upload", &writes(0..64));
         orders.wait(32, 7);
         assert!(orders.issue(32, &[], "kernel", &reads(0..4)).is_some());
+    }
+
+    #[test]
+    fn branches_of_a_graph_are_streams_while_it_runs() {
+        let mut orders = Orders::default();
+        orders.issue(16, &[], "upload", &writes(0..64));
+        orders.fork(16, &[], &[100, 101]);
+        // Both come after what the stream did before.
+        assert_eq!(orders.issue(100, &[], "kernel", &writes(0..8)), None);
+        let reached = orders.reached(100);
+        assert_eq!(orders.issue(100, &[], "more", &writes(8..16)), None);
+        orders.follow(101, &reached);
+        assert_eq!(orders.issue(101, &[], "after", &reads(0..8)), None);
+        let told = orders.issue(101, &[], "beside", &reads(8..9)).expect("nothing orders them");
+        assert!(
+            told.contains("beside reads what more, in another branch of the graph, writes, at 0x8"),
+            "{told}"
+        );
+        orders.join(16);
+        assert_eq!(orders.issue(16, &[], "behind", &writes(0..64)), None);
+        assert!(orders.issue(32, &[], "elsewhere", &writes(8..9)).is_some());
+        // The host that waits for the stream knows of the branches.
+        orders.seen_stream(16);
+        assert_eq!(orders.issue(48, &[], "kernel", &reads(0..64)), Some(
+            "a race between streams: kernel reads what elsewhere, in another stream, writes, at 0x8, and nothing says which of the two comes first".into()
+        ));
     }
 
     #[test]

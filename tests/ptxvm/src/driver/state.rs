@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::event::Event;
-use super::graph::{Capture, Graph};
+use super::graph::{Capture, Executable, Graph};
 use super::order::Orders;
 use super::pointer::Pinned;
 use super::stream::Stream;
@@ -41,7 +41,7 @@ pub struct State {
     pub(super) streams: HashMap<usize, Stream>,
     pub(super) events: HashMap<usize, Event>,
     pub(super) graphs: HashMap<usize, Graph>,
-    pub(super) executables: HashMap<usize, Graph>,
+    pub(super) executables: HashMap<usize, Executable>,
     pub(super) captures: HashMap<usize, Capture>,
     pub(super) orders: Orders,
     pub(super) pinned: HashMap<usize, Pinned>,
