@@ -28,6 +28,7 @@ pub mod loop_inputs;
 pub mod loop_prune;
 mod loops;
 pub mod matter;
+pub mod moments;
 pub mod narrow;
 pub mod pooling;
 pub mod reductions;
