@@ -353,14 +353,101 @@ fn rows_of_two_axes_read_what_is_one_along_either() {
     }
 }
 
+/// The mean and the variance of a tensor over these axes, and what is left of it.
+fn moments(b: &mut Builder, x: NodeId, axes: &[usize]) -> Result<(NodeId, NodeId, NodeId), TypeError> {
+    let shape = b.ty(x).shape.clone();
+    let count = axes.iter().fold(Dim::constant(1), |count, axis| count * shape[*axis].clone());
+    let sum = b.reduce(Reduction::Sum, x, axes)?;
+    let ty = b.ty(sum).clone();
+    let count = match count.as_constant() {
+        Some(count) => b.full(count as f64, &ty)?,
+        None => {
+            let count = b.push(Op::DimValue(count), &[], Some(TensorType::scalar(DType::F32)))?;
+            b.broadcast_to(count, &ty.shape)?
+        }
+    };
+    let mean = b.binary(Binary::Div, sum, count)?;
+    let back = b.broadcast_back(mean, &shape, axes)?;
+    let centred = b.binary(Binary::Sub, x, back)?;
+    let square = b.binary(Binary::Mul, centred, centred)?;
+    let spread = b.reduce(Reduction::Sum, square, axes)?;
+    Ok((mean, b.binary(Binary::Div, spread, count)?, centred))
+}
+
+/// What norms need of channels: columns in parts and whole, of known and unknown length, as many side by side as make lines of memory or
+/// not, and the sums of their gradients. Numbers far from zero keep their variance.
+#[test]
+fn statistics_of_columns_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for (n, places, channels, far) in [
+        (3, 7, 8, 0.0),
+        (5, 33, 24, 0.0),
+        (4, 100, 5, 0.0),
+        (2, 1100, 16, 0.0),
+        (6, 64, 32, 100.0),
+        (70, 1, 40, 0.0),
+    ] {
+        let shape = [n, places, channels];
+        let mut rng = Rng::new(places as u64);
+        let values: Vec<f64> = (0..n * places * channels).map(|_| far + 2.0 * rng.unit() - 1.0).collect();
+        let inputs = [
+            ("x", tensor(DType::F32, &shape, &values)),
+            ("g", numbers(DType::F32, &shape)),
+            ("scale", numbers(DType::F32, &[channels])),
+        ];
+        for free in [false, true] {
+            // Where the batch is of any size, nothing else may be of as many.
+            let given = if free { &inputs[..1] } else { &inputs[..] };
+            let slack = if far > 0.0 { 1e-4 } else { 1e-5 };
+            agrees(Device::Evaluator64, slack, given, free, &|b, v| {
+                let mut outputs = Vec::new();
+                for axes in [&[1][..], &[0, 1], &[0]] {
+                    let (mean, spread, centred) = moments(b, v[0], axes)?;
+                    let shape = b.ty(v[0]).shape.clone();
+                    let rate = b.unary(Unary::Rsqrt, spread)?;
+                    let rate = b.broadcast_back(rate, &shape, axes)?;
+                    let even = b.binary(Binary::Mul, centred, rate)?;
+                    outputs.extend([mean, spread, even]);
+                    let &[_, given, scale] = v else { continue };
+                    // The gradient of a norm, with the sums as reverse mode makes them.
+                    let scale = b.broadcast_to(scale, &shape)?;
+                    let scaled = b.binary(Binary::Mul, given, scale)?;
+                    let first = b.binary(Binary::Mul, given, even)?;
+                    let second = b.binary(Binary::Mul, scaled, centred)?;
+                    let rated = b.binary(Binary::Mul, scaled, rate)?;
+                    let twice = b.binary(Binary::Mul, centred, rate)?;
+                    let third = b.binary(Binary::Add, rated, twice)?;
+                    let third = b.unary(Unary::Neg, third)?;
+                    for sum in [given, first, second, third] {
+                        outputs.push(b.reduce(Reduction::Sum, sum, axes)?);
+                    }
+                }
+                Ok(outputs)
+            });
+        }
+    }
+}
+
 #[test]
 fn windows_agree_forward_and_back() {
     if !cuda::is_ready() {
         return;
     }
-    for (size, stride, dilation, extent, channels) in
-        [(2, 2, 1, 8, 12), (2, 2, 1, 9, 3), (3, 2, 1, 9, 20), (3, 1, 2, 8, 5), (3, 1, 1, 7, 1)]
-    {
+    // Side by side, with a margin, with a gap; over one another, with and without places that no window ends at; with gaps within.
+    for (size, stride, dilation, extent, channels) in [
+        (2, 2, 1, 8, 12),
+        (2, 2, 1, 9, 3),
+        (1, 2, 1, 9, 4),
+        (2, 3, 1, 10, 4),
+        (3, 2, 1, 9, 20),
+        (3, 2, 1, 8, 8),
+        (4, 3, 1, 11, 2),
+        (3, 1, 2, 8, 5),
+        (2, 2, 2, 9, 3),
+        (3, 1, 1, 7, 1),
+    ] {
         let count = (extent - dilation * (size - 1) - 1) / stride + 1;
         let inputs = [("x", numbers(DType::F32, &[3, extent, extent, channels]))];
         let (size, stride, dilation) = (vec![size; 2], vec![stride; 2], vec![dilation; 2]);

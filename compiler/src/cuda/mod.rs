@@ -23,7 +23,7 @@ mod tests;
 
 use crate::assemble;
 use crate::graph::{Dim, Entry, Module, Symbol, Variable};
-use crate::passes::rounded;
+use crate::passes::{moments, rounded};
 use crate::plan::nest::{Row, Stage};
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
@@ -136,9 +136,11 @@ impl Math {
 
 /// The plan of an optimised entry for a GPU with products in such numbers.
 pub fn plan_in(entry: &Entry, variables: &[Variable], math: Math) -> Result<Plan, PlanError> {
-    let Some(dtype) = math.operands() else { return plan::plan_for(entry, variables, Machine::Gpu) };
     let mut entry = entry.clone();
-    rounded::operands(&mut entry.graph, dtype);
+    moments::run(&mut entry.graph);
+    if let Some(dtype) = math.operands() {
+        rounded::operands(&mut entry.graph, dtype);
+    }
     plan::plan_for(&entry, variables, Machine::Gpu)
 }
 

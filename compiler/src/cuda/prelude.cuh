@@ -238,6 +238,18 @@ template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinl
     return value;
 }
 
+// The same, in all groups.
+template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ T fold_columns(T value) {
+    __shared__ T parts[WIDTH * GROUPS];
+    __syncthreads();
+    parts[threadIdx.x] = value;
+    __syncthreads();
+    value = parts[threadIdx.x % WIDTH];
+    #pragma unroll
+    for (int group = 1; group < GROUPS; ++group) value = How()(value, parts[WIDTH * group + threadIdx.x % WIDTH]);
+    return value;
+}
+
 // A step of a reduction that finds a place: of equals the first.
 template <typename How, typename T> __device__ __forceinline__ void arg_step(T& best, int& place, T value, int at) {
     if (How::beats(value, best)) { best = value; place = at; }
@@ -274,6 +286,20 @@ template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinl
     #pragma unroll
     for (int group = 1; group < GROUPS; ++group) {
         const int from = WIDTH * group + threadIdx.x;
+        arg_join<How>(best, place, values[from], places[from]);
+    }
+}
+
+template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ void arg_columns(T& best, int& place) {
+    __shared__ T values[WIDTH * GROUPS];
+    __shared__ int places[WIDTH * GROUPS];
+    __syncthreads();
+    values[threadIdx.x] = best; places[threadIdx.x] = place;
+    __syncthreads();
+    best = values[threadIdx.x % WIDTH]; place = places[threadIdx.x % WIDTH];
+    #pragma unroll
+    for (int group = 1; group < GROUPS; ++group) {
+        const int from = WIDTH * group + threadIdx.x % WIDTH;
         arg_join<How>(best, place, values[from], places[from]);
     }
 }

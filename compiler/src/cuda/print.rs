@@ -150,7 +150,7 @@ pub fn identifier(name: &str) -> String {
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         RESERVED.contains(&name)
             || name.len() == rest.len() + 1 && digits(rest)
-            || name.strip_prefix("part").is_some_and(digits)
+            || ["part", "square"].iter().any(|ours| name.strip_prefix(ours).is_some_and(digits))
             || name.starts_with("by_")
     };
     if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) || ours(&out) {
@@ -377,6 +377,7 @@ const RESERVED: &[&str] = &[
     "Smallest",
     "Sum",
     "arg_block",
+    "arg_columns",
     "arg_groups",
     "arg_join",
     "arg_lanes",
@@ -398,6 +399,7 @@ const RESERVED: &[&str] = &[
     "fma",
     "fmaf",
     "fold_block",
+    "fold_columns",
     "fold_groups",
     "fold_lanes",
     "int_abs",

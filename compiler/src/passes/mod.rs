@@ -30,6 +30,7 @@ pub mod loop_prune;
 pub mod loop_shift;
 mod loops;
 pub mod matter;
+pub mod moments;
 pub mod narrow;
 pub mod pooling;
 pub mod reductions;

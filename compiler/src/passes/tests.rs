@@ -1,9 +1,9 @@
 //! Each pass on small graphs in text form, and all of them on random graphs against the evaluator.
 
-use super::{Pass, cse, dce, fold, hoist, layout, optimize, reductions, simplify, views};
+use super::{Pass, cse, dce, fold, hoist, layout, moments, optimize, reductions, simplify, views};
 use crate::evaluate::{Symbols, Value, Values, evaluate_with};
 use crate::grad::gradient;
-use crate::graph::op::{Binary, Compare, Op, Reduction};
+use crate::graph::op::{Binary, Compare, Op, Reduction, Unary};
 use crate::graph::random::{self, Case, Options};
 use crate::graph::text::{parse, print};
 use crate::graph::{Builder, DType, Dim, Graph, NodeId, TensorType, verify};
@@ -451,6 +451,68 @@ fn relu_moves_behind_max_pooling_with_its_gradient() {
     }
 }
 
+/// A norm over the batch and positions, with its gradients, before and after: of what has the size of its input two sums are left each way, in
+/// parts, and numbers far from zero keep their variance.
+#[test]
+fn a_norm_of_channels_sums_its_input_twice_each_way() {
+    let mut b = Builder::new("norm");
+    let shape = [3usize, 4, 5, 2];
+    let axes = [0, 1, 2];
+    let ty = TensorType::new(DType::F64, shape.map(Dim::from).to_vec());
+    let x = b.input("x", ty.clone()).unwrap();
+    let scale = b.input("scale", TensorType::new(DType::F64, vec![Dim::from(2usize)])).unwrap();
+    let given = b.input("g", ty.clone()).unwrap();
+    let mean = |b: &mut Builder, x: NodeId| {
+        let sum = b.reduce(Reduction::Sum, x, &axes).unwrap();
+        let count = b.full(60.0, &TensorType::new(DType::F64, vec![Dim::from(2usize)])).unwrap();
+        b.binary(Binary::Div, sum, count).unwrap()
+    };
+    let m = mean(&mut b, x);
+    let m = b.broadcast_back(m, &ty.shape, &axes).unwrap();
+    let centred = b.binary(Binary::Sub, x, m).unwrap();
+    let squares = b.binary(Binary::Mul, centred, centred).unwrap();
+    let spread = mean(&mut b, squares);
+    let rate = b.unary(Unary::Rsqrt, spread).unwrap();
+    let rate = b.broadcast_back(rate, &ty.shape, &axes).unwrap();
+    let even = b.binary(Binary::Mul, centred, rate).unwrap();
+    let stretched = b.broadcast_to(scale, &ty.shape).unwrap();
+    let y = b.binary(Binary::Mul, even, stretched).unwrap();
+    let weighted = b.binary(Binary::Mul, y, given).unwrap();
+    let loss = b.reduce(Reduction::Sum, weighted, &[0, 1, 2, 3]).unwrap();
+    let gradients = gradient(&mut b, loss, None, &[x, scale]).unwrap();
+    b.graph.outputs = vec![
+        ("spread".into(), spread),
+        ("y".into(), y),
+        ("dx".into(), gradients[0]),
+        ("dscale".into(), gradients[1]),
+    ];
+    let numbers = |count: usize, far: f64| -> Vec<f64> {
+        (0..count).map(|i| far + ((i * 37 + 11) % 17) as f64 - 8.0).collect()
+    };
+    let value = |shape: &[usize], far: f64| {
+        Value::<f64>::from_f64(DType::F64, shape, &numbers(shape.iter().product(), far)).unwrap()
+    };
+    let values = Values::from([
+        ("x".to_string(), value(&shape, 1e5)),
+        ("scale".to_string(), value(&[2], 1.0)),
+        ("g".to_string(), value(&shape, 0.0)),
+    ]);
+    let results =
+        |graph: &Graph| evaluate_with(graph, &values, &Values::new(), &Symbols::new()).unwrap().outputs;
+    let optimized = optimize(&b.graph);
+    let mut parted = optimized.clone();
+    moments::run(&mut parted);
+    verify(&parted).unwrap();
+    assert_eq!(same(&results(&optimized), &results(&parted)), Ok(()));
+    let whole = |node: &&crate::graph::Node| match &node.op {
+        Op::Reduce { axes, .. } => parted.node(node.inputs[0]).ty.shape == ty.shape && axes[..] == [1, 2],
+        _ => false,
+    };
+    assert_eq!(parted.nodes.iter().filter(whole).count(), 4, "{}", print(&parted));
+    let sums = parted.nodes.iter().filter(|node| matches!(node.op, Op::Reduce { .. }));
+    assert_eq!(sums.count(), 9, "{}", print(&parted));
+}
+
 fn run(graph: &Graph, case: &Case, values: &Values<f64>) -> Values<f64> {
     let symbols = Symbols::from([("n".to_string(), case.n)]);
     evaluate_with(graph, values, &Values::new(), &symbols)
@@ -522,6 +584,10 @@ proptest! {
         if let Err(e) = same(&before, &after) {
             prop_assert!(false, "{}\n{}\n{}", e, print(&case.graph), print(&optimized));
         }
+        let mut parted = optimized.clone();
+        moments::run(&mut parted);
+        prop_assert_eq!(verify(&parted), Ok(()));
+        prop_assert_eq!(same(&before, &run(&parted, &case, &values)), Ok(()));
     }
 
     #[test]

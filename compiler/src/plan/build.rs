@@ -411,7 +411,11 @@ impl<'a> Build<'a> {
         let from = &self.graph.node(node.inputs[0]).ty.shape;
         let whole = axes.first() == Some(&0) && !from[0].is(1);
         let others: Vec<usize> = axes.iter().copied().filter(|a| *a != 0).collect();
-        if whole && others.iter().any(|a| !from[*a].is(1)) {
+        // For a GPU, sums over columns have been cut in the graph ([`crate::passes::moments`]).
+        let cut = self.built.machine == Machine::Gpu
+            && reduction == Reduction::Sum
+            && !axes.contains(&(from.len() - 1));
+        if whole && !cut && others.iter().any(|a| !from[*a].is(1)) {
             // First within each step of the leading axis, so that the work can be cut along it; then along it.
             let kept: Vec<Dim> =
                 (0..from.len()).filter(|a| !others.contains(a)).map(|a| from[a].clone()).collect();
@@ -545,71 +549,6 @@ impl<'a> Build<'a> {
             vector: None,
         };
         self.nest(node, 0, vec![stage]);
-        Ok(())
-    }
-
-    /// The adjoint of a window, in scatter form: the windows are walked in order, and each element is added to its place.
-    fn unwindow(
-        &mut self,
-        id: NodeId,
-        out: BufferId,
-        axis: usize,
-        size: &[usize],
-        stride: &[usize],
-        dilation: &[usize],
-    ) -> Result<(), Stop> {
-        let node = self.graph.node(id);
-        let to = &node.ty.shape;
-        let from = &self.graph.node(node.inputs[0]).ty.shape;
-        let spatial = size.len();
-        let apart = (0..spatial).all(|i| size[i] == 1 || dilation[i] == 1 && stride[i] >= size[i]);
-        let covered = (0..spatial)
-            .all(|i| size[i] == stride[i] && from[axis + i].clone() * Dim::from(size[i]) == to[axis + i]);
-        let index = identity(from, 0);
-        let mut reader = self.reader(from.clone());
-        let value = reader.read(node.inputs[0], &index)?;
-        let mut place = index[..axis].to_vec();
-        for i in 0..spatial {
-            let start = index[axis + i].scale(&Dim::from(stride[i]));
-            place.push(start.plus(&index[axis + spatial + i].scale(&Dim::from(dilation[i]))));
-        }
-        place.extend_from_slice(&index[axis + 2 * spatial..]);
-        let at = affine::flatten(&place, to);
-        let store = Store { buffer: out, at, value, accumulate: !apart, inner: false };
-        let scatter =
-            Stage { kept: from.clone(), values: reader.values.list, stores: vec![store], ..Stage::default() };
-        if apart && covered {
-            self.nest(node, 0, vec![scatter]);
-            return Ok(());
-        }
-        // Windows that touch one another leave only a margin bare; else zeros come first everywhere.
-        let side_by_side = apart && (0..spatial).all(|i| size[i] == stride[i]);
-        let mut stages = Vec::new();
-        for i in 0..if side_by_side { spatial } else { 1 } {
-            let (mut extents, mut index) = (to.clone(), identity(to, 0));
-            if side_by_side {
-                let covered = from[axis + i].clone() * Dim::from(size[i]);
-                extents[axis + i] = to[axis + i].clone() - covered.clone();
-                index[axis + i] = index[axis + i].clone().plus(&Affine::constant(covered));
-            }
-            if extents[axis + i].is(0) {
-                continue;
-            }
-            let mut values = Values::default();
-            let value = values.constant(0.0, node.ty.dtype);
-            let at = affine::flatten(&index, to);
-            stages.push(Stage {
-                kept: extents,
-                values: values.list,
-                stores: vec![Store { buffer: out, at, value, accumulate: false, inner: false }],
-                ..Stage::default()
-            });
-        }
-        // All stages run for each step of the axes before the windows.
-        stages.push(scatter);
-        stages.iter_mut().for_each(Stage::tidy);
-        let draft = Draft::nest(node, Nest::new(axis, stages));
-        self.built.drafts.push(draft);
         Ok(())
     }
 

@@ -4,9 +4,10 @@
 //! maximum of a pooling window and its place). A store that nobody else reads vanishes. Merges never make a cycle: no other
 //! kernel may stand between the two. The kernels in a loop merge with one another, never across its border.
 
+use super::affine::Affine;
 use super::merge::{alike, join_reader, side_by_side};
 use super::nest::{Nest, Stage};
-use super::{BufferId, Built, Draft, Kernel, Storage, Work};
+use super::{BufferId, Built, Draft, Kernel, Machine, Storage, Work};
 use std::collections::BTreeSet;
 
 /// A merged stage has at most so many values: more would not fit registers.
@@ -140,6 +141,18 @@ fn single(draft: &Draft) -> Option<&Stage> {
     }
 }
 
+/// Is it worth it to compute two nests side by side: do both read an element at the same place, reduce, or have but one point?
+fn meet(a: &Stage, b: &Stage) -> bool {
+    let reads = |stage: &Stage| -> Vec<(BufferId, Affine)> {
+        let maps = stage.reads().filter_map(|(buffer, at)| Some((buffer, at?.clone())));
+        maps.filter(|(_, at)| !at.terms.is_empty()).collect()
+    };
+    let first = reads(a);
+    !a.reductions.is_empty()
+        || a.extents().iter().all(|extent| extent.is(1))
+        || reads(b).iter().any(|read| first.contains(read))
+}
+
 /// Both kernels as one stage, if that can and should be.
 fn merge(built: &Built, web: &Web, early: usize, late: usize) -> Option<Stage> {
     let (a, b) = (single(&built.drafts[early])?, single(&built.drafts[late])?);
@@ -156,6 +169,11 @@ fn merge(built: &Built, web: &Web, early: usize, late: usize) -> Option<Stage> {
         !web.kept.contains(buffer) && web.readers[buffer.index()].iter().all(|reader| *reader == late)
     };
     let mut stage = if shared.is_empty() {
+        // A GPU starts maps that have no element in common together all the same ([`super::together`]); as one stage, all their values would wait
+        // in registers for one another.
+        if built.machine == Machine::Gpu && !meet(a, b) {
+            return None;
+        }
         side_by_side(a, b)?
     } else {
         let private = a.stores.iter().all(|s| shared.contains(&s.buffer) && only_here(&s.buffer));

@@ -1,6 +1,6 @@
 //! Buffers: updates in place, and who lives from when to when.
 
-use super::nest::{Nest, Stage, ValueOp};
+use super::nest::{Nest, Stage, Store, ValueId, ValueOp};
 use super::schedule::{Order, root};
 use super::{BufferId, Built, Draft, Kernel, Machine, Plan, Segment, Storage, Work};
 use crate::graph::{Dim, Entry, Variable};
@@ -52,7 +52,7 @@ fn copy(elements: Dim, dtype: crate::graph::DType, from: BufferId, to: BufferId,
     let stage = Stage {
         kept: vec![elements],
         values: values.list,
-        stores: vec![super::nest::Store { buffer: to, at, value, accumulate: false, inner: false }],
+        stores: vec![Store { buffer: to, at, value, accumulate: false, inner: false }],
         ..Stage::default()
     };
     let writer = built.drafts.iter().find(|d| d.accesses.iter().any(|a| a.write && a.buffer == from));
@@ -71,15 +71,38 @@ fn copy(elements: Dim, dtype: crate::graph::DType, from: BufferId, to: BufferId,
 /// Whether a nest reads `from` only where, and only as, it writes `to`: each element before it is overwritten.
 fn pointwise(draft: &Draft, from: BufferId, to: BufferId) -> bool {
     let Some(nest) = draft.as_nest() else { return false };
-    let [stage] = nest.stages.as_slice() else { return false };
-    let Some(store) = stage.stores.iter().find(|s| s.buffer == to) else { return false };
+    let stores: Vec<(&Stage, &Store)> =
+        nest.stages.iter().flat_map(|stage| stage.stores.iter().map(move |store| (stage, store))).collect();
+    let mut stores = stores.into_iter().filter(|(_, store)| store.buffer == to);
+    let (Some((stage, store)), None) = (stores.next(), stores.next()) else { return false };
     let extents = stage.extents();
     // At each point of the loops all loads come before the stores, and no other point has the same element.
     let apart = super::merge::never_again(&store.at, if store.inner { &extents } else { &stage.kept });
+    let elsewhere = |other: &&Stage| !std::ptr::eq(*other, stage);
     apart
         && !store.accumulate
-        && stage.stores.iter().filter(|s| s.buffer == to).count() == 1
         && stage.reads().filter(|(b, _)| *b == from).all(|(_, at)| at == Some(&store.at))
+        && nest.stages.iter().filter(elsewhere).all(|other| other.reads().all(|(b, _)| b != from))
+        && (nest.stages.len() == 1 || nest.row.is_some() && read_late(nest, stage, from))
+}
+
+/// Whether a stage of rows reads `from` for results alone that no other stage needs: one thread then reads and writes them, and does so last.
+fn read_late(nest: &Nest, stage: &Stage, from: BufferId) -> bool {
+    let needed = |buffer: BufferId| nest.stages.iter().any(|other| other.reads().any(|(b, _)| b == buffer));
+    let early = stage.stores.iter().filter(|store| store.inner || needed(store.buffer));
+    let mut open: Vec<ValueId> =
+        early.map(|store| store.value).chain(stage.reductions.iter().map(|reduce| reduce.of)).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        let op = &stage.value(id).op;
+        if matches!(op, ValueOp::Load { buffer, .. } if *buffer == from) {
+            return false;
+        }
+        if seen.insert(id) {
+            open.extend(op.operands());
+        }
+    }
+    true
 }
 
 /// Lifetimes, reuse of the last reader's operand, and the finished plan.

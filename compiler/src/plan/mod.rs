@@ -6,7 +6,7 @@
 //! 1. [`select`] decides which nodes are *materialised* (have a buffer); the others are expressions or index maps inside
 //!    their users.
 //! 2. [`build`] makes one kernel per materialised node: a loop nest ([`values`] turns nodes into scalar values at an index), or a
-//!    runtime kernel ([`contract`], [`conv`], [`attention`]). A loop of the graph becomes one kernel with kernels inside ([`repeat`]).
+//!    runtime kernel ([`contract`], [`conv`], [`attention`]); [`windows`] has the adjoints of pooling. A loop of the graph becomes one kernel with kernels inside ([`repeat`]).
 //! 3. [`fuse`] merges loop nests ([`merge`] says how two become one): a producer with consumers that read it point by point, siblings that read the same, maps that
 //!    run over a row with the reduction of that row. Stores that nobody reads any more vanish. For a GPU, [`rows`] makes one kernel of
 //!    all that goes over the same rows.
@@ -36,12 +36,14 @@ pub mod nest;
 mod normal;
 mod repeat;
 mod rows;
+pub use rows::{COLUMNS, are_columns, columns_together};
 mod schedule;
 mod select;
 mod sums;
 pub mod text;
 mod together;
 mod values;
+mod windows;
 
 use crate::graph::{DType, Dim, Entry, Node, NodeId, Symbol, Variable};
 use affine::Affine;

@@ -8,13 +8,16 @@
 //! **Sound** is that where a stage reads what an earlier one stores, it reads at each point of the loops the very element that was stored at this
 //! point. Then the thread that reads has stored it itself, and nothing has to be waited for but the results of reductions.
 //!
+//! **Columns** are rows whose elements lie apart in memory, and side by side with those of the next row: the channels of an image, whose
+//! statistics a norm needs. All that is said of rows holds for them. Some of them are computed together, so that whole lines of memory are read.
+//!
 //! **Worth it** it is wherever there are rows enough to keep the machine busy with a warp or a block for each.
 
 use super::affine::{Affine, flatten};
 use super::build::product;
 use super::fuse::Web;
 use super::merge::never_again;
-use super::nest::{Nest, Row, Stage, ValueOp};
+use super::nest::{Nest, Row, Stage, Store, ValueOp};
 use super::values::identity;
 use super::{BufferId, Built, Draft, Kernel, Work};
 use crate::graph::Dim;
@@ -25,6 +28,8 @@ const WAITING: i64 = 24 << 10;
 /// Fewer rows than this would leave the machine idle while they are long: longer than that.
 const FEW: i64 = 32;
 const LONG: i64 = 4096;
+/// So many columns at least are computed together: as many floats as memory moves at once. And at most so many: a whole line.
+pub const COLUMNS: (i64, i64) = (8, 32);
 /// A kernel has at most so many values, and touches at most so many buffers.
 const VALUES: usize = 200;
 const BUFFERS: usize = 24;
@@ -82,15 +87,10 @@ fn candidate(draft: &Draft) -> Option<&Nest> {
 /// Both as one nest, if that can and should be.
 fn joined(built: &Built, web: &Web, early: usize, late: usize) -> Option<Nest> {
     let (a, b) = (candidate(&built.drafts[early])?, candidate(&built.drafts[late])?);
-    let updates = |nest: &Nest| {
-        let stores = nest.stages.iter().flat_map(|stage| &stage.stores);
-        stores.into_iter().any(|store| built.updates.iter().any(|(place, _)| *place == store.buffer))
-    };
     let values = |nest: &Nest| nest.stages.iter().map(|stage| stage.values.len()).sum::<usize>();
     let touched =
         web.reads[early].union(&web.reads[late]).count() + web.writes[early].len() + web.writes[late].len();
-    // An update in place asks that its kernel do nothing else.
-    if updates(a) || updates(b) || values(a) + values(b) > VALUES || touched > BUFFERS {
+    if values(a) + values(b) > VALUES || touched > BUFFERS {
         return None;
     }
     let rows = rows_of(a).or_else(|| rows_of(b))?;
@@ -101,8 +101,20 @@ fn joined(built: &Built, web: &Web, early: usize, late: usize) -> Option<Nest> {
             return None;
         }
     }
+    // An update in place asks that nobody else come by its element, and is for many threads where it is all that is done.
+    let updates = |stage: &Stage| {
+        let of_variables = |store: &Store| built.updates.iter().any(|(place, _)| *place == store.buffer);
+        stage.stores.iter().any(|store| of_variables(store) && (store.inner || stage.reduced.is_empty()))
+    };
+    if first.iter().chain(&second).any(updates) {
+        return None;
+    }
     let length =
         first.iter().chain(&second).map(|stage| product(&stage.reduced)).find(|length| !length.is(1))?;
+    let columns = are_columns(first.iter().chain(&second));
+    if columns && columns_together(&first[0].kept).is_none() {
+        return None;
+    }
     let (rows, long) = (built.estimate(&rows), built.estimate(&length) > LONG);
     if rows < FEW && long {
         return None;
@@ -128,7 +140,8 @@ fn joined(built: &Built, web: &Web, early: usize, late: usize) -> Option<Nest> {
         !web.kept.contains(buffer)
             && web.readers[buffer.index()].iter().all(|reader| *reader == early || *reader == late)
     };
-    let passed = passed(&first, &length, &only_here);
+    let room = WAITING / if columns { COLUMNS.1 } else { 1 };
+    let passed = passed(&first, &length, room, &only_here);
     Some(Nest { space, stages: first, row: Some(Row { passed, paths: all }) })
 }
 
@@ -172,6 +185,28 @@ fn alike<'a>(stages: impl Iterator<Item = &'a Stage>) -> bool {
     true
 }
 
+/// Do the elements of rows lie apart, and those of neighbouring rows side by side?
+pub fn are_columns<'a>(stages: impl Iterator<Item = &'a Stage>) -> bool {
+    let score = |stage: &Stage| -> i64 {
+        let (Some(kept), false) = (stage.kept.len().checked_sub(1), stage.reduced.is_empty()) else {
+            return 0;
+        };
+        let along = stage.extents().len() - 1;
+        let maps = stage.reads().filter_map(|(_, at)| at);
+        let maps = maps.chain(stage.stores.iter().filter(|store| store.inner).map(|store| &store.at));
+        let of = |at: &Affine| i64::from(at.coefficient(kept).is(1)) - i64::from(at.coefficient(along).is(1));
+        maps.filter(|at| (kept + 1..=along).any(|v| at.depends_on(v))).map(of).sum()
+    };
+    stages.map(score).sum::<i64>() > 0
+}
+
+/// How many columns are computed together: a number that divides those which lie side by side, if there is one.
+pub fn columns_together(kept: &[Dim]) -> Option<i64> {
+    let divides =
+        |together: &i64| kept.last().is_some_and(|e| e.exact_div(&Dim::constant(*together)).is_some());
+    [COLUMNS.1, 16, COLUMNS.0].into_iter().find(divides)
+}
+
 /// Do both read elements of a row that are the same?
 fn read_the_same(first: &[Stage], second: &[Stage]) -> bool {
     let reads = |stages: &[Stage]| -> Vec<(BufferId, Affine)> {
@@ -204,8 +239,12 @@ fn in_step(first: &[Stage], second: &[Stage], buffer: BufferId) -> bool {
 }
 
 /// The buffers that need not be in memory: nobody else reads them, and they fit registers.
-fn passed(stages: &[Stage], length: &Dim, only_here: &dyn Fn(&BufferId) -> bool) -> Vec<BufferId> {
-    let mut room = WAITING;
+fn passed(
+    stages: &[Stage],
+    length: &Dim,
+    mut room: i64,
+    only_here: &dyn Fn(&BufferId) -> bool,
+) -> Vec<BufferId> {
     let stores = stages.iter().flat_map(|stage| &stage.stores);
     let fits = |store: &&super::nest::Store| {
         let takes = if store.inner { length.as_constant().unwrap_or(i64::MAX) } else { 0 };

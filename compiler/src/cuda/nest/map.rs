@@ -1,8 +1,10 @@
 //! Maps: a thread for each point, or for a few points side by side.
 
+use super::tile::Crossing;
 use super::value::{Axis, Scope, Writer};
 use super::{Start, THREADS, accesses, product, unflatten, walk, width};
 use crate::graph::Dim;
+use crate::plan::affine::Affine;
 use crate::plan::nest::Stage;
 
 /// What a map has of a kernel.
@@ -23,6 +25,9 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
         body(w, Scope::new(stage))?;
         return Ok(Start { threads: 1, blocks: Dim::constant(1) });
     }
+    if let Some(crossing) = Crossing::of(w, stage) {
+        return crossing.print(w, stage, place);
+    }
     let order = order(w, stage);
     let last = order[order.len() - 1];
     let wide = points_of_a_thread(w, stage);
@@ -37,9 +42,21 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
         Place::Part => ("block", "total".into()),
     };
     let thread = format!("{block} * {threads} + threadIdx.x");
-    let first = if wide > 1 { format!("{wide} * ({thread})") } else { thread };
-    w.line(format!("const unsigned point = {first};"));
-    w.line(format!("if (point >= {total}) return;"));
+    let rows = points.exact_div(&stage.kept[last]).filter(|_| *place == Place::Alone);
+    match rows.filter(|rows| !rows.is(1) && reads_again(stage, last, wide * threads)) {
+        // Neighbouring blocks have the same part of all rows, so that what these read alike is in a cache.
+        Some(rows) => {
+            let (row, rows) = (w.dim(&stage.kept[last]), w.symbols.divisor(&rows));
+            w.line(format!("const unsigned at = {threads} * (blockIdx.x / {rows}) + threadIdx.x;"));
+            let at = if wide > 1 { format!("{wide} * at") } else { "at".into() };
+            w.line(format!("const unsigned point = blockIdx.x % {rows} * {row} + {at};"));
+        }
+        None => {
+            let first = if wide > 1 { format!("{wide} * ({thread})") } else { thread };
+            w.line(format!("const unsigned point = {first};"));
+            w.line(format!("if (point >= {total}) return;"));
+        }
+    }
     let variables: Vec<(usize, Dim)> = order.iter().map(|v| (*v, stage.kept[*v].clone())).collect();
     unflatten(w, "point", &variables);
     let uneven = points.exact_div(&each).is_none();
@@ -52,12 +69,30 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
     Ok(Start { threads, blocks: points.ceil_div(&Dim::constant(wide * threads)) })
 }
 
+/// Blocks of a map that is a part of a kernel.
+pub fn blocks_of_part(w: &Writer<'_>, stage: &Stage) -> Dim {
+    match Crossing::of(w, stage) {
+        Some(crossing) => crossing.blocks(stage),
+        None => product(&stage.kept).ceil_div(&Dim::constant(points_of_a_thread(w, stage) * THREADS)),
+    }
+}
+
 /// How many points along the last variable a thread computes.
 pub fn points_of_a_thread(w: &Writer<'_>, stage: &Stage) -> i64 {
     let Some(last) = order(w, stage).last().copied() else { return 1 };
     // A flat space may end within a pack.
     let flat = stage.kept.len() == 1 && stage.reduced.is_empty();
     width(w, stage, last, &stage.kept[last], flat)
+}
+
+/// Is there something as long as the last loop that all steps of the others read alike, and does that loop make whole blocks, several of them?
+fn reads_again(stage: &Stage, last: usize, block: i64) -> bool {
+    let blocks =
+        stage.kept[last].as_constant().filter(|extent| extent % block == 0).map(|extent| extent / block);
+    let alone = |at: &Affine| matches!(at.terms.as_slice(), [(variable, _)] if *variable == last);
+    stage.reduced.is_empty()
+        && blocks.is_some_and(|blocks| blocks > 1)
+        && stage.reads().filter_map(|(_, at)| at).any(alone)
 }
 
 fn body(w: &mut Writer<'_>, mut scope: Scope<'_>) -> Result<(), String> {

@@ -1,11 +1,12 @@
 //! Loop nests as kernels.
 //!
 //! The plan says what is computed at each point; here it is decided which thread computes which points. All index spaces are flat: a
-//! thread finds its loop variables in the number of its point. There are four forms, chosen from the shape of the nest alone:
+//! thread finds its loop variables in the number of its point. There are five forms, chosen from the shape of the nest alone:
 //!
 //! | form | a point is computed by | when |
 //! |---|---|---|
 //! | map | one thread, which walks the reduced loops | nothing is reduced, or little: at most [`FEW`] elements, or at most [`SOME`] for many points |
+//! | tile | as a map's, behind a square of what it reads in shared memory | it reads along one loop and stores along another |
 //! | row | some lanes of a warp, a warp, or a block | the reduced loops run along memory; several stages that go over the same row are one kernel |
 //! | column | groups of threads, each of which walks a part of the rows | the kept loops run along memory |
 //! | block | one block, stage by stage | there are several stages, or stores that add up |
@@ -30,6 +31,7 @@ mod row;
 mod spell;
 #[cfg(test)]
 mod tests;
+mod tile;
 pub mod value;
 
 use super::Printed;

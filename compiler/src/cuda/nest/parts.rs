@@ -45,8 +45,7 @@ pub fn print(w: &mut Writer<'_>, parts: &[Part]) -> Result<Start, String> {
                 known.len() - 1
             }
         };
-        let wide = map::points_of_a_thread(w, stage);
-        let count = points.ceil_div(&Dim::constant(wide * THREADS));
+        let count = map::blocks_of_part(w, stage);
         let names: Vec<&str> = buffers.iter().map(|b| w.subject.name(w.subject.slot(*b))).collect();
         calls.push((number, names.join(", "), w.symbols.dim(&points), w.symbols.dim(&count), &part.path));
         blocks = blocks + count;

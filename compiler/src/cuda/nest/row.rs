@@ -1,22 +1,28 @@
 //! Rows: the lanes of a warp, or the threads of a block, walk the reduced loops of a point side by side.
 //!
+//! Where the rows are columns ([`crate::plan`]), neighbouring threads have neighbouring columns, and groups of them walk these.
+//!
 //! Several stages may go over the same row. What an earlier one reduced all threads know; elements that a later stage reads again, from memory or
 //! from what an earlier one made, each thread keeps in registers, where the length of the row is known and they fit.
 
 use super::spell::{is_half, register};
 use super::value::{Axis, Held, Scope, Writer, twin};
-use super::{LONG, Start, THREADS, accesses, product, unflatten, width};
+use super::{FEW, LONG, MANY, SOME, Start, THREADS, accesses, product, unflatten, width};
 use crate::cuda::print::{c_type, identifier, unique};
 use crate::graph::{DType, Dim};
-use crate::plan::BufferId;
 use crate::plan::affine::Affine;
 use crate::plan::nest::{How, Row, Stage, ValueId, ValueOp};
+use crate::plan::{self, BufferId};
 use std::collections::{BTreeMap, HashSet};
 
 /// A thread keeps at most so many elements of its row.
 const KEPT: i64 = 64;
 /// Threads of a block that has one row: as many as it takes to keep it.
 const MOST: i64 = 512;
+/// Rows of so many elements are whole lines of memory.
+const LINE: i64 = 32;
+/// From so many columns on, blocks of whole lines of memory keep a machine busy.
+const MANY_COLUMNS: i64 = 4096;
 
 /// How the threads walk a row.
 struct Walk {
@@ -26,6 +32,8 @@ struct Walk {
     /// Elements that a thread takes side by side, and threads.
     wide: i64,
     lanes: i64,
+    /// Columns that a block computes together; for rows 1.
+    columns: i64,
     /// How often each thread takes some, where elements are kept.
     items: Option<i64>,
     /// The elements that it keeps: those that several stages read from memory, and those that a stage makes.
@@ -51,10 +59,18 @@ pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<
     let (points, steps) = (product(&longest.kept), product(&longest.reduced));
     let passed = row.map_or(&[][..], |row| &row.passed);
     let walk = walk(w, longest, stages, passed);
-    let lanes = walk.lanes;
+    let (lanes, columns) = (walk.lanes, walk.columns);
     let whole = lanes > 32;
-    let kept: Vec<(usize, Dim)> = longest.kept.iter().cloned().enumerate().collect();
-    if whole {
+    let kept = order(longest, stages, columns);
+    if columns > 1 {
+        w.line(format!("const int lane = threadIdx.x / {columns};"));
+        w.line(format!("const unsigned point = blockIdx.x * {columns} + threadIdx.x % {columns};"));
+        if lanes == 1 {
+            let total = w.dim(&points);
+            w.line(format!("if (point >= {total}) return;"));
+        }
+        unflatten(w, "point", &kept);
+    } else if whole {
         w.line("const int lane = threadIdx.x;");
         unflatten(w, "blockIdx.x", &kept);
     } else {
@@ -85,6 +101,9 @@ pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<
         if stages.len() > 1 {
             w.close();
         }
+    }
+    if columns > 1 {
+        return Ok(Start { threads: lanes * columns, blocks: points.ceil_div(&Dim::constant(columns)) });
     }
     let blocks = match (whole, kept.is_empty()) {
         (_, true) => Dim::constant(1),
@@ -133,8 +152,12 @@ fn print_stage(
         keep(w, &mut scope, walk, held, loaded);
         scope.point(w, true)?;
         close_row(w, walk);
-        let over = if walk.lanes > 32 { "block" } else { "lanes" };
-        gather(w, stage, over, &walk.lanes.to_string());
+        match (walk.columns, walk.lanes) {
+            (1, lanes) if lanes > 32 => gather(w, stage, "block", &lanes.to_string()),
+            (1, lanes) => gather(w, stage, "lanes", &lanes.to_string()),
+            (_, 1) => {}
+            (columns, lanes) => gather(w, stage, "columns", &format!("{columns}, {lanes}")),
+        }
         scope.axis = None;
     }
     let results: Vec<_> = stage.stores.iter().filter(|store| !store.inner).collect();
@@ -286,12 +309,20 @@ fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) 
     let along = |stage: &&Stage| accesses(w, stage).any(|access| access.at.depends_on(last));
     let walked = stages.iter().filter(|stage| !stage.reduced.is_empty());
     let widths = walked.filter(along).map(|stage| width(w, stage, last, &extents[extents.len() - 1], false));
-    let wide = widths.min().unwrap_or(1);
+    let columns = columns(stages, longest, &points);
+    let wide = if columns > 1 { 1 } else { widths.min().unwrap_or(1) };
+    let lanes = match steps.as_constant() {
+        _ if columns == 1 => lanes(&points, &steps, wide),
+        Some(steps) => (steps.max(1) as u64).next_power_of_two().min((THREADS / columns) as u64) as i64,
+        None => MOST / columns,
+    };
     let mut walk = Walk {
         first,
         extents,
         wide,
-        lanes: lanes(&points, &steps, wide),
+        // A block has whole warps.
+        lanes: lanes.max(if columns > 1 { 32 / columns } else { 1 }),
+        columns,
         items: None,
         again: Vec::new(),
         made: Vec::new(),
@@ -309,10 +340,12 @@ fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) 
         walk.each(lanes).is_some_and(|each| each * rows as i64 <= KEPT)
     };
     let all = made.len() + again.len();
-    for lanes in [THREADS, MOST] {
+    for threads in [THREADS, MOST] {
+        let lanes = threads / columns;
         if walk.lanes < lanes
+            && columns < THREADS
             && !fits(&walk, walk.lanes, all)
-            && (fits(&walk, lanes, all) || lanes == MOST && walk.lanes == THREADS)
+            && (fits(&walk, lanes, all) || threads == MOST && walk.lanes == THREADS / columns)
         {
             walk.lanes = lanes;
         }
@@ -327,6 +360,45 @@ fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) 
     }
     (walk.again, walk.made) = (again, made);
     walk
+}
+
+/// The loops over rows, of which the last is the one that neighbouring rows differ in. What many rows read alike is read by one after another:
+/// then it is in a cache.
+fn order(longest: &Stage, stages: &[Stage], columns: i64) -> Vec<(usize, Dim)> {
+    let mut kept: Vec<(usize, Dim)> = longest.kept.iter().cloned().enumerate().collect();
+    let whole = product(&longest.reduced).as_constant().is_none_or(|steps| steps >= LINE);
+    if columns > 1 || !whole || kept.len() < 2 {
+        return kept;
+    }
+    let first = kept.len();
+    let maps: Vec<&Affine> = stages.iter().flat_map(Stage::reads).filter_map(|(_, at)| at).collect();
+    let along = |at: &Affine| at.terms.iter().any(|(variable, _)| *variable >= first);
+    // A part of a row's size for each step of some loops, and the same for all steps of another one.
+    let again = |variable: usize| {
+        let other = |at: &Affine| (0..first).any(|v| v != variable && at.depends_on(v));
+        maps.iter().any(|at| along(at) && other(at) && !at.depends_on(variable))
+    };
+    if let Some(place) = (0..first).find(|variable| again(*variable)) {
+        let same = kept.remove(place);
+        kept.push(same);
+    }
+    kept
+}
+
+/// How many columns a block computes together; of rows 1.
+fn columns(stages: &[Stage], longest: &Stage, points: &Dim) -> i64 {
+    if stages.len() < 2 || !plan::are_columns(stages.iter()) {
+        return 1;
+    }
+    let (points, steps) = (points.as_constant(), product(&longest.reduced).as_constant());
+    // A thread for each, where they are short, or there are many.
+    let many = points.is_none_or(|points| points >= MANY);
+    if steps.is_some_and(|steps| steps <= if many { SOME } else { FEW }) {
+        return THREADS;
+    }
+    // Few columns are shared out among as many blocks as can be.
+    let few = points.is_some_and(|points| points < MANY_COLUMNS);
+    plan::columns_together(&longest.kept).map_or(1, |most| if few { plan::COLUMNS.0 } else { most })
 }
 
 /// Declares what is kept, of names that tell what it is.
