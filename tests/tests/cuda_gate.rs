@@ -146,7 +146,7 @@ fn faults(function: &DeviceFunction, log: &str) -> Vec<String> {
 const SHARE: f64 = 0.9;
 
 /// What machine code lacks of what its kernel is for, or has and should not.
-fn lacks(spec: &str, function: &DeviceFunction, code: &Code) -> Vec<String> {
+fn lacks(function: &DeviceFunction, code: &Code) -> Vec<String> {
     let mut lacks = Vec::new();
     let form = form(function).unwrap_or_default();
     let tensors = form.contains("TileMma<") || form.contains("FlashMma<");
@@ -243,7 +243,7 @@ fn every_kernel_of_every_spec_compiles_fits_registers_and_does_what_it_is_for() 
                     if read {
                         match codes.get(&function.name) {
                             Some(code) => {
-                                found.extend(lacks(spec, function, code));
+                                found.extend(lacks(function, code));
                                 if let (Some(form), Some(share)) = (form(function), code.share()) {
                                     let least = products.entry((form, arch)).or_insert(share);
                                     *least = least.min(share);
