@@ -17,7 +17,7 @@ fn scalar(source: &InputSource, done: usize) -> Tensor {
     }
 }
 
-/// Inputs of an entry for so many rows: numbers and bytes of a fixed pattern, and labels from 0 to 9, or below what they look up.
+/// Inputs of an entry for so many rows, of a data set or of a caller: numbers and bytes of a fixed pattern, and labels from 0 to 9, or below what they look up.
 pub fn of(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
     let entry = module.entries.iter().find(|e| e.graph.name == entry).expect("the entry is there");
     let mut rng = Rng::new(100 + done as u64);
@@ -25,8 +25,10 @@ pub fn of(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
         .inputs
         .iter()
         .map(|(name, ty, source)| {
-            let InputSource::Field { data, field } = source else {
-                return (name.clone(), scalar(source, done));
+            let field = match source {
+                InputSource::Field { data, field } => Some((*data, field)),
+                InputSource::Caller | InputSource::Tokens { .. } | InputSource::Lengths { .. } => None,
+                _ => return (name.clone(), scalar(source, done)),
             };
             let shape: Vec<usize> =
                 ty.shape.iter().map(|d| d.as_constant().map_or(rows, |c| c as usize)).collect();
@@ -36,12 +38,13 @@ pub fn of(module: &Module, entry: &str, rows: usize, done: usize) -> Tensors {
                     Tensor::from_u8(&shape, &(0..count).map(|_| rng.below(256) as u8).collect::<Vec<_>>())
                 }
                 DType::I32 => {
-                    let indexed = module.trainings[0].indexed.iter().filter(|indexed| indexed.field == *name);
+                    let indexed = module.trainings.iter().take(1).flat_map(|training| &training.indexed);
+                    let indexed = indexed.filter(|indexed| indexed.field == *name);
                     // Of classes that only the data tell, there are two at least.
-                    let classes = module.data[*data]
-                        .fields
-                        .iter()
-                        .any(|f| f.name == *field && matches!(f.cell, Cell::Class(_)));
+                    let classes = field.is_some_and(|(data, field)| {
+                        let mut fields = module.data[data].fields.iter();
+                        fields.any(|f| f.name == *field && matches!(f.cell, Cell::Class(_)))
+                    });
                     let most = indexed.map(|indexed| indexed.rows).min().unwrap_or(10);
                     let most = most.min(if classes { 2 } else { 10 });
                     let values: Vec<i32> = (0..count).map(|_| rng.below(most) as i32).collect();

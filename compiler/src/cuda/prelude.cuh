@@ -24,9 +24,11 @@ __device__ __forceinline__ int floor_rem(int a, int b) { int r = a % b; return r
 struct Divisor {
     int by;
     unsigned times, shift;
-    __device__ __forceinline__ explicit Divisor(int from) : by(max(from, 1)) {
-        shift = by == 1 ? 0 : 32 - __clz(by - 1);
-        times = (unsigned)((((1ull << shift) - (unsigned)by) << 32) / (unsigned)by) + 1;
+    // Of 0, nothing is a multiple; it only counts.
+    __device__ __forceinline__ explicit Divisor(int by) : by(by) {
+        const unsigned positive = max(by, 1);
+        shift = positive == 1 ? 0 : 32 - __clz(positive - 1);
+        times = (unsigned)((((1ull << shift) - positive) << 32) / positive) + 1;
     }
     __device__ __forceinline__ operator int() const { return by; }
 };

@@ -1,14 +1,14 @@
 //! What of a kernel's accesses reaches memory, through a cache that is a block's share of a GPU's.
 //!
 //! Blocks run one after another here, and hundreds at once on a GPU, which share its second-level cache: 40 MB among 108 multiprocessors of up to
-//! eight blocks each (A100) are some 48 KB for each block. So the model is a cache of 32 KB that the blocks use in turn: sectors of 32 bytes, of
+//! eight blocks each (A100) are 48 KB for each block. So the model is a cache of 48 KB that the blocks use in turn: sectors of 32 bytes, of
 //! which the one that nobody has touched for longest makes room. A sector that is read and not there is read from memory; one that was written
 //! goes to memory when it leaves, or at the end, once, however many pieces it was written in.
 
 use std::collections::HashMap;
 
 /// Sectors of the cache.
-const SECTORS: usize = 1024;
+const SECTORS: usize = 1536;
 /// No place in the list.
 const NONE: u32 = u32::MAX;
 

@@ -33,7 +33,7 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
     let wide = points_of_a_thread(w, stage);
     let points = product(&stage.kept);
     let each = Dim::constant(wide);
-    let threads = match points.ceil_div(&each).as_constant() {
+    let mut threads = match points.ceil_div(&each).as_constant() {
         Some(wanted) if *place == Place::Alone => ((wanted + 31) / 32 * 32).clamp(32, THREADS),
         _ => THREADS,
     };
@@ -42,14 +42,21 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
         Place::Part => ("block", "total".into()),
     };
     let thread = format!("{block} * {threads} + threadIdx.x");
+    let mut blocks = points.ceil_div(&Dim::constant(wide * threads));
     let rows = points.exact_div(&stage.kept[last]).filter(|_| *place == Place::Alone);
-    match rows.filter(|rows| !rows.is(1) && reads_again(stage, last, wide * threads)) {
+    match rows.filter(|rows| !rows.is(1)).zip(blocks_of_row(stage, last, wide * threads)) {
         // Neighbouring blocks have the same part of all rows, so that what these read alike is in a cache.
-        Some(rows) => {
+        Some((rows, each_row)) => {
+            blocks = rows.clone() * Dim::constant(each_row);
+            threads = stage.kept[last].as_constant().map_or(threads, |row| even(row / wide, each_row));
             let (row, rows) = (w.dim(&stage.kept[last]), w.symbols.divisor(&rows));
-            w.line(format!("const unsigned at = {threads} * (blockIdx.x / {rows}) + threadIdx.x;"));
-            let at = if wide > 1 { format!("{wide} * at") } else { "at".into() };
-            w.line(format!("const unsigned point = blockIdx.x % {rows} * {row} + {at};"));
+            let thread = format!("{threads} * (blockIdx.x / {rows}) + threadIdx.x");
+            let at = if wide > 1 { format!("{wide} * ({thread})") } else { thread };
+            w.line(format!("const unsigned at = {at};"));
+            if !stage.kept[last].is(each_row * wide * threads) {
+                w.line(format!("if (at >= {row}) return;"));
+            }
+            w.line(format!("const unsigned point = blockIdx.x % {rows} * {row} + at;"));
         }
         None => {
             let first = if wide > 1 { format!("{wide} * ({thread})") } else { thread };
@@ -66,7 +73,7 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
     });
     let axis = (wide > 1).then_some(Axis { variable: last, width: wide, left });
     body(w, Scope::new(stage).along(axis))?;
-    Ok(Start { threads, blocks: points.ceil_div(&Dim::constant(wide * threads)) })
+    Ok(Start { threads, blocks })
 }
 
 /// Blocks of a map that is a part of a kernel.
@@ -85,14 +92,17 @@ pub fn points_of_a_thread(w: &Writer<'_>, stage: &Stage) -> i64 {
     width(w, stage, last, &stage.kept[last], flat)
 }
 
-/// Is there something as long as the last loop that all steps of the others read alike, and does that loop make whole blocks, several of them?
-fn reads_again(stage: &Stage, last: usize, block: i64) -> bool {
-    let blocks =
-        stage.kept[last].as_constant().filter(|extent| extent % block == 0).map(|extent| extent / block);
+/// The threads of each of some blocks that share the work of so many: whole warps.
+fn even(work: i64, blocks: i64) -> i64 {
+    ((work + blocks - 1) / blocks + 31) / 32 * 32
+}
+
+/// How many blocks the last loop makes, if they are several and there is something as long as it that all steps of the others read alike.
+fn blocks_of_row(stage: &Stage, last: usize, block: i64) -> Option<i64> {
     let alone = |at: &Affine| matches!(at.terms.as_slice(), [(variable, _)] if *variable == last);
-    stage.reduced.is_empty()
-        && blocks.is_some_and(|blocks| blocks > 1)
-        && stage.reads().filter_map(|(_, at)| at).any(alone)
+    let blocks = (stage.kept[last].as_constant()? + block - 1) / block;
+    let again = || stage.reads().filter_map(|(_, at)| at).any(alone);
+    (blocks > 1 && stage.reduced.is_empty() && again()).then_some(blocks)
 }
 
 fn body(w: &mut Writer<'_>, mut scope: Scope<'_>) -> Result<(), String> {
