@@ -3,7 +3,7 @@
 //! A dim is kept in one normal form (a sorted sum of monomials), so that two dims are equal exactly when their normal forms
 //! are: `(n + 1) * 2 - n` *is* `n + 2`. What the normal form cannot decide is left to a run-time guard.
 
-use std::collections::BTreeMap;
+use super::terms::Terms;
 use std::fmt;
 use std::ops::{Add, Mul, Sub};
 use std::sync::Arc;
@@ -23,22 +23,15 @@ pub enum Atom {
     Min(Arc<(Dim, Dim)>),
 }
 
-/// A product of atoms, sorted; empty for the constant term.
-type Monomial = Vec<Atom>;
-
-/// A dim in normal form. Terms with coefficient 0 are never kept.
+/// A dim in normal form.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dim {
-    terms: BTreeMap<Monomial, i64>,
+    terms: Terms,
 }
 
 impl Dim {
     pub fn constant(value: i64) -> Dim {
-        let mut terms = BTreeMap::new();
-        if value != 0 {
-            terms.insert(Vec::new(), value);
-        }
-        Dim { terms }
+        Dim { terms: Terms::one(Vec::new(), value) }
     }
 
     pub fn symbol(name: impl Into<Symbol>) -> Dim {
@@ -46,14 +39,15 @@ impl Dim {
     }
 
     fn atom(atom: Atom) -> Dim {
-        Dim { terms: BTreeMap::from([(vec![atom], 1)]) }
+        Dim { terms: Terms::one(vec![atom], 1) }
     }
 
     /// The value, when no symbol is left.
     pub fn as_constant(&self) -> Option<i64> {
-        match self.terms.len() {
-            0 => Some(0),
-            1 => self.terms.get(&Vec::new()).copied(),
+        let mut terms = self.terms();
+        match (terms.next(), terms.next()) {
+            (None, _) => Some(0),
+            (Some(([], value)), None) => Some(value),
             _ => None,
         }
     }
@@ -73,7 +67,7 @@ impl Dim {
 
     /// The terms: each a product of atoms and its coefficient, in a fixed order.
     pub fn terms(&self) -> impl Iterator<Item = (&[Atom], i64)> {
-        self.terms.iter().map(|(m, c)| (m.as_slice(), *c))
+        self.terms.iter().map(|(m, c)| (m.as_slice(), c))
     }
 
     /// `self / divisor` when that is exact whatever the symbols are.
@@ -88,9 +82,9 @@ impl Dim {
             return None;
         }
         let (by, by_coefficient) = divisor.terms.iter().next()?;
-        let mut terms = BTreeMap::new();
-        for (monomial, coefficient) in &self.terms {
-            if coefficient.checked_rem(*by_coefficient) != Some(0) {
+        let mut terms = Terms::default();
+        for (monomial, coefficient) in self.terms.iter() {
+            if coefficient.checked_rem(by_coefficient) != Some(0) {
                 return None;
             }
             let mut rest = monomial.clone();
@@ -98,7 +92,7 @@ impl Dim {
                 let at = rest.iter().position(|a| a == atom)?;
                 rest.remove(at);
             }
-            terms.insert(rest, coefficient / by_coefficient);
+            terms.add(rest, coefficient / by_coefficient);
         }
         Some(Dim { terms })
     }
@@ -115,15 +109,10 @@ impl Dim {
         }
         if let Some(by) = divisor.as_constant().filter(|b| *b > 0) {
             // (by·q + r) // by = q + r // by.
-            let (mut whole, mut rest) = (BTreeMap::new(), BTreeMap::new());
-            for (monomial, coefficient) in &self.terms {
-                let (q, r) = (floor_div(*coefficient, by), coefficient.rem_euclid(by));
-                if q != 0 {
-                    whole.insert(monomial.clone(), q);
-                }
-                if r != 0 {
-                    rest.insert(monomial.clone(), r);
-                }
+            let (mut whole, mut rest) = (Terms::default(), Terms::default());
+            for (monomial, coefficient) in self.terms.iter() {
+                whole.add(monomial.clone(), floor_div(coefficient, by));
+                rest.add(monomial.clone(), coefficient.rem_euclid(by));
             }
             if !whole.is_empty() {
                 return Dim { terms: whole } + Dim { terms: rest }.floor_div(divisor);
@@ -195,8 +184,8 @@ impl Dim {
     /// The value under a binding of symbols; `None` when one is unbound, a divisor is 0, or it overflows.
     pub fn evaluate(&self, bind: &dyn Fn(&str) -> Option<i64>) -> Option<i64> {
         let mut sum = 0i64;
-        for (monomial, coefficient) in &self.terms {
-            let mut product = *coefficient;
+        for (monomial, coefficient) in self.terms.iter() {
+            let mut product = coefficient;
             for atom in monomial {
                 product = product.checked_mul(atom.evaluate(bind)?)?;
             }
@@ -208,8 +197,8 @@ impl Dim {
     /// Replaces symbols by dims.
     pub fn substitute(&self, with: &dyn Fn(&str) -> Option<Dim>) -> Dim {
         let mut sum = Dim::constant(0);
-        for (monomial, coefficient) in &self.terms {
-            let mut product = Dim::constant(*coefficient);
+        for (monomial, coefficient) in self.terms.iter() {
+            let mut product = Dim::constant(coefficient);
             for atom in monomial {
                 product = product * atom.substitute(with);
             }
@@ -220,7 +209,7 @@ impl Dim {
 
     /// Calls `visit` with every symbol, in order, repeats included.
     pub fn symbols(&self, visit: &mut dyn FnMut(&Symbol)) {
-        for atom in self.terms.keys().flatten() {
+        for atom in self.terms.iter().flat_map(|(monomial, _)| monomial) {
             match atom {
                 Atom::Symbol(s) => visit(s),
                 Atom::FloorDiv(p) | Atom::Rem(p) | Atom::Max(p) | Atom::Min(p) => {
@@ -291,13 +280,8 @@ impl From<usize> for Dim {
 impl Add for Dim {
     type Output = Dim;
     fn add(mut self, other: Dim) -> Dim {
-        for (monomial, coefficient) in other.terms {
-            let sum = self.terms.get(&monomial).copied().unwrap_or(0).saturating_add(coefficient);
-            if sum == 0 {
-                self.terms.remove(&monomial);
-            } else {
-                self.terms.insert(monomial, sum);
-            }
+        for (monomial, coefficient) in other.terms.into_iter() {
+            self.terms.add(monomial, coefficient);
         }
         self
     }
@@ -313,17 +297,15 @@ impl Sub for Dim {
 impl Mul for Dim {
     type Output = Dim;
     fn mul(self, other: Dim) -> Dim {
-        let mut terms: BTreeMap<Monomial, i64> = BTreeMap::new();
-        for (m1, c1) in &self.terms {
-            for (m2, c2) in &other.terms {
+        let mut terms = Terms::default();
+        for (m1, c1) in self.terms.iter() {
+            for (m2, c2) in other.terms.iter() {
                 let mut monomial = m1.clone();
                 monomial.extend(m2.iter().cloned());
                 monomial.sort();
-                let sum = terms.entry(monomial).or_insert(0);
-                *sum = sum.saturating_add(c1.saturating_mul(*c2));
+                terms.add(monomial, c1.saturating_mul(c2));
             }
         }
-        terms.retain(|_, coefficient| *coefficient != 0);
         Dim { terms }
     }
 }
@@ -339,7 +321,7 @@ impl fmt::Display for Dim {
         let constant = self.terms.iter().filter(|(m, _)| m.is_empty());
         for (place, (monomial, coefficient)) in ordered.chain(constant).enumerate() {
             let magnitude = coefficient.unsigned_abs();
-            match (place, *coefficient < 0) {
+            match (place, coefficient < 0) {
                 (0, false) => {}
                 (0, true) => f.write_str("-")?,
                 (_, false) => f.write_str(" + ")?,

@@ -36,6 +36,7 @@ pub mod open;
 #[doc(hidden)]
 pub mod random;
 pub mod scan;
+mod terms;
 #[cfg(test)]
 mod tests;
 pub mod text;
