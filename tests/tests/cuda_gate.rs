@@ -153,10 +153,10 @@ fn lacks(function: &DeviceFunction, code: &Code) -> Vec<String> {
     if tensors && code.count("HMMA") == 0 {
         lacks.push("no tensor core is used".to_owned());
     }
-    if form.contains("TileMma<") || form.contains("TileF32<") {
-        if let Some(share) = code.share().filter(|share| *share < SHARE) {
-            lacks.push(format!("{share:.2} of the math in the main loop of {form} are multiply-adds"));
-        }
+    if (form.contains("TileMma<") || form.contains("TileF32<"))
+        && let Some(share) = code.share().filter(|share| *share < SHARE)
+    {
+        lacks.push(format!("{share:.2} of the math in the main loop of {form} are multiply-adds"));
     }
     if code.count("LDL") + code.count("STL") > 0 {
         lacks.push("there is local memory".to_owned());

@@ -7,7 +7,7 @@ use crate::args::Bench;
 use crate::compile::{self, Wanted};
 use crate::failure::Failure;
 use crate::profile::{KernelRow, Kernels};
-use crate::{dry, generate, output, sample, spec, train};
+use crate::{dry, generate, output, release, sample, spec, train};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,6 +151,7 @@ impl Subject {
         let mut trainer = Trainer::new(program, training, &options)?;
         trainer.initialise(None)?;
         trainer.fit()?;
+        release::compiler();
         let batch = trainer.batch_size();
         let mut source = trainer.batches(1)?;
         let mut batches = Vec::new();

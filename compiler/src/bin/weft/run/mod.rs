@@ -23,7 +23,7 @@ use self::tensorboard::TensorBoard;
 use crate::profile::Kernels;
 use crate::report::{self, Report};
 use crate::spec::Spec;
-use crate::{output, training};
+use crate::{output, release, training};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -174,6 +174,7 @@ impl<'s> Record<'s> {
         self.board = Some(TensorBoard::create(&self.folder, &self.history)?);
         if let Some(parts) = self.parts.as_ref().filter(|_| samples::are_drawn(self.spec)) {
             let (items, done) = (self.items(parts, 1)?, self.history.epochs_done());
+            release::compiler();
             self.samples = Samples::begin(items, parts, &self.folder, done)?;
             if let (Some(samples), Some(board)) = (&self.samples, &mut self.board) {
                 board.samples(&self.history, samples)?;
