@@ -228,19 +228,7 @@ template <typename How, int THREADS, typename T> __device__ __forceinline__ T fo
     return value;
 }
 
-// The results of threads that are WIDTH apart, in the first group of them.
-template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ T fold_groups(T value) {
-    __shared__ T parts[WIDTH * GROUPS];
-    __syncthreads();
-    parts[threadIdx.x] = value;
-    __syncthreads();
-    if (threadIdx.x >= WIDTH) return value;
-    #pragma unroll
-    for (int group = 1; group < GROUPS; ++group) value = How()(value, parts[WIDTH * group + threadIdx.x]);
-    return value;
-}
-
-// The same, in all groups.
+// The same for threads that are WIDTH apart.
 template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ T fold_columns(T value) {
     __shared__ T parts[WIDTH * GROUPS];
     __syncthreads();
@@ -278,20 +266,6 @@ template <typename How, int THREADS, typename T> __device__ __forceinline__ void
     #pragma unroll
     for (int warp = 1; warp < THREADS / 32; ++warp) arg_join<How>(best, place, values[warp], places[warp]);
 }
-template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ void arg_groups(T& best, int& place) {
-    __shared__ T values[WIDTH * GROUPS];
-    __shared__ int places[WIDTH * GROUPS];
-    __syncthreads();
-    values[threadIdx.x] = best; places[threadIdx.x] = place;
-    __syncthreads();
-    if (threadIdx.x >= WIDTH) return;
-    #pragma unroll
-    for (int group = 1; group < GROUPS; ++group) {
-        const int from = WIDTH * group + threadIdx.x;
-        arg_join<How>(best, place, values[from], places[from]);
-    }
-}
-
 template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ void arg_columns(T& best, int& place) {
     __shared__ T values[WIDTH * GROUPS];
     __shared__ int places[WIDTH * GROUPS];

@@ -3,7 +3,6 @@
 use crate::args::{Device, DeviceArgs, RunArgs};
 use crate::download;
 use crate::failure::Failure;
-use crate::release;
 use crate::spec::Spec;
 use crate::training::ReadingBar;
 use std::path::{Path, PathBuf};
@@ -127,11 +126,7 @@ pub fn program_for(
             Wanted::Data => rows || fits,
         }
     };
-    let program = compiled(spec, module.entries.iter().filter(|e| keep(e)).collect(), machine, threads)?;
-    if wanted == Wanted::Training {
-        release::compiler();
-    }
-    Ok(program)
+    compiled(spec, module.entries.iter().filter(|e| keep(e)).collect(), machine, threads)
 }
 
 /// Compiles these entries, which may be others than those of the spec's own module, beside its variables.

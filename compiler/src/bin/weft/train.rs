@@ -8,7 +8,7 @@ use crate::run::about::{self, About, Data, Machine};
 use crate::run::model::Model;
 use crate::spec::Spec;
 use crate::training::{self, Progress};
-use crate::{numerics, overfit, resume, spec};
+use crate::{numerics, overfit, release, resume, spec};
 use std::path::Path;
 use weft_compiler::cuda::Math;
 use weft_runtime::program::Program;
@@ -54,6 +54,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         text,
         Model::of(&spec, &program, training),
     );
+    release::compiler();
     let mut watching = (Progress::new(args.spec.json).quiet(args.quiet), record);
     let result = train::train(program.clone(), training, &options, &mut watching);
     let (_, mut record) = watching;

@@ -40,7 +40,7 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
     scope.point(w, true)?;
     w.close();
     w.close();
-    gather(w, stage, "groups", &format!("{width}, {groups}"));
+    gather(w, stage, "columns", &format!("{width}, {groups}"));
     if stage.stores.iter().any(|s| !s.inner) {
         let mut scope = outside;
         w.open(format!("if (group == 0 && column < {total})"));
