@@ -2,7 +2,7 @@
 //!
 //! A segment is published with one atomic store, its tasks are claimed with `fetch_add`, and its end is a counter that
 //! reaches zero: no lock and no allocation in between. Workers that find nothing spin for at most [`SPIN`] and then sleep.
-//! *Which* thread runs a task is left to chance, *what* a task is never depends on the threads.
+//! *Which* thread runs a task is left to chance, and no result depends on what a task is.
 //!
 //! **Why it is sound.** All shared state is one [`Shared`]:
 //!

@@ -8,7 +8,8 @@
 //! **Index spaces.** Every kernel is a function of a half-open range of its own one-dimensional index space (the flattened
 //! leading dims of what it writes), so that ranges may run in any order, on any thread, and give the same bits.
 //! A segment is a list of steps that are cut along one common leading dim (mostly the batch) and run chunk by chunk with
-//! no barrier between them; there is a barrier between segments. How a segment is cut depends on dims alone, never on threads.
+//! no barrier between them; there is a barrier between segments. How a segment is cut depends on dims alone, but for loops, whose
+//! tasks are larger where threads are few.
 //!
 //! **Loops.** A step is a launch, or a loop around steps. Each task runs all turns of a loop by itself, so that a recurrent
 //! layer has no barrier inside and its carries stay in the memory of one thread. What a launch sees of a buffer may move on by
@@ -309,7 +310,7 @@ pub enum Storage {
 pub struct Segment {
     /// Extent of the common leading dim along which the segment is cut.
     pub units: DimIndex,
-    /// At least so many units a task; tasks = clamp(units / grain, 1, [`MAX_TASKS`]). Task `t` of `T` owns the units
+    /// At least so many units a task; tasks = clamp(units / grain, 1, [`MAX_TASKS`]), or fewer where there is a loop. Task `t` of `T` owns the units
     /// `units * t / T .. units * (t + 1) / T`.
     pub grain: DimIndex,
     pub steps: Vec<Step>,

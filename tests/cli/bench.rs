@@ -5,7 +5,7 @@ use crate::train::{MLP, NARROW, trained};
 use serde_json::Value;
 
 /// The keys of the last line, fixed for scripts.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "batch",
     "threads",
     "median_ms",
@@ -15,6 +15,7 @@ const KEYS: [&str; 11] = [
     "gflops",
     "fma_peak_share",
     "planned_bytes",
+    "task_bytes",
     "peak_rss_bytes",
     "read_bandwidth_gbs",
 ];

@@ -18,6 +18,10 @@ use super::device::{BoundStart, OnDevice};
 use super::run::Pace;
 use super::sound;
 
+/// A loop reads its weights at each turn, so its tasks have up to so many times the least units, as long as every thread has a task. An element's bits
+/// are the same in any task.
+const TOGETHER: usize = 2;
+
 /// What an entry needs from the arena, independent of dims: who shares storage with whom, and who lives when.
 #[derive(Debug)]
 pub struct Layout {
@@ -128,6 +132,10 @@ pub(super) enum BoundKernel {
 #[derive(Debug)]
 pub(super) enum BoundStep {
     Call(usize),
+    /// Contractions of which the second goes on with the sums of the first.
+    Pair(usize, usize),
+    /// The first of a pair, which is done with the second.
+    Nothing,
     Loop(Turns),
 }
 
@@ -224,6 +232,7 @@ impl BoundEntry {
         dims: Vec<i64>,
         bases: &[(*mut u8, usize)],
         code: &Loaded,
+        threads: usize,
         like: Option<&BoundEntry>,
     ) -> Result<BoundEntry, String> {
         let mut bound = BoundEntry {
@@ -267,8 +276,11 @@ impl BoundEntry {
         for segment in &entry.segments {
             let units = source.size(segment.units, "the extent of a segment")?;
             let grain = source.size(segment.grain, "the grain of a segment")?.max(1);
+            let loops = segment.steps.iter().any(|step| matches!(step, Step::Loop(_)));
+            let most = if loops { (units / grain / TOGETHER).max(threads) } else { MAX_TASKS };
             // On a GPU a launch is the whole of its index space.
-            let tasks = if bound.device.is_some() { 1 } else { (units / grain).clamp(1, MAX_TASKS) };
+            let on_gpu = bound.device.is_some();
+            let tasks = if on_gpu { 1 } else { (units / grain).min(most).clamp(1, MAX_TASKS) };
             let (call, step) = (bound.calls.len(), bound.steps.len());
             let (pointer, local) = (bound.pointers.len(), bound.locals.len());
             let mut filling = Filling {
@@ -276,11 +288,11 @@ impl BoundEntry {
                 first_pointer: pointer,
                 room: LocalRoom { units, most: units.div_ceil(tasks), starts: BTreeMap::new(), bytes: 0 },
                 loops: Vec::new(),
+                last: None,
             };
             filling.steps(&mut bound, &segment.steps)?;
             local_bytes = filling.room.bytes.max(local_bytes);
             longest_table = longest_table.max(bound.pointers.len() - pointer);
-            let loops = bound.steps[step..].iter().any(|step| matches!(step, BoundStep::Loop(_)));
             bound.sections.push(Section {
                 units,
                 tasks,
@@ -382,6 +394,8 @@ struct Filling<'a> {
     room: LocalRoom,
     /// The loops around the step at hand, from the outermost in.
     loops: Vec<OpenLoop>,
+    /// The launch just before, of the same loop.
+    last: Option<&'a Launch>,
 }
 
 #[derive(Debug)]
@@ -395,8 +409,8 @@ struct OpenLoop {
     within: Vec<Move>,
 }
 
-impl Filling<'_> {
-    fn steps(&mut self, bound: &mut BoundEntry, steps: &[Step]) -> Result<(), String> {
+impl<'a> Filling<'a> {
+    fn steps(&mut self, bound: &mut BoundEntry, steps: &'a [Step]) -> Result<(), String> {
         for step in steps {
             match step {
                 Step::Launch(launch) => self.launch(bound, launch)?,
@@ -414,7 +428,9 @@ impl Filling<'_> {
                     let (moves, within) = (0..0, 0..0);
                     let turns = Turns { trip, ahead, block, end: 0, moves, back: 0, within, again };
                     bound.steps.push(BoundStep::Loop(turns));
+                    self.last = None;
                     self.steps(bound, &inner.steps)?;
+                    self.last = None;
                     let end = bound.steps.len();
                     let Some(open) = self.loops.pop() else { return Err("a loop is not open".into()) };
                     let first = bound.moves.len();
@@ -432,7 +448,7 @@ impl Filling<'_> {
         Ok(())
     }
 
-    fn launch(&mut self, bound: &mut BoundEntry, launch: &Launch) -> Result<(), String> {
+    fn launch(&mut self, bound: &mut BoundEntry, launch: &'a Launch) -> Result<(), String> {
         let (source, units) = (self.source, self.room.units);
         let per_unit = source.size(launch.per_unit, "the share of a unit")?;
         if units.checked_mul(per_unit).is_none_or(|extent| i64::try_from(extent).is_err()) {
@@ -482,10 +498,41 @@ impl Filling<'_> {
                 BoundKernel::Native(native)
             }
         };
-        bound.steps.push(BoundStep::Call(bound.calls.len()));
+        let call = bound.calls.len();
         let pointers = first..bound.pointers.len() - self.first_pointer;
         bound.calls.push(Call { kernel, per_unit, pointers });
+        let step = match self.last.replace(launch) {
+            Some(before) if self.goes_on(bound, before, launch) => {
+                // Both are done where the later one is.
+                bound.steps.pop();
+                bound.steps.push(BoundStep::Nothing);
+                BoundStep::Pair(call - 1, call)
+            }
+            _ => BoundStep::Call(call),
+        };
+        bound.steps.push(step);
         Ok(())
+    }
+
+    /// Whether the last two calls are contractions of which the second can go on with the sums of the first: each turn of a loop has both, and
+    /// their results are one place.
+    fn goes_on(&self, bound: &BoundEntry, before: &Launch, launch: &Launch) -> bool {
+        let [.., first, late] = bound.calls.as_slice() else { return false };
+        let (BoundKernel::Native(first_kernel), BoundKernel::Native(kernel)) = (&first.kernel, &late.kernel)
+        else {
+            return false;
+        };
+        let singly = self.loops.last().is_some_and(|open| open.block == 1);
+        // Of a block of one turn there is one place.
+        let place = |slice: &BufferSlice| {
+            let moves = if slice.block { &[][..] } else { &slice.advance[..] };
+            let moves: Vec<i64> = moves.iter().map(|dim| self.source.at(*dim)).collect();
+            (slice.buffer, slice.offset.map_or(0, |dim| self.source.at(dim)), moves)
+        };
+        let ends = before.buffers.last().map(place) == launch.buffers.last().map(place);
+        let called =
+            matches!(bound.steps.last(), Some(BoundStep::Call(call)) if call + 2 == bound.calls.len());
+        singly && called && ends && first.per_unit == late.per_unit && first_kernel.can_go_on(kernel)
     }
 
     /// Where a slice lies at the first turns of the loops around it, and its place in a thread's memory if it is there. Its start

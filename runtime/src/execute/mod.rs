@@ -281,6 +281,12 @@ impl Session {
         self.entries[entry].plan.live
     }
 
+    /// Bytes that all threads together have for their tasks beside the arena, for the largest task bound so far: what lives in one task alone,
+    /// and operands that are packed as they are needed.
+    pub fn task_bytes(&self) -> usize {
+        self.scratch_stride * self.pool.threads()
+    }
+
     /// Fills the arena with a pattern that is NaN in every float type, so that a test finds who reads what nobody wrote.
     pub fn scribble(&mut self) -> Result<()> {
         self.room.home().fill(&mut self.arena, 0xff)
@@ -512,8 +518,15 @@ impl Session {
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
             .collect();
-        let bound =
-            BoundEntry::bind(description, &state.layout, dims, &bases, &self.code, state.bindings.last());
+        let bound = BoundEntry::bind(
+            description,
+            &state.layout,
+            dims,
+            &bases,
+            &self.code,
+            self.pool.threads(),
+            state.bindings.last(),
+        );
         let mut bound =
             bound.map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
         if let Some(device) = &mut bound.device {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::pool::Pool;
 
-use super::bind::{BoundEntry, BoundKernel, BoundStep, Section, Turns};
+use super::bind::{BoundEntry, BoundKernel, BoundStep, Call, Section, Turns};
 use super::device::Starter;
 
 /// Scratch memory, one part for each thread.
@@ -201,6 +201,17 @@ impl BoundEntry {
                     }
                     at += 1;
                 }
+                BoundStep::Pair(first, late) => {
+                    let start = TIMED.then(Instant::now);
+                    let share = self.pair(*first, *late, task);
+                    if let Some(start) = start {
+                        let time = start.elapsed().as_nanos() as f64;
+                        task.clocks[*first].fetch_add((time * share) as u64, Ordering::Relaxed);
+                        task.clocks[*late].fetch_add((time * (1.0 - share)) as u64, Ordering::Relaxed);
+                    }
+                    at += 1;
+                }
+                BoundStep::Nothing => at += 1,
                 BoundStep::Loop(turns) => {
                     self.turns::<TIMED>(at, turns, task);
                     at = turns.end;
@@ -264,6 +275,22 @@ impl BoundEntry {
         }
     }
 
+    /// Runs two contractions of which the second goes on with the sums of the first; says what part of the time is the first one's.
+    #[inline]
+    fn pair(&self, first: usize, late: usize, task: &Task<'_>) -> f64 {
+        let calls = [&self.calls[first], &self.calls[late]];
+        let (begin, end) = (task.begin * calls[0].per_unit, task.end * calls[0].per_unit);
+        let [BoundKernel::Native(kernel), BoundKernel::Native(next)] = calls.map(|call| &call.kernel) else {
+            return 1.0;
+        };
+        if begin < end {
+            let pointers = calls.map(|call| task.pointers_of(call));
+            // SAFETY: as for a call, of both; binding found that their results are one place.
+            unsafe { kernel.run_on(next, pointers, begin, end, task.own) }
+        }
+        kernel.share_beside(next)
+    }
+
     /// Runs one call for the task's units.
     #[inline]
     fn call(&self, index: usize, task: &Task<'_>) {
@@ -272,10 +299,7 @@ impl BoundEntry {
         if begin == end {
             return;
         }
-        // SAFETY: the section's pointers are there as long as the task runs, and nothing moves them during the call.
-        let pointers = unsafe {
-            std::slice::from_raw_parts(task.pointers.add(call.pointers.start), call.pointers.len())
-        };
+        let pointers = task.pointers_of(call);
         match &call.kernel {
             BoundKernel::Nest { function, dims } => {
                 let dims = self.values[dims.clone()].as_ptr();
@@ -294,6 +318,15 @@ impl BoundEntry {
                 None => {}
             },
         }
+    }
+}
+
+impl Task<'_> {
+    /// The pointers of a call of the task's section.
+    #[inline]
+    fn pointers_of(&self, call: &Call) -> &[*mut u8] {
+        // SAFETY: the section's pointers are there as long as the task runs, and nothing moves them during a call.
+        unsafe { std::slice::from_raw_parts(self.pointers.add(call.pointers.start), call.pointers.len()) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A block: any number of rows and columns of C for one run of k, cut into register tiles.
 
 use super::isa::Level;
-use super::tile::{Family, Segment, Tile};
+use super::tile::{Factors, Family, Segment, Tile};
 use crate::program::{DType, PANEL};
 use std::ops::Range;
 
@@ -41,6 +41,39 @@ pub struct Block<'a> {
     pub c_rows: &'a [isize],
     pub columns: usize,
     pub accumulate: bool,
+    /// A second product of as many rows and columns, which is added to the first. C is then what a loop writes again at each turn, and is near.
+    pub then: Option<Then<'a>>,
+}
+
+/// The operands of a product that goes on with the sums of a block, as [`Block`] has them. Its B is of f32.
+#[derive(Clone, Copy, Debug)]
+pub struct Then<'a> {
+    pub a: *const f32,
+    pub a_rows: &'a [isize],
+    pub a_step: isize,
+    pub b: *const f32,
+    pub b_step: isize,
+    pub b_panel: isize,
+    pub segments: &'a [Segment],
+    pub length: usize,
+}
+
+impl Then<'_> {
+    /// Those of a tile.
+    fn factors(&self, rows: Range<usize>, column: usize) -> Factors {
+        let at = (column / PANEL) as isize * self.b_panel + (column % PANEL) as isize;
+        Factors {
+            a: self.a,
+            a_rows: self.a_rows[rows].as_ptr(),
+            a_step: self.a_step,
+            b: self.b.wrapping_offset(at).cast(),
+            b_step: self.b_step,
+            b_panel: self.b_panel,
+            segments: self.segments.as_ptr(),
+            segment_count: self.segments.len(),
+            length: self.length,
+        }
+    }
 }
 
 impl Block<'_> {
@@ -85,21 +118,26 @@ impl Block<'_> {
                     }
                     None => (self.a, a_rows, self.a_step, adjacent),
                 };
-                let tile = Tile {
+                let first = Factors {
                     a,
                     a_rows: a_rows.as_ptr(),
                     a_step,
                     b,
                     b_step: self.b_step,
                     b_panel: self.b_panel,
-                    scales: self.kept.scales.wrapping_add(column),
                     segments: self.segments.as_ptr(),
                     segment_count: self.segments.len(),
                     length: self.length,
+                };
+                let tile = Tile {
+                    first,
+                    then: self.then.map(|then| then.factors(part.clone(), column)),
+                    scales: self.kept.scales.wrapping_add(column),
                     c: self.c.wrapping_add(column),
                     c_rows: c_rows.as_ptr(),
                     columns,
                     accumulate: self.accumulate,
+                    near: self.then.is_some(),
                 };
                 // SAFETY: a part of the block, for which the caller vouches.
                 unsafe { family.tile(part.len(), vectors, adjacent)(&tile) };

@@ -6,7 +6,7 @@
 //!
 //! A B that is kept as bf16 or i8 is read by tiles from panels alone: where it does not lie in panels, it is packed as it is.
 
-use super::block::{Block, Kept};
+use super::block::{Block, Kept, Then};
 use super::few::{self, Few};
 use super::isa::Level;
 use super::pack;
@@ -258,6 +258,81 @@ impl Bound {
         if self.kept == DType::I8 { 4 } else { 3 }
     }
 
+    /// Whether the sums of this contraction can go on, in the same registers, with those of a later one that adds to them.
+    pub fn can_go_on(&self, late: &Bound) -> bool {
+        let plain = |bound: &Bound| {
+            let whole = bound.runs.splits() == 1 && bound.runs.of(0).count() == 1 && bound.batches == 1;
+            let in_place = !(bound.packs_a || bound.packs_b || bound.adjacent) && bound.few.is_none();
+            whole && in_place && bound.partition == Partition::Rows && bound.kept == DType::F32
+        };
+        let places = |bound: &Bound| bound.m.iter().map(|axis| (axis.extent, axis.c)).collect::<Vec<_>>();
+        plain(self)
+            && plain(late)
+            && !self.adds
+            && late.adds
+            && self.columns == late.columns
+            && places(self) == places(late)
+    }
+
+    /// Multiply-adds for each element of C.
+    pub fn terms(&self) -> usize {
+        self.runs.of(0).map(|run| run.segments.len() * run.length).sum()
+    }
+
+    /// Runs rows of this contraction and of a later one, with which it [can go on](Bound::can_go_on): `buffers` are those of both.
+    ///
+    /// # Safety
+    /// See [`super::Bound::run`], of both.
+    pub unsafe fn run_on(
+        &self,
+        late: &Bound,
+        buffers: [&[*mut u8]; 2],
+        begin: usize,
+        end: usize,
+        scratch: *mut u8,
+    ) {
+        let (Some(run), Some(then)) = (self.runs.of(0).next(), late.runs.of(0).next()) else { return };
+        // SAFETY: `scratch_bytes` made room for the tables of one contraction, of which each row has a half.
+        let tables = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<isize>(), 2 * ROWS) };
+        let (rows, c_rows) = tables.split_at_mut(ROWS);
+        let (a_rows, late_rows) = rows.split_at_mut(ROWS / 2);
+        for start in (begin..end).step_by(ROWS / 2) {
+            let count = (end - start).min(ROWS / 2);
+            Layout::new(&late.m).fill(start, &mut late_rows[..count], &mut c_rows[..count]);
+            Layout::new(&self.m).fill(start, &mut a_rows[..count], &mut c_rows[..count]);
+            let then = Then {
+                a: buffers[1][0].cast::<f32>().cast_const(),
+                a_rows: &late_rows[..count],
+                a_step: late.runs.a_step,
+                b: late.b(buffers[1], 0),
+                b_step: late.runs.b_step,
+                b_panel: late.b_panel,
+                segments: then.segments,
+                length: then.length,
+            };
+            let block = Block {
+                a: buffers[0][0].cast::<f32>().cast_const(),
+                a_rows: &a_rows[..count],
+                a_step: self.runs.a_step,
+                adjacent: false,
+                strip: None,
+                b: self.b(buffers[0], 0),
+                kept: Kept::WIDE,
+                b_step: self.runs.b_step,
+                b_panel: self.b_panel,
+                segments: run.segments,
+                length: run.length,
+                c: self.scales_and_c(buffers[0]).1,
+                c_rows: &c_rows[..count],
+                columns: self.columns,
+                accumulate: false,
+                then: Some(then),
+            };
+            // SAFETY: rows of both contractions, for whose operands the caller vouches.
+            unsafe { block.run(self.level) };
+        }
+    }
+
     /// Computes a rectangle of C, whose first column starts a panel.
     unsafe fn rectangle(
         &self,
@@ -300,6 +375,7 @@ impl Bound {
                     c_rows: &[],
                     columns: columns.len(),
                     accumulate: self.adds || index > 0,
+                    then: None,
                 };
                 if self.packs_b {
                     // SAFETY: scratch has room for the longest run; the caller vouches for B.

@@ -106,6 +106,43 @@ impl Bound {
         })
     }
 
+    /// Whether this is a contraction whose sums a later one, which adds to them, can go on with; see [`Bound::run_on`].
+    pub fn can_go_on(&self, late: &Bound) -> bool {
+        match (&self.form, &late.form) {
+            (Form::Contraction(first), Form::Contraction(late)) => first.can_go_on(late),
+            _ => false,
+        }
+    }
+
+    /// Of the time of both, the part of this contraction, before a later one that goes on with its sums.
+    pub fn share_beside(&self, late: &Bound) -> f64 {
+        match (&self.form, &late.form) {
+            (Form::Contraction(first), Form::Contraction(late)) => {
+                first.terms() as f64 / (first.terms() + late.terms()).max(1) as f64
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// Runs a range of this contraction and of a later one that goes on with its sums, in the same registers: C is written once.
+    ///
+    /// # Safety
+    /// As for [`Bound::run`], of both; their C is one place.
+    pub unsafe fn run_on(
+        &self,
+        late: &Bound,
+        buffers: [&[*mut u8]; 2],
+        begin: usize,
+        end: usize,
+        scratch: *mut u8,
+    ) {
+        debug_assert!(self.can_go_on(late) && end <= self.extent);
+        if let (Form::Contraction(first), Form::Contraction(late)) = (&self.form, &late.form) {
+            // SAFETY: the caller's own promises.
+            unsafe { first.run_on(late, buffers, begin, end, scratch) }
+        }
+    }
+
     /// The size of the index space.
     pub fn extent(&self) -> usize {
         self.extent

@@ -11,8 +11,10 @@
 //! those of a transposed one are the same thing. B is read either in rows (the next panel is [`PANEL`] columns further) or
 //! in packed panels (`b_panel` elements further). What is kept as bf16 or i8 is always in panels, and is widened as it is read.
 //!
-//! **Bits.** Every element of C is one chain of fused multiply-adds over k, from zero, then (when accumulating) added to
-//! C once. Neither the size of the tile nor an element's place in it matters; only `Level::Portable`, which has no fused
+//! A second pair of factors may follow the first in the same registers, so that a sum of two products is stored once.
+//!
+//! **Bits.** Every element of C is one chain of fused multiply-adds over k (of one pair of factors, then of the other), from zero, then (when
+//! accumulating) added to C once. Neither the size of the tile nor an element's place in it matters; only `Level::Portable`, which has no fused
 //! multiply-add on x86-64, differs from the other levels.
 
 use super::isa::Level;
@@ -32,9 +34,9 @@ pub struct Segment {
     pub b: isize,
 }
 
-/// The operands of one tile; offsets and steps count elements.
+/// What a tile multiplies: rows of A with columns of B. Offsets and steps count elements.
 #[derive(Clone, Copy, Debug)]
-pub struct Tile {
+pub struct Factors {
     pub a: *const f32,
     /// Offsets of the tile's rows in A; a kernel for adjacent rows reads the first only.
     pub a_rows: *const isize,
@@ -44,17 +46,27 @@ pub struct Tile {
     pub b_step: isize,
     /// From one panel of 32 columns to the next.
     pub b_panel: isize,
-    /// Of the columns, for a B of i8.
-    pub scales: *const f32,
     pub segments: *const Segment,
     pub segment_count: usize,
     pub length: usize,
+}
+
+/// The operands of one tile.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    pub first: Factors,
+    /// Goes on with the sums of the first.
+    pub then: Option<Factors>,
+    /// Of the columns, for a B of i8.
+    pub scales: *const f32,
     pub c: *mut f32,
     pub c_rows: *const isize,
     /// Columns that exist, at most the tile's width: those beyond are neither read nor written.
     pub columns: usize,
     /// Adds to C instead of overwriting it.
     pub accumulate: bool,
+    /// C is in a near cache: nobody asks for its lines.
+    pub near: bool,
 }
 
 /// # Safety
@@ -151,45 +163,53 @@ unsafe fn sum<
     unsafe {
         let masks: [V::Mask; NV] =
             std::array::from_fn(|v| V::mask(tile.columns.saturating_sub(v * V::LANES)));
-        let rows: [*const f32; MR] =
-            std::array::from_fn(|r| tile.a.wrapping_offset(*tile.a_rows.add(if ADJACENT { 0 } else { r })));
         // C is often in no cache: its lines come while k runs.
-        for r in 0..MR {
+        for r in 0..if tile.near { 0 } else { MR } {
             let c = tile.c.wrapping_offset(*tile.c_rows.add(r));
             for line in (0..NV * V::LANES).step_by(LINE) {
                 vector::prefetch_to_write(c.wrapping_add(line));
             }
         }
         let mut sums = [[V::zero(); NV]; MR];
-        for s in 0..tile.segment_count {
-            let segment = *tile.segments.add(s);
-            let mut a = segment.a;
-            let mut b = tile.b.cast::<B>().wrapping_offset(segment.b);
-            for _ in 0..tile.length {
-                if size_of::<B>() < size_of::<f32>() && MR < 4 {
-                    for panel in 0..NV.div_ceil(panel_vectors) {
-                        let panel = b.wrapping_offset(panel as isize * tile.b_panel);
-                        vector::prefetch_to_read(panel.cast::<u8>().wrapping_add(AHEAD).cast());
+        let (mut factors, mut then) = (&tile.first, tile.then.as_ref());
+        loop {
+            let rows: [*const f32; MR] = std::array::from_fn(|r| {
+                factors.a.wrapping_offset(*factors.a_rows.add(if ADJACENT { 0 } else { r }))
+            });
+            for s in 0..factors.segment_count {
+                let segment = *factors.segments.add(s);
+                let mut a = segment.a;
+                let mut b = factors.b.cast::<B>().wrapping_offset(segment.b);
+                for _ in 0..factors.length {
+                    if size_of::<B>() < size_of::<f32>() && MR < 4 {
+                        for panel in 0..NV.div_ceil(panel_vectors) {
+                            let panel = b.wrapping_offset(panel as isize * factors.b_panel);
+                            vector::prefetch_to_read(panel.cast::<u8>().wrapping_add(AHEAD).cast());
+                        }
                     }
-                }
-                let row_of_b: [V; NV] = std::array::from_fn(|v| {
-                    let panel = (v / panel_vectors) as isize * tile.b_panel;
-                    let source = b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize);
-                    let there = v / panel_vectors * PANEL < tile.columns;
-                    if FULL { B::load_full::<V>(source) } else { B::load::<V>(source, masks[v], there) }
-                });
-                for r in 0..MR {
-                    let x = V::splat(rows[if ADJACENT { 0 } else { r }].offset(a).add(if ADJACENT {
-                        r
-                    } else {
-                        0
-                    }));
-                    for v in 0..NV {
-                        sums[r][v] = x.multiply_add(row_of_b[v], sums[r][v]);
+                    let row_of_b: [V; NV] = std::array::from_fn(|v| {
+                        let panel = (v / panel_vectors) as isize * factors.b_panel;
+                        let source = b.wrapping_offset(panel + (v % panel_vectors * V::LANES) as isize);
+                        let there = v / panel_vectors * PANEL < tile.columns;
+                        if FULL { B::load_full::<V>(source) } else { B::load::<V>(source, masks[v], there) }
+                    });
+                    for r in 0..MR {
+                        let x = V::splat(rows[if ADJACENT { 0 } else { r }].offset(a).add(if ADJACENT {
+                            r
+                        } else {
+                            0
+                        }));
+                        for v in 0..NV {
+                            sums[r][v] = x.multiply_add(row_of_b[v], sums[r][v]);
+                        }
                     }
+                    a += factors.a_step;
+                    b = b.wrapping_offset(factors.b_step);
                 }
-                a += tile.a_step;
-                b = b.wrapping_offset(tile.b_step);
+            }
+            match then.take() {
+                Some(next) => factors = next,
+                None => break,
             }
         }
         for r in 0..MR {

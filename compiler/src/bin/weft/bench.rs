@@ -86,7 +86,8 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
             "median_ms": median, "p10_ms": p10, "p90_ms": p90,
             "flops": flops, "gflops": gflops,
             "fma_peak_gflops": fma, "fma_peak_share": gflops / fma, "read_bandwidth_gbs": read,
-            "planned_bytes": memory.planned, "live_bytes": memory.live, "variable_bytes": memory.variables,
+            "planned_bytes": memory.planned, "live_bytes": memory.live, "task_bytes": memory.tasks,
+            "variable_bytes": memory.variables,
             "peak_rss_bytes": resident,
             "compile_ms": compile_ms, "first_run_ms": first_run_ms,
         }));
@@ -108,9 +109,10 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         };
         output::line(&format!("  {} = {gflops:.1} GFLOP/s{share}", output::scaled(flops as f64, "FLOP")));
         output::line(&format!(
-            "  planned memory {}, of which {} are in use at once; {} of variables; peak resident {}",
+            "  planned memory {}, of which {} are in use at once, and {} of the threads' own; {} of variables; peak resident {}",
             output::bytes(memory.planned as u64),
             output::bytes(memory.live as u64),
+            output::bytes(memory.tasks as u64),
             output::bytes(memory.variables as u64),
             output::bytes(resident)
         ));
@@ -125,6 +127,8 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
 struct Memory {
     planned: usize,
     live: usize,
+    /// Of all threads, whichever entry asks for most.
+    tasks: usize,
     variables: usize,
 }
 
@@ -270,6 +274,7 @@ impl Subject {
         Memory {
             planned: of(&|i| session.planned_bytes(i)),
             live: of(&|i| session.live_bytes(i)),
+            tasks: session.task_bytes(),
             variables: session.variable_bytes(),
         }
     }

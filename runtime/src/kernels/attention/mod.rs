@@ -296,6 +296,7 @@ impl Product {
             c_rows: &c_rows[..self.rows],
             columns: self.columns,
             accumulate: self.accumulate,
+            then: None,
         };
         // SAFETY: the caller's own promise.
         unsafe { block.run(level) }

@@ -123,6 +123,7 @@ impl Data {
                         c_rows,
                         columns: g.group_inputs(),
                         accumulate: true,
+                        then: None,
                     };
                     // SAFETY: only pixels inside dy and dx are listed; the caller vouches for the operands.
                     unsafe { block.run(level) };

@@ -129,6 +129,7 @@ impl Forward {
                             c_rows: &c_rows[..count],
                             columns: g.group_outputs(),
                             accumulate: index > 0,
+                            then: None,
                         };
                         // SAFETY: every tap lies in the input or in the strip; the caller vouches for the operands.
                         unsafe { block.run(level) };

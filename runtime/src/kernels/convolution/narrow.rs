@@ -171,6 +171,7 @@ impl Narrow {
                     c_rows: &c_rows[..count],
                     columns: width,
                     accumulate: index > 0,
+                    then: None,
                 };
                 // SAFETY: as for this function.
                 unsafe { block.run(level) };

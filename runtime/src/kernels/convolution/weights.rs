@@ -213,6 +213,7 @@ impl Weights {
                     c_rows: &c_rows[part.clone()],
                     columns: next - column,
                     accumulate,
+                    then: None,
                 };
                 // SAFETY: the segments list valid pixels only; the caller vouches for the operands, and scratch has room for the
                 // longest block.

@@ -3,7 +3,7 @@
 //! Every step is one IEEE operation or a fused multiply-add, so that an element's bits depend neither on its place in a
 //! strip nor on the width of the vectors. Coefficients are minimax fits made for these intervals.
 
-use std::f32::consts::LOG2_E;
+use std::f32::consts::{LN_2, LOG2_E};
 
 /// ln 2 in two parts, the first with zeros at its end, so that small multiples of it are exact.
 const LN2_HIGH: f32 = 6.931_152_4e-1;
@@ -115,13 +115,16 @@ pub fn log1p(x: f32) -> f32 {
 }
 
 /// eˣ as (1 + m) · 2ⁿ; gives m and 2ⁿ⁺ˢ, where `S` keeps the exponent from running out: n + S lies in −126..=127.
+///
+/// Of ln 2 it takes one part: that is 1.9·10⁻⁹ off, n times, which is felt in eˣ from n = 30 on. What is made of it there is 1 to all its digits, or
+/// as small as 10⁻⁹.
 #[inline(always)]
 fn parts_of_exp<const S: i32>(x: f32) -> (f32, f32) {
     // The bias of an exponent comes with the number that rounds, so that the sum's low bits are an exponent as it is stored.
     let round = ROUND + (127 + S) as f32;
     let rounded = x.mul_add(LOG2_E, round);
     let n = rounded - round;
-    let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
+    let r = n.mul_add(-LN_2, x);
     let m = (r * r).mul_add(polynomial(r, EXP), r);
     (m, f32::from_bits(rounded.to_bits() << 23))
 }

@@ -1,4 +1,4 @@
-use super::{Dims, check, numbers, run};
+use super::{Bound, Dims, Scratch, check, numbers, run};
 use crate::kernels::isa::Level;
 use crate::program::{Contraction, DType, Kernel, PANEL, Pack, Partition, Stride};
 use proptest::prelude::*;
@@ -282,6 +282,78 @@ fn a_product_may_be_added_to_what_is_there() {
     // Nothing else has this form.
     let loose = Kernel::Contraction(Contraction { packed: false, adds: true, ..contraction });
     assert!(super::Bound::bind_at(&loose, &d.0, Level::best()).is_err());
+}
+
+/// Two products in the same registers: their sum, whatever was in C, and the same bits in pieces.
+#[test]
+fn a_product_goes_on_with_the_sums_of_the_one_before() {
+    for (rows, depths, n) in [(150, [70, 64], 45), (11, [10, 64], 256), (16, [1, 3], 32), (5, [64, 0], 7)] {
+        let mut d = Dims::default();
+        let given = depths.map(|depth| (numbers(rows * (depth + 3), 1), numbers(depth * n, 2)));
+        let mut parts = Vec::new();
+        for (depth, adds) in depths.into_iter().zip([false, true]) {
+            let mut stride = |extent: usize, a: usize, b: usize, c: usize| Stride {
+                extent: d.add(extent),
+                a: Some(d.add(a)),
+                b: Some(d.add(b)),
+                c: Some(d.add(c)),
+            };
+            let taps = stride(1, 0, 0, 0);
+            let pack = Pack { taps, k: stride(depth, n, 0, 0), n: stride(n, 1, 0, 0), kept: DType::F32 };
+            let contraction = Contraction {
+                batch: vec![],
+                m: vec![stride(rows, depth + 3, 0, n)],
+                k: vec![stride(depth, 1, 0, 0)],
+                n: stride(n, 0, 1, 1),
+                packed: true,
+                kept: DType::F32,
+                partition: Partition::Rows,
+                splits: 1,
+                adds,
+            };
+            parts.push((Kernel::Pack(pack), Kernel::Contraction(contraction)));
+        }
+        let expected: Vec<f64> = (0..rows * n)
+            .map(|at| {
+                let products = given.iter().zip(depths).map(|((a, b), depth)| {
+                    let term =
+                        |k: usize| f64::from(a[at / n * (depth + 3) + k]) * f64::from(b[k * n + at % n]);
+                    (0..depth).map(term).sum::<f64>()
+                });
+                products.sum()
+            })
+            .collect();
+        for level in Level::available() {
+            let panels: Vec<Vec<f32>> = (0..2)
+                .map(|part| {
+                    let room = n.div_ceil(PANEL) * depths[part] * PANEL;
+                    run(&parts[part].0, &d.0, &[&given[part].1], room, None, level, &[])
+                })
+                .collect();
+            let bound = [0, 1].map(|part| Bound::bind_at(&parts[part].1, &d.0, level).unwrap());
+            assert!(bound[0].can_go_on(&bound[1]) && !bound[1].can_go_on(&bound[0]));
+            let product = |points: &[usize]| {
+                let mut c = vec![1234.5f32; rows * n];
+                let mut scratch = Scratch::new(bound[0].scratch_bytes().max(bound[1].scratch_bytes()));
+                let to = c.as_mut_ptr().cast::<u8>();
+                let buffers = [0, 1].map(|part| {
+                    [given[part].0.as_ptr().cast_mut().cast(), panels[part].as_ptr().cast_mut().cast(), to]
+                });
+                for range in points.windows(2) {
+                    let buffers = [&buffers[0][..], &buffers[1][..]];
+                    // SAFETY: buffers and scratch are as large as the kernel's doc says.
+                    unsafe { bound[0].run_on(&bound[1], buffers, range[0], range[1], scratch.start()) };
+                }
+                scratch.check();
+                c
+            };
+            let whole = product(&[0, rows]);
+            for (got, want) in whole.iter().zip(&expected) {
+                assert!((f64::from(*got) - want).abs() < 1e-4, "{got} instead of {want}, {}", level.name());
+            }
+            assert_eq!(whole, product(&[0, 3, 4, rows]), "{}", level.name());
+        }
+    }
 }
 
 /// A narrow B: its bytes, and what each element stands for.
