@@ -220,6 +220,35 @@ fn long_columns_are_summed_in_blocks() {
     });
 }
 
+/// Fewer columns than make a line of memory, as many as there are; of all sizes of elements, in rows that begin anywhere in a sector.
+#[test]
+fn narrow_columns_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    for width in 1..32 {
+        for (n, rows) in [(1, 211), (3, 67 + width)] {
+            let inputs = [("x", numbers(DType::F32, &[n, rows, width]))];
+            agrees(Device::Evaluator64, 2e-6, &inputs, width % 2 == 0, &|b, v| {
+                let square = b.binary(Binary::Mul, v[0], v[0])?;
+                let sum = b.reduce(Reduction::Sum, square, &[1])?;
+                let place = b.push(Op::ArgReduce { largest: true, axes: vec![1] }, v, None)?;
+                Ok(vec![sum, place, b.reduce(Reduction::Sum, v[0], &[0, 1])?])
+            });
+        }
+    }
+    for dtype in [DType::F64, DType::F16, DType::BF16, DType::I64, DType::I32, DType::I8, DType::U8] {
+        for width in [1, 3, 12, 29] {
+            let inputs = [("x", numbers(dtype, &[2, 131, width]))];
+            agrees(Device::Evaluator32, 1e-2, &inputs, false, &|b, v| {
+                let sums = if dtype.is_float() { b.cast(v[0], DType::F32)? } else { v[0] };
+                let sum = b.reduce(Reduction::Sum, sums, &[1])?;
+                Ok(vec![sum, b.reduce(Reduction::Max, v[0], &[1])?, b.reduce(Reduction::Min, v[0], &[0, 1])?])
+            });
+        }
+    }
+}
+
 #[test]
 fn norms_and_softmax_agree() {
     if !cuda::is_ready() {

@@ -77,6 +77,9 @@ template <int N, typename T> __device__ __forceinline__ void store(T* to, const 
     for (int k = 0; k < N; ++k) if (k < left) to[k] = values[k];
 }
 
+// How many elements lie before this one in the 32 bytes that memory moves at once.
+template <typename T> __device__ __forceinline__ int before_in_sector(const T* at) { return (unsigned long long)at % 32 / sizeof(T); }
+
 // ---- arithmetic
 
 // The larger (smaller) of two; not-a-number if either is.
@@ -228,15 +231,24 @@ template <typename How, int THREADS, typename T> __device__ __forceinline__ T fo
     return value;
 }
 
-// The same for threads that are WIDTH apart.
-template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ T fold_columns(T value) {
+// Groups whose results one thread reads one after another; more are halved first.
+__device__ constexpr int few_groups(int groups) { return groups > 16 ? few_groups((groups + 1) / 2) : groups; }
+
+// The same for threads whose numbers are WIDTH apart.
+template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ T fold_columns(T value, int thread = threadIdx.x) {
     __shared__ T parts[WIDTH * GROUPS];
     __syncthreads();
-    parts[threadIdx.x] = value;
+    parts[thread] = value;
     __syncthreads();
-    value = parts[threadIdx.x % WIDTH];
     #pragma unroll
-    for (int group = 1; group < GROUPS; ++group) value = How()(value, parts[WIDTH * group + threadIdx.x % WIDTH]);
+    for (int left = GROUPS; left > few_groups(GROUPS); left = (left + 1) / 2) {
+        const int half = (left + 1) / 2, from = thread + WIDTH * half;
+        if (from < WIDTH * left) parts[thread] = How()(parts[thread], parts[from]);
+        __syncthreads();
+    }
+    value = parts[thread % WIDTH];
+    #pragma unroll
+    for (int group = 1; group < few_groups(GROUPS); ++group) value = How()(value, parts[WIDTH * group + thread % WIDTH]);
     return value;
 }
 
@@ -266,16 +278,22 @@ template <typename How, int THREADS, typename T> __device__ __forceinline__ void
     #pragma unroll
     for (int warp = 1; warp < THREADS / 32; ++warp) arg_join<How>(best, place, values[warp], places[warp]);
 }
-template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ void arg_columns(T& best, int& place) {
+template <typename How, int WIDTH, int GROUPS, typename T> __device__ __forceinline__ void arg_columns(T& best, int& place, int thread = threadIdx.x) {
     __shared__ T values[WIDTH * GROUPS];
     __shared__ int places[WIDTH * GROUPS];
     __syncthreads();
-    values[threadIdx.x] = best; places[threadIdx.x] = place;
+    values[thread] = best; places[thread] = place;
     __syncthreads();
-    best = values[threadIdx.x % WIDTH]; place = places[threadIdx.x % WIDTH];
     #pragma unroll
-    for (int group = 1; group < GROUPS; ++group) {
-        const int from = WIDTH * group + threadIdx.x % WIDTH;
+    for (int left = GROUPS; left > few_groups(GROUPS); left = (left + 1) / 2) {
+        const int half = (left + 1) / 2, from = thread + WIDTH * half;
+        if (from < WIDTH * left) arg_join<How>(values[thread], places[thread], values[from], places[from]);
+        __syncthreads();
+    }
+    best = values[thread % WIDTH]; place = places[thread % WIDTH];
+    #pragma unroll
+    for (int group = 1; group < few_groups(GROUPS); ++group) {
+        const int from = WIDTH * group + thread % WIDTH;
         arg_join<How>(best, place, values[from], places[from]);
     }
 }

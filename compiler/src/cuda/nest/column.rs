@@ -1,35 +1,53 @@
 //! Columns: threads side by side along the kept loops walk the reduced ones, each group of threads a part of them.
+//!
+//! A block has as many columns as make a line of memory. Where fewer lie side by side, and those of the next step behind them (the colours of a
+//! picture's pixels), it has all of these, and its threads stand along steps and columns alike, so that what they read at once is one piece of
+//! memory. They are as many as make whole steps and whole sectors: then each stays with its column, and where the first of them begins with
+//! a sector, so does every warp. Which sector a picture begins in is asked when the kernel runs.
 
 use super::row::gather;
+use super::spell::Level;
 use super::value::{Scope, Writer};
-use super::{Start, THREADS, map, product, unflatten};
+use super::{Start, THREADS, accesses, map, product, unflatten};
 use crate::graph::Dim;
+use crate::plan::affine::Affine;
 use crate::plan::nest::Stage;
 
 /// Columns of a block: as many as make whole lines of memory.
 const COLUMNS: i64 = 32;
+/// Elements that are worth a thread.
+const EACH: i64 = 4;
+/// Bytes that memory moves at once.
+const SECTOR: i64 = 32;
+
+/// How the threads of a block stand.
+struct Block {
+    columns: i64,
+    threads: i64,
+    blocks: Dim,
+    /// Who of them has columns, where some may have none.
+    there: Option<String>,
+    /// The number of a thread in the order of what they read, where that is another than its own.
+    place: &'static str,
+}
 
 pub fn print(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
-    let columns = product(&stage.kept);
-    let steps = product(&stage.reduced);
-    let width = match columns.as_constant() {
-        Some(count) => [1, 2, 4, 8, 16].into_iter().find(|width| *width >= count).unwrap_or(COLUMNS),
-        None => COLUMNS,
-    };
-    let groups = THREADS / width;
-    let total = w.dim(&columns);
-    w.line(format!("const unsigned column = blockIdx.x * {width} + threadIdx.x % {width};"));
-    w.line(format!("const int group = threadIdx.x / {width};"));
     let order = map::order(w, stage);
-    let kept: Vec<(usize, Dim)> = order.iter().map(|v| (*v, stage.kept[*v].clone())).collect();
-    unflatten(w, "column", &kept);
+    let block = match Narrow::of(w, stage, &order) {
+        Some(narrow) => narrow.print(w, stage, &order),
+        None => lines(w, stage, &order),
+    };
+    let Block { columns, threads, .. } = block;
+    let groups = threads / columns;
     let mut scope = Scope::new(stage);
     scope.begin(w);
-    w.open(format!("if (column < {total})"));
+    if let Some(there) = &block.there {
+        w.open(format!("if ({there})"));
+    }
     let outside = scope.clone();
     scope.hoist(w)?;
     let name = if let [_] = stage.reduced[..] { format!("i{}", stage.kept.len()) } else { "step".into() };
-    let steps = w.dim(&steps);
+    let steps = w.dim(&product(&stage.reduced));
     w.open(format!("for (int {name} = group; {name} < {steps}; {name} += {groups})"));
     if stage.reduced.len() > 1 {
         let reduced: Vec<(usize, Dim)> =
@@ -39,13 +57,85 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
     scope.step = Some(name);
     scope.point(w, true)?;
     w.close();
-    w.close();
-    gather(w, stage, "columns", &format!("{width}, {groups}"));
+    if block.there.is_some() {
+        w.close();
+    }
+    gather(w, stage, "columns", &format!("{columns}, {groups}"), block.place);
     if stage.stores.iter().any(|s| !s.inner) {
         let mut scope = outside;
-        w.open(format!("if (group == 0 && column < {total})"));
+        let there = block.there.map_or(String::new(), |there| format!(" && {there}"));
+        w.open(format!("if (group == 0{there})"));
         scope.point(w, false)?;
         w.close();
     }
-    Ok(Start { threads: THREADS, blocks: columns.ceil_div(&Dim::constant(width)) })
+    Ok(Start { threads, blocks: block.blocks })
+}
+
+/// Blocks of as many columns as make a line, of all columns one after another.
+fn lines(w: &mut Writer<'_>, stage: &Stage, order: &[usize]) -> Block {
+    let all = product(&stage.kept);
+    let columns = match all.as_constant() {
+        Some(count) => [1, 2, 4, 8, 16].into_iter().find(|columns| *columns >= count).unwrap_or(COLUMNS),
+        None => COLUMNS,
+    };
+    w.line(format!("const unsigned column = blockIdx.x * {columns} + threadIdx.x % {columns};"));
+    w.line(format!("const int group = threadIdx.x / {columns};"));
+    let kept: Vec<(usize, Dim)> = order.iter().map(|v| (*v, stage.kept[*v].clone())).collect();
+    unflatten(w, "column", &kept);
+    let there = Some(format!("column < {}", w.dim(&all)));
+    let blocks = all.ceil_div(&Dim::constant(columns));
+    Block { columns, threads: THREADS, blocks, there, place: "" }
+}
+
+/// Fewer columns than make a line, and the next step's behind them.
+struct Narrow<'a> {
+    columns: i64,
+    threads: i64,
+    /// What is read so, of the smallest elements: its slot and map.
+    read: (usize, &'a Affine),
+    sector: i64,
+}
+
+impl<'a> Narrow<'a> {
+    fn of(w: &Writer<'a>, stage: &'a Stage, order: &[usize]) -> Option<Narrow<'a>> {
+        let last = *order.last()?;
+        let columns = stage.kept[last].as_constant().filter(|columns| (1..COLUMNS).contains(columns))?;
+        let step = stage.kept.len() + stage.reduced.iter().rposition(|extent| !extent.is(1))?;
+        let behind = |at: &Affine| at.coefficient(last).is(1) && at.coefficient(step).is(columns);
+        let read = accesses(w, stage).filter(|access| behind(access.at)).min_by_key(|a| a.dtype.size())?;
+        let sector = SECTOR / read.dtype.size() as i64;
+        let least = columns * sector / gcd(columns, sector);
+        let most = (THREADS / least).max(1);
+        // Short columns keep fewer threads busy.
+        let wanted = |steps: i64| (steps * columns / (least * EACH)).clamp(1, most);
+        let threads = least * product(&stage.reduced).as_constant().map_or(most, wanted);
+        Some(Narrow { columns, threads, read: (read.slot, read.at), sector })
+    }
+
+    fn print(&self, w: &mut Writer<'_>, stage: &Stage, order: &[usize]) -> Block {
+        let Narrow { columns, threads, read: (slot, at), sector } = *self;
+        let (last, outer) = order.split_last().unwrap_or((&0, &[]));
+        let kept: Vec<(usize, Dim)> = outer.iter().map(|v| (*v, stage.kept[*v].clone())).collect();
+        unflatten(w, "blockIdx.x", &kept);
+        // Where the block's first element is.
+        let outside =
+            |v: usize| if outer.contains(&v) { Affine::variable(v) } else { Affine::constant(0i64) };
+        let first = at.substitute(&outside);
+        let place = if w.is_even(slot, &first.clone().plus(&Affine::variable(*last)), *last, sector) {
+            ""
+        } else {
+            let (from, first) = (w.subject.name(slot), Scope::new(stage).affine(w, &first, false));
+            w.line(format!("const int before = before_in_sector({from} + {});", first.at(Level::Sum)));
+            w.line(format!("const int place = (threadIdx.x + {threads} - before) % {threads};"));
+            "place"
+        };
+        let thread = if place.is_empty() { "threadIdx.x" } else { place };
+        w.line(format!("const int i{last} = {thread} % {columns}, group = {thread} / {columns};"));
+        let blocks = product(&kept.into_iter().map(|(_, extent)| extent).collect::<Vec<_>>());
+        Block { columns, threads, blocks, there: None, place }
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

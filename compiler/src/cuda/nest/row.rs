@@ -153,10 +153,10 @@ fn print_stage(
         scope.point(w, true)?;
         close_row(w, walk);
         match (walk.columns, walk.lanes) {
-            (1, lanes) if lanes > 32 => gather(w, stage, "block", &lanes.to_string()),
-            (1, lanes) => gather(w, stage, "lanes", &lanes.to_string()),
+            (1, lanes) if lanes > 32 => gather(w, stage, "block", &lanes.to_string(), ""),
+            (1, lanes) => gather(w, stage, "lanes", &lanes.to_string(), ""),
             (_, 1) => {}
-            (columns, lanes) => gather(w, stage, "columns", &format!("{columns}, {lanes}")),
+            (columns, lanes) => gather(w, stage, "columns", &format!("{columns}, {lanes}"), ""),
         }
         scope.axis = None;
     }
@@ -451,16 +451,18 @@ fn short(name: &str) -> String {
     parts[from.unwrap_or(0)..].join(".")
 }
 
-/// The results of all threads together, which all of them then have.
-pub fn gather(w: &mut Writer<'_>, stage: &Stage, over: &str, sizes: &str) {
-    for (place, reduce) in stage.reductions.iter().enumerate() {
+/// The results of all threads together, which all of them then have. `place`: the number of a thread among columns, where that is another than
+/// its own.
+pub fn gather(w: &mut Writer<'_>, stage: &Stage, over: &str, sizes: &str, place: &str) {
+    let place = if place.is_empty() { String::new() } else { format!(", {place}") };
+    for (at, reduce) in stage.reductions.iter().enumerate() {
         if twin(stage, reduce).is_some() {
             continue;
         }
         let functor = super::spell::functor(reduce.how);
         w.line(match reduce.how {
-            How::Fold(_) => format!("r{place} = fold_{over}<{functor}, {sizes}>(r{place});"),
-            How::Arg { .. } => format!("arg_{over}<{functor}, {sizes}>(r{place}, t{place});"),
+            How::Fold(_) => format!("r{at} = fold_{over}<{functor}, {sizes}>(r{at}{place});"),
+            How::Arg { .. } => format!("arg_{over}<{functor}, {sizes}>(r{at}, t{at}{place});"),
         });
     }
 }

@@ -109,6 +109,14 @@ fn columns_are_walked_by_groups() {
 }
 
 #[test]
+fn narrow_columns_are_walked_side_by_side() {
+    let text = kernels(&[("x", DType::F32, &[0, 150, 3])], |b, nodes| {
+        Ok(vec![b.reduce(Reduction::Sum, nodes[0], &[1])?])
+    });
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn a_whole_is_work_for_a_block() {
     let text =
         kernels(&[("x", DType::F32, &[0])], |b, nodes| Ok(vec![b.reduce(Reduction::Sum, nodes[0], &[0])?]));
