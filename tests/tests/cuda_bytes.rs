@@ -1,5 +1,6 @@
-//! What the kernels of maps, rows, columns and indices move: the bytes that memory moves in training steps and predictions of every spec, as the
-//! interpreter counts them, are at most 1.15 times those that a kernel needs. Counts, not times, so they are the same everywhere.
+//! What the kernels of maps, rows, columns, indices and convolutions of single channels move: the bytes that memory moves in training steps and
+//! predictions of every spec, as the interpreter counts them, are at most 1.15 times those that a kernel needs. Counts, not times, so they are the
+//! same everywhere.
 //! `weft bench --dry` shows them for any spec, and says what needs and moves are.
 //!
 //! **Sizes** are small, and so is the interpreter's cache, a block's share of a GPU's: 48 KB. What all samples of a batch read again (a table of
@@ -124,9 +125,7 @@ fn counted(session: &mut Session) -> BTreeMap<String, (u64, u64, u64)> {
         let Kernel::Device(start) = &launch.kernel else { continue };
         let function = &program.device.functions[start.function as usize];
         let products = [Library::Matrix, Library::Tensor, Library::Few, Library::Flash];
-        // Convolutions of single channels are no products, but none of these either: their time is that of their taps.
-        let taps = function.source.contains("constexpr int KH");
-        if !taps && products.iter().all(|product| !function.libraries.contains(&(*product as u32))) {
+        if products.iter().all(|product| !function.libraries.contains(&(*product as u32))) {
             buffers.insert(&function.name, launch.buffers.len() as u64);
         }
     }

@@ -10,6 +10,8 @@ use weft_runtime::program::{ConvolutionKind, PANEL, TILE_ROWS};
 
 /// A weight gradient is summed image by image when an image of dy has so many times its elements.
 const IMAGE_SHARE: i64 = 16;
+/// A part of a weight gradient of single channels has so many lines of pixels at least.
+const LINES: i64 = 32;
 /// So many elements stay in no cache from one task to the next.
 const LARGE: i64 = 2 << 20;
 
@@ -56,8 +58,15 @@ impl Build<'_> {
             self.built.estimate(&product(own)) * IMAGE_SHARE <= self.built.estimate(&product(&y[1..]));
         let (cpu, wanted) = (self.built.machine == Machine::Cpu, self.built.machine.tiles_wanted());
         let by_image = kind == ConvolutionKind::Weights && small && cpu;
+        let single = !cpu && conv.groups > 1 && ci.is(conv.groups as i64);
         let parts = match kind {
             _ if by_image => n.clone(),
+            // A block has all taps of its channels, and reads each image once.
+            ConvolutionKind::Weights if single => {
+                let blocks = self.built.estimate(&co.ceil_div(&Dim::from(PANEL)));
+                let lines = self.built.estimate(&(n.clone() * output[0].clone()));
+                Dim::constant(splits(wanted, blocks, lines / LINES))
+            }
             ConvolutionKind::Weights => {
                 let size = |shape: &[Dim]| self.built.estimate(&product(shape));
                 let parts = match self.built.estimate(&tiles) {

@@ -8,14 +8,16 @@ use crate::cuda::product::{constant, constants};
 use crate::graph::Dim;
 use weft_runtime::program::ConvolutionKind;
 
-/// Threads of a block, and of a weight gradient's block: so many channels by so many pixels at a time.
+/// Threads of a block.
 const THREADS: i64 = 256;
+/// Channels of a weight gradient's block: as many as make a line of memory. And taps of it, which a thread keeps a sum for each of.
 const CHANNELS: i64 = 32;
+const TAPS: i64 = 32;
 
 pub fn lower(subject: &Subject<'_>, kind: ConvolutionKind, shape: &Shape<'_>) -> Printed {
     let mut symbols = Symbols::default();
     let mut out = Lines::new();
-    let (mut x, w, y) = (subject.name(0), subject.name(1), subject.name(2));
+    let (x, w, y) = (subject.name(0), subject.name(1), subject.name(2));
     let [oh, ow] = shape.output;
     let [ih, iw] = shape.input;
     let mut grid = |size: Dim, out: &mut Lines| {
@@ -67,47 +69,63 @@ pub fn lower(subject: &Subject<'_>, kind: ConvolutionKind, shape: &Shape<'_>) ->
             grid
         }
         ConvolutionKind::Weights => {
-            out.line("// dw[tap, co] = sum over pixels of y of x[its pixel, ci] * dy[pixel, co]: 32 channels of one tap a block, whose");
-            out.line("// warps take every 8th row of pixels; their sums are added up in order.");
             let dy = w;
+            let size = shape.kernel[0].clone() * shape.kernel[1].clone();
+            let taps = size.as_constant().map_or(TAPS, |taps| taps.clamp(1, TAPS));
+            // Few channels leave room for more lines side by side.
+            let wanted = shape.co.as_constant().unwrap_or(CHANNELS).clamp(1, CHANNELS);
+            let channels = wanted.unsigned_abs().next_power_of_two().cast_signed();
+            let groups = THREADS / channels;
+            out.line(format!(
+                "// dw[tap, co] = sum over pixels of y of x[its pixel, ci] * dy[pixel, co]: {channels} channels of up to {taps} taps a block,"
+            ));
+            out.line("// whose groups of threads take neighbouring lines of pixels; their sums are added up in order.");
+            let lines = symbols.dim(&(shape.n.clone() * oh.clone()));
             if shape.splits.is(1) {
-                out.line(format!(
-                    "const int first = 0, last = {};",
-                    symbols.dim(&(shape.n.clone() * oh.clone()))
-                ));
+                out.line(format!("const int first = 0, last = {lines};"));
             } else {
                 out.line(constant("PARTS", shape.splits, &mut symbols));
-                out.line(format!(
-                    "const int lines = {}, part = (lines + PARTS - 1) / PARTS;",
-                    symbols.dim(&(shape.n.clone() * oh.clone()))
-                ));
+                out.line(format!("const int lines = {lines}, part = (lines + PARTS - 1) / PARTS;"));
                 out.line("const int first = blockIdx.z * part, last = min(first + part, lines);");
             }
-            out.line("const int co = blockIdx.x * 32 + threadIdx.x % 32, warp = threadIdx.x / 32;");
-            out.line("const int tap = blockIdx.y, ky = tap / KW, kx = tap % KW;");
-            out.line("float sum = 0.0f;");
-            out.open("for (int line = first + warp; line < last; line += 8)");
-            out.line("const int image = line / OH, iy = line % OH * SH + ky * DH - PH;");
-            out.line("if (iy < 0 || iy >= IH || co >= CO) continue;");
-            out.open("for (int ox = 0; ox < OW; ++ox)");
-            out.line("const int ix = ox * SW + kx * DW - PW;");
-            out.line("if (ix < 0 || ix >= IW) continue;");
             out.line(format!(
-                "sum = fmaf({x}[((image * IH + iy) * IW + ix) * CI + co / EACH], {dy}[(line * OW + ox) * CO + co], sum);"
+                "const int co = blockIdx.x * {channels} + threadIdx.x % {channels}, group = threadIdx.x / {channels};"
+            ));
+            out.line(format!(
+                "const int each = (last - first + {}) / {groups}, from = first + group * each;",
+                groups - 1
+            ));
+            let tap = if size.as_constant() == Some(taps) { "t" } else { "tap + t" };
+            if tap != "t" {
+                out.line(format!("const int tap = blockIdx.y * {taps};"));
+            }
+            out.line(format!("float sums[{taps}] = {{}};"));
+            out.open("for (int line = from; co < CO && line < min(from + each, last); ++line)");
+            out.line("const int image = line / OH, oy = line % OH;");
+            out.open("for (int ox = 0; ox < OW; ++ox)");
+            out.line(format!("const float value = {dy}[(line * OW + ox) * CO + co];"));
+            out.line("#pragma unroll");
+            out.open(format!("for (int t = 0; t < {taps}; ++t)"));
+            out.line(format!(
+                "const int iy = oy * SH + ({tap}) / KW * DH - PH, ix = ox * SW + ({tap}) % KW * DW - PW;"
+            ));
+            out.line("if (iy < 0 || iy >= IH || ix < 0 || ix >= IW) continue;");
+            out.line(format!(
+                "sums[t] = fmaf({x}[((image * IH + iy) * IW + ix) * CI + co / EACH], value, sums[t]);"
             ));
             out.close();
             out.close();
-            out.line("__shared__ float sums[8][32];");
-            out.line("sums[warp][threadIdx.x % 32] = sum;");
-            out.line("__syncthreads();");
-            out.line("if (warp > 0 || co >= CO) return;");
-            out.line("float total = 0.0f;");
+            out.close();
             out.line("#pragma unroll");
-            out.line("for (int from = 0; from < 8; ++from) total += sums[from][threadIdx.x];");
-            x = y;
-            out.line(format!("{x}[(blockIdx.z * KH * KW + tap) * CO + co] = total;"));
-            let taps = shape.kernel[0].clone() * shape.kernel[1].clone();
-            [shape.co.ceil_div(&Dim::constant(CHANNELS)), taps, shape.splits.clone()]
+            out.open(format!("for (int t = 0; t < {taps}; ++t)"));
+            out.line(format!("const float sum = fold_columns<Sum, {channels}, {groups}>(sums[t]);"));
+            let there = if tap == "t" { "" } else { " && tap + t < KH * KW" };
+            out.line(format!(
+                "if (group == 0 && co < CO{there}) {y}[(blockIdx.z * KH * KW + {tap}) * CO + co] = sum;"
+            ));
+            out.close();
+            let rest = size.ceil_div(&Dim::constant(taps));
+            [shape.co.ceil_div(&Dim::constant(channels)), rest, shape.splits.clone()]
         }
     };
     let body = out.finish();
