@@ -455,11 +455,13 @@ fn weights_are_rounded_once_until_they_change() {
     if !cuda::is_ready() {
         return;
     }
-    // `y = x wᵀ`, and an entry that doubles `w`.
+    // `y = x wᵀ`, an entry that doubles `w`, and the product once more.
+    let product = "%w = variable : f32[40, 24]\n%x = input : f32[n, 24]\n\
+         %y = contract %x, %w {batch=[], sum=[(1, 1)]} : f32[n, 40]\noutput \"y\" = %y";
     let texts = [
-        "graph product\n%w = variable : f32[40, 24]\n%x = input : f32[n, 24]\n\
-         %y = contract %x, %w {batch=[], sum=[(1, 1)]} : f32[n, 40]\noutput \"y\" = %y",
+        &format!("graph product\n{product}"),
         "graph double\n%w = variable : f32[40, 24]\n%more = add %w, %w : f32[40, 24]\nupdate \"w\" = %more",
+        &format!("graph again\n{product}"),
     ];
     let entry = |text: &&str| {
         let graph = parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
@@ -485,14 +487,17 @@ fn weights_are_rounded_once_until_they_change() {
     };
     for (math, prepares) in [(Math::F32, 0), (Math::Bf16, 1)] {
         let program = Arc::new(cuda::program_in(&module, math));
-        assert_eq!(program.entries.iter().map(|entry| entry.prepares).collect::<Vec<_>>(), [prepares, 0]);
+        assert_eq!(
+            program.entries.iter().map(|entry| entry.prepares).collect::<Vec<_>>(),
+            [prepares, 0, prepares]
+        );
         let mut session = Session::new(program, 1).unwrap_or_else(|e| panic!("{e}"));
         let mut w: Vec<f32> = (0..40 * 24).map(|i| (i * 7 % 13) as f32 - 6.0).collect();
         let x: Vec<f32> = (0..16 * 24).map(|i| (i * 5 % 11) as f32 - 5.0).collect();
         let bytes = |w: &[f32]| w.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
         // Small whole numbers are what they are in bf16. Whether a weight was rounded, and all is right.
-        let run = |session: &mut Session, w: &[f32]| {
-            let profile = session.run_profiled(0, &[Tensor::from_f32(&[16, 24], &x).view()]).unwrap();
+        let run_entry = |session: &mut Session, entry: usize, w: &[f32]| {
+            let profile = session.run_profiled(entry, &[Tensor::from_f32(&[16, 24], &x).view()]).unwrap();
             let due = x.chunks(24).flat_map(|row| {
                 w.chunks(24)
                     .map(move |column| row.iter().zip(column).map(|(x, w)| f64::from(x * w)).sum::<f64>())
@@ -501,6 +506,7 @@ fn weights_are_rounded_once_until_they_change() {
             let first = profile.launches.first().expect("there are some").nanoseconds > 0;
             first && prepares == 1
         };
+        let run = |session: &mut Session, w: &[f32]| run_entry(session, 0, w);
         let once = prepares == 1;
         session.variable_bytes_mut(0).copy_from_slice(&bytes(&w));
         assert_eq!([run(&mut session, &w), run(&mut session, &w)], [once, false]);
@@ -518,5 +524,14 @@ fn weights_are_rounded_once_until_they_change() {
             assert_eq!(outputs.get(0).to_f64().len(), 16 * 40);
         }
         assert!(!run(&mut session, &w));
+        // What another entry rounds too is there once, and right for both when either has rounded it.
+        let taken = session.taken_bytes();
+        assert!(!run_entry(&mut session, 2, &w));
+        assert_eq!(session.taken_bytes(), taken);
+        w.iter_mut().for_each(|w| *w -= 1.0);
+        session.variable_bytes_mut(0).copy_from_slice(&bytes(&w));
+        assert_eq!([run_entry(&mut session, 2, &w), run(&mut session, &w)], [once, false]);
+        session.release(0).unwrap_or_else(|e| panic!("{e}"));
+        assert!(!run_entry(&mut session, 2, &w));
     }
 }

@@ -5,7 +5,8 @@
 //! placed, kernels bound, pointers resolved. Bound entries are kept by their input shapes, so from then on a run is: copy the
 //! inputs in, walk a flat list of segments, read the error words.
 //!
-//! What an entry makes from variables alone, such as packed weights, it keeps until one of them changes (`prepared`).
+//! What entries make from variables alone, such as packed weights, is kept until one of them changes, and once for all that make
+//! the same (`prepared`).
 //!
 //! An entry that goes on with a sequence keeps some inputs from run to run in blocks of their own ([`Session::begin`]).
 //!
@@ -61,6 +62,7 @@ pub struct Session {
     pool: Pool,
     code: Loaded,
     variables: Variables,
+    prepared: Prepared,
     changes: Changes,
     arena: Block,
     scratch: Block,
@@ -85,7 +87,6 @@ struct EntryState {
     sizes: Vec<usize>,
     plan: memory::Plan,
     bindings: Vec<BoundEntry>,
-    prepared: Prepared,
     /// Inputs that live on from run to run.
     memory: Memory,
     /// The binding that is replaced next once there are too many.
@@ -236,6 +237,7 @@ impl Session {
             pool: Pool::new(threads)?,
             code,
             variables: Variables::new(&program, variables, room.home())?,
+            prepared: Prepared::new(&program),
             changes: Changes::new(program.variables.len()),
             arena: Block::empty(),
             scratch: Block::empty(),
@@ -273,7 +275,7 @@ impl Session {
 
     /// Bytes that the entry's plan takes, in the arena and of what is prepared, at the largest dims seen so far.
     pub fn planned_bytes(&self, entry: usize) -> usize {
-        self.entries[entry].plan.bytes + self.entries[entry].prepared.bytes()
+        self.entries[entry].plan.bytes + self.prepared.bytes(entry)
     }
 
     /// The most of them that is needed at once: no plan can do with fewer.
@@ -310,7 +312,7 @@ impl Session {
         state.bindings.clear();
         state.sizes.fill(0);
         state.plan.bytes = 0;
-        state.prepared.release();
+        self.prepared.release(entry);
         let needed = self.entries.iter().map(|state| state.plan.bytes).max().unwrap_or(0);
         if needed < self.arena.len() {
             self.entries.iter_mut().for_each(|state| {
@@ -409,7 +411,7 @@ impl Session {
     /// The segment with which a run of an entry begins; notes what the run changes.
     fn begin_run(&mut self, entry: usize) -> Result<usize> {
         self.variables.send(self.room.home())?;
-        let first = self.entries[entry].prepared.first(&self.changes);
+        let first = self.prepared.first(entry, &self.changes);
         let changed = &self.program.entries[entry].changes;
         changed.iter().for_each(|variable| self.changes.note(*variable as usize));
         Ok(first)
@@ -513,7 +515,7 @@ impl Session {
                     let block = &state.memory.blocks[*input as usize];
                     (block.pointer(), block.len())
                 }
-                Storage::Prepared => (state.prepared.pointer(index), state.sizes[index]),
+                Storage::Prepared => self.prepared.place(entry, index),
                 Storage::Local => (std::ptr::null_mut(), state.sizes[index]),
                 Storage::Alias(_) => (std::ptr::null_mut(), 0),
             })
@@ -567,18 +569,20 @@ impl Session {
                 state.memory.make_room(input as usize, sizes[index], self.room.home())?;
             }
         }
-        state.prepared.make_room(description, &sizes, &mut self.room)?;
         let larger = if plan.bytes > self.arena.len() { Some(self.room.block(plan.bytes)?) } else { None };
+        let moved = self.prepared.make_room(entry, &sizes, &mut self.room)?;
         state.bindings.clear();
         state.oldest = 0;
         state.sizes = sizes;
         state.plan = plan;
-        if let Some(arena) = larger {
-            // The old arena goes, and with it every pointer into it.
+        if moved || larger.is_some() {
+            // What was there goes, and with it every pointer into it.
             self.entries.iter_mut().for_each(|state| {
                 state.bindings.clear();
                 state.oldest = 0;
             });
+        }
+        if let Some(arena) = larger {
             self.arena = arena;
         }
         Ok(())
@@ -610,7 +614,6 @@ impl EntryState {
             sizes: vec![0; entry.buffers.len()],
             plan: memory::Plan { offsets: vec![0; entry.buffers.len()], ..memory::Plan::default() },
             bindings: Vec::new(),
-            prepared: Prepared::new(entry),
             memory: Memory::new(entry),
             oldest: 0,
         })

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use weft_runtime::execute::Session;
 use weft_runtime::program::{InputSource, Kernel, VariableKind};
 
-/// `y = x · wᵀ`, for which `w` is packed; `double` doubles `w`, `count` counts its runs, and `fold` does both: the product and a change.
+/// `y = x · wᵀ`, for which `w` is packed; `double` doubles `w`, `count` counts its runs, `fold` does both: the product and a change, and
+/// `again` is the product once more.
 fn module() -> Module {
     let product = "%w = variable : f32[40, 24]
 %x = input : f32[n, 24]
@@ -23,6 +24,7 @@ update \"w\" = %more\n";
         format!("graph double\n%w = variable : f32[40, 24]\n{doubled}"),
         "graph count\n%c = variable : f32[1]\n%one = constant 1.0 : f32[]\n%ones = broadcast %one {axes=[]} : f32[1]\n%more = add %c, %ones : f32[1]\nupdate \"c\" = %more\n".to_string(),
         format!("graph fold\n{product}{doubled}"),
+        format!("graph again\n{product}"),
     ];
     let entry = |text: &String| {
         let graph = parse(text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
@@ -41,6 +43,22 @@ fn product(x: &[f64], w: &[f64]) -> Vec<f64> {
     x.chunks(24).flat_map(|row| w.chunks(24).map(move |column| dot(row, column))).collect()
 }
 
+/// Runs an entry: whether the weight was packed, whether the product is right.
+fn run_entry(session: &mut Session, entry: usize, rows: usize, w: &[f64]) -> (bool, bool) {
+    let x: Vec<f64> = (0..rows * 24).map(|i| (i * 5 % 11) as f64 - 5.0).collect();
+    let given = tensor(DType::F32, &[rows, 24], &x);
+    session.scribble().unwrap();
+    let profile = session.run_profiled(entry, &[given.view()]).unwrap();
+    let packing = profile.launches.iter().filter(|l| matches!(l.launch.kernel, Kernel::Pack(_)));
+    let packed = packing.map(|l| l.nanoseconds).sum::<u64>() > 0;
+    (packed, profile.outputs.get(0).to_f64() == product(&x, w))
+}
+
+fn set(session: &mut Session, w: &[f64]) {
+    let bytes = tensor(DType::F32, &[40, 24], w);
+    session.variable_bytes_mut(0).copy_from_slice(&bytes.data);
+}
+
 #[test]
 fn packed_weights_last_until_the_weights_change() {
     let module = module();
@@ -53,20 +71,7 @@ fn packed_weights_last_until_the_weights_change() {
     let program = Arc::new(compile(&module, Target::Host).unwrap());
     let mut session = Session::new(program, 2).unwrap();
     let mut w: Vec<f64> = (0..40 * 24).map(|i| f64::from(i * 7 % 13) - 6.0).collect();
-    // (whether the weight was packed, whether the product is right)
-    let run = |session: &mut Session, rows: usize, w: &[f64]| {
-        let x: Vec<f64> = (0..rows * 24).map(|i| (i * 5 % 11) as f64 - 5.0).collect();
-        let given = tensor(DType::F32, &[rows, 24], &x);
-        session.scribble().unwrap();
-        let profile = session.run_profiled(0, &[given.view()]).unwrap();
-        let packing = profile.launches.iter().filter(|l| matches!(l.launch.kernel, Kernel::Pack(_)));
-        let packed = packing.map(|l| l.nanoseconds).sum::<u64>() > 0;
-        (packed, profile.outputs.get(0).to_f64() == product(&x, w))
-    };
-    let set = |session: &mut Session, w: &[f64]| {
-        let bytes = tensor(DType::F32, &[40, 24], w);
-        session.variable_bytes_mut(0).copy_from_slice(&bytes.data);
-    };
+    let run = |session: &mut Session, rows: usize, w: &[f64]| run_entry(session, 0, rows, w);
     set(&mut session, &w);
     assert_eq!(run(&mut session, 16, &w), (true, true));
     assert_eq!(run(&mut session, 16, &w), (false, true));
@@ -95,4 +100,28 @@ fn packed_weights_last_until_the_weights_change() {
     session.release(0).unwrap();
     assert_eq!(run(&mut session, 16, &w), (true, true));
     assert_eq!(run(&mut session, 16, &w), (false, true));
+}
+
+#[test]
+fn entries_that_pack_the_same_have_it_once() {
+    let program = Arc::new(compile(&module(), Target::Host).unwrap());
+    let mut session = Session::new(program, 1).unwrap();
+    let mut w: Vec<f64> = (0..40 * 24).map(|i| f64::from(i * 7 % 13) - 6.0).collect();
+    set(&mut session, &w);
+    assert_eq!(run_entry(&mut session, 0, 16, &w), (true, true));
+    let taken = session.taken_bytes();
+    assert_eq!(run_entry(&mut session, 4, 16, &w), (false, true));
+    assert_eq!(session.taken_bytes(), taken);
+    assert_eq!(session.planned_bytes(0), session.planned_bytes(4));
+    // Whoever comes first after a change packs it for all.
+    w.iter_mut().for_each(|w| *w += 1.0);
+    set(&mut session, &w);
+    assert_eq!(run_entry(&mut session, 4, 300, &w), (true, true));
+    assert_eq!(run_entry(&mut session, 0, 16, &w), (false, true));
+    // It stays as long as one of them needs it.
+    session.release(0).unwrap();
+    assert_eq!(run_entry(&mut session, 4, 16, &w), (false, true));
+    session.release(4).unwrap();
+    assert_eq!(run_entry(&mut session, 0, 16, &w), (true, true));
+    assert_eq!(run_entry(&mut session, 4, 16, &w), (false, true));
 }
