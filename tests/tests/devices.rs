@@ -8,7 +8,7 @@ use weft_compiler::evaluate::{self, Value, Values};
 use weft_compiler::grad;
 use weft_compiler::graph::random::{self, Case};
 use weft_compiler::graph::{Builder, Graph, Module, NodeId, Op};
-use weft_compiler::passes::rounded;
+use weft_compiler::passes::{narrow, rounded};
 use weft_compiler::stages;
 use weft_runtime::program::{DType, VariableKind};
 use weft_runtime::tensor::Tensor;
@@ -349,6 +349,63 @@ fn agree(
             );
         }
     }
+}
+
+/// What a recurrent layer multiplies by, kept as i8 or bf16: on a GPU its steps read it so.
+#[test]
+fn narrow_weights_of_loops_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let text = "edition 2026\n\nmodel Read(x: f32[n, 7, 20]) -> f32[n, 5] {\n    \
+                x |> lstm(32, sequences = true) |> gru(24) |> dense(5)\n}\n\n\
+                predict read(x: f32[n, 7, 20]) -> { y } {\n    { y = Read(x) }\n}\n";
+    let checked = specs::check_text(text, &Options::default());
+    let shown = specs::rendered(&checked);
+    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+    for dtype in [DType::I8, DType::BF16] {
+        let module = narrow::weights(&module, dtype);
+        let weights = weights(&module);
+        let run = |device: Device, inputs: &Tensors| {
+            let mut machine = Machine::new(module.clone(), device);
+            weights.iter().for_each(|(path, tensor)| machine.set(path, tensor));
+            machine.run("predict.read", inputs)
+        };
+        for rows in [1, 3, 40] {
+            let inputs = batches::of(&module, "predict.read", rows, 0);
+            let wanted = run(Device::Evaluator64, &inputs);
+            for (device, most) in [(Device::Cuda, 1e-5), (Device::CudaIn(Math::Bf16), 3e-2)] {
+                let off = distance(&run(device, &inputs)["y"], &wanted["y"]);
+                let largest = largest(&wanted["y"]);
+                assert!(off <= most * largest, "{} of {rows} rows: {off} of {largest}", dtype.name());
+            }
+        }
+    }
+}
+
+/// Some value for each variable, in its type.
+fn weights(module: &Module) -> Tensors {
+    let mut rng = random::Rng::new(7);
+    let mut tensors = Tensors::new();
+    for variable in &module.variables {
+        let shape: Vec<usize> = variable
+            .ty
+            .shape
+            .iter()
+            .map(|extent| extent.as_constant().expect("it is fixed") as usize)
+            .collect();
+        let mut unit = || 2.0 * rng.unit() - 1.0;
+        let mut value = |bytes: &mut Vec<u8>| match (variable.ty.dtype, variable.kind) {
+            (DType::I8, _) => bytes.push((127.0 * unit()) as i8 as u8),
+            (DType::BF16, _) => bytes.extend(half::bf16::from_f64(0.25 * unit()).to_le_bytes()),
+            (_, VariableKind::Scale) => bytes.extend((0.002 + 0.001 * unit() as f32).to_le_bytes()),
+            _ => bytes.extend((0.25 * unit() as f32).to_le_bytes()),
+        };
+        let mut data = Vec::new();
+        (0..shape.iter().product::<usize>()).for_each(|_| value(&mut data));
+        tensors.insert(variable.path.clone(), Tensor { dtype: variable.ty.dtype, shape, data });
+    }
+    tensors
 }
 
 #[test]

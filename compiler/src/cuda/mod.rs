@@ -23,7 +23,7 @@ mod tests;
 
 use crate::assemble;
 use crate::graph::{Dim, Entry, Module, Symbol, Variable};
-use crate::passes::{moments, rounded};
+use crate::passes::{loop_narrow, moments, rounded};
 use crate::plan::nest::{Row, Stage};
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
@@ -138,6 +138,7 @@ impl Math {
 pub fn plan_in(entry: &Entry, variables: &[Variable], math: Math) -> Result<Plan, PlanError> {
     let mut entry = entry.clone();
     moments::run(&mut entry.graph);
+    loop_narrow::run(&mut entry.graph);
     if let Some(dtype) = math.operands() {
         rounded::operands(&mut entry.graph, dtype);
     }

@@ -26,6 +26,7 @@ pub mod layout;
 pub mod loop_before;
 pub mod loop_behind;
 pub mod loop_inputs;
+pub mod loop_narrow;
 pub mod loop_prune;
 pub mod loop_shift;
 mod loops;

@@ -147,8 +147,10 @@ impl Build<'_> {
             }
         };
         let is_narrow = kept.dtype != DType::F32 && !halves;
-        // Weights that stay as they are are packed once for many runs; between the steps of a training they change.
-        let reads = self.level == 0 && self.built.changed.is_empty() && self.built.lasts(b.buffer);
+        // Weights that stay as they are are packed once for many runs; between the steps of a training they change. A loop has packed ones before it.
+        let anywhere = self.built.machine == Machine::Gpu;
+        let reads =
+            (self.level == 0 || anywhere) && self.built.changed.is_empty() && self.built.lasts(b.buffer);
 
         // A sum may run in any order: that of memory makes long runs, or even one axis.
         k.sort_by_key(|axis| {
@@ -175,7 +177,7 @@ impl Build<'_> {
         let few = self.few(&batches, height) && n.len() == 1 && (unit(&n) || along);
         let matrix = batches.is_empty() && n.len() == 1 && k.len() == 1;
         let lasting = matrix && (long || is_narrow) && reads;
-        let anywhere = self.built.machine == Machine::Gpu && n.len() == 1 && k.len() <= 2;
+        let anywhere = anywhere && n.len() == 1 && k.len() <= 2;
         if anywhere || few && (along || !lasting) {
             // The kernel reads it as it is.
         } else if matrix && (again || lasting || !unit(&n)) {

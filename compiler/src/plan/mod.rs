@@ -192,7 +192,7 @@ impl Loop {
 
 impl Step {
     /// All launches, those in loops once.
-    fn launches(&self) -> Vec<&Launch> {
+    pub fn launches(&self) -> Vec<&Launch> {
         match self {
             Step::Launch(launch) => vec![launch],
             Step::Loop(inner) => inner.steps.iter().flat_map(Step::launches).collect(),

@@ -114,7 +114,8 @@ fn is_narrow(graph: &Graph, id: NodeId) -> bool {
         (Op::Binary(Binary::Mul), &[a, b]) => is_narrow(graph, a) || is_narrow(graph, b),
         (Op::Cast, &[from]) => {
             let narrow = matches!(graph.node(from).ty.dtype, DType::BF16 | DType::I8);
-            narrow && matches!(seen(graph, from).op, Op::Variable(_))
+            // The body of a loop is given it as an input.
+            narrow && matches!(seen(graph, from).op, Op::Variable(_) | Op::Input(_))
         }
         (op, &[from, ..]) if class(op) == Class::View => is_narrow(graph, from),
         _ => false,
