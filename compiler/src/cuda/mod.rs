@@ -23,7 +23,7 @@ mod tests;
 
 use crate::assemble;
 use crate::graph::{Dim, Entry, Module, Symbol, Variable};
-use crate::passes::{loop_narrow, moments, rounded};
+use crate::passes::{layout, loop_narrow, moments, rounded};
 use crate::plan::nest::{Row, Stage};
 use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
 use print::Subject;
@@ -137,6 +137,7 @@ impl Math {
 /// The plan of an optimised entry for a GPU with products in such numbers.
 pub fn plan_in(entry: &Entry, variables: &[Variable], math: Math) -> Result<Plan, PlanError> {
     let mut entry = entry.clone();
+    layout::turned(&mut entry.graph);
     moments::run(&mut entry.graph);
     loop_narrow::run(&mut entry.graph);
     if let Some(dtype) = math.operands() {

@@ -5,8 +5,10 @@
 //!   many channels are the columns of the product.
 //! - A transposition of an operand only renames the axes of its pairs, as long as its free axes stay in order.
 //! - A batch axis along which one operand was only stretched is a free axis of the other: one large product for many small ones.
+//! - For a GPU, a product that is only read transposed has its operands change places ([`turned`]): what reads it, and another tensor beside it,
+//!   reads both along memory.
 
-use super::rewrite::{Rewritten, look, rewrite};
+use super::rewrite::{Rewritten, is_elementwise, look, rewrite};
 use crate::graph::op::Conv;
 use crate::graph::{Builder, Dim, Graph, Node, NodeId, Op, TensorType};
 
@@ -31,6 +33,52 @@ pub fn run(graph: &mut Graph) -> bool {
         (Op::Contract { batch, sum }, &[x, y]) => contract(b, batch, sum, [x, y], node),
         _ => Ok(None),
     })
+}
+
+/// `transpose(x · y)` as `y · x`, where nothing else reads the product. Weights stay where they are: a kernel reads those in the second place as
+/// they are kept.
+pub fn turned(graph: &mut Graph) -> bool {
+    let mut uses = vec![0usize; graph.nodes.len()];
+    let results = graph.outputs.iter().chain(&graph.updates).map(|(_, id)| id);
+    graph.nodes.iter().flat_map(|node| &node.inputs).chain(results).for_each(|id| uses[id.index()] += 1);
+    let alone: Vec<bool> = graph
+        .nodes
+        .iter()
+        .map(|node| node.inputs.first().is_some_and(|from| uses[from.index()] == 1))
+        .collect();
+    // The rule is asked once for each node, in order.
+    let mut alone = alone.into_iter();
+    rewrite(graph, |b, node| {
+        let (true, Op::Transpose { permutation }) = (alone.next() == Some(true), &node.op) else {
+            return Ok(None);
+        };
+        let product = b.graph.node(node.inputs[0]);
+        let (Op::Contract { batch, sum }, &[x, y]) = (&product.op, product.inputs.as_slice()) else {
+            return Ok(None);
+        };
+        let first = b.ty(x).rank() - sum.len();
+        let wanted = (0..batch.len()).chain(first..product.ty.rank()).chain(batch.len()..first);
+        if is_weight(b, x) || is_weight(b, y) || !wanted.eq(permutation.iter().copied()) {
+            return Ok(None);
+        }
+        let swapped = |pairs: &Pairs| pairs.iter().map(|(mine, theirs)| (*theirs, *mine)).collect();
+        let op = Op::Contract { batch: swapped(batch), sum: swapped(sum) };
+        b.push(op, &[y, x], None).map(Some)
+    })
+}
+
+/// Is it a variable, seen through views, or what is made of variables alone, element by element?
+fn is_weight(b: &Builder, id: NodeId) -> bool {
+    let node = b.graph.node(id);
+    match &node.op {
+        Op::Variable(_) => true,
+        op if is_elementwise(op)
+            || matches!(op, Op::Reshape | Op::Transpose { .. } | Op::Broadcast { .. } | Op::Slice { .. }) =>
+        {
+            node.inputs.iter().all(|input| is_weight(b, *input))
+        }
+        _ => false,
+    }
 }
 
 /// So few output channels leave most lanes of a vector empty; so many input channels fill them.

@@ -66,6 +66,44 @@ fn a_weight_gradient_into_few_channels_is_turned_round() {
     assert_eq!(of(&graph), of(&turned));
 }
 
+/// What a product is only read transposed for is the product of the operands the other way round, with batches and several axes too.
+#[test]
+fn a_product_that_is_read_transposed_is_turned() {
+    check(
+        layout::turned,
+        r#"%0 = input "x" : f32[b, n, 6, 7]
+        %1 = input "y" : f32[n, b, 5]
+        %2 = contract %0, %1 {batch=[(0, 1)], sum=[(1, 0)]} : f32[b, 6, 7, 5]
+        %3 = transpose %2 {permutation=[0, 3, 1, 2]} : f32[b, 5, 6, 7]
+        output "z" = %3"#,
+        r#"%0 = input "x" : f32[b, n, 6, 7]
+        %1 = input "y" : f32[n, b, 5]
+        %2 = contract %1, %0 {batch=[(1, 0)], sum=[(0, 1)]} : f32[b, 5, 6, 7]
+        output "z" = %2"#,
+    );
+    // Not where it is read as it is too, nor another order, nor a product with a weight.
+    for text in [
+        r#"%0 = input "x" : f32[n, 6]
+        %1 = input "y" : f32[n, 5]
+        %2 = contract %0, %1 {batch=[], sum=[(0, 0)]} : f32[6, 5]
+        %3 = transpose %2 {permutation=[1, 0]} : f32[5, 6]
+        output "z" = %3
+        output "t" = %2"#,
+        r#"%0 = input "x" : f32[n, 6, 7]
+        %1 = input "y" : f32[n, 5]
+        %2 = contract %0, %1 {batch=[], sum=[(0, 0)]} : f32[6, 7, 5]
+        %3 = transpose %2 {permutation=[2, 1, 0]} : f32[5, 7, 6]
+        output "z" = %3"#,
+        r#"%0 = input "x" : f32[n, 6]
+        %1 = variable "w" : f32[6, 5]
+        %2 = contract %0, %1 {batch=[], sum=[(1, 0)]} : f32[n, 5]
+        %3 = transpose %2 {permutation=[1, 0]} : f32[5, n]
+        output "z" = %3"#,
+    ] {
+        check(layout::turned, text, text);
+    }
+}
+
 #[test]
 fn a_product_with_zero_stays() {
     let text = r#"%0 = input "x" : f32[]
