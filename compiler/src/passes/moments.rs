@@ -8,7 +8,7 @@
 //! - **The squares around the mean** are summed around the means of the parts (Chan, Golub & LeVeque 1979), `m_b = s_b / n`:
 //!
 //!   ```text
-//!   Σ (x - m)²  =  Σ_b Σ_{i in b} (x_i - m_b)²  +  Σ_b n (m_b - m)²
+//!   Σ (x - m)²  =  Σ_b Σ_{i in b} (x_i - m_b)²  +  n Σ_b (m_b - m)²
 //!   ```
 //!
 //!   What a block finds out of its part is then all that is read of the tensor, with no digits lost, however large the mean is.
@@ -228,9 +228,9 @@ fn parted(b: &mut Builder, x: NodeId, axes: &[usize]) -> Rewritten {
     let (value, mean) = (b.graph.node(centre).inputs[0], b.graph.node(centre).inputs[1]);
     let ty = b.ty(part).clone();
     let count = b.push(Op::DimValue(length), &[], Some(TensorType::scalar(ty.dtype)))?;
-    let count = b.broadcast_to(count, &ty.shape)?;
+    let counts = b.broadcast_to(count, &ty.shape)?;
     // Around the mean of its part.
-    let part_mean = b.binary(Binary::Div, part, count)?;
+    let part_mean = b.binary(Binary::Div, part, counts)?;
     let back = b.broadcast_back(part_mean, &shape, &inner)?;
     let near = b.binary(Binary::Sub, value, back)?;
     let near = b.binary(Binary::Mul, near, near)?;
@@ -240,10 +240,12 @@ fn parted(b: &mut Builder, x: NodeId, axes: &[usize]) -> Rewritten {
     let mean = b.broadcast_back(mean, &ty.shape, &outer)?;
     let away = b.binary(Binary::Sub, part_mean, mean)?;
     let away = b.binary(Binary::Mul, away, away)?;
-    let away = b.binary(Binary::Mul, away, count)?;
     // As two sums: what is around the means of the parts does not wait for the mean of all.
     let near = b.reduce(Reduction::Sum, near, &outer)?;
     let away = b.reduce(Reduction::Sum, away, &outer)?;
+    let shape = b.ty(away).shape.clone();
+    let count = b.broadcast_to(count, &shape)?;
+    let away = b.binary(Binary::Mul, away, count)?;
     b.binary(Binary::Add, near, away).map(Some)
 }
 
