@@ -5,6 +5,10 @@
 //! memory, branches and barriers are no math: they are issued beside it. The **main loop** of a kernel is the innermost of its loops that has most
 //! multiply-adds (`HMMA` where there are any, else `FFMA`); its **share** is how many of its math instructions are multiply-adds.
 //!
+//! A product with a prologue, or with weights of i8, does more than multiply by intention: it does what would else be the math of another kernel, which
+//! the plan has weighed against the bytes that this kernel would move. So of such a main loop as many operations are left out of the count as
+//! the elements that it loads need ([`Code::share_beside`]), and no more: what is made twice, or in more operations than were weighed, counts.
+//!
 //! Without the disassembler tests of machine code have nothing to look at. They say so, loudly, and pass; where NVRTC must be there (in CI), so
 //! must it.
 
@@ -55,9 +59,23 @@ impl Code {
 
     /// The share of multiply-adds in the math of the main loop.
     pub fn share(&self) -> Option<f64> {
+        self.share_beside(0.0)
+    }
+
+    /// The same, where so many operations for each product of two numbers are needed for what is not multiplying.
+    pub fn share_beside(&self, operations: f64) -> Option<f64> {
         let body = self.main_loop();
         let of = |what: fn(&str) -> bool| body.iter().filter(|one| what(one)).count() as f64;
-        (!body.is_empty()).then(|| of(is_multiply) / of(is_math))
+        // Products of one thread.
+        let products = |one: &String| match word(one) {
+            word if is(word, "FFMA2") => 2.0,
+            word if !is(word, "HMMA") => 1.0,
+            word if word.contains(".1688.") => f64::from(16 * 8 * 8 / 32),
+            _ => f64::from(16 * 8 * 16 / 32),
+        };
+        let products: f64 = body.iter().filter(|one| is_multiply(one)).map(products).sum();
+        let (multiplies, math) = (of(is_multiply), of(is_math));
+        (!body.is_empty()).then(|| multiplies / (math - products * operations).max(multiplies))
     }
 }
 

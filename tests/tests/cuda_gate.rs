@@ -145,6 +145,28 @@ fn faults(function: &DeviceFunction, log: &str) -> Vec<String> {
 /// The least share of multiply-adds in the math of a product's main loop. A product of so few steps that no loop is left has none.
 const SHARE: f64 = 0.9;
 
+/// The operations that a product's text announces for what it makes of its operands on the way, for each product of two numbers: an element of A is
+/// multiplied by the columns of a tile, one of B by its rows.
+fn beside(function: &DeviceFunction) -> f64 {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok());
+    let mut tile = None;
+    let mut operations = [0.0; 2];
+    for line in function.source.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["//", operand @ ("A" | "B"), "is", "made", "with", count, ..] => {
+                operations[usize::from(*operand == "B")] =
+                    number(Some(*count)).expect("a number of operations");
+            }
+            [.., "//", rows, "x", cols, "of", "C", "a", "block"] => {
+                tile = number(Some(*rows)).zip(number(Some(*cols)))
+            }
+            _ => {}
+        }
+    }
+    tile.map_or(0.0, |(rows, cols)| operations[0] / cols + operations[1] / rows)
+}
+
 /// What machine code lacks of what its kernel is for, or has and should not.
 fn lacks(function: &DeviceFunction, code: &Code) -> Vec<String> {
     let mut lacks = Vec::new();
@@ -154,7 +176,7 @@ fn lacks(function: &DeviceFunction, code: &Code) -> Vec<String> {
         lacks.push("no tensor core is used".to_owned());
     }
     if (form.contains("TileMma<") || form.contains("TileF32<"))
-        && let Some(share) = code.share().filter(|share| *share < SHARE)
+        && let Some(share) = code.share_beside(beside(function)).filter(|share| *share < SHARE)
     {
         lacks.push(format!("{share:.2} of the math in the main loop of {form} are multiply-adds"));
     }
@@ -244,7 +266,8 @@ fn every_kernel_of_every_spec_compiles_fits_registers_and_does_what_it_is_for() 
                         match codes.get(&function.name) {
                             Some(code) => {
                                 found.extend(lacks(function, code));
-                                if let (Some(form), Some(share)) = (form(function), code.share()) {
+                                let share = code.share_beside(beside(function));
+                                if let (Some(form), Some(share)) = (form(function), share) {
                                     let least = products.entry((form, arch)).or_insert(share);
                                     *least = least.min(share);
                                 }

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use weft_compiler::cuda::Math;
+use weft_compiler::cuda::{Math, plan_in};
 use weft_compiler::evaluate::{Real, Value, Values, evaluate};
 use weft_compiler::graph::random::Rng;
 use weft_compiler::graph::text::parse;
 use weft_compiler::graph::{Dim, Entry, Graph, Module, NodeId, Op, TensorType, Variable};
-use weft_compiler::passes::rounded;
+use weft_compiler::passes::{self, rounded};
 use weft_compiler::plan::halves;
 use weft_runtime::cuda::counts;
 use weft_runtime::execute::Session;
@@ -248,6 +248,130 @@ fn products_with_epilogues() {
                      %9 = tanh %8 : f32[n, 8]\noutput \"y\" = %9";
         agrees(&dense(36, 52, chain), &[("n", 37)], math, 52.0 * 3.0);
     }
+}
+
+/// How many prologues products have in the plan of a graph.
+fn prologues(text: &str, math: Math) -> usize {
+    let mut graph = parse(&format!("graph products\n{text}")).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+    graph = passes::optimize(&graph);
+    let inputs = graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Input(name) => Some((name.clone(), node.ty.clone(), InputSource::Caller)),
+        _ => None,
+    });
+    let entry = Entry { inputs: inputs.collect(), graph: graph.clone() };
+    let plan = plan_in(&entry, &[], math).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let launches = plan.segments.iter().flat_map(|segment| segment.launches());
+    launches.map(|launch| launch.prologues.len()).sum()
+}
+
+/// A map of an input, as lines that begin with `%{at}`: 1/4 more than a half of it, so that what is not there must not be mapped.
+fn half_and_more(at: usize, input: usize, shape: &str) -> String {
+    let [half, halves, times, more, mores, sum] = [0, 1, 2, 3, 4, 5].map(|step| at + step);
+    format!(
+        "%{half} = constant 0.5 : f32[]\n%{halves} = broadcast %{half} {{axes=[]}} : f32[{shape}]\n\
+         %{times} = mul %{input}, %{halves} : f32[{shape}]\n%{more} = constant 0.25 : f32[]\n\
+         %{mores} = broadcast %{more} {{axes=[]}} : f32[{shape}]\n%{sum} = add %{times}, %{mores} : f32[{shape}]\n"
+    )
+}
+
+#[test]
+fn products_with_prologues() {
+    if !cuda::is_ready() {
+        return;
+    }
+    // Which operands are maps, and a product of them.
+    let product = |maps: [bool; 2], x: &str, w: &str, y: &str, form: &str| {
+        let mut text = format!("%0 = input \"x\" : f32[{x}]\n%1 = input \"w\" : f32[{w}]\n");
+        let mut operands = [0, 1];
+        for (slot, shape) in [x, w].into_iter().enumerate().filter(|(slot, _)| maps[*slot]) {
+            let at = 2 + 6 * slot;
+            text.push_str(&half_and_more(at, slot, shape));
+            operands[slot] = at + 5;
+        }
+        let [a, b] = operands;
+        text + &format!("%14 = contract %{a}, %{b} {{{form}}} : f32[{y}]\noutput \"y\" = %14")
+    };
+    let which = [[true, false], [false, true], [true, true]];
+    for math in Math::ALL {
+        let check = |maps: [bool; 2], bound: &str, [x, w, y]: [&str; 3], form: &str, n: i64, sum: f64| {
+            let text = format!("{bound}{}", product(maps, x, w, y, form));
+            let wanted = maps.iter().filter(|map| **map).count();
+            // What is rounded to 16 bits is a map too.
+            let wanted = if math.operands().is_some() { 2 } else { wanted };
+            assert_eq!(prologues(&text, math), wanted, "{math:?}\n{text}");
+            agrees(&text, &[("n", n)], math, sum);
+        };
+        for maps in which {
+            // Operands that lie along the sum and across it; tiles end within rows, columns and steps, by packs and by single elements.
+            let few = "bound n <= 24\n";
+            for (k, m) in [(40, 24), (36, 28), (35, 27)] {
+                let [nk, nm] = [k, m].map(|extent| format!("n, {extent}"));
+                let (km, mk, kn) = (format!("{k}, {m}"), format!("{m}, {k}"), format!("{k}, n"));
+                check(maps, few, [&nk, &km, &nm], "batch=[], sum=[(1, 0)]", 21, 40.0);
+                check(maps, few, [&nk, &mk, &nm], "batch=[], sum=[(1, 1)]", 21, 40.0);
+                check(maps, few, [&kn, &km, &nm], "batch=[], sum=[(0, 0)]", 24, 40.0);
+            }
+            // A sum in parts, and products side by side.
+            let deep = "bound n <= 4096\n";
+            check(maps, deep, ["n, 8", "n, 12", "8, 12"], "batch=[], sum=[(0, 0)]", 1000, 1000.0);
+            let batch = ["n, 9, 3, 20", "n, 3, 20, 12", "n, 3, 9, 12"];
+            check(maps, "", batch, "batch=[(0, 0), (2, 1)], sum=[(3, 2)]", 3, 20.0);
+        }
+        // Rows that are few.
+        for (w, form) in [("260, 24", "batch=[], sum=[(1, 0)]"), ("24, 260", "batch=[], sum=[(1, 1)]")] {
+            let text = format!("bound n <= 4\n{}", product([false, true], "n, 260", w, "n, 24", form));
+            assert_eq!(prologues(&text, math), 1, "{math:?}\n{text}");
+            agrees(&text, &[("n", 3)], math, 260.0);
+        }
+    }
+}
+
+#[test]
+fn convolutions_with_prologues() {
+    if !cuda::is_ready() {
+        return;
+    }
+    // Channels in and out, groups; taps, stride, padding before and after.
+    type Axis = (i64, i64, (i64, i64));
+    let cases: [(i64, i64, i64, Axis, Axis); 4] = [
+        (4, 8, 1, (3, 1, (1, 1)), (3, 1, (1, 1))),
+        (3, 5, 1, (1, 1, (0, 0)), (3, 1, (0, 2))),
+        (8, 12, 2, (1, 1, (0, 0)), (3, 1, (1, 1))),
+        (8, 4, 1, (2, 2, (0, 2)), (3, 2, (2, 2))),
+    ];
+    let mut found = BTreeMap::new();
+    for (ci, co, groups, high, wide) in cases {
+        let form = format!(
+            "{{stride=[{}, {}], padding=[{:?}, {:?}], dilation=[1, 1], groups={groups}}}",
+            high.1, wide.1, high.2, wide.2
+        );
+        let out =
+            |size: i64, (taps, stride, (before, after)): Axis| (size + before + after - taps) / stride + 1;
+        let x = format!("n, 11, 12, {ci}");
+        let w = format!("{}, {}, {}, {co}", high.0, wide.0, ci / groups);
+        let y = format!("n, {}, {}, {co}", out(11, high), out(12, wide));
+        for (kind, a, b, c) in [("conv", &x, &w, &y), ("conv_data", &y, &w, &x), ("conv_weights", &x, &y, &w)]
+        {
+            // Of truth values, a number for each channel where they hold, and another one where they do not: neither is 0.
+            let channels =
+                |shape: &str| shape.rsplit(", ").next().map(str::to_owned).expect("it has channels");
+            let text = format!(
+                "%0 = input \"a\" : bool[{a}]\n%1 = input \"p\" : f32[{p}]\n%2 = broadcast %1 {{axes=[3]}} : f32[{a}]\n\
+                 %3 = constant 0.25 : f32[]\n%4 = broadcast %3 {{axes=[]}} : f32[{a}]\n%5 = select %0, %2, %4 : f32[{a}]\n\
+                 %6 = input \"b\" : bool[{b}]\n%7 = input \"q\" : f32[{q}]\n%8 = broadcast %7 {{axes=[3]}} : f32[{b}]\n\
+                 %9 = constant -0.5 : f32[]\n%10 = broadcast %9 {{axes=[]}} : f32[{b}]\n%11 = select %6, %8, %10 : f32[{b}]\n\
+                 %12 = {kind} %5, %11 {form} : f32[{c}]\noutput \"y\" = %12",
+                p = channels(a),
+                q = channels(b)
+            );
+            for math in Math::ALL {
+                *found.entry((kind, math.name())).or_insert(0) += prologues(&text, math);
+                agrees(&text, &[("n", 3)], math, 400.0);
+            }
+        }
+    }
+    // Some are not worth it, but of each kind some are, in all numbers.
+    assert!(found.values().all(|count| *count > 0), "{found:?}");
 }
 
 #[test]

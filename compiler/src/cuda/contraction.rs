@@ -48,13 +48,13 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     let mut symbols = Symbols::default();
     let zero = Dim::constant(0);
     let scaled = *kept == DType::I8;
-    let out = if scaled { 3 } else { 2 };
+    // Results come last.
+    let out = subject.launch.buffers.len() - 1;
     let stored = subject.launch.epilogue.is_none();
     let columns = std::slice::from_ref(n);
-    let pointer = |slot: usize, symbols: &mut Symbols, of: &dyn for<'a> Fn(&'a Stride) -> &'a Option<Dim>| {
+    let begins = |symbols: &mut Symbols, of: &dyn for<'a> Fn(&'a Stride) -> &'a Option<Dim>| {
         let place = offset(symbols, "item", &axes(batch, of, &zero));
-        let name = subject.name(slot).to_string();
-        if place == "0" { name } else { format!("{name} + ({place})") }
+        if place == "0" { place } else { format!("({place})") }
     };
     let sum = |rows: String, steps: String| match (rows.as_str(), steps.as_str()) {
         ("0", only) | (only, "0") => format!("return Place{{{only}, true}};"),
@@ -67,7 +67,7 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
                    of: &dyn for<'a> Fn(&'a Stride) -> &'a Option<Dim>| {
         let (free, steps, items) = (axes(free, of, &zero), axes(k, of, &zero), axes(batch, of, &zero));
         Operand {
-            pointer: pointer(slot, symbols, of),
+            begins: begins(symbols, of),
             at: vec![sum(offset(symbols, index, &free), offset(symbols, "step", &steps))],
             lie: lie(subject, slot, &free, &steps, &items),
         }
@@ -84,10 +84,11 @@ pub fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
     let c_fours = (!stored || starts_by_four(subject, out))
         && by_four(&cols)
         && m.iter().chain(batch).all(|axis| axis.extent.is(1) || axis.c.as_ref().is_none_or(by_four));
-    let narrow = match (subject.dtype(0), *kept) {
+    let narrow = match (subject.operand(0), subject.operand(1)) {
         (DType::F32, DType::F32) => String::new(),
         (DType::F32, narrow) => format!(", B of {}", narrow.name()),
-        (both, _) => format!(", of {}", both.name()),
+        (both, other) if both == other => format!(", of {}", both.name()),
+        (a, b) => format!(", of {} and {}", a.name(), b.name()),
     };
     let product = Product {
         about: format!("C[row, col] = sum over step of A[row, step] * B[col, step]{narrow}."),

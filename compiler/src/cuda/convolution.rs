@@ -104,7 +104,7 @@ impl Shape<'_> {
     /// A product with what all kinds have in common; one item for each group.
     fn product(&self, about: &str, lines: Vec<String>) -> Product {
         let none = Lie { along: false, near: false, together: 1 };
-        let operand = || Operand { pointer: String::new(), at: Vec::new(), lie: none };
+        let operand = || Operand { begins: String::new(), at: Vec::new(), lie: none };
         Product {
             about: about.into(),
             names: self.names(),
@@ -126,13 +126,12 @@ impl Shape<'_> {
         }
     }
 
-    /// A slot's name, from the channels of the item's group on.
-    fn group_of(&self, subject: &Subject<'_>, slot: usize, channels: &Dim, symbols: &mut Symbols) -> String {
-        let name = subject.name(slot);
+    /// Where the channels of the item's group begin.
+    fn group_of(&self, channels: &Dim, symbols: &mut Symbols) -> String {
         if self.groups.is(1) {
-            return name.into();
+            return "0".into();
         }
-        format!("{name} + group * {}", symbols.factor(&self.of_group(channels)))
+        format!("group * {}", symbols.factor(&self.of_group(channels)))
     }
 
     /// How many channels of a slot lie together, within a group.
@@ -145,14 +144,17 @@ impl Shape<'_> {
     /// Where the result goes, which has so many channels.
     fn result(&self, product: &mut Product, subject: &Subject<'_>, channels: &Dim, symbols: &mut Symbols) {
         let stored = subject.launch.epilogue.is_none();
+        // Results come last.
+        let out = subject.launch.buffers.len() - 1;
         if stored {
-            product.c = subject.name(2).into();
+            product.c = subject.name(out).into();
         }
         if !self.groups.is(1) {
             product.c_item = format!("group * {}", symbols.factor(&self.of_group(channels)));
         }
-        product.c_fours =
-            by_four(&self.of_group(channels)) && by_four(channels) && (!stored || starts_by_four(subject, 2));
+        product.c_fours = by_four(&self.of_group(channels))
+            && by_four(channels)
+            && (!stored || starts_by_four(subject, out));
     }
 
     fn forward(&self, subject: &Subject<'_>) -> Result<Printed, String> {
@@ -168,7 +170,7 @@ impl Shape<'_> {
         product.cols = wide;
         product.steps = self.kernel[0].clone() * self.kernel[1].clone() * deep;
         product.a = Operand {
-            pointer: self.group_of(subject, 0, self.ci, &mut symbols),
+            begins: self.group_of(self.ci, &mut symbols),
             at: [
                 "const int image = row / OW / OH, oy = row / OW % OH, ox = row % OW;",
                 "const int tap = step / DEEP, ci = step % DEEP;",
@@ -180,7 +182,7 @@ impl Shape<'_> {
             lie: Lie { along: true, near: true, together: self.together(subject, 0, self.ci) },
         };
         product.b = Operand {
-            pointer: self.group_of(subject, 1, self.co, &mut symbols),
+            begins: self.group_of(self.co, &mut symbols),
             at: vec!["return Place{step * CO + col, true};".into()],
             lie: Lie { along: false, near: true, together: self.together(subject, 1, self.co) },
         };
@@ -254,13 +256,13 @@ impl Shape<'_> {
             (format!("{} * high * wide", symbols.factor(self.n)), "taps_y * taps_x * WIDE".to_string())
         });
         product.a = Operand {
-            pointer: self.group_of(subject, 0, self.co, &mut symbols),
+            begins: self.group_of(self.co, &mut symbols),
             at: text.into_iter().chain([inside]).map(String::from).collect(),
             lie: Lie { along: true, near: true, together: self.together(subject, 0, self.co) },
         };
         let tap = if strided { "((ty + tap / across * EY) * KW + tx + tap % across * EX)" } else { "tap" };
         product.b = Operand {
-            pointer: self.group_of(subject, 1, self.co, &mut symbols),
+            begins: self.group_of(self.co, &mut symbols),
             at: vec![
                 "const int tap = step / WIDE, co = step % WIDE;".into(),
                 format!("return Place{{({tap} * DEEP + col) * CO + co, true}};"),
@@ -292,7 +294,7 @@ impl Shape<'_> {
         product.cols = wide;
         product.steps = self.n.clone() * self.output[0].clone() * self.output[1].clone();
         product.a = Operand {
-            pointer: self.group_of(subject, 0, self.ci, &mut symbols),
+            begins: self.group_of(self.ci, &mut symbols),
             at: [
                 "const int tap = row / DEEP, ci = row % DEEP;",
                 "const int image = step / OW / OH, oy = step / OW % OH, ox = step % OW;",
@@ -304,7 +306,7 @@ impl Shape<'_> {
             lie: Lie { along: false, near: true, together: self.together(subject, 0, self.ci) },
         };
         product.b = Operand {
-            pointer: self.group_of(subject, 1, self.co, &mut symbols),
+            begins: self.group_of(self.co, &mut symbols),
             at: vec!["return Place{step * CO + col, true};".into()],
             lie: Lie { along: false, near: true, together: self.together(subject, 1, self.co) },
         };

@@ -14,7 +14,7 @@ struct FewAcross {
 
     template <class A, class B, class AtA, class AtB, class Put>
     __device__ __forceinline__ static void multiply(
-        const A* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
+        A a, AtA a_at, int m0, int m_end, B b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
         __shared__ float sums[WARPS][ROWS][N];
         const int warp = threadIdx.x / 32, column = threadIdx.x % 32 * WIDTH;
         float sum[ROWS][WIDTH] = {};
@@ -22,13 +22,14 @@ struct FewAcross {
         for (int k = k_begin + warp; k < k_end; k += WARPS) {
             float y[WIDTH];
             const Place source = b_at(n0 + column, k);
-            load<WIDTH>(y, b, source.at, source.there && n0 + column < n_end);
+            take(y, b, source.at, source.there && n0 + column < n_end);
             #pragma unroll
             for (int row = 0; row < ROWS; ++row) {
                 const Place from = a_at(m0 + row, k);
-                const float x = from.there && m0 + row < m_end ? widen(a[from.at]) : 0.0f;
+                float x[1];
+                take(x, a, from.at, from.there && m0 + row < m_end);
                 #pragma unroll
-                for (int i = 0; i < WIDTH; ++i) sum[row][i] = fmaf(x, y[i], sum[row][i]);
+                for (int i = 0; i < WIDTH; ++i) sum[row][i] = fmaf(x[0], y[i], sum[row][i]);
             }
         }
         #pragma unroll
@@ -54,7 +55,7 @@ struct FewAlong {
 
     template <class A, class B, class AtA, class AtB, class Put>
     __device__ __forceinline__ static void multiply(
-        const A* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
+        A a, AtA a_at, int m0, int m_end, B b, AtB b_at, int n0, int n_end, int k_begin, int k_end, Put put) {
         const int lane = threadIdx.x % 32, n = n0 + threadIdx.x / 32;
         if (n >= n_end) return;
         float sum[ROWS] = {};
@@ -62,12 +63,12 @@ struct FewAlong {
         for (int k = k_begin + lane * WIDTH; k < k_end; k += 32 * WIDTH) {
             float y[WIDTH];
             const Place source = b_at(n, k);
-            load<WIDTH>(y, b, source.at, source.there);
+            take(y, b, source.at, source.there);
             #pragma unroll
             for (int row = 0; row < ROWS; ++row) {
                 float x[WIDTH];
                 const Place from = a_at(m0 + row, k);
-                load<WIDTH>(x, a, from.at, from.there && m0 + row < m_end);
+                take(x, a, from.at, from.there && m0 + row < m_end);
                 #pragma unroll
                 for (int i = 0; i < WIDTH; ++i) sum[row] = fmaf(x[i], y[i], sum[row]);
             }

@@ -1,6 +1,7 @@
 // Products of matrices, tile by tile: C[m, n] = sum over k of A[m, k] * B[k, n].
 //
-// Functions of the kernel say where elements lie: a_at(m, k) and b_at(n, k). So the same loops do contractions and convolutions.
+// Functions of the kernel say where elements lie: a_at(m, k) and b_at(n, k). So the same loops do contractions and convolutions. What lies there is
+// memory, or made on the way (see Source in memory.cuh).
 
 // Whether neighbours along k are neighbours in memory, or those across k (along m in A, along n in B); with _4 or _8, so many of them from a
 // multiple on are there together or not at all, and lie at a multiple of so many elements.
@@ -9,17 +10,20 @@ __device__ constexpr bool is_along(Lie lie) { return lie < ACROSS_K; }
 __device__ constexpr int together(Lie lie) { return lie % 3 == 0 ? 1 : lie % 3 == 1 ? 4 : 8; }
 
 // What a thread brings of one operand's tile: EXTENT rows (or columns) by DEPTH along k. In shared memory tiles lie across k.
-template <int EXTENT, int DEPTH, int THREADS, Lie LIE, class T>
+template <int EXTENT, int DEPTH, int THREADS, Lie LIE, class From>
 struct Share {
+    typedef Source<From> Elements;
     static constexpr bool ALONG = is_along(LIE);
     static constexpr int WIDTH = together(LIE);
     static constexpr int VECTORS = EXTENT * DEPTH / WIDTH;
     static constexpr int COUNT = (VECTORS + THREADS - 1) / THREADS;
-    // Copied past the registers where nothing is to be widened, and no four are to be turned round.
-    static constexpr bool ASYNC = is_float<T> && (!ALONG || WIDTH == 1);
+    // Copied past the registers where nothing is to be made of it, and no four are to be turned round.
+    static constexpr bool ASYNC = as_they_are<From, float> && (!ALONG || WIDTH == 1);
     typedef float Tile[DEPTH][EXTENT + 4];
 
-    float held[COUNT][WIDTH];
+    // What has been read, and where a map read it.
+    typename Elements::template Held<WIDTH> held[COUNT];
+    Place places[Elements::MAPS ? COUNT : 1];
 
     // The place in the tile of this thread's vector of a number.
     __device__ __forceinline__ static bool place(int number, int& row, int& k) {
@@ -31,7 +35,7 @@ struct Share {
 
     // Begins to bring the tile whose first element is (row0, k0).
     template <class At>
-    __device__ __forceinline__ void fetch(Tile& tile, const T* from, At at, int row0, int rows, int k0, int k_end) {
+    __device__ __forceinline__ void fetch(Tile& tile, const From& from, At at, int row0, int rows, int k0, int k_end) {
         #pragma unroll
         for (int number = 0; number < COUNT; ++number) {
             int row, k;
@@ -41,23 +45,30 @@ struct Share {
             if constexpr (ASYNC) {
                 copy_async<4 * WIDTH>(&tile[k][row], from + (source.there ? source.at : 0), source.there);
             } else {
-                load<WIDTH>(held[number], from, source.at, source.there);
+                if constexpr (Elements::MAPS) places[number] = source;
+                else held[number] = {};
+                if (source.there) held[number] = Elements::template read<WIDTH>(from, source.at);
             }
         }
     }
 
     // Ends it, but for copies, which the thread waits for by itself.
-    __device__ __forceinline__ void put(Tile& tile) {
+    __device__ __forceinline__ void put(Tile& tile, const From& from) {
         if constexpr (!ASYNC) {
             #pragma unroll
             for (int number = 0; number < COUNT; ++number) {
                 int row, k;
                 if (!place(number, row, k)) continue;
+                pack<float, WIDTH> made = {};
+                // A map of nothing need not be 0.
+                if (!Elements::MAPS || places[number].there) {
+                    Elements::template make<WIDTH>(from, held[number], places[Elements::MAPS ? number : 0].at, made.at);
+                }
                 if constexpr (!ALONG && WIDTH == 4) {
-                    *(float4*)&tile[k][row] = *(float4*)held[number];
+                    store(&tile[k][row], made);
                 } else {
                     #pragma unroll
-                    for (int i = 0; i < WIDTH; ++i) tile[ALONG ? k + i : k][ALONG ? row : row + i] = held[number][i];
+                    for (int i = 0; i < WIDTH; ++i) tile[ALONG ? k + i : k][ALONG ? row : row + i] = made[i];
                 }
             }
         }
@@ -84,7 +95,7 @@ struct TileF32 {
     // Adds the products for k from k_begin to k_end. While one tile of operands is multiplied, the next is on its way.
     template <Lie LIE_A, Lie LIE_B, class A, class B, class AtA, class AtB>
     __device__ __forceinline__ void multiply(
-        const A* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end) {
+        A a, AtA a_at, int m0, int m_end, B b, AtB b_at, int n0, int n_end, int k_begin, int k_end) {
         typedef Share<M, K, THREADS, LIE_A, A> ShareA;
         typedef Share<N, K, THREADS, LIE_B, B> ShareB;
         __shared__ __align__(16) typename ShareA::Tile a_tiles[2];
@@ -93,8 +104,8 @@ struct TileF32 {
         ShareB b_share;
         a_share.fetch(a_tiles[0], a, a_at, m0, m_end, k_begin, k_end);
         b_share.fetch(b_tiles[0], b, b_at, n0, n_end, k_begin, k_end);
-        a_share.put(a_tiles[0]);
-        b_share.put(b_tiles[0]);
+        a_share.put(a_tiles[0], a);
+        b_share.put(b_tiles[0], b);
         copies_grouped();
         copies_done<0>();
         __syncthreads();
@@ -119,8 +130,8 @@ struct TileF32 {
                 }
             }
             if (more) {
-                a_share.put(a_tiles[now ^ 1]);
-                b_share.put(b_tiles[now ^ 1]);
+                a_share.put(a_tiles[now ^ 1], a);
+                b_share.put(b_tiles[now ^ 1], b);
                 copies_grouped();
                 copies_done<0>();
             }

@@ -2,7 +2,7 @@
 //!
 //! [`compile`] takes a module to a [`Program`] whose launches all run on a GPU; its source is compiled by NVRTC when the program is loaded, or
 //! when an executable is built. Nothing here needs CUDA to be there. The kernels are printed from the same plans as the CPU's, made for
-//! [`Machine::Gpu`]: [`nest`] prints loop nests, [`contraction`] and [`convolution`] say what a [`product`] is of, [`attention`] and [`index`]
+//! [`Machine::Gpu`](plan::Machine::Gpu): [`nest`] prints loop nests, [`contraction`] and [`convolution`] say what a [`product`] is of, [`attention`] and [`index`]
 //! print the rest. Their loops are C++ templates in [`Library`] files, which stand before those kernels alone that call them. What
 //! they have in common is in [`mod@print`], and in `prelude.cuh`, which stands before every kernel.
 //!
@@ -18,6 +18,7 @@ mod index;
 mod nest;
 pub mod print;
 mod product;
+mod prologue;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ use crate::assemble;
 use crate::graph::{Dim, Entry, Module, Symbol, Variable};
 use crate::passes::{layout, loop_narrow, moments, rounded};
 use crate::plan::nest::{Row, Stage};
-use crate::plan::{self, BufferId, Kernel, Launch, Machine, Plan, PlanError};
+use crate::plan::{self, BufferId, Kernel, Launch, Plan, PlanError};
 use print::Subject;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -143,7 +144,7 @@ pub fn plan_in(entry: &Entry, variables: &[Variable], math: Math) -> Result<Plan
     if let Some(dtype) = math.operands() {
         rounded::operands(&mut entry.graph, dtype);
     }
-    plan::plan_for(&entry, variables, Machine::Gpu)
+    plan::plan_in_tiles(&entry, variables, &|shape| product::tile(shape, math))
 }
 
 /// Where a span stands, for comments: `mnist_cnn.weft: x |> dense(10)`. Empty where that is not known.
@@ -173,6 +174,7 @@ struct Started {
 struct Key {
     kernel: Kernel,
     epilogue: Option<Stage>,
+    prologues: Vec<(usize, Stage)>,
     /// By slot: its type, whether it is only read, its offset, and of how many elements what it sees begins at a multiple.
     slots: Vec<(DType, bool, Dim, i64)>,
     extent: Dim,
@@ -199,7 +201,7 @@ pub fn text(plan: &Plan, math: Math, places: &Places<'_>) -> Result<String, Plan
 }
 
 impl Compilation {
-    /// Prints all kernels of these plans, which were made for [`Machine::Gpu`].
+    /// Prints all kernels of these plans, which were made for [`Machine::Gpu`](plan::Machine::Gpu).
     pub fn of(plans: Vec<Plan>, math: Math, places: &Places<'_>) -> Result<Compilation, PlanError> {
         let mut known: HashMap<Key, Started> = HashMap::new();
         let (mut functions, mut launches) = (Vec::<DeviceFunction>::new(), Vec::new());
@@ -220,7 +222,7 @@ impl Compilation {
                         })?;
                         libraries.extend(&printed.libraries);
                         let name = unique(&mut names, &print::identifier(&launch.path));
-                        functions.push(function(name, launch, &printed, &places(launch.span)));
+                        functions.push(function(name, launch, &printed, places));
                         let started = Started {
                             function: functions.len() as u32 - 1,
                             symbols: printed.symbols,
@@ -284,11 +286,17 @@ fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
 }
 
 /// The whole text of a kernel.
-fn function(name: String, launch: &Launch, printed: &Printed, place: &str) -> DeviceFunction {
+fn function(name: String, launch: &Launch, printed: &Printed, places: &Places<'_>) -> DeviceFunction {
     let symbols = printed.symbols.iter().map(|symbol| format!("int {}", print::identifier(symbol)));
     let stray = printed.indexed.is_some().then(|| "unsigned long long* stray".to_string());
     let parameters: Vec<String> = printed.parameters.iter().cloned().chain(symbols).chain(stray).collect();
-    let place = if place.is_empty() { String::new() } else { format!("\n// {place}") };
+    let line = |of: Span| Some(places(of)).filter(|place| !place.is_empty());
+    let mut place = line(launch.span).map_or(String::new(), |place| format!("\n// {place}"));
+    for prologue in &launch.prologues {
+        let operand = ["A", "B"].get(prologue.slot).copied().unwrap_or_default();
+        place.push_str(&format!("\n// with {} as {operand}", prologue.path));
+        place.extend(line(prologue.span).map(|of| format!(": {of}")));
+    }
     // Two blocks of up to 256 threads are on a processor at once, so that one works while the other waits for memory. Threads that hold a tile
     // have work of their own meanwhile, and need their registers.
     let holds_tile =
@@ -359,6 +367,12 @@ impl Subject<'_> {
             stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
             stage
         });
-        Key { kernel, epilogue, slots, extent: self.extent.clone() }
+        let prologues = self.launch.prologues.iter().map(|prologue| {
+            let mut stage = prologue.stage.clone();
+            stage.each_buffer(&mut |buffer| *buffer = slot(*buffer));
+            (prologue.slot, stage)
+        });
+        let prologues = prologues.collect();
+        Key { kernel, epilogue, prologues, slots, extent: self.extent.clone() }
     }
 }

@@ -137,6 +137,9 @@ __device__ __forceinline__ float turned_sin(float x, int by) {
 __device__ __forceinline__ float sin_of(float x) { return turned_sin(x, 0); }
 __device__ __forceinline__ float cos_of(float x) { return turned_sin(x, 1); }
 
+// A quotient as a product with a reciprocal in two parts.
+__device__ __forceinline__ float divided(float x, float by, float rest) { return fmaf(x, by, x * rest); }
+
 // Integers wrap around at their width.
 template <typename T> __device__ __forceinline__ T int_add(T a, T b) { return (T)((unsigned long long)a + (unsigned long long)b); }
 template <typename T> __device__ __forceinline__ T int_sub(T a, T b) { return (T)((unsigned long long)a - (unsigned long long)b); }

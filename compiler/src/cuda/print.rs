@@ -63,6 +63,11 @@ impl<'a> Subject<'a> {
         self.plan.buffers[self.launch.buffers[slot].0.index()].dtype
     }
 
+    /// The type of what a product multiplies, be it in memory or made on the way.
+    pub fn operand(&self, slot: usize) -> DType {
+        self.plan.buffers[self.launch.operand(slot).index()].dtype
+    }
+
     /// What tells where a slot's elements begin: its offset, and by how much it moves with loops around the launch. Memory itself begins at
     /// a multiple of 256 bytes.
     pub fn starts(&self, slot: usize) -> Vec<Dim> {
@@ -319,8 +324,26 @@ const RESERVED: &[&str] = &[
     "store",
     "widen",
     "copy_async",
+    "a_read",
+    "a_make",
+    "b_read",
+    "b_make",
+    "held",
+    "to",
+    "HeldA",
+    "HeldB",
+    "Held",
+    "Source",
+    "Mapped",
+    "mapped",
+    "take",
+    "numbers",
+    "narrow",
+    "difference",
+    "halves",
     "copies_grouped",
     "copies_done",
+    "divided",
     "row_of",
     "sort_row",
     "rank_rows",
@@ -539,6 +562,11 @@ impl Lines {
             }
             self.text.push('\n');
         }
+    }
+
+    /// Lines that are indented already.
+    pub fn append(&mut self, text: &str) {
+        self.text.push_str(text);
     }
 
     /// `head {`, and what follows is inside.

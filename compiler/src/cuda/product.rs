@@ -2,16 +2,17 @@
 //!
 //! A [`Product`] says what the rows, the columns and the steps of a sum are, and where operands lie; the loops are those of `matrix.cuh` and
 //! `few.cuh`, or `tensor.cuh`: operands of 16 bits are for tensor cores, and so are those of f32 where the math is tf32. What is done to each
-//! element of C before it is stored is printed as the loop nests are. Which of their forms is taken follows from a small model of their costs
+//! element of C before it is stored is printed as the loop nests are, and so is what an operand is made of while it is loaded ([`prologue`]). Which of their forms is taken follows from a small model of their costs
 //! ([`choose`]), at the likely values of symbols.
 
 use super::nest::unflatten;
 use super::nest::value::{Axis, Scope, Writer};
 use super::print::{Lines, Subject, Symbols};
-use super::{Library, Math, Printed};
+use super::{Library, Math, Printed, prologue};
 use crate::graph::{DType, Dim};
 use crate::plan::Epilogue;
 use crate::plan::nest::{ValueId, ValueOp};
+use crate::plan::prologue::Shape;
 
 /// How neighbours in an operand's tile lie in memory; see `matrix.cuh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,8 @@ impl Lie {
 /// A, whose elements are named by `row` and `step`, or B, by `col` and `step`.
 #[derive(Clone, Debug)]
 pub struct Operand {
-    /// Where it begins for this `item`.
-    pub pointer: String,
+    /// Where it begins for this `item`: elements behind the first, an expression.
+    pub begins: String,
     /// Statements that end by returning the `Place` of an element.
     pub at: Vec<String>,
     pub lie: Lie,
@@ -130,29 +131,48 @@ const FEW: i64 = 4;
 /// Columns that are enough for reading four of them at once, where few rows give little work.
 const MANY: i64 = 8192;
 
+/// What tensor cores multiply of operands of these types, if they do. Numbers of i8 are widened to what the other operand is of.
+fn number(types: [DType; 2], math: Math) -> Option<&'static str> {
+    match types {
+        [DType::BF16, DType::BF16 | DType::I8] => Some("bfloat_t"),
+        [DType::F16, DType::F16 | DType::I8] => Some("half_t"),
+        _ if math == Math::Tf32 => Some("float"),
+        _ => None,
+    }
+}
+
+/// Rows and columns of the tiles in which a product is done, as far as that is known before it is printed.
+pub fn tile(shape: &Shape, math: Math) -> (i64, i64) {
+    if shape.rows <= FEW {
+        return (FEW, 8);
+    }
+    let forms = if number(shape.types, math).is_some() { TENSOR } else { PLAIN };
+    let form = choose(forms, shape.rows, shape.cols, shape.products);
+    (form.rows, form.cols)
+}
+
 impl Product {
     /// The kernel.
-    pub fn print(&self, subject: &Subject<'_>, mut symbols: Symbols) -> Result<Printed, String> {
+    pub fn print(mut self, subject: &Subject<'_>, mut symbols: Symbols) -> Result<Printed, String> {
+        for (slot, operand) in [&mut self.a, &mut self.b].into_iter().enumerate() {
+            if let Some(prologue) = subject.launch.prologues.iter().find(|prologue| prologue.slot == slot) {
+                operand.lie.together = prologue::width(prologue, operand.lie.together);
+            }
+        }
         let estimate = |dim: &Dim| subject.plan.estimate(dim);
         let (rows, cols) = (estimate(&self.rows), estimate(&self.cols));
         let few = rows <= FEW && self.own.is_none() && self.b.lie.near;
-        // What tensor cores multiply, if they do.
-        let number = match (subject.dtype(0), subject.dtype(1)) {
-            (DType::BF16, DType::BF16) => Some("bfloat_t"),
-            (DType::F16, DType::F16) => Some("half_t"),
-            _ if subject.math == Math::Tf32 => Some("float"),
-            _ => None,
-        };
+        let number = number([0, 1].map(|slot| subject.operand(slot)), subject.math);
         let halves = number.is_some_and(|number| number != "float");
         let most = if halves { 8 } else { 4 };
-        let (name, tile, threads, library) = match (few, self.b.lie.along && self.a.lie.along) {
+        let (name, tile, threads, library, tile_width) = match (few, self.b.lie.along && self.a.lie.along) {
             (true, true) if self.a.lie.near => {
                 let width = self.a.lie.together.min(self.b.lie.together).min(most);
-                (format!("FewAlong<4, {width}, 8>"), (FEW, 8), 256, Library::Few)
+                (format!("FewAlong<4, {width}, 8>"), (FEW, 8), 256, Library::Few, width)
             }
             (true, _) if !self.b.lie.along => {
                 let width = if cols >= MANY { self.b.lie.together.min(4) } else { 1 };
-                (format!("FewAcross<4, {width}, 8>"), (FEW, 32 * width), 256, Library::Few)
+                (format!("FewAcross<4, {width}, 8>"), (FEW, 32 * width), 256, Library::Few, width)
             }
             _ => {
                 let products = estimate(&self.items).saturating_mul(estimate(&self.parts));
@@ -164,11 +184,33 @@ impl Product {
                     Some(number) => (format!("TileMma<{number}, {}>", form.name), Library::Tensor),
                     None => (format!("TileF32<{}>", form.name), Library::Matrix),
                 };
-                (name, (form.rows, form.cols), form.threads, library)
+                (name, (form.rows, form.cols), form.threads, library, 1)
             }
         };
         let few = library == Library::Few;
         let (tile_rows, tile_cols) = tile;
+        // What operands are made of, while they are loaded.
+        let (mut made, mut sources) = (Lines::new(), Vec::new());
+        for (slot, (letter, operand)) in [("a", &self.a), ("b", &self.b)].into_iter().enumerate() {
+            let Some(prologue) = subject.launch.prologues.iter().find(|prologue| prologue.slot == slot)
+            else {
+                let name = subject.name(slot);
+                sources.push(match operand.begins.as_str() {
+                    "0" => name.to_string(),
+                    begins => format!("{name} + {begins}"),
+                });
+                continue;
+            };
+            let width = match (library, slot) {
+                // One element of A is for several of B.
+                (Library::Few, 0) if name.starts_with("FewAcross") => 1,
+                (Library::Few, _) => tile_width,
+                _ => operand.lie.together.min(most),
+            };
+            let mut writer = Writer { subject, symbols, lines: made };
+            sources.push(prologue::print(&mut writer, prologue, letter, &operand.begins, width)?);
+            (symbols, made) = (writer.symbols, writer.lines);
+        }
         let mut out = Lines::new();
         out.line(format!("// {}", self.about));
         let texts = self.of_item.iter().chain(&self.a.at).chain(&self.b.at).chain(&self.c_row);
@@ -224,6 +266,15 @@ impl Product {
                 out.line("};");
             }
         }
+        if !few && subject.operand(1) == DType::I8 {
+            // Two neighbours of 16 bits at once; see memory.cuh.
+            let operations = if halves && self.b.lie.together > 1 { "0.5" } else { "1" };
+            out.line(format!("// B is made with {operations} operations an element, of i8."));
+        }
+        let made = made.finish();
+        if !made.is_empty() {
+            out.append(&made);
+        }
         let epilogue = subject.launch.epilogue.as_ref();
         // A thread has four columns of the map's last axis, or one.
         let even = epilogue.is_none_or(|epilogue| epilogue.stage.kept.last().is_some_and(by_four));
@@ -253,7 +304,7 @@ impl Product {
         }
         out.line(put.finish().trim_end());
         out.line("};");
-        let (a, b) = (&self.a.pointer, &self.b.pointer);
+        let (a, b) = (&sources[0], &sources[1]);
         let operands = format!("{a}, a_at, row0, ROWS, {b}, b_at, col0, COLS, {}, {}", range.0, range.1);
         if few {
             out.line(format!("Tile::multiply({operands}, put);"));
@@ -382,5 +433,7 @@ pub fn starts_by_four(subject: &Subject<'_>, slot: usize) -> bool {
 
 /// How many elements of a slot (8, 4 or 1) can be moved at once, where runs of a number of them are asked about.
 pub fn together(subject: &Subject<'_>, slot: usize, lie_by: impl Fn(i64) -> bool) -> i64 {
-    [8, 4].into_iter().find(|number| subject.grain(slot) >= *number && lie_by(*number)).unwrap_or(1)
+    // What is in memory nowhere begins with its first element.
+    let made = subject.launch.prologues.iter().any(|prologue| prologue.slot == slot);
+    [8, 4].into_iter().find(|number| (made || subject.grain(slot) >= *number) && lie_by(*number)).unwrap_or(1)
 }

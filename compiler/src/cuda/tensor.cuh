@@ -1,8 +1,9 @@
 // Products of matrices on tensor cores: the tiles of matrix.cuh with operands of 16 bits, or of f32 of which a tensor core takes the upper 19
 // bits (tf32), and sums in f32.
 //
-// Operands are in memory as they are multiplied, so that on the way to a tensor core nothing is done to them: they are copied to shared
-// memory past the registers, some stages ahead, and their fragments are read by whole matrices. Tiles lie in shared memory as their operand
+// Most operands are in memory as they are multiplied, so that on the way to a tensor core nothing is done to them: they are copied to shared
+// memory past the registers, some stages ahead, and their fragments are read by whole matrices. What is narrower, or a map of what lies elsewhere,
+// is read to registers before a stage is multiplied, and put to shared memory behind that. Tiles lie in shared memory as their operand
 // does, along k or across it. So that neither those who bring a tile nor those who read its fragments meet in a bank, pieces of 16 bytes are
 // exchanged within a short line (swizzled), and long lines lie a piece further apart.
 
@@ -32,9 +33,10 @@ __device__ __forceinline__ void multiply_fragments(half_t, float (&c)[4], const 
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// One operand's tile: EXTENT rows (or columns) by 64 bytes along k. T is what is multiplied, S what is in memory.
-template <class T, int EXTENT, int THREADS, Lie LIE, class S>
+// One operand's tile: EXTENT rows (or columns) by 64 bytes along k. T is what is multiplied, of what is loaded from From.
+template <class T, int EXTENT, int THREADS, Lie LIE, class From>
 struct Tensor {
+    typedef Source<From> Elements;
     static constexpr int DEPTH = 64 / sizeof(T), PIECE = 16 / sizeof(T);
     static constexpr bool ALONG = is_along(LIE);
     static constexpr int WIDTH = together(LIE);
@@ -42,31 +44,60 @@ struct Tensor {
     static_assert(VECTORS % THREADS == 0 && WIDTH <= PIECE, "");
     // Elements of one stage.
     static constexpr int SIZE = ALONG ? EXTENT * DEPTH : (EXTENT + 8) * DEPTH;
+    // Whether they are copied; else they come through registers, where numbers are made of them.
+    static constexpr bool COPIED = as_they_are<From, T>;
+
+    typename Elements::template Held<WIDTH> held[COPIED ? 1 : COUNT];
+    Place places[Elements::MAPS ? COUNT : 1];
 
     // Where an element lies in a tile.
     __device__ __forceinline__ static int lies(int row, int k) {
         return ALONG ? row * DEPTH + (k / PIECE ^ row / 2 % 4) * PIECE + k % PIECE : k * (EXTENT + 8) + row;
     }
 
+    // The place in the tile of this thread's vector of a number.
+    __device__ __forceinline__ static void place(int number, int& row, int& k) {
+        const int vector = threadIdx.x + number * THREADS;
+        row = ALONG ? vector / (DEPTH / WIDTH) : vector % (EXTENT / WIDTH) * WIDTH;
+        k = ALONG ? vector % (DEPTH / WIDTH) * WIDTH : vector / (EXTENT / WIDTH);
+    }
+
+    // Begins to bring a tile.
     template <class At>
-    __device__ __forceinline__ static void fetch(T* tile, const S* from, At at, int row0, int rows, int k0, int k_end) {
+    __device__ __forceinline__ void fetch(T* tile, const From& from, At at, int row0, int rows, int k0, int k_end) {
         // Copies are only begun here, but for single elements of 16 bits. The places of single elements take many registers, and come few at a time.
-        #pragma unroll (WIDTH > 1 ? COUNT : 8)
+        #pragma unroll (WIDTH > 1 || !COPIED ? COUNT : 8)
         for (int number = 0; number < COUNT; ++number) {
-            const int vector = threadIdx.x + number * THREADS;
-            const int row = ALONG ? vector / (DEPTH / WIDTH) : vector % (EXTENT / WIDTH) * WIDTH;
-            const int k = ALONG ? vector % (DEPTH / WIDTH) * WIDTH : vector / (EXTENT / WIDTH);
+            int row, k;
+            place(number, row, k);
             Place source = at(row0 + row, k0 + k);
             source.there = source.there && row0 + row < rows && k0 + k < k_end;
             T* to = &tile[lies(row, k)];
-            if constexpr (sizeof(S) != sizeof(T)) {
-                float values[WIDTH];
-                load<WIDTH>(values, from, source.at, source.there);
-                store<WIDTH>(to, values);
+            if constexpr (!COPIED) {
+                if constexpr (Elements::MAPS) places[number] = source;
+                else held[number] = {};
+                if (source.there) held[number] = Elements::template read<WIDTH>(from, source.at);
             } else if constexpr (WIDTH * sizeof(T) >= 4) {
                 copy_async<WIDTH * sizeof(T)>(to, from + (source.there ? source.at : 0), source.there);
             } else {
                 *to = source.there ? from[source.at] : T{0};
+            }
+        }
+    }
+
+    // Ends it where it comes through registers.
+    __device__ __forceinline__ void put(T* tile, const From& from) {
+        if constexpr (!COPIED) {
+            #pragma unroll
+            for (int number = 0; number < COUNT; ++number) {
+                int row, k;
+                place(number, row, k);
+                pack<T, WIDTH> made = {};
+                // A map of nothing need not be 0.
+                if (!Elements::MAPS || places[number].there) {
+                    Elements::template make<WIDTH>(from, held[number], places[Elements::MAPS ? number : 0].at, made.at);
+                }
+                store(&tile[lies(row, k)], made);
             }
         }
     }
@@ -117,16 +148,20 @@ struct TileMma {
     // Adds the products for k from k_begin to k_end. While one stage is multiplied, the next ones are on their way.
     template <Lie LIE_A, Lie LIE_B, class A, class B, class AtA, class AtB>
     __device__ __forceinline__ void multiply(
-        const A* a, AtA a_at, int m0, int m_end, const B* b, AtB b_at, int n0, int n_end, int k_begin, int k_end) {
+        A a, AtA a_at, int m0, int m_end, B b, AtB b_at, int n0, int n_end, int k_begin, int k_end) {
         typedef Tensor<T, M, THREADS, LIE_A, A> TensorA;
         typedef Tensor<T, N, THREADS, LIE_B, B> TensorB;
         extern __shared__ __align__(128) char shared_memory[];
         T* a_tiles = (T*)shared_memory;
         T* b_tiles = a_tiles + STAGES * TensorA::SIZE;
+        TensorA a_share;
+        TensorB b_share;
         #pragma unroll
         for (int stage = 0; stage < STAGES - 1; ++stage) {
-            TensorA::fetch(a_tiles + stage * TensorA::SIZE, a, a_at, m0, m_end, k_begin + stage * K, k_end);
-            TensorB::fetch(b_tiles + stage * TensorB::SIZE, b, b_at, n0, n_end, k_begin + stage * K, k_end);
+            a_share.fetch(a_tiles + stage * TensorA::SIZE, a, a_at, m0, m_end, k_begin + stage * K, k_end);
+            b_share.fetch(b_tiles + stage * TensorB::SIZE, b, b_at, n0, n_end, k_begin + stage * K, k_end);
+            a_share.put(a_tiles + stage * TensorA::SIZE, a);
+            b_share.put(b_tiles + stage * TensorB::SIZE, b);
             copies_grouped();
         }
         const unsigned shared = (unsigned)__cvta_generic_to_shared(shared_memory);
@@ -137,9 +172,10 @@ struct TileMma {
         for (int k0 = k_begin; k0 < k_end; k0 += K) {
             copies_done<STAGES - 2>();
             __syncthreads();
-            if (k0 + (STAGES - 1) * K < k_end) {
-                TensorA::fetch(a_tiles + next * TensorA::SIZE, a, a_at, m0, m_end, k0 + (STAGES - 1) * K, k_end);
-                TensorB::fetch(b_tiles + next * TensorB::SIZE, b, b_at, n0, n_end, k0 + (STAGES - 1) * K, k_end);
+            const bool more = k0 + (STAGES - 1) * K < k_end;
+            if (more) {
+                a_share.fetch(a_tiles + next * TensorA::SIZE, a, a_at, m0, m_end, k0 + (STAGES - 1) * K, k_end);
+                b_share.fetch(b_tiles + next * TensorB::SIZE, b, b_at, n0, n_end, k0 + (STAGES - 1) * K, k_end);
             }
             copies_grouped();
             #pragma unroll
@@ -155,6 +191,10 @@ struct TileMma {
                     #pragma unroll
                     for (int j = 0; j < 2 * WIDE; ++j) multiply_fragments(T{}, sum[i][j], x[i], y[j / 2][j % 2 * 2], y[j / 2][j % 2 * 2 + 1]);
                 }
+            }
+            if (more) {
+                a_share.put(a_tiles + next * TensorA::SIZE, a);
+                b_share.put(b_tiles + next * TensorB::SIZE, b);
             }
             now = now + 1 == STAGES ? 0 : now + 1;
             next = next + 1 == STAGES ? 0 : next + 1;

@@ -67,14 +67,24 @@ fn the_form_of_a_product_follows_from_its_size() {
 
 #[test]
 fn operands_of_16_bits_are_rounded_before_they_are_multiplied() {
-    let all = kernels(&product(64, "n, 512", "512, 512", "n, 512", "(1, 0)"), Math::Bf16);
+    let dense = |rows| kernels(&product(rows, "n, 512", "512, 512", "n, 512", "(1, 0)"), Math::Bf16);
+    let all = dense(1024);
     assert_eq!(all.len(), 3, "{all:?}");
     let (products, casts): (Vec<&String>, Vec<&String>) =
         all.iter().partition(|text| text.contains(" Tile;"));
     assert!(casts.iter().all(|text| text.contains("    bfloat_t* ")), "{casts:?}");
     let [product] = products.as_slice() else { panic!("{all:?}") };
-    assert_eq!(form(product), "TileMma<bfloat_t, 2, 1, 2, 2>");
+    assert_eq!(form(product), "TileMma<bfloat_t, 2, 2, 2, 2>");
     assert!(product.contains("multiply<ALONG_K_8, ACROSS_K_8>"), "{product}");
+    // What is loaded once is rounded on the way.
+    let all = dense(64);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(form(&all[1]), "TileMma<bfloat_t, 2, 1, 2, 2>");
+    assert!(
+        all[1].contains("multiply<ALONG_K_8, ACROSS_K_8>") && all[1].contains("mapped<bfloat_t"),
+        "{}",
+        all[1]
+    );
     // Uneven rows are moved by single elements; what is read twice is rounded once.
     let twice = "bound n <= 64\n%0 = input \"x\" : f32[n, 33]\n%1 = transpose %0 {permutation=[1, 0]} : f32[33, n]\n\
                  %2 = contract %0, %1 {batch=[], sum=[(1, 0)]} : f32[n, n]  // Net.scores\noutput \"y\" = %2";
@@ -85,6 +95,17 @@ fn operands_of_16_bits_are_rounded_before_they_are_multiplied() {
         "{}",
         all[1]
     );
+}
+
+#[test]
+fn a_product_makes_its_operands_while_it_loads_them() {
+    // Each row of x has its own scale, so that a place in x is to be found; w lies along the sum.
+    let dense = "bound n <= 64\n%0 = input \"x\" : u8[n, 60]\n%1 = input \"w\" : f32[24, 60]\n%2 = input \"by\" : f32[n]\n\
+                 %3 = cast %0 : f32[n, 60]\n%4 = constant 255.0 : f32[]\n%5 = broadcast %4 {axes=[]} : f32[n, 60]\n\
+                 %6 = div %3, %5 : f32[n, 60]\n%7 = broadcast %2 {axes=[0]} : f32[n, 60]\n\
+                 %8 = mul %6, %7 : f32[n, 60]  // Net.scaled\n\
+                 %9 = contract %8, %1 {batch=[], sum=[(1, 1)]} : f32[n, 24]  // Net.dense\noutput \"y\" = %9";
+    insta::assert_snapshot!(kernel(dense));
 }
 
 #[test]

@@ -20,20 +20,30 @@ const LOADS: usize = 6;
 
 /// Gives products their epilogues.
 pub fn attach(built: &mut Built, segments: &mut Vec<Segment>) {
-    let mut steps: Vec<(usize, Option<Step>)> = Vec::new();
-    for (at, segment) in segments.iter_mut().enumerate() {
-        steps.extend(std::mem::take(&mut segment.steps).into_iter().map(|step| (at, Some(step))));
-    }
+    let mut steps = unfolded(segments);
     for late in 0..steps.len() {
         if let Some((early, launch)) = joined(built, &steps, late) {
             steps[early].1 = None;
             steps[late].1 = Some(Step::Launch(Box::new(launch)));
         }
     }
+    folded(built, segments, steps);
+}
+
+/// All steps in their order, each with its segment, so that some can be taken out.
+pub(super) fn unfolded(segments: &mut [Segment]) -> Vec<(usize, Option<Step>)> {
+    let mut steps = Vec::new();
+    for (at, segment) in segments.iter_mut().enumerate() {
+        steps.extend(std::mem::take(&mut segment.steps).into_iter().map(|step| (at, Some(step))));
+    }
+    steps
+}
+
+/// Puts them back. Some segments then have nothing left to do.
+pub(super) fn folded(built: &mut Built, segments: &mut Vec<Segment>, steps: Vec<(usize, Option<Step>)>) {
     for (segment, step) in steps {
         segments[segment].steps.extend(step);
     }
-    // Some segments have nothing left to do.
     let mut busy = segments.iter().map(|segment| !segment.steps.is_empty());
     built.owned.retain(|_| busy.next().unwrap_or(true));
     segments.retain(|segment| !segment.steps.is_empty());

@@ -13,7 +13,7 @@
 //! 4. [`schedule`] orders the kernels into segments: a segment is cut along one leading dim and runs chunk by chunk with no
 //!    barrier, so what one kernel writes is in cache when the next one reads it. In loops, [`ahead`] says what is done for several steps at
 //!    once, and [`beside`] which loops run side by side. For a GPU, [`epilogue`] lets products do what is done to their elements
-//!    alone, and [`together`] makes one launch of many small kernels.
+//!    alone, [`prologue`] what their operands are made of, and [`together`] makes one launch of many small kernels.
 //! 5. [`memory`] gives each buffer its lifetime, lets updates and last readers write in place, and keeps what one segment alone
 //!    uses in the memory of its threads.
 
@@ -34,6 +34,7 @@ mod memory;
 mod merge;
 pub mod nest;
 mod normal;
+pub mod prologue;
 mod repeat;
 mod rows;
 pub use rows::{COLUMNS, are_columns, columns_together};
@@ -288,6 +289,19 @@ pub struct Launch {
     /// What a product does to each element before it is stored. The product's own result is then no buffer of the launch, unless
     /// the epilogue stores it.
     pub epilogue: Option<Epilogue>,
+    /// What a product does to elements of its operands as it loads them. Such an operand is no buffer of the launch: in its slot stands the first of
+    /// those that the prologue reads.
+    pub prologues: Vec<Prologue>,
+}
+
+/// A map that makes a product's operand of a slot: it stores the elements of the buffer `of` in their order, which never are there. See [`prologue`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Prologue {
+    pub slot: usize,
+    pub stage: nest::Stage,
+    pub of: BufferId,
+    pub path: Arc<str>,
+    pub span: Span,
 }
 
 /// A map over a product's result: loads of the buffer `of` are the product's elements, which never were there. See [`epilogue`].
@@ -298,6 +312,12 @@ pub struct Epilogue {
 }
 
 impl Launch {
+    /// What a product multiplies: the buffer in a slot, or what a prologue makes there.
+    pub fn operand(&self, slot: usize) -> BufferId {
+        let made = self.prologues.iter().find(|prologue| prologue.slot == slot);
+        made.map_or(self.buffers[slot].0, |prologue| prologue.of)
+    }
+
     /// The buffers that its kernel writes.
     pub fn written(&self) -> Vec<BufferId> {
         if let Some(epilogue) = &self.epilogue {
@@ -481,6 +501,24 @@ pub fn plan(entry: &Entry, variables: &[Variable]) -> Result<Plan, PlanError> {
 
 /// The graph of one entry as a schedule of kernels.
 pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Result<Plan, PlanError> {
+    planned(entry, variables, machine, None)
+}
+
+/// The same for a GPU that does products in such tiles.
+pub fn plan_in_tiles(
+    entry: &Entry,
+    variables: &[Variable],
+    tiles: &prologue::Tiles<'_>,
+) -> Result<Plan, PlanError> {
+    planned(entry, variables, Machine::Gpu, Some(tiles))
+}
+
+fn planned(
+    entry: &Entry,
+    variables: &[Variable],
+    machine: Machine,
+    tiles: Option<&prologue::Tiles<'_>>,
+) -> Result<Plan, PlanError> {
     let mut selection = select::select(&entry.graph, machine);
     let mut built = loop {
         match build::build(entry, variables, &selection, machine) {
@@ -504,6 +542,9 @@ pub fn plan_for(entry: &Entry, variables: &[Variable], machine: Machine) -> Resu
         Machine::Cpu => sums::join(&built, &mut segments),
         Machine::Gpu => {
             epilogue::attach(&mut built, &mut segments);
+            if let Some(tiles) = tiles {
+                prologue::attach(&mut built, &mut segments, tiles);
+            }
             together::gather(&mut built, &mut segments);
         }
     }

@@ -619,5 +619,6 @@ fn step(built: &Built, draft: &Draft, units: &Dim, times: &Dim) -> Step {
         flops: draft.flops.clone() * times.clone(),
         bytes: bytes * times.clone(),
         epilogue: None,
+        prologues: Vec::new(),
     }))
 }

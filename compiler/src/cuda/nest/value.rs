@@ -208,6 +208,11 @@ impl<'a> Scope<'a> {
         let value = self.stage.value(id);
         let dtype = value.dtype;
         let kind = |x: &ValueId| self.stage.value(*x).dtype;
+        if let Some((x, first, second)) = self.stage.quotient(&value.op) {
+            let x = self.expression(w, x, texts, inside)?;
+            let [first, second] = [first, second].map(|by| spell::constant(f64::from(by), DType::F32).text);
+            return Ok(Expr::atom(format!("divided({}, {first}, {second})", x.text)));
+        }
         // Floats of 16 bits are rounded after every operation.
         let rounded = |e: Expr| {
             if is_half(dtype) { Expr::atom(format!("widen({}({}))", narrow(dtype), e.text)) } else { e }
