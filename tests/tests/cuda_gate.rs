@@ -8,9 +8,10 @@ use std::time::Instant;
 use weft_compiler::check::Options;
 use weft_compiler::cuda::Math;
 use weft_compiler::graph::Module;
+use weft_compiler::passes::narrow;
 use weft_compiler::stages;
 use weft_runtime::cuda::{self, Cache, Compiled};
-use weft_runtime::program::{DeviceCode, DeviceFunction};
+use weft_runtime::program::{DType, DeviceCode, DeviceFunction};
 use weft_tests::cuda::{has_nvrtc, nameless};
 use weft_tests::sass::{self, Code};
 use weft_tests::specs;
@@ -31,7 +32,7 @@ struct Kernels {
 }
 
 /// The kernels of each spec that no spec before has, in f32; and of the other numbers' those that multiply in them, one of each form (its tile, its
-/// operands, and how they lie), and all that some specs have.
+/// operands, and how they lie; with and without weights of i8), and all that some specs have.
 fn kernels() -> Vec<Kernels> {
     let mut names: Vec<_> = std::fs::read_dir(specs::root().join("specs"))
         .expect("the specs are there")
@@ -62,6 +63,24 @@ fn kernels() -> Vec<Kernels> {
             all.push(Kernels { spec: spec.clone(), math, code });
         }
     }
+    // Answers of models with weights of i8: their products, one of each form.
+    for math in [Math::Bf16, Math::F16] {
+        for (spec, module) in &modules {
+            let mut module = narrow::weights(module, DType::I8);
+            module.entries.retain(|entry| entry.graph.name.starts_with("predict"));
+            module.trainings.clear();
+            module.generations.clear();
+            let program = stages::compile_cuda(&module, math).unwrap_or_else(|e| panic!("{spec}: {e}"));
+            let mut code = program.device;
+            code.functions.retain(|function| {
+                let narrow = function.source.contains("signed char");
+                narrow
+                    && seen.insert(nameless(function))
+                    && form(function).is_some_and(|form| forms.insert((form, number_of_lies(function))))
+            });
+            all.push(Kernels { spec: format!("{spec} of i8"), math, code });
+        }
+    }
     all
 }
 
@@ -84,7 +103,8 @@ fn number_of_lies(function: &DeviceFunction) -> Vec<String> {
         let line = function.source.lines().find(|line| line.contains(call))?;
         line.split('<').nth(1)?.split('>').next().map(str::to_owned)
     };
-    calls.into_iter().filter_map(of).collect()
+    let narrow = function.source.contains("signed char").then(|| "i8".to_owned());
+    calls.into_iter().filter_map(of).chain(narrow).collect()
 }
 
 /// Functions that need the same before them, some at a time, each group as one function.

@@ -52,7 +52,9 @@ fn weights_of_i8_are_read_as_they_are() {
     for (name, least, loops) in MODELS {
         let module = narrow::weights(&module(name), DType::I8);
         let (mut products, mut steps) = (0, 0);
-        for (entry, plan) in plans(&module, Math::F32, answers) {
+        let both = [Math::F32, Math::Bf16]
+            .map(|math| plans(&module, math, answers).into_iter().map(move |p| (math, p)));
+        for (math, (entry, plan)) in both.into_iter().flatten() {
             let of_loops = plan.segments.iter().flat_map(|segment| &segment.steps);
             let in_loop = of_loops.filter(|step| matches!(step, Step::Loop(_))).flat_map(Step::launches);
             let kept =
@@ -64,13 +66,17 @@ fn weights_of_i8_are_read_as_they_are() {
                         continue;
                     }
                     let as_it_is = match &launch.kernel {
-                        Kernel::Contraction { kept, .. } => *kept == DType::I8 && slot == 1,
+                        Kernel::Contraction { kept, .. } => {
+                            // What it is multiplied with is rounded.
+                            let other = plan.buffers[launch.operand(0).index()].dtype;
+                            *kept == DType::I8 && slot == 1 && other == math.operands().unwrap_or(DType::F32)
+                        }
                         // Rows of a table are widened behind.
                         Kernel::Gather { dtype, .. } => *dtype == DType::I8,
                         _ => false,
                     };
                     let weight = &plan.buffers[buffer.index()].name;
-                    assert!(as_it_is, "{name}, {entry}: {} widens {weight}", launch.path);
+                    assert!(as_it_is, "{name}, {entry}, {}: {} widens {weight}", math.name(), launch.path);
                     products += usize::from(slot == 1);
                 }
             }

@@ -9,7 +9,7 @@ use weft_compiler::evaluate::{Real, Value, Values, evaluate};
 use weft_compiler::graph::random::Rng;
 use weft_compiler::graph::text::parse;
 use weft_compiler::graph::{Dim, Entry, Graph, Module, NodeId, Op, TensorType, Variable};
-use weft_compiler::passes::{self, rounded};
+use weft_compiler::passes::{self, narrow, rounded};
 use weft_compiler::plan::halves;
 use weft_runtime::cuda::counts;
 use weft_runtime::execute::Session;
@@ -316,6 +316,20 @@ fn products_with_prologues() {
             check(maps, deep, ["n, 8", "n, 12", "8, 12"], "batch=[], sum=[(0, 0)]", 1000, 1000.0);
             let batch = ["n, 9, 3, 20", "n, 3, 20, 12", "n, 3, 9, 12"];
             check(maps, "", batch, "batch=[(0, 0), (2, 1)], sum=[(3, 2)]", 3, 20.0);
+        }
+        // A map that reads only where there is something, along what is summed, and across it.
+        for (amounts, [x, w], form) in [
+            ("(0, 0), (4, 8)", ["n, 28", "40, 24"], "sum=[(1, 0)]"),
+            ("(3, 2), (0, 0)", ["15, n", "20, 24"], "sum=[(0, 0)]"),
+        ] {
+            let padded = if form == "sum=[(1, 0)]" { "n, 40" } else { "20, n" };
+            let text = format!(
+                "bound n <= 24\n%0 = input \"x\" : f32[{x}]\n%1 = input \"w\" : f32[{w}]\n\
+                 %2 = pad %0 {{amounts=[{amounts}], value=0.5}} : f32[{padded}]\n\
+                 %3 = contract %2, %1 {{batch=[], {form}}} : f32[n, 24]\noutput \"y\" = %3"
+            );
+            assert!(prologues(&text, math) >= 1, "{math:?}\n{text}");
+            agrees(&text, &[("n", 21)], math, 40.0);
         }
         // Rows that are few.
         for (w, form) in [("260, 24", "batch=[], sum=[(1, 0)]"), ("24, 260", "batch=[], sum=[(1, 1)]")] {
@@ -657,5 +671,86 @@ fn weights_are_rounded_once_until_they_change() {
         assert_eq!([run_entry(&mut session, 2, &w), run(&mut session, &w)], [once, false]);
         session.release(0).unwrap_or_else(|e| panic!("{e}"));
         assert!(!run_entry(&mut session, 2, &w));
+    }
+}
+
+#[test]
+fn weights_of_i8_are_multiplied_as_all_else_is() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let weight = |shape: [i64; 2]| Variable {
+        path: "w".into(),
+        kind: VariableKind::Weight,
+        ty: TensorType::new(DType::F32, shape.map(Dim::constant).to_vec()),
+        trainable: true,
+        channels: Vec::new(),
+        span: Default::default(),
+    };
+    // How a weight lies, by packs of eight and of four, and one by one; rows that fill tiles of several sizes, and few.
+    for (k, m) in [(40, 56), (36, 52), (35, 51)] {
+        for (shape, form) in [([k, m], "(1, 0)"), ([m, k], "(1, 1)")] {
+            for (rows, bound) in [(37, 64), (130, 4096), (3, 4)] {
+                let text = format!(
+                    "graph product\nbound n <= {bound}\n%w = variable : f32[{}, {}]\n%x = input : f32[n, {k}]\n\
+                     %y = contract %x, %w {{batch=[], sum=[{form}]}} : f32[n, {m}]\noutput \"y\" = %y",
+                    shape[0], shape[1]
+                );
+                let graph = parse(&text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+                let x = TensorType::new(DType::F32, vec![Dim::symbol("n"), Dim::constant(k)]);
+                let entry = Entry { graph, inputs: vec![("x".into(), x, InputSource::Caller)] };
+                let (variables, entries) = (vec![weight(shape)], vec![entry]);
+                let module = Module { name: "products".into(), variables, entries, ..Module::default() };
+                let module = narrow::weights(&module, DType::I8);
+                let [values, scales] = module.variables.as_slice() else {
+                    panic!("{text}: a weight and its scales")
+                };
+                assert_eq!((values.ty.dtype, scales.ty.dtype), (DType::I8, DType::F32), "{text}");
+                let mut rng = Rng::new(k as u64);
+                // All numbers of i8, the ends of their range too.
+                let whole: Vec<f64> = (0..k * m).map(|at| (at * 37 % 255 - 127) as f64).collect();
+                let size: Vec<f64> = (0..m).map(|_| f64::from((rng.unit() as f32).abs()) / 127.0).collect();
+                let given: Vec<f64> = (0..rows * k).map(|_| f64::from(rng.unit() as f32)).collect();
+                let value = |dtype: DType, shape: &[i64], numbers: &[f64]| {
+                    let shape: Vec<usize> = shape.iter().map(|extent| *extent as usize).collect();
+                    Value::from_f64(dtype, &shape, numbers).expect("the elements fill the shape")
+                };
+                let narrow_graph = &module.entries[0].graph;
+                for math in Math::ALL {
+                    let inputs =
+                        Values::<f32>::from([("x".to_owned(), value(DType::F32, &[rows, k], &given))]);
+                    let kept = Values::from([
+                        (values.path.clone(), value(DType::I8, &shape, &whole)),
+                        (scales.path.clone(), value(DType::F32, &[m], &size)),
+                    ]);
+                    let mut alike = narrow_graph.clone();
+                    let Tolerance { sums, operands } = tolerance(math);
+                    let each = match math.operands() {
+                        Some(dtype) => {
+                            rounded::operands(&mut alike, dtype);
+                            sums
+                        }
+                        None => operands,
+                    };
+                    let due = evaluate(&alike, &inputs, &kept).unwrap_or_else(|e| panic!("{text}: {e}"));
+                    let due = due.outputs["y"].to_f64();
+                    let program = Arc::new(cuda::program_in(&module, math));
+                    let tensors = program.device.functions.iter().any(|one| one.source.contains("TileMma<"));
+                    assert_eq!(tensors, math != Math::F32 && bound > 4, "{math:?}\n{text}");
+                    let mut session = Session::new(program, 1).unwrap_or_else(|e| panic!("{text}: {e}"));
+                    let bytes: Vec<u8> = whole.iter().map(|x| *x as i8 as u8).collect();
+                    session.variable_bytes_mut(0).copy_from_slice(&bytes);
+                    let bytes: Vec<u8> = size.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect();
+                    session.variable_bytes_mut(1).copy_from_slice(&bytes);
+                    let given: Vec<f32> = given.iter().map(|x| *x as f32).collect();
+                    let given = Tensor::from_f32(&[rows as usize, k as usize], &given);
+                    let outputs = session.run(0, &[given.view()]).unwrap_or_else(|e| panic!("{text}: {e}"));
+                    for (place, (due, got)) in due.iter().zip(outputs.get(0).to_f64()).enumerate() {
+                        let near = (due - got).abs() <= each * k as f64;
+                        assert!(near, "{math:?}, element {place}: {got}, not {due}, of\n{text}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -21,9 +21,9 @@ struct Share {
     static constexpr bool ASYNC = as_they_are<From, float> && (!ALONG || WIDTH == 1);
     typedef float Tile[DEPTH][EXTENT + 4];
 
-    // What has been read, and where a map read it.
+    // What has been read, and where a map read it: below 0 where nothing is there.
     typename Elements::template Held<WIDTH> held[COUNT];
-    Place places[Elements::MAPS ? COUNT : 1];
+    int places[Elements::MAPS ? COUNT : 1];
 
     // The place in the tile of this thread's vector of a number.
     __device__ __forceinline__ static bool place(int number, int& row, int& k) {
@@ -45,7 +45,7 @@ struct Share {
             if constexpr (ASYNC) {
                 copy_async<4 * WIDTH>(&tile[k][row], from + (source.there ? source.at : 0), source.there);
             } else {
-                if constexpr (Elements::MAPS) places[number] = source;
+                if constexpr (Elements::MAPS) places[number] = source.there ? source.at : -1;
                 else held[number] = {};
                 if (source.there) held[number] = Elements::template read<WIDTH>(from, source.at);
             }
@@ -61,9 +61,8 @@ struct Share {
                 if (!place(number, row, k)) continue;
                 pack<float, WIDTH> made = {};
                 // A map of nothing need not be 0.
-                if (!Elements::MAPS || places[number].there) {
-                    Elements::template make<WIDTH>(from, held[number], places[Elements::MAPS ? number : 0].at, made.at);
-                }
+                const int at = Elements::MAPS ? places[Elements::MAPS ? number : 0] : 0;
+                if (at >= 0) Elements::template make<WIDTH>(from, held[number], at, made.at);
                 if constexpr (!ALONG && WIDTH == 4) {
                     store(&tile[k][row], made);
                 } else {

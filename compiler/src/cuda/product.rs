@@ -141,13 +141,13 @@ fn number(types: [DType; 2], math: Math) -> Option<&'static str> {
     }
 }
 
-/// Rows and columns of the tiles in which a product is done, as far as that is known before it is printed.
+/// Rows and columns of the tiles in which a product with a prologue is done, as far as that is known before it is printed.
 pub fn tile(shape: &Shape, math: Math) -> (i64, i64) {
     if shape.rows <= FEW {
         return (FEW, 8);
     }
     let forms = if number(shape.types, math).is_some() { TENSOR } else { PLAIN };
-    let form = choose(forms, shape.rows, shape.cols, shape.products);
+    let form = choose(&forms[1..], shape.rows, shape.cols, shape.products);
     (form.rows, form.cols)
 }
 
@@ -176,10 +176,11 @@ impl Product {
             }
             _ => {
                 let products = estimate(&self.items).saturating_mul(estimate(&self.parts));
-                // The places of single elements take the registers that the largest tile has not.
+                // The places of single elements, and what a prologue reads, take the registers that the largest tile has not.
                 let single = self.a.lie.together == 1 || self.b.lie.together == 1;
+                let least = usize::from(single || !subject.launch.prologues.is_empty());
                 let forms = if number.is_some() { TENSOR } else { PLAIN };
-                let form = choose(&forms[usize::from(single)..], rows, cols, products);
+                let form = choose(&forms[least..], rows, cols, products);
                 let (name, library) = match number {
                     Some(number) => (format!("TileMma<{number}, {}>", form.name), Library::Tensor),
                     None => (format!("TileF32<{}>", form.name), Library::Matrix),
@@ -267,8 +268,12 @@ impl Product {
             }
         }
         if !few && subject.operand(1) == DType::I8 {
-            // Two neighbours of 16 bits at once; see memory.cuh.
-            let operations = if halves && self.b.lie.together > 1 { "0.5" } else { "1" };
+            // Two neighbours of 16 bits at once, or one by two conversions; see memory.cuh.
+            let operations = match (halves, self.b.lie.together) {
+                (false, _) => "1",
+                (true, 1) => "2",
+                (true, _) => "0.5",
+            };
             out.line(format!("// B is made with {operations} operations an element, of i8."));
         }
         let made = made.finish();

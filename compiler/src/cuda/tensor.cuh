@@ -47,8 +47,9 @@ struct Tensor {
     // Whether they are copied; else they come through registers, where numbers are made of them.
     static constexpr bool COPIED = as_they_are<From, T>;
 
+    // What has been read, and where a map read it: below 0 where nothing is there.
     typename Elements::template Held<WIDTH> held[COPIED ? 1 : COUNT];
-    Place places[Elements::MAPS ? COUNT : 1];
+    int places[Elements::MAPS ? COUNT : 1];
 
     // Where an element lies in a tile.
     __device__ __forceinline__ static int lies(int row, int k) {
@@ -74,7 +75,7 @@ struct Tensor {
             source.there = source.there && row0 + row < rows && k0 + k < k_end;
             T* to = &tile[lies(row, k)];
             if constexpr (!COPIED) {
-                if constexpr (Elements::MAPS) places[number] = source;
+                if constexpr (Elements::MAPS) places[number] = source.there ? source.at : -1;
                 else held[number] = {};
                 if (source.there) held[number] = Elements::template read<WIDTH>(from, source.at);
             } else if constexpr (WIDTH * sizeof(T) >= 4) {
@@ -94,9 +95,8 @@ struct Tensor {
                 place(number, row, k);
                 pack<T, WIDTH> made = {};
                 // A map of nothing need not be 0.
-                if (!Elements::MAPS || places[number].there) {
-                    Elements::template make<WIDTH>(from, held[number], places[Elements::MAPS ? number : 0].at, made.at);
-                }
+                const int at = Elements::MAPS ? places[Elements::MAPS ? number : 0] : 0;
+                if (at >= 0) Elements::template make<WIDTH>(from, held[number], at, made.at);
                 store(&tile[lies(row, k)], made);
             }
         }

@@ -10,8 +10,8 @@
 //! graph says what is computed, the evaluator computes just that, and the planner finds the narrow operands behind their casts
 //! ([`crate::plan`]).
 //!
-//! Sums of no product of matrices (one element, one row), products with weights of i8, and convolutions of single channels are left
-//! as they are: no tensor core does them.
+//! Sums of no product of matrices (one element, one row) and convolutions of single channels are left as they are: no tensor core does them. A weight
+//! of i8 is one of these floats already, so what is multiplied with it is rounded, and the weight is not.
 
 use super::loops::{Results, close, rewrite_loops};
 use super::rewrite::{Rewritten, rewrite};
@@ -36,8 +36,11 @@ pub fn operands(graph: &mut Graph, dtype: DType) {
 
 /// The product of rounded operands.
 fn product(b: &mut Builder, node: &Node, dtype: DType) -> Rewritten {
-    let places = plan::halves::places(&b.graph, node);
-    if places.is_empty() || node.inputs.iter().any(|input| is_quantised(&b.graph, *input)) {
+    let mut places = plan::halves::places(&b.graph, node);
+    if matches!(node.op, Op::Contract { .. }) {
+        places.retain(|place| *place != 1 || !is_quantised(&b.graph, node.inputs[1]));
+    }
+    if places.is_empty() {
         return Ok(None);
     }
     let mut inputs = node.inputs.clone();

@@ -53,7 +53,8 @@ enum Operands {
     Wide,
     /// Both as floats of 16 bits.
     Halves(DType),
-    /// B alone: where a weight lies, its type, and its scales.
+    /// B: where a weight lies, its type, and its scales. A is read as a float of 16 bits where it is widened from one and the weight is of i8, which
+    /// are such floats too.
     Narrow((Operand, DType, Option<Operand>)),
 }
 
@@ -91,7 +92,11 @@ impl Build<'_> {
         let node = graph.node(id);
         let (a_type, b_type) = (&graph.node(node.inputs[0]).ty, &graph.node(node.inputs[1]).ty);
         let halves = matches!(operands, Operands::Halves(_));
-        let a = if halves { self.half(node.inputs[0])? } else { self.operand(node.inputs[0])? };
+        let gpu = self.built.machine == Machine::Gpu;
+        let beside = gpu
+            && matches!(operands, Operands::Narrow((_, DType::I8, _)))
+            && super::halves::behind(graph, node.inputs[0]).is_some();
+        let a = if halves || beside { self.half(node.inputs[0])? } else { self.operand(node.inputs[0])? };
         let b = match &operands {
             Operands::Narrow((operand, _, _)) => operand.clone(),
             Operands::Halves(_) => self.half(node.inputs[1])?,

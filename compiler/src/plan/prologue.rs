@@ -33,7 +33,7 @@ pub struct Shape {
     pub types: [DType; 2],
 }
 
-/// Rows and columns of the tiles in which a machine does a product.
+/// Rows and columns of the tiles in which a machine does a product that has a prologue.
 pub type Tiles<'a> = dyn Fn(&Shape) -> (i64, i64) + 'a;
 
 /// Gives products their prologues.
