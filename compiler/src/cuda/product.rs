@@ -128,6 +128,8 @@ fn choose(forms: &'static [Form], rows: i64, cols: i64, products: i64) -> &'stat
 
 /// Rows that are few: each element of B is read once for all of them.
 const FEW: i64 = 4;
+/// Loads of a prologue for which the largest tile has registers.
+const READS: usize = 2;
 /// Columns that are enough for reading four of them at once, where few rows give little work.
 const MANY: i64 = 8192;
 
@@ -147,7 +149,7 @@ pub fn tile(shape: &Shape, math: Math) -> (i64, i64) {
         return (FEW, 8);
     }
     let forms = if number(shape.types, math).is_some() { TENSOR } else { PLAIN };
-    let form = choose(&forms[1..], shape.rows, shape.cols, shape.products);
+    let form = choose(&forms[usize::from(shape.reads > READS)..], shape.rows, shape.cols, shape.products);
     (form.rows, form.cols)
 }
 
@@ -176,9 +178,10 @@ impl Product {
             }
             _ => {
                 let products = estimate(&self.items).saturating_mul(estimate(&self.parts));
-                // The places of single elements, and what a prologue reads, take the registers that the largest tile has not.
+                // The places of single elements, and much that a prologue reads, take the registers that the largest tile has not.
                 let single = self.a.lie.together == 1 || self.b.lie.together == 1;
-                let least = usize::from(single || !subject.launch.prologues.is_empty());
+                let reads = subject.launch.prologues.iter().map(|prologue| prologue.stage.reads().count());
+                let least = usize::from(single || reads.sum::<usize>() > READS);
                 let forms = if number.is_some() { TENSOR } else { PLAIN };
                 let form = choose(&forms[least..], rows, cols, products);
                 let (name, library) = match number {

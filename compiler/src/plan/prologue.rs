@@ -24,13 +24,15 @@ const LOADS: usize = 10;
 /// Operations of a GPU's plain units in the time that its memory takes for a byte: of an A100 9.7 · 10¹² in a second, and 1.6 · 10¹² bytes.
 const OPERATIONS: f64 = 6.0;
 
-/// A product as tiles are chosen for it: so many rows and columns of so many products, of operands of these types.
+/// A product as tiles are chosen for it: so many rows and columns of so many products, of operands of these types, of which a map makes one from so many
+/// loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     pub rows: i64,
     pub cols: i64,
     pub products: i64,
     pub types: [DType; 2],
+    pub reads: usize,
 }
 
 /// Rows and columns of the tiles in which a machine does a product that has a prologue.
@@ -298,7 +300,13 @@ impl Weight {
                 }
                 _ => return None,
             };
-        let shape = Shape { rows: rows as i64, cols: cols as i64, products: (items * parts) as i64, types };
+        let shape = Shape {
+            rows: rows as i64,
+            cols: cols as i64,
+            products: (items * parts) as i64,
+            types,
+            reads: stage.reads().count(),
+        };
         let (tile_rows, tile_cols) = tiles(&shape);
         let tiles = |extent: f64, tile: i64| (extent / tile as f64).ceil().max(1.0);
         let (loads, again) = match slot {
