@@ -248,58 +248,46 @@ impl Weight {
         let elements = size(&buffer.elements).max(1.0);
         let types = [0, 1].map(|slot| built.buffers[product.operand(slot).index()].dtype);
         let extents = |axes: &[super::Stride]| axes.iter().map(|axis| size(&axis.extent)).product::<f64>();
-        // Products side by side, their rows, columns and steps; and how often a block loads an element of A again, for another tap.
-        let (items, parts, rows, cols, steps, again): (f64, f64, f64, f64, f64, Box<dyn Fn(f64) -> f64>) =
-            match &product.kernel {
-                Kernel::Contraction { batch, m, k, n, splits, .. } => (
-                    extents(batch),
-                    f64::from(*splits),
-                    extents(m),
-                    size(&n.extent),
-                    extents(k),
-                    Box::new(|_| 1.0),
-                ),
-                Kernel::Convolution {
-                    kind,
-                    n,
-                    input,
-                    output,
-                    input_channels,
-                    output_channels,
-                    kernel,
-                    stride,
-                    groups,
-                    splits,
-                    ..
-                } => {
-                    let groups = size(groups).max(1.0);
-                    let (ci, co) = (size(input_channels) / groups, size(output_channels) / groups);
-                    let (high, wide) = (size(&kernel[0]), size(&kernel[1]));
-                    let [sh, sw] = stride.map(f64::from);
-                    let pixels = |extents: &[Dim; 2]| size(n) * size(&extents[0]) * size(&extents[1]);
-                    // Runs of pixels are of one line, so those taps read the same that are of one.
-                    let of_line = (wide / sw).max(1.0);
-                    match kind {
-                        ConvolutionKind::Forward => {
-                            (groups, 1.0, pixels(output), co, high * wide * ci, Box::new(move |_| of_line))
-                        }
-                        ConvolutionKind::Data => (
-                            groups * sh * sw,
-                            1.0,
-                            pixels(input) / (sh * sw),
-                            ci,
-                            (high * wide / (sh * sw)).max(1.0) * co,
-                            Box::new(move |_| of_line),
-                        ),
-                        ConvolutionKind::Weights => {
-                            let taps = high * wide;
-                            let block = move |rows: f64| (rows / ci).clamp(1.0, taps.max(1.0));
-                            (groups, size(splits), taps * ci, co, pixels(output), Box::new(block))
-                        }
+        // Products side by side, the parts of their sums, rows, columns and steps; and of a convolution's A, so many rows of a tile are of the same tap, and so
+        // many taps find in a block's cache what another one has read.
+        let ([items, parts, rows, cols, steps], [tap, most]) = match &product.kernel {
+            Kernel::Contraction { batch, m, k, n, splits, .. } => {
+                ([extents(batch), f64::from(*splits), extents(m), size(&n.extent), extents(k)], [0.0, 1.0])
+            }
+            Kernel::Convolution {
+                kind,
+                n,
+                input,
+                output,
+                input_channels,
+                output_channels,
+                kernel,
+                stride,
+                groups,
+                splits,
+                ..
+            } => {
+                let groups = size(groups).max(1.0);
+                let (ci, co) = (size(input_channels) / groups, size(output_channels) / groups);
+                let (high, wide) = (size(&kernel[0]), size(&kernel[1]));
+                let (taps, [sh, sw]) = (high * wide, stride.map(f64::from));
+                let pixels = |extents: &[Dim; 2]| size(n) * size(&extents[0]) * size(&extents[1]);
+                // Runs of pixels are of one line, so those taps read the same that are of one.
+                let line = [0.0, (wide / sw).max(1.0)];
+                match kind {
+                    ConvolutionKind::Forward => ([groups, 1.0, pixels(output), co, taps * ci], line),
+                    ConvolutionKind::Data => {
+                        let phases = sh * sw;
+                        let steps = (taps / phases).max(1.0) * co;
+                        ([groups * phases, 1.0, pixels(input) / phases, ci, steps], line)
+                    }
+                    ConvolutionKind::Weights => {
+                        ([groups, size(splits), taps * ci, co, pixels(output)], [ci, taps.max(1.0)])
                     }
                 }
-                _ => return None,
-            };
+            }
+            _ => return None,
+        };
         let shape = Shape {
             rows: rows as i64,
             cols: cols as i64,
@@ -310,7 +298,11 @@ impl Weight {
         let (tile_rows, tile_cols) = tiles(&shape);
         let tiles = |extent: f64, tile: i64| (extent / tile as f64).ceil().max(1.0);
         let (loads, again) = match slot {
-            0 => (items * rows * steps / elements * tiles(cols, tile_cols), again(tile_rows as f64)),
+            // Where rows are of no tap, all of these are in one block.
+            0 => {
+                let again = (tile_rows as f64 / tap).clamp(1.0, most);
+                (items * rows * steps / elements * tiles(cols, tile_cols), again)
+            }
             _ => (items * cols * steps / elements * tiles(rows, tile_rows), 1.0),
         };
         let mut inputs: BTreeMap<BufferId, f64> = BTreeMap::new();
