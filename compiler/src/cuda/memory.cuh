@@ -20,8 +20,6 @@ __device__ __forceinline__ unsigned difference(half_t, unsigned a, unsigned b) {
 __device__ __forceinline__ unsigned difference(bfloat_t, unsigned a, unsigned b) {
     unsigned c; asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(c) : "r"(a), "r"(0x3f803f80), "r"(b ^ 0x80008000)); return c;
 }
-__device__ __forceinline__ half_t narrow(half_t, float x) { return to_half(x); }
-__device__ __forceinline__ bfloat_t narrow(bfloat_t, float x) { return to_bfloat(x); }
 
 // Numbers of i8 as floats of 16 bits, which all of them are. There is no conversion of several, and one of each would take a good part of the time of
 // their products. So the seven lower bits of a number stand behind a float's upper bits, where they add up to 2^7 (bf16) or 2^10 (f16) and
@@ -37,7 +35,10 @@ __device__ __forceinline__ void halves(T* to, const pack<signed char, WIDTH>& fr
         }
     } else {
         #pragma unroll
-        for (int i = 0; i < WIDTH; ++i) to[i] = narrow(T{}, widen(from[i]));
+        for (int i = 0; i < WIDTH; ++i) {
+            const unsigned one = (unsigned char)from[i], upper = UPPER & 0xff00;
+            ((unsigned short*)to)[i] = (unsigned short)difference(T{}, upper | one & 0x7f, upper | one & 0x80);
+        }
     }
 }
 template <int WIDTH>

@@ -271,12 +271,8 @@ impl Product {
             }
         }
         if !few && subject.operand(1) == DType::I8 {
-            // Two neighbours of 16 bits at once, or one by two conversions; see memory.cuh.
-            let operations = match (halves, self.b.lie.together) {
-                (false, _) => "1",
-                (true, 1) => "2",
-                (true, _) => "0.5",
-            };
+            // Two neighbours of 16 bits at once; see memory.cuh.
+            let operations = if halves && self.b.lie.together > 1 { "0.5" } else { "1" };
             out.line(format!("// B is made with {operations} operations an element, of i8."));
         }
         let made = made.finish();

@@ -4,7 +4,6 @@
 //! same it is where the same kernel is run at the same dims on the same operands, which is found out once for a program. So
 //! whoever comes first makes it for all, and who makes it again makes it for all again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -54,7 +53,7 @@ pub struct Changes {
 impl Prepared {
     pub fn new(program: &Program) -> Prepared {
         let mut prepared = Prepared { things: Vec::new(), entries: Vec::new() };
-        let mut known = HashMap::new();
+        let mut known = Vec::new();
         for entry in &program.entries {
             let uses = prepared.uses(entry, &mut known);
             prepared.entries.push(uses);
@@ -63,19 +62,19 @@ impl Prepared {
     }
 
     /// What an entry prepares, where `known` says what other launches make.
-    fn uses(&mut self, entry: &Entry, known: &mut HashMap<Recipe, Vec<usize>>) -> Uses {
+    fn uses(&mut self, entry: &Entry, known: &mut Vec<(Recipe, Vec<usize>)>) -> Uses {
         let segments = entry.prepares as usize;
         // By buffer: what it holds. A buffer is first named by the launch that fills it.
-        let mut holds: HashMap<usize, usize> = HashMap::new();
+        let mut holds: Vec<Option<usize>> = vec![None; entry.buffers.len()];
         for segment in entry.segments.iter().take(segments) {
             let straight = segment.steps.iter().all(|step| matches!(step, Step::Launch(_)));
             for launch in segment.launches() {
                 let (mut sources, mut made) = (Vec::new(), Vec::new());
                 for slice in &launch.buffers {
                     let Some(root) = sound::root(entry, slice.buffer.0 as usize) else { continue };
-                    match (&entry.buffers[root].storage, holds.get(&root)) {
+                    match (&entry.buffers[root].storage, holds[root]) {
                         (Storage::Variable(variable), _) => sources.push(*variable),
-                        (_, Some(thing)) => sources.extend(&self.things[*thing].sources),
+                        (_, Some(thing)) => sources.extend(&self.things[thing].sources),
                         (_, None) if !made.contains(&root) => made.push(root),
                         _ => {}
                     }
@@ -84,8 +83,9 @@ impl Prepared {
                 sources.dedup();
                 let recipe = Recipe::of(entry, launch, &holds, &made).filter(|_| straight);
                 let first = self.things.len();
-                let things = match recipe.as_ref().and_then(|recipe| known.get(recipe)) {
-                    Some(things) => things.clone(),
+                let found = known.iter().find(|(other, _)| recipe.as_ref() == Some(other));
+                let things = match found {
+                    Some((_, things)) => things.clone(),
                     None => (first..first + made.len()).collect(),
                 };
                 if things.first().is_some_and(|thing| *thing >= first) {
@@ -93,13 +93,13 @@ impl Prepared {
                     self.things.extend(made.iter().map(|_| thing()));
                     known.extend(recipe.map(|recipe| (recipe, things.clone())));
                 }
-                holds.extend(made.into_iter().zip(things));
+                made.into_iter().zip(things).for_each(|(root, thing)| holds[root] = Some(thing));
             }
         }
         let buffers = entry.buffers.iter().enumerate();
         let prepared = buffers.filter(|(_, buffer)| matches!(buffer.storage, Storage::Prepared));
         let buffers = prepared.map(|(buffer, _)| {
-            let thing = *holds.entry(buffer).or_insert(self.things.len());
+            let thing = holds[buffer].unwrap_or(self.things.len());
             self.things.resize_with(self.things.len().max(thing + 1), Thing::default);
             (buffer, thing)
         });
@@ -179,7 +179,7 @@ impl Prepared {
 }
 
 /// What a launch makes follows from this alone.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 struct Recipe {
     kernel: Form,
     /// The dims that the kernel reads.
@@ -187,7 +187,7 @@ struct Recipe {
     operands: Vec<Operand>,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 enum Form {
     /// Of which type, and which strides there are.
     Pack(DType, [[bool; 3]; 3]),
@@ -196,7 +196,7 @@ enum Form {
 }
 
 /// What a launch sees of a buffer: whose it is, and its type, its elements, and the first one of them that is seen.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 struct Operand {
     of: Origin,
     dtype: DType,
@@ -204,7 +204,7 @@ struct Operand {
     offset: i64,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 enum Origin {
     Variable(u32),
     /// Made before.
@@ -215,7 +215,7 @@ enum Origin {
 
 impl Recipe {
     /// That of a launch outside of loops; none where the dims are not known before, or its kernel is none that prepares.
-    fn of(entry: &Entry, launch: &Launch, holds: &HashMap<usize, usize>, made: &[usize]) -> Option<Recipe> {
+    fn of(entry: &Entry, launch: &Launch, holds: &[Option<usize>], made: &[usize]) -> Option<Recipe> {
         let there = |stride: &Stride| [stride.a, stride.b, stride.c].map(|dim| dim.is_some());
         let kernel = match &launch.kernel {
             Kernel::Pack(pack) => Form::Pack(pack.kept, [&pack.taps, &pack.k, &pack.n].map(there)),
@@ -228,9 +228,9 @@ impl Recipe {
         let operand = |slice: &BufferSlice| {
             let (buffer, root) =
                 (&entry.buffers[slice.buffer.0 as usize], sound::root(entry, slice.buffer.0 as usize)?);
-            let of = match (&entry.buffers[root].storage, holds.get(&root)) {
+            let of = match (&entry.buffers[root].storage, holds[root]) {
                 (Storage::Variable(variable), _) => Origin::Variable(*variable),
-                (_, Some(thing)) => Origin::Thing(*thing),
+                (_, Some(thing)) => Origin::Thing(thing),
                 (_, None) => Origin::Made(made.iter().position(|other| *other == root)?),
             };
             let offset = slice.offset.map_or(Some(0), |offset| constant(entry, offset))?;
