@@ -271,8 +271,12 @@ impl Product {
             }
         }
         if !few && subject.operand(1) == DType::I8 {
-            // Two neighbours of 16 bits at once; see memory.cuh.
-            let operations = if halves && self.b.lie.together > 1 { "0.5" } else { "1" };
+            // Two neighbours of 16 bits at once, or a single one, and whether it is there; see memory.cuh.
+            let operations = match (halves, self.b.lie.together) {
+                (true, 1) => "2",
+                (true, _) => "0.5",
+                _ => "1",
+            };
             out.line(format!("// B is made with {operations} operations an element, of i8."));
         }
         let made = made.finish();
