@@ -242,12 +242,8 @@ fn few_rows_and_many_have_the_same_bits() {
     }
 }
 
-/// What was there, and a product: the canaries that a test's output is full of.
-#[test]
-fn a_product_may_be_added_to_what_is_there() {
-    let (rows, depth, n) = (29, 70, 45);
-    let (a, b) = (numbers(rows * depth, 1), numbers(depth * n, 2));
-    let mut d = Dims::default();
+/// A [rows, depth], whose rows are `apart` elements apart, by B [depth, n]: what packs B, and what multiplies.
+fn packed_rows(d: &mut Dims, [rows, depth, n]: [usize; 3], apart: usize, adds: bool) -> (Pack, Contraction) {
     let mut stride = |extent: usize, a: usize, b: usize, c: usize| Stride {
         extent: d.add(extent),
         a: Some(d.add(a)),
@@ -258,15 +254,25 @@ fn a_product_may_be_added_to_what_is_there() {
     let pack = Pack { taps, k: stride(depth, n, 0, 0), n: stride(n, 1, 0, 0), kept: DType::F32 };
     let contraction = Contraction {
         batch: vec![],
-        m: vec![stride(rows, depth, 0, n)],
+        m: vec![stride(rows, apart, 0, n)],
         k: vec![stride(depth, 1, 0, 0)],
         n: stride(n, 0, 1, 1),
         packed: true,
         kept: DType::F32,
         partition: Partition::Rows,
         splits: 1,
-        adds: false,
+        adds,
     };
+    (pack, contraction)
+}
+
+/// What was there, and a product: the canaries that a test's output is full of.
+#[test]
+fn a_product_may_be_added_to_what_is_there() {
+    let (rows, depth, n) = (29, 70, 45);
+    let (a, b) = (numbers(rows * depth, 1), numbers(depth * n, 2));
+    let mut d = Dims::default();
+    let (pack, contraction) = packed_rows(&mut d, [rows, depth, n], depth, false);
     for level in Level::available() {
         let panels = n.div_ceil(PANEL) * depth * PANEL;
         let packed = run(&Kernel::Pack(pack.clone()), &d.0, &[&b], panels, None, level, &[]);
@@ -292,25 +298,7 @@ fn a_product_goes_on_with_the_sums_of_the_one_before() {
         let given = depths.map(|depth| (numbers(rows * (depth + 3), 1), numbers(depth * n, 2)));
         let mut parts = Vec::new();
         for (depth, adds) in depths.into_iter().zip([false, true]) {
-            let mut stride = |extent: usize, a: usize, b: usize, c: usize| Stride {
-                extent: d.add(extent),
-                a: Some(d.add(a)),
-                b: Some(d.add(b)),
-                c: Some(d.add(c)),
-            };
-            let taps = stride(1, 0, 0, 0);
-            let pack = Pack { taps, k: stride(depth, n, 0, 0), n: stride(n, 1, 0, 0), kept: DType::F32 };
-            let contraction = Contraction {
-                batch: vec![],
-                m: vec![stride(rows, depth + 3, 0, n)],
-                k: vec![stride(depth, 1, 0, 0)],
-                n: stride(n, 0, 1, 1),
-                packed: true,
-                kept: DType::F32,
-                partition: Partition::Rows,
-                splits: 1,
-                adds,
-            };
+            let (pack, contraction) = packed_rows(&mut d, [rows, depth, n], depth + 3, adds);
             parts.push((Kernel::Pack(pack), Kernel::Contraction(contraction)));
         }
         let expected: Vec<f64> = (0..rows * n)
