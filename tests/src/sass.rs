@@ -122,27 +122,8 @@ pub fn is_ready() -> bool {
     })
 }
 
-/// The kernels of some cubins, by name, of each; on all threads.
-pub fn disassemble(cubins: &[&[u8]]) -> Vec<BTreeMap<String, Code>> {
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(cubin) = cubins.get(at) else { return done };
-            done.push((at, disassemble_one(cubin)));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut all: Vec<(usize, BTreeMap<String, Code>)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
-        others.into_iter().flat_map(|thread| thread.join().expect("a thread reads them")).collect()
-    });
-    all.sort_by_key(|(at, _)| *at);
-    all.into_iter().map(|(_, code)| code).collect()
-}
-
-fn disassemble_one(cubin: &[u8]) -> BTreeMap<String, Code> {
+/// The kernels of a cubin, by name.
+pub fn disassemble(cubin: &[u8]) -> BTreeMap<String, Code> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("weft-sass-{}-{number}.cubin", std::process::id()));

@@ -13,6 +13,7 @@ use weft_compiler::stages;
 use weft_runtime::cuda::{self, Cache, Compiled};
 use weft_runtime::program::{DType, DeviceCode, DeviceFunction};
 use weft_tests::cuda::{has_nvrtc, nameless};
+use weft_tests::parallel;
 use weft_tests::sass::{self, Code};
 use weft_tests::specs;
 
@@ -49,39 +50,40 @@ fn kernels() -> Vec<Kernels> {
             (name, checked.module.unwrap_or_else(|| panic!("{shown}")))
         })
         .collect();
-    let (mut all, mut seen, mut forms) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-    for math in Math::ALL {
-        for (spec, module) in &modules {
-            let program = stages::compile_cuda(module, math).unwrap_or_else(|e| panic!("{spec}: {e}"));
-            let mut code = program.device;
-            let whole = math == Math::F32 || WHOLE.contains(&spec.as_str());
-            code.functions.retain(|function| {
-                let new = seen.insert(nameless(function));
-                new && (whole
+    // Answers of models with weights of i8, beside the models as they are.
+    let as_it_is = Math::ALL.map(|math| (math, false));
+    let of_i8 = [(Math::Bf16, true), (Math::F16, true)];
+    let wanted: Vec<_> = as_it_is
+        .into_iter()
+        .chain(of_i8)
+        .flat_map(|(math, narrow)| modules.iter().map(move |(spec, module)| (math, narrow, spec, module)))
+        .collect();
+    let codes = parallel::map(&wanted, |(math, narrow, spec, module)| {
+        let module = if *narrow { answers_of_i8(module) } else { (*module).clone() };
+        stages::compile_cuda(&module, *math).unwrap_or_else(|e| panic!("{spec}: {e}")).device
+    });
+    let (mut seen, mut forms) = (BTreeSet::new(), BTreeSet::new());
+    let mut kernels = |((math, narrow, spec, _), mut code): (&(Math, bool, &String, &Module), DeviceCode)| {
+        let whole = !narrow && (*math == Math::F32 || WHOLE.contains(&spec.as_str()));
+        code.functions.retain(|function| {
+            (!narrow || function.source.contains("signed char"))
+                && seen.insert(nameless(function))
+                && (whole
                     || form(function).is_some_and(|form| forms.insert((form, number_of_lies(function)))))
-            });
-            all.push(Kernels { spec: spec.clone(), math, code });
-        }
-    }
-    // Answers of models with weights of i8: their products, one of each form.
-    for math in [Math::Bf16, Math::F16] {
-        for (spec, module) in &modules {
-            let mut module = narrow::weights(module, DType::I8);
-            module.entries.retain(|entry| entry.graph.name.starts_with("predict"));
-            module.trainings.clear();
-            module.generations.clear();
-            let program = stages::compile_cuda(&module, math).unwrap_or_else(|e| panic!("{spec}: {e}"));
-            let mut code = program.device;
-            code.functions.retain(|function| {
-                let narrow = function.source.contains("signed char");
-                narrow
-                    && seen.insert(nameless(function))
-                    && form(function).is_some_and(|form| forms.insert((form, number_of_lies(function))))
-            });
-            all.push(Kernels { spec: format!("{spec} of i8"), math, code });
-        }
-    }
-    all
+        });
+        let spec = if *narrow { format!("{spec} of i8") } else { (*spec).clone() };
+        Kernels { spec, math: *math, code }
+    };
+    wanted.iter().zip(codes).map(&mut kernels).collect()
+}
+
+/// A model's predictions with weights of i8.
+fn answers_of_i8(module: &Module) -> Module {
+    let mut module = narrow::weights(module, DType::I8);
+    module.entries.retain(|entry| entry.graph.name.starts_with("predict"));
+    module.trainings.clear();
+    module.generations.clear();
+    module
 }
 
 /// The architecture whose machine code is read of all kernels; of the others it is that of products and attention.
@@ -107,19 +109,22 @@ fn number_of_lies(function: &DeviceFunction) -> Vec<String> {
     calls.into_iter().filter_map(of).chain(narrow).collect()
 }
 
-/// Functions that need the same before them, some at a time, each group as one function.
-fn grouped(code: &DeviceCode) -> (DeviceCode, Vec<Vec<usize>>) {
-    let mut by_libraries: BTreeMap<&[u32], Vec<usize>> = BTreeMap::new();
-    for (at, function) in code.functions.iter().enumerate() {
-        by_libraries.entry(&function.libraries).or_default().push(at);
+/// Functions that need the same before them, some at a time.
+fn groups(code: &DeviceCode) -> Vec<Vec<&DeviceFunction>> {
+    let mut by_libraries: BTreeMap<&[u32], Vec<&DeviceFunction>> = BTreeMap::new();
+    for function in &code.functions {
+        by_libraries.entry(&function.libraries).or_default().push(function);
     }
-    let groups: Vec<Vec<usize>> =
-        by_libraries.values().flat_map(|all| all.chunks(TOGETHER)).map(<[usize]>::to_vec).collect();
-    let join = |group: &Vec<usize>| {
-        let sources: Vec<&str> = group.iter().map(|at| code.functions[*at].source.as_str()).collect();
-        DeviceFunction { source: sources.join("\n"), ..code.functions[group[0]].clone() }
-    };
-    (DeviceCode { functions: groups.iter().map(join).collect(), ..code.clone() }, groups)
+    by_libraries.values().flat_map(|all| all.chunks(TOGETHER)).map(<[_]>::to_vec).collect()
+}
+
+/// Some functions, compiled as one for an architecture.
+fn compile(code: &DeviceCode, group: &[&DeviceFunction], arch: &str) -> Result<Compiled, String> {
+    let sources: Vec<&str> = group.iter().map(|function| function.source.as_str()).collect();
+    let joined = DeviceFunction { source: sources.join("\n"), ..group[0].clone() };
+    let code = DeviceCode { functions: vec![joined], ..code.clone() };
+    let compiled = cuda::compile(&code, arch.parse().expect("an architecture"), &Cache::none());
+    compiled.map_err(|error| error.to_string()).map(|mut all| all.remove(0))
 }
 
 /// What the compiler says of one function of several.
@@ -252,52 +257,66 @@ fn moves_packs(function: &DeviceFunction, call: &str) -> bool {
     })
 }
 
+/// What was found of some kernels of a spec on one architecture.
+#[derive(Default)]
+struct Found {
+    faults: Vec<String>,
+    /// The share of multiply-adds in main loops, by the product's form.
+    shares: Vec<(String, f64)>,
+}
+
+/// Compiles some kernels of a spec and reads what becomes of them.
+fn look(Kernels { spec, math, code }: &Kernels, group: &[&DeviceFunction], arch: &str, reads: bool) -> Found {
+    let mut found = Found::default();
+    let Compiled { log, bytes } = match compile(code, group, arch) {
+        Ok(compiled) => compiled,
+        Err(error) => {
+            found.faults.push(format!("{arch}, {spec}: {error}"));
+            return found;
+        }
+    };
+    // What moves packs is the same text for all; products and attention are made for each.
+    let is_read = reads && (arch == READ_WHOLE || group.iter().any(|function| form(function).is_some()));
+    let codes = is_read.then(|| sass::disassemble(&bytes));
+    for function in group {
+        let mut own = faults(function, log_of(&log, function));
+        if let Some(codes) = &codes {
+            match codes.get(&function.name) {
+                Some(code) => {
+                    own.extend(lacks(function, code));
+                    found.shares.extend(form(function).zip(code.share_beside(beside(function))));
+                }
+                None => own.push("the disassembler does not show it".to_owned()),
+            }
+        }
+        let of = format!("{arch}, {spec} in {}, {}", math.name(), function.name);
+        found.faults.extend(own.into_iter().map(|fault| format!("{of}: {fault}")));
+    }
+    found
+}
+
 #[test]
 fn every_kernel_of_every_spec_compiles_fits_registers_and_does_what_it_is_for() {
     if !has_nvrtc() {
         return;
     }
     let reads = sass::is_ready();
+    let before = Instant::now();
     let all = kernels();
     let count: usize = all.iter().map(|kernels| kernels.code.functions.len()).sum();
+    println!("{count} kernels are made in {:.0} s", before.elapsed().as_secs_f64());
     assert!(count > 100, "only {count} kernels");
+    let groups: Vec<_> =
+        all.iter().flat_map(|of| groups(&of.code).into_iter().map(move |g| (of, g))).collect();
     let mut failures = Vec::new();
     let mut products: BTreeMap<(String, &str), f64> = BTreeMap::new();
     for arch in ARCHITECTURES {
         let before = Instant::now();
-        for Kernels { spec, math, code } in &all {
-            let (joined, groups) = grouped(code);
-            let compiled = cuda::compile(&joined, arch.parse().expect("an architecture"), &Cache::none());
-            let compiled = compiled.unwrap_or_else(|e| panic!("{arch}, {spec}: {e}"));
-            // What moves packs is the same text for all; products and attention are made for each.
-            let is_read = |group: &[usize]| {
-                let special = || group.iter().any(|at| form(&code.functions[*at]).is_some());
-                reads && (arch == READ_WHOLE || special())
-            };
-            let read: Vec<bool> = groups.iter().map(|group| is_read(group)).collect();
-            let cubins = compiled.iter().zip(&read).filter(|(_, read)| **read);
-            let mut codes =
-                sass::disassemble(&cubins.map(|(c, _)| c.bytes.as_slice()).collect::<Vec<_>>()).into_iter();
-            for ((group, Compiled { log, .. }), read) in groups.iter().zip(&compiled).zip(read) {
-                let codes = if read { codes.next().unwrap_or_default() } else { BTreeMap::new() };
-                for function in group.iter().map(|at| &code.functions[*at]) {
-                    let mut found = faults(function, log_of(log, function));
-                    if read {
-                        match codes.get(&function.name) {
-                            Some(code) => {
-                                found.extend(lacks(function, code));
-                                let share = code.share_beside(beside(function));
-                                if let (Some(form), Some(share)) = (form(function), share) {
-                                    let least = products.entry((form, arch)).or_insert(share);
-                                    *least = least.min(share);
-                                }
-                            }
-                            None => found.push("the disassembler does not show it".to_owned()),
-                        }
-                    }
-                    let of = format!("{arch}, {spec} in {}, {}", math.name(), function.name);
-                    failures.extend(found.into_iter().map(|fault| format!("{of}: {fault}")));
-                }
+        for found in parallel::map(&groups, |(of, group)| look(of, group, arch, reads)) {
+            failures.extend(found.faults);
+            for (form, share) in found.shares {
+                let least = products.entry((form, arch)).or_insert(share);
+                *least = least.min(share);
             }
         }
         println!("{arch}: {count} kernels in {:.0} s", before.elapsed().as_secs_f64());
