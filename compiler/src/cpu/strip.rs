@@ -6,7 +6,9 @@
 //! arguments fit the first-level cache. Where rows are short, a strip is made of several of them, and calls of one function in
 //! one phase are one call: their arguments lie end to end.
 //!
-//! The argument of a gate is a sum of two loads, a product and a bias. Such a call reads them where they lie, and no loop makes an argument.
+//! The argument of a gate is a sum of two loads, a product and a bias, and its result is a factor of what the gate lets through, which is often added
+//! to something. Such a call ([`Gate`]) reads all of that where it lies and multiplies and adds in its own registers, so that no loop makes an
+//! argument, and none is needed behind the gate.
 //!
 //! What a strip stores is often in no cache, and a store that waits for its line holds up those behind it. So a strip begins by asking for the
 //! lines of its results: they come while the calls compute.
@@ -33,11 +35,30 @@ pub struct Phase {
     places: Vec<Option<ir::Value>>,
     /// Written in memory at the end of its own phase: not read back within it.
     called: Vec<bool>,
-    /// The calls that take a sum of two loads, which nobody else reads: the function of sums, and the loads.
-    sums: Vec<Option<(MathFunction, [ValueId; 2])>>,
+    /// The gates, by the values that come out of them.
+    gates: Vec<Option<Gate>>,
     current: usize,
     /// The position within the strip.
     at: ir::Value,
+}
+
+/// `function(a + b) · factor + addend`, one call. Nobody else reads the sum, or what comes before a factor or an addend that is there.
+#[derive(Clone, Copy, Debug)]
+struct Gate {
+    function: MathFunction,
+    /// Two loads that go along the axis element by element.
+    sum: [ValueId; 2],
+    /// In memory, as the addend is: such a load, or the result of a call.
+    factor: Option<ValueId>,
+    addend: Option<ValueId>,
+    /// The call and, where there is an addend, the product.
+    within: [Option<ValueId>; 2],
+}
+
+impl Gate {
+    fn operands(&self) -> impl Iterator<Item = ValueId> {
+        self.factor.into_iter().chain(self.addend)
+    }
 }
 
 impl Phase {
@@ -112,24 +133,29 @@ impl Body<'_> {
     fn plan_strips(&self, lower: &mut Lower<'_, '_>) -> Phase {
         let stage = self.stage;
         let count = stage.values.len();
-        let sums: Vec<_> = (0..count).map(|at| self.call_of_sum(lower, ValueId(at as u32))).collect();
+        let gates = self.gates(lower);
+        let within: Vec<ValueId> = gates.iter().flatten().flat_map(|gate| gate.within).flatten().collect();
         let (mut level, mut called) = (vec![0; count], vec![false; count]);
         let mut crosses = vec![false; count];
         for (at, value) in stage.values.iter().enumerate() {
             let id = ValueId(at as u32);
-            if !self.varies(id) {
+            if !self.varies(id) || within.contains(&id) {
                 continue;
             }
-            let call = function_of(&value.op, value.dtype).is_some();
-            let highest = value.op.operands().iter().map(|o| level[o.index()]).max().unwrap_or(0);
+            let operands: SmallVec<[ValueId; 3]> = match &gates[at] {
+                Some(gate) => gate.operands().collect(),
+                None => value.op.operands().into_iter().collect(),
+            };
+            let call = gates[at].is_some() || function_of(&value.op, value.dtype).is_some();
+            let highest = operands.iter().map(|o| level[o.index()]).max().unwrap_or(0);
             called[at] = call || matches!(value.op, ValueOp::Random { .. });
             level[at] = highest + usize::from(called[at]);
-            for operand in value.op.operands() {
+            for operand in operands {
                 let leaf =
                     matches!(stage.value(operand).op, ValueOp::Load { when: None, .. } | ValueOp::Index(_));
-                // An argument of a call, or a value that a later phase reads and that is no plain load.
+                // An argument of a call, or a value that a later phase reads and that is no plain load. What a gate reads is in memory.
                 let read = call || level[operand.index()] < level[at] && !leaf;
-                if self.varies(operand) && read && sums[at].is_none() {
+                if self.varies(operand) && read && gates[at].is_none() {
                     crosses[operand.index()] = true;
                 }
             }
@@ -145,11 +171,48 @@ impl Body<'_> {
         let places = (0..count)
             .map(|at| (called[at] || crosses[at]).then(|| lower.scratch(4 * STRIP as u32)))
             .collect();
-        Phase { level, places, called, sums, current: 0, at: lower.nowhere }
+        Phase { level, places, called, gates, current: 0, at: lower.nowhere }
     }
 
-    /// The function of sums that makes a value, and the loads that it adds, if there is one: both go along the axis element by element.
-    fn call_of_sum(&self, lower: &Lower<'_, '_>, id: ValueId) -> Option<(MathFunction, [ValueId; 2])> {
+    /// The gates of the stage, by the values that come out of them.
+    fn gates(&self, lower: &Lower<'_, '_>) -> Vec<Option<Gate>> {
+        let mut gates: Vec<Option<Gate>> = vec![None; self.stage.values.len()];
+        // What is behind a value has a higher number.
+        for at in (0..gates.len()).rev() {
+            let id = ValueId(at as u32);
+            if gates.iter().flatten().all(|gate| !gate.within.contains(&Some(id))) {
+                gates[at] = self.gate(lower, id);
+            }
+        }
+        gates
+    }
+
+    /// The gate that a value comes out of.
+    fn gate(&self, lower: &Lower<'_, '_>, id: ValueId) -> Option<Gate> {
+        let ValueOp::Binary(Binary::Add, x, y) = self.stage.value(id).op else {
+            return self.gate_without_addend(lower, id);
+        };
+        [(y, x), (x, y)].into_iter().find_map(|(product, addend)| {
+            let gate = self.gate_without_addend(lower, product)?;
+            let fits = gate.factor.is_some() && self.used_once(product) && self.is_in_memory(lower, addend);
+            fits.then(|| Gate { addend: Some(addend), within: [gate.within[0], Some(product)], ..gate })
+        })
+    }
+
+    /// The same, for a call or for a product of one.
+    fn gate_without_addend(&self, lower: &Lower<'_, '_>, id: ValueId) -> Option<Gate> {
+        let ValueOp::Binary(Binary::Mul, x, y) = self.stage.value(id).op else {
+            return self.call_of_sum(lower, id);
+        };
+        [(x, y), (y, x)].into_iter().find_map(|(call, factor)| {
+            let gate = self.call_of_sum(lower, call)?;
+            let fits = self.used_once(call) && self.is_in_memory(lower, factor);
+            fits.then(|| Gate { factor: Some(factor), within: [Some(call), None], ..gate })
+        })
+    }
+
+    /// The call of a sum of two loads that a value is.
+    fn call_of_sum(&self, lower: &Lower<'_, '_>, id: ValueId) -> Option<Gate> {
         let value = self.stage.value(id);
         let function = match function_of(&value.op, value.dtype)? {
             MathFunction::Tanh => MathFunction::TanhOfSum,
@@ -158,15 +221,28 @@ impl Body<'_> {
         };
         let &[argument] = value.op.operands().as_slice() else { return None };
         let ValueOp::Binary(Binary::Add, x, y) = self.stage.value(argument).op else { return None };
-        let goes_along = |id: ValueId| match &self.stage.value(id).op {
+        let fits = self.varies(id) && self.used_once(argument);
+        let loads = [x, y].into_iter().all(|load| self.goes_along(lower, load));
+        let gate = Gate { function, sum: [x, y], factor: None, addend: None, within: [None; 2] };
+        (fits && loads).then_some(gate)
+    }
+
+    /// Is it a load of f32 whose elements lie side by side along the axis?
+    fn goes_along(&self, lower: &Lower<'_, '_>, id: ValueId) -> bool {
+        match &self.stage.value(id).op {
             ValueOp::Load { buffer, at, when: None } => {
                 lower.job.dtypes.get(buffer.index()) == Some(&DType::F32)
                     && self.axis.is_some_and(|axis| at.coefficient(axis).is(1))
             }
             _ => false,
-        };
-        (self.varies(id) && self.used_once(argument) && goes_along(x) && goes_along(y))
-            .then_some((function, [x, y]))
+        }
+    }
+
+    /// Does a value lie in memory before a call: such a load, or the result of another call?
+    fn is_in_memory(&self, lower: &Lower<'_, '_>, id: ValueId) -> bool {
+        let value = self.stage.value(id);
+        let called = || function_of(&value.op, value.dtype).is_some() || self.gate(lower, id).is_some();
+        self.goes_along(lower, id) || self.varies(id) && called()
     }
 
     /// Calls of one function in one phase, each by its argument and its result, where the argument has no other use in a call.
@@ -182,7 +258,8 @@ impl Body<'_> {
             else {
                 continue;
             };
-            if phase.sums[result.index()].is_some()
+            if phase.gates[result.index()].is_some()
+                || !phase.called[result.index()]
                 || phase.called[argument.index()]
                 || calls.iter().filter(|c| takes(c, *argument)).count() > 1
             {
@@ -362,8 +439,8 @@ impl Lower<'_, '_> {
                         lower.call_random(*distribution, to, element, count, buffer.index(), *key);
                         continue;
                     }
-                    if let Some((function, operands)) = phase.sums[id.index()] {
-                        lower.call_of_sum(body, function, to, operands, first, rows_here)?;
+                    if let Some(gate) = phase.gates[id.index()] {
+                        lower.call_gate(body, &phase, gate, to, first, rows_here)?;
                         continue;
                     }
                     let function = function_of(&value.op, value.dtype).ok_or("not a call")?;
@@ -430,27 +507,32 @@ impl Lower<'_, '_> {
         Ok(())
     }
 
-    /// A function of the sums of two loads, over the rows of a strip.
-    fn call_of_sum(
+    /// A gate, over the rows of a strip.
+    fn call_gate(
         &mut self,
         body: &Body<'_>,
-        function: MathFunction,
+        phase: &Phase,
+        gate: Gate,
         to: ir::Value,
-        operands: [ValueId; 2],
         first: ir::Value,
         rows: Rows,
     ) -> Result<()> {
-        let mut arguments: SmallVec<[ir::Value; 8]> = SmallVec::new();
+        let mut arguments: SmallVec<[ir::Value; 12]> = SmallVec::new();
         arguments.push(to);
-        for operand in operands {
-            let ValueOp::Load { buffer, at, .. } = &body.stage.value(operand).op else {
-                return Err("a sum of no loads".into());
+        let [a, b] = gate.sum;
+        for operand in [Some(a), Some(b), gate.factor, gate.addend] {
+            let place = operand.and_then(|id| phase.places[id.index()]);
+            let (start, step) = match operand.map(|id| &body.stage.value(id).op) {
+                None => (self.int(0), self.int(0)),
+                Some(ValueOp::Load { buffer, at, .. }) if place.is_none() => {
+                    self.first_row(body, buffer.index(), at, first, rows)?
+                }
+                Some(_) => (place.ok_or("what a gate reads is in no strip")?, rows.length),
             };
-            let (start, step) = self.first_row(body, buffer.index(), at, first, rows)?;
             arguments.extend([start, step]);
         }
         arguments.extend([rows.count, rows.length]);
-        self.call_table(function, &arguments);
+        self.call_table(gate.function, &arguments);
         Ok(())
     }
 

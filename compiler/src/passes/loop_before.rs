@@ -5,7 +5,7 @@
 //! cheap arithmetic on elements and contractions of few terms stay, since a step reads less than all steps' results would be; and so do
 //! contractions of what another loop yields, which then need not wait for its end.
 
-use super::loops::{Results, close, goes_on, rewrite_loops, spreads};
+use super::loops::{Results, close_sorted, goes_on, rewrite_loops, spreads};
 use super::rewrite::is_elementwise;
 use crate::grad::scan::is_dear;
 use crate::graph::{Builder, Graph, Leaves, Mapped, NodeId, Op, OpenScan, Rows};
@@ -74,7 +74,6 @@ fn before(b: &mut Builder, mut open: OpenScan, _: &[bool]) -> Results {
     }
     (b.span, b.path) = (span, path);
 
-    let results = (open.carries.len(), open.yields.len());
     // What of it the step still reads comes in.
     let stays = |user: usize| needed[user] && !(moved[user] && map[user].is_some());
     let mut read = vec![false; moved.len()];
@@ -95,11 +94,5 @@ fn before(b: &mut Builder, mut open: OpenScan, _: &[bool]) -> Results {
         }
         changed = true;
     }
-    if !changed {
-        return Ok(None);
-    }
-    open.sort();
-    let (finals, stacks) = close(b, open)?;
-    debug_assert_eq!((finals.len(), stacks.len()), results);
-    Ok(Some(finals.into_iter().chain(stacks).map(Some).collect()))
+    if changed { close_sorted(b, open) } else { Ok(None) }
 }

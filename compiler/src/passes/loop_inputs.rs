@@ -7,7 +7,7 @@
 //! - What is the same for all steps and is put on a contraction of the elements, such as a bias, is put on by the step. It has the
 //!   number in a register anyway, where a kernel before the loop would read and write all steps' numbers once more.
 
-use super::loops::{Results, close, goes_on, rewrite_loops, spreads};
+use super::loops::{Results, close_sorted, goes_on, rewrite_loops, spreads};
 use super::rewrite::{Rewritten, is_elementwise, look};
 use crate::graph::{Builder, Dim, Graph, Node, NodeId, Op, OpenScan, TensorType};
 
@@ -125,12 +125,7 @@ fn inputs(b: &mut Builder, mut open: OpenScan, plan: &[Change]) -> Results {
         }
         (b.span, b.path) = (span, path.clone());
     }
-    if !changed {
-        return Ok(None);
-    }
-    open.sort();
-    let (finals, stacks) = close(b, open)?;
-    Ok(Some(finals.into_iter().chain(stacks).map(Some).collect()))
+    if changed { close_sorted(b, open) } else { Ok(None) }
 }
 
 /// The same values in another order of axes.

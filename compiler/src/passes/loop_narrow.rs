@@ -9,7 +9,7 @@
 //! ([`crate::plan`]), and each step reads a quarter of the bytes. A product that cannot read it so is given it widened, once before the loop.
 
 use super::dce;
-use super::loops::{Results, close, rewrite_loops};
+use super::loops::{Results, close_sorted, rewrite_loops};
 use crate::graph::op::Binary;
 use crate::graph::{Builder, DType, Graph, Node, NodeId, Op, OpenScan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,12 +48,7 @@ fn inside(b: &mut Builder, mut open: OpenScan) -> Results {
             changed = true;
         }
     }
-    if !changed {
-        return Ok(None);
-    }
-    open.sort();
-    let (carries, stacks) = close(b, open)?;
-    Ok(Some(carries.into_iter().chain(stacks).map(Some).collect()))
+    if changed { close_sorted(b, open) } else { Ok(None) }
 }
 
 /// Is it a narrow variable, widened and perhaps scaled, seen through views? Notes all nodes that it is made of.

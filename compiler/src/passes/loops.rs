@@ -96,3 +96,10 @@ pub(super) fn close(b: &mut Builder, open: OpenScan) -> Result<(Vec<NodeId>, Vec
     let stacks = results.split_off(carries.min(results.len()));
     Ok((results, stacks))
 }
+
+/// The same for a loop with new nodes in any order and all of its old results, which stand for themselves.
+pub(super) fn close_sorted(b: &mut Builder, mut open: OpenScan) -> Results {
+    open.sort();
+    let (carries, stacks) = close(b, open)?;
+    Ok(Some(carries.into_iter().chain(stacks).map(Some).collect()))
+}

@@ -13,7 +13,7 @@
 //! Sums of no product of matrices (one element, one row) and convolutions of single channels are left as they are: no tensor core does them. A weight
 //! of i8 is one of these floats already, so what is multiplied with it is rounded, and the weight is not.
 
-use super::loops::{Results, close, rewrite_loops};
+use super::loops::{Results, close_sorted, rewrite_loops};
 use super::rewrite::{Rewritten, rewrite};
 use super::{cse, dce};
 use crate::graph::op::Binary;
@@ -99,10 +99,5 @@ fn outside(b: &mut Builder, mut open: OpenScan, dtype: DType) -> Results {
             changed = true;
         }
     }
-    if !changed {
-        return Ok(None);
-    }
-    open.sort();
-    let (carries, stacks) = close(b, open)?;
-    Ok(Some(carries.into_iter().chain(stacks).map(Some).collect()))
+    if changed { close_sorted(b, open) } else { Ok(None) }
 }

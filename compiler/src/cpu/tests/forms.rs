@@ -95,6 +95,47 @@ fn functions_of_sums_agree() {
     }
 }
 
+/// What a gate lets through is multiplied and added by the same call, unless somebody else wants the gate, or what it multiplies is in no memory.
+#[test]
+fn gates_times_a_factor_plus_an_addend_agree() {
+    for width in [1, 7, 16, 64, 80, 300] {
+        let graph = rows(width, |b, x| {
+            let shape = b.ty(x).shape.clone();
+            let [bias, other] = [Reduction::Max, Reduction::Min].map(|how| {
+                let bias = b.reduce(how, x, &[0])?;
+                b.broadcast_back(bias, &shape, &[0])
+            });
+            let (bias, other) = (bias?, other?);
+            let gate = |b: &mut Builder, function: Unary, bias: NodeId| {
+                let sum = b.binary(Binary::Add, x, bias)?;
+                b.unary(function, sum)
+            };
+            // A cell: a gate of what was, plus a gate of what is new, and a gate of that.
+            let (keep, take) = (gate(b, Unary::Sigmoid, bias)?, gate(b, Unary::Sigmoid, other)?);
+            let new = gate(b, Unary::Tanh, bias)?;
+            let (kept, taken) = (b.binary(Binary::Mul, keep, x)?, b.binary(Binary::Mul, take, new)?);
+            let cell = b.binary(Binary::Add, kept, taken)?;
+            let bent = b.unary(Unary::Tanh, cell)?;
+            let shown = gate(b, Unary::Sigmoid, other)?;
+            let shown = b.binary(Binary::Mul, bent, shown)?;
+            // Factors and addends that no call has made; a gate that is read beside, and one of a gate.
+            let product = b.binary(Binary::Mul, x, other)?;
+            let made = gate(b, Unary::Tanh, other)?;
+            let made = b.binary(Binary::Mul, made, product)?;
+            let added = b.binary(Binary::Add, made, x)?;
+            let beside = gate(b, Unary::Sigmoid, bias)?;
+            let beside = b.binary(Binary::Mul, beside, keep)?;
+            let twice = b.binary(Binary::Add, beside, beside)?;
+            let sum = b.reduce(Reduction::Sum, shown, &[1])?;
+            Ok(vec![cell, shown, added, twice, keep, sum])
+        });
+        for n in [1, 5, 70] {
+            let x = given("x", DType::F32, &[n, width as usize], 1);
+            check(&graph, &[x], &[]).unwrap_or_else(|e| panic!("{n} rows of {width}: {e}"));
+        }
+    }
+}
+
 #[test]
 fn reductions_agree_along_every_axis() {
     for width in [3, 33, 128] {

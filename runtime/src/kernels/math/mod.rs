@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 ///
 /// Unary functions are `extern "C" fn(dst: *mut T, src: *const T, n: usize)`, `Pow` takes two sources; `dst` may be a source.
 /// Random ones are `extern "C" fn(dst: *mut T, first: u64, n: usize, state: *const i64, key: u64)` (see [`super::random`]).
-/// Those of a sum are [`OfSum`]: what a gate of a recurrent cell is of a product and a bias, read where these lie.
+/// Those of a sum are [`OfSum`]: a gate of a recurrent cell, of a product and a bias that are read where they lie.
 /// `Fetch` is a [`Lines`], and computes nothing.
 #[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,14 +54,19 @@ pub const COUNT: usize = MathFunction::Fetch as usize + 1;
 pub type Unary<T> = unsafe extern "C" fn(dst: *mut T, src: *const T, n: usize);
 /// A binary function of a strip.
 pub type Binary<T> = unsafe extern "C" fn(dst: *mut T, a: *const T, b: *const T, n: usize);
-/// A function of the sums of two operands, for so many rows of `n` elements. A row of an operand is a number of elements behind the one before;
-/// results lie row behind row.
+/// A function of the sums of two operands, times a factor, plus an addend: `f(a + b) · factor + addend`, rounded once behind the function, for so many
+/// rows of `n` elements. A row of an operand is a number of elements behind the one before; results lie row behind row. Null: there is no addend,
+/// or neither is there.
 pub type OfSum<T> = unsafe extern "C" fn(
     dst: *mut T,
     a: *const T,
     a_step: isize,
     b: *const T,
     b_step: isize,
+    factor: *const T,
+    factor_step: isize,
+    addend: *const T,
+    addend_step: isize,
     rows: usize,
     n: usize,
 );
@@ -137,23 +142,34 @@ unsafe fn strips<T: Copy + Default, const N: usize>(
     }
 }
 
-/// A unary function of sums, row by row.
+/// A unary function of sums, row by row, as [`OfSum`] has it.
 ///
 /// # Safety
-/// `dst` holds `rows · n` elements, and each row of both operands `n`; `dst` is neither of them.
+/// `dst` holds `rows · n` elements, and each row of an operand that is there `n`; `dst` is none of them.
 #[inline(always)]
 unsafe fn rows_of_sums(
     dst: *mut f32,
-    a: (*const f32, isize),
-    b: (*const f32, isize),
+    [a, b, factor, addend]: [(*const f32, isize); 4],
     rows: usize,
     n: usize,
     function: impl Fn(f32) -> f32,
 ) {
+    let is_there = |(start, _): (*const f32, isize)| !start.is_null();
     for row in 0..rows {
         let at = |(start, step): (*const f32, isize)| start.wrapping_offset(row as isize * step);
+        let (a, b) = (at(a), at(b));
         // SAFETY: the caller's own promises.
-        unsafe { strips(dst.add(row * n), [at(a), at(b)], n, |[a, b]| function(a + b)) };
+        unsafe {
+            let dst = dst.add(row * n);
+            if is_there(addend) {
+                let operands = [a, b, at(factor), at(addend)];
+                strips(dst, operands, n, |[a, b, factor, addend]| function(a + b).mul_add(factor, addend));
+            } else if is_there(factor) {
+                strips(dst, [a, b, at(factor)], n, |[a, b, factor]| function(a + b) * factor);
+            } else {
+                strips(dst, [a, b], n, |[a, b]| function(a + b));
+            }
+        }
     }
 }
 
@@ -280,7 +296,8 @@ macro_rules! level {
     };
     (@of_sum $type:ident $features:tt $($name:ident $function:path),*) => {
         $(level!(@function $features $name (dst: *mut $type, a: *const $type, a_step: isize, b: *const $type, b_step: isize,
-            rows: usize, n: usize) rows_of_sums(dst, (a, a_step), (b, b_step), rows, n, |x| $function(x)));)*
+            factor: *const $type, factor_step: isize, addend: *const $type, addend_step: isize, rows: usize, n: usize)
+            rows_of_sums(dst, [(a, a_step), (b, b_step), (factor, factor_step), (addend, addend_step)], rows, n, |x| $function(x)));)*
     };
     (@random $features:tt $($name:ident $type:ident $function:path),*) => {
         $(level!(@function $features $name (dst: *mut $type, first: u64, n: usize, state: *const i64, key: u64)

@@ -267,21 +267,33 @@ fn functions_of_sums_are_those_of_what_was_added_before() {
             let call =
                 unsafe { std::mem::transmute::<*const (), OfSum<f32>>(table_at(level)[of_sum as usize]) };
             for (rows, n, a_step, b_step) in [(1, 7, 0, 0), (3, 64, 90, 0), (5, 19, -19, 70), (0, 16, 1, 1)] {
-                let (mut got, mut want) = (vec![9.0; rows * n + 1], Vec::new());
                 let place = |row: usize, step: isize| (100 + row as isize * step) as usize;
-                for row in 0..rows {
-                    let (a, b) = (&a[place(row, a_step)..], &b[place(row, b_step)..]);
-                    let mut sums: Vec<f32> = a.iter().zip(b).take(n).map(|(a, b)| a + b).collect();
-                    unary(plain, level, &mut sums);
-                    want.extend(sums);
+                for (has_factor, has_addend) in [(false, false), (true, false), (true, true)] {
+                    // The factor is one of the summands, and the addend the other one, each by the other one's step.
+                    let (mut got, mut want) = (vec![9.0; rows * n + 1], Vec::new());
+                    for row in 0..rows {
+                        let [x, factor] = [a_step, b_step].map(|step| &a[place(row, step)..]);
+                        let [y, addend] = [b_step, a_step].map(|step| &b[place(row, step)..]);
+                        let mut values: Vec<f32> = x.iter().zip(y).take(n).map(|(x, y)| x + y).collect();
+                        unary(plain, level, &mut values);
+                        want.extend(values.iter().enumerate().map(|(i, value)| {
+                            match (has_factor, has_addend) {
+                                (true, true) => value.mul_add(factor[i], addend[i]),
+                                (true, false) => value * factor[i],
+                                _ => *value,
+                            }
+                        }));
+                    }
+                    // What lies behind the last row stays.
+                    want.push(9.0);
+                    let start =
+                        |there: bool, of: &[f32]| if there { of[100..].as_ptr() } else { std::ptr::null() };
+                    let (factor, addend) = (start(has_factor, &a), start(has_addend, &b));
+                    let (x, y, to) = (start(true, &a), start(true, &b), got.as_mut_ptr());
+                    // SAFETY: `got` holds the rows, and the operands what the steps reach.
+                    unsafe { call(to, x, a_step, y, b_step, factor, b_step, addend, a_step, rows, n) };
+                    assert_eq!(got, want, "{of_sum:?} {} {rows} rows of {n}", level.name());
                 }
-                // What lies behind the last row stays.
-                want.push(9.0);
-                // SAFETY: `got` holds the rows, and the operands what the steps reach.
-                unsafe {
-                    call(got.as_mut_ptr(), a[100..].as_ptr(), a_step, b[100..].as_ptr(), b_step, rows, n)
-                };
-                assert_eq!(got, want, "{of_sum:?} {} {rows} rows of {n}", level.name());
             }
         }
     }
