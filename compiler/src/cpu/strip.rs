@@ -207,7 +207,7 @@ impl Body<'_> {
         [(x, y), (y, x)].into_iter().find_map(|(call, factor)| {
             let gate = self.call_of_sum(lower, call)?;
             let fits = self.used_once(call) && self.is_in_memory(lower, factor);
-            fits.then(|| Gate { factor: Some(factor), within: [Some(call), None], ..gate })
+            fits.then_some(Gate { factor: Some(factor), within: [Some(call), None], ..gate })
         })
     }
 
