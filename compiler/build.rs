@@ -132,20 +132,28 @@ struct Cargo<'a> {
     folder: &'a Path,
 }
 
+/// What all crates of all stubs are compiled with: the same, so that what stubs have in common is compiled once. Random numbers, which seed the
+/// tables of tokenizers, are the kernel's own: the call for them is otherwise looked for in a shared library, and /dev/urandom taken where there
+/// is none, which a bare root may not have.
+const FLAGS: &str = "--cfg=getrandom_backend=\"linux_getrandom\"";
+
+/// With this, the C library becomes part of an executable. What is linked is all that it changes, so that it is said where stubs are linked.
+const ALONE: &str = "-Ctarget-feature=+crt-static";
+
 impl Cargo<'_> {
-    /// Builds the executable or the library, with flags for all crates and with arguments for the linker.
-    fn build(&self, product: &[&str], flags: &str, link: &[&str]) -> Result<(), String> {
+    /// Builds the executable or the library, with flags for its own crate and with arguments for the linker.
+    fn build(&self, product: &[&str], flags: &[&str], link: &[&str]) -> Result<(), String> {
         let manifest = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../stub/Cargo.toml");
         let mut cargo = Command::new(variable("CARGO"));
         cargo.args(["rustc", "--quiet", "--profile", "stub"]).args(product);
         cargo.args(["--features", self.features, "--target", self.triple, "--manifest-path"]).arg(manifest);
-        cargo.arg("--target-dir").arg(self.folder).arg("--");
+        cargo.arg("--target-dir").arg(self.folder).arg("--").args(flags);
         cargo.args(link.iter().map(|arg| format!("-Clink-arg={arg}")));
         // What is set for this package is not meant for the stub: clippy's wrapper, flags, the profile's own.
         env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)).for_each(|(name, _)| {
             cargo.env_remove(name);
         });
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", if self.triple.contains("linux") { FLAGS } else { "" });
         match cargo.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("cargo ended with {status}")),
@@ -153,9 +161,9 @@ impl Cargo<'_> {
         }
     }
 
-    /// Builds the executable, as small as linker and C library make it; gives the flags that it was built with.
-    fn executable(&self, stub: &Path, script: &Path) -> Result<String, String> {
-        let build = |flags: &str, link: &[&str]| self.build(&["--bin", "weft-stub"], flags, link);
+    /// Builds the executable, as small as linker and C library make it.
+    fn executable(&self, stub: &Path, script: &Path) -> Result<(), String> {
+        let build = |flags: &[&str], link: &[&str]| self.build(&["--bin", "weft-stub"], flags, link);
         fs::write(script, SECTIONS_OF_EXECUTABLES)
             .map_err(|error| format!("{}: {error}", script.display()))?;
         let script = script.to_string_lossy();
@@ -163,19 +171,16 @@ impl Cargo<'_> {
             // Without the short tables, which C libraries since 2022 alone know, and without the look at the file's size: what loads libraries has
             // touched all of the file before.
             let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr"];
-            return build("", &smaller).or_else(|_| build("", &[])).map(|()| String::new());
+            return build(&[], &smaller).or_else(|_| build(&[], &[]));
         }
         if !self.triple.ends_with("linux-gnu") {
-            return build("", &[]).map(|()| String::new());
+            return build(&[], &[]);
         }
-        // Nothing of the system is needed to run it, not even its C library, where that is installed in its static form. Random numbers,
-        // which seed the tables of tokenizers, are then the kernel's own: the call for them is otherwise looked for in a shared library, and
-        // /dev/urandom taken where there is none, which a bare root may not have.
-        let alone = ["-Ctarget-feature=+crt-static", "--cfg=getrandom_backend=\"linux_getrandom\""];
-        let alone = Some(alone.join("\x1f")).filter(|flags| build(flags, &[]).is_ok());
-        let flags = alone.clone().unwrap_or_default();
-        if alone.is_none() {
-            build("", &[])?;
+        // Nothing of the system is needed to run it, not even its C library, where that is installed in its static form.
+        let alone = build(&[ALONE], &[]).is_ok();
+        let flags: &[&str] = if alone { &[ALONE] } else { &[] };
+        if !alone {
+            build(&[], &[])?;
             println!(
                 "cargo::warning=there is no static C library here: executables will need one like this system's"
             );
@@ -184,10 +189,10 @@ impl Cargo<'_> {
         let smaller = ["-T", &script, "-Wl,--no-eh-frame-hdr", START, SHORT_TABLES];
         let is_here = env::var("HOST").is_ok_and(|host| host == self.triple);
         let starts = || Command::new(stub).output().is_ok_and(|ended| ended.status.code().is_some());
-        if alone.is_some() && is_here && build(&flags, &smaller).is_ok() && starts() {
-            return Ok(flags);
+        if alone && is_here && build(flags, &smaller).is_ok() && starts() {
+            return Ok(());
         }
-        build(&flags, &smaller[..4]).or_else(|_| build(&flags, &[])).map(|()| flags)
+        build(flags, &smaller[..4]).or_else(|_| build(flags, &[]))
     }
 }
 
@@ -195,16 +200,14 @@ fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     // OUT_DIR is target/PROFILE/build/PACKAGE/out; where it is not, the stubs have a folder for each profile.
     let target = out.ancestors().nth(4).filter(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out);
     let triple = env::var("TARGET").unwrap_or_default();
-    // Other flags would have Cargo build everything anew each time.
-    let for_gpus = features.contains("cuda");
-    let folder = target.join(if for_gpus { "stub/cuda" } else { "stub" });
-    if for_gpus && !triple.contains("linux") {
+    let folder = target.join("stub");
+    if features.contains("cuda") && !triple.contains("linux") {
         return fs::write(out.join(format!("stub-{name}")), []).map_err(|error| error.to_string());
     }
     let cargo = Cargo { features, triple: &triple, folder: &folder };
     let built = folder.join(&triple).join("stub");
     let stub = built.join(format!("weft-stub{}", env::consts::EXE_SUFFIX));
-    let flags = cargo.executable(&stub, &out.join("stub.ld"))?;
+    cargo.executable(&stub, &out.join("stub.ld"))?;
     let to = out.join(format!("stub-{name}"));
     let bytes = fs::read(&stub).map_err(|error| format!("{}: {error}", stub.display()))?;
     fs::write(&to, pages::fill(bytes)).map_err(|error| format!("{}: {error}", to.display()))?;
@@ -214,7 +217,7 @@ fn build(name: &str, features: &str, out: &Path) -> Result<(), String> {
     // Objects of other systems have other forms.
     let (object, shared) = match triple.contains("linux") {
         true => {
-            cargo.build(&["--lib"], &flags, &[])?;
+            cargo.build(&["--lib"], &[], &[])?;
             libraries(&built.join("libweft_library.a"), out)?
         }
         false => (Vec::new(), Vec::new()),

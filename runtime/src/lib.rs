@@ -14,6 +14,7 @@ pub mod io;
 pub mod kernels;
 pub mod library;
 pub mod memory;
+pub mod parallel;
 pub mod payload;
 pub mod pool;
 pub mod processor;

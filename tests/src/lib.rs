@@ -8,6 +8,5 @@ pub mod cuda;
 pub mod device;
 pub mod golden;
 pub mod graphs;
-pub mod parallel;
 pub mod sass;
 pub mod specs;

@@ -11,9 +11,10 @@ use weft_compiler::graph::Module;
 use weft_compiler::passes::narrow;
 use weft_compiler::stages;
 use weft_runtime::cuda::{self, Cache, Compiled};
+use weft_runtime::parallel;
+use weft_runtime::pool::Pool;
 use weft_runtime::program::{DType, DeviceCode, DeviceFunction};
 use weft_tests::cuda::{has_nvrtc, nameless};
-use weft_tests::parallel;
 use weft_tests::sass::{self, Code};
 use weft_tests::specs;
 
@@ -58,7 +59,8 @@ fn kernels() -> Vec<Kernels> {
         .chain(of_i8)
         .flat_map(|(math, narrow)| modules.iter().map(move |(spec, module)| (math, narrow, spec, module)))
         .collect();
-    let codes = parallel::map(&wanted, |(math, narrow, spec, module)| {
+    let threads = Pool::default_threads();
+    let codes = parallel::map(threads, &wanted, |(math, narrow, spec, module)| {
         let module = if *narrow { answers_of_i8(module) } else { (*module).clone() };
         stages::compile_cuda(&module, *math).unwrap_or_else(|e| panic!("{spec}: {e}")).device
     });
@@ -312,7 +314,9 @@ fn every_kernel_of_every_spec_compiles_fits_registers_and_does_what_it_is_for() 
     let mut products: BTreeMap<(String, &str), f64> = BTreeMap::new();
     for arch in ARCHITECTURES {
         let before = Instant::now();
-        for found in parallel::map(&groups, |(of, group)| look(of, group, arch, reads)) {
+        for found in
+            parallel::map(Pool::default_threads(), &groups, |(of, group)| look(of, group, arch, reads))
+        {
             failures.extend(found.faults);
             for (form, share) in found.shares {
                 let least = products.entry((form, arch)).or_insert(share);

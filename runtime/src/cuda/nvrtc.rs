@@ -9,12 +9,14 @@
 use std::ffi::{CString, OsStr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cudarc::nvrtc::{result, sys};
 
 use super::cache::{Cache, Key};
 use crate::error::{Error, Result};
+use crate::parallel;
+use crate::pool::Pool;
 use crate::program::{Arch, DeviceCode, DeviceFunction, DeviceImage, ImageKind};
 
 /// Where to look first.
@@ -35,9 +37,7 @@ pub struct Compiled {
 pub fn compile(code: &DeviceCode, arch: Arch, cache: &Cache) -> Result<Vec<Compiled>> {
     open()?;
     let compiler = format!("NVRTC {} {}", version()?, options(arch).join(" "));
-    let count = code.functions.len();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count.max(1));
-    let (next, made) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let made = AtomicBool::new(false);
     let get = |function: &DeviceFunction| {
         let source = code.source(function);
         let key = Key::of(&[&compiler, &function.name, &source]);
@@ -46,28 +46,14 @@ pub fn compile(code: &DeviceCode, arch: Arch, cache: &Cache) -> Result<Vec<Compi
         }
         let compiled = one(source, function, arch)?;
         cache.keep(&key, &compiled);
-        made.fetch_add(1, Ordering::Relaxed);
+        made.store(true, Ordering::Relaxed);
         Ok(compiled)
     };
-    let some = || {
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(function) = code.functions.get(at) else { return done };
-            done.push((at, get(function)));
-        }
-    };
-    let mut all: Vec<(usize, Result<Compiled>)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
-        let mut all = some();
-        all.extend(others.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
-        all
-    });
-    if made.into_inner() > 0 {
+    let all = parallel::map(Pool::default_threads(), &code.functions, get);
+    if made.into_inner() {
         cache.make_room();
     }
-    all.sort_by_key(|(at, _)| *at);
-    all.into_iter().map(|(_, compiled)| compiled).collect()
+    all.into_iter().collect()
 }
 
 /// The same as an image that a program can carry.

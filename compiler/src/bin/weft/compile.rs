@@ -7,7 +7,6 @@ use crate::spec::Spec;
 use crate::training::ReadingBar;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use weft_compiler::assemble;
 use weft_compiler::cpu::{Compilation, Target};
 use weft_compiler::cuda::Math;
@@ -18,6 +17,7 @@ use weft_runtime::cuda;
 use weft_runtime::data::{CACHE_SIZE, bytes};
 use weft_runtime::error::Error;
 use weft_runtime::execute::Session;
+use weft_runtime::parallel;
 use weft_runtime::pool::Pool;
 use weft_runtime::program::{Program, Storage};
 use weft_runtime::train::Options;
@@ -142,18 +142,21 @@ fn compiled(
 ) -> Result<Arc<Program>, Failure> {
     let module = spec.checked.module.as_ref().ok_or_else(Failure::reported)?;
     let threads = self::threads(threads);
-    let optimized = in_parallel(threads, entries.len(), |i| {
-        Ok(Entry { graph: passes::optimize(&entries[i].graph), inputs: entries[i].inputs.clone() })
+    let optimized = parallel::map(threads, &entries, |entry| Entry {
+        graph: passes::optimize(&entry.graph),
+        inputs: entry.inputs.clone(),
     });
     let internal = |error: PlanError| {
         let (line, _) = spec.checked.sources.position(error.span);
         Failure::input(format!("line {line}: {error}"))
     };
-    let module = Module { entries: optimized.map_err(internal)?, ..module.clone() };
+    let module = Module { entries: optimized, ..module.clone() };
     let mut program = match machine {
         Machine::Cpu(target) => {
             let compilation = Compilation::new(&module, target).map_err(internal)?;
-            let code = in_parallel(threads, compilation.jobs.len(), |job| compilation.compile(job));
+            let jobs: Vec<usize> = (0..compilation.jobs.len()).collect();
+            let code = parallel::map(threads, &jobs, |job| compilation.compile(*job));
+            let code: Result<_, PlanError> = code.into_iter().collect();
             compilation.finish(&module, code.map_err(internal)?)
         }
         Machine::Gpu(math) => {
@@ -164,38 +167,6 @@ fn compiled(
     let sources = spec.checked.sources.files.iter().map(|f| (f.name.clone(), f.text.clone())).collect();
     assemble::locate(&mut program, sources);
     Ok(Arc::new(program))
-}
-
-/// `work(0) … work(count - 1)` on so many threads, results in order; the first error by number wins.
-fn in_parallel<T: Send>(
-    threads: usize,
-    count: usize,
-    work: impl Fn(usize) -> Result<T, PlanError> + Sync,
-) -> Result<Vec<T>, PlanError> {
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
-                return done;
-            }
-            done.push((i, work(i)));
-        }
-    };
-    let mut all = std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(some)).collect();
-        let mut all = some();
-        for helper in helpers {
-            match helper.join() {
-                Ok(done) => all.extend(done),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        all
-    });
-    all.sort_by_key(|(i, _)| *i);
-    all.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The number of threads to run on.
