@@ -5,6 +5,7 @@ use std::sync::Arc;
 use weft_compiler::check;
 use weft_compiler::graph::Module;
 use weft_runtime::data::Split;
+use weft_runtime::error::Error;
 use weft_runtime::program::{Program, VariableKind};
 use weft_runtime::train::{self, Event, Observer, Options, Silent, Trainer};
 use weft_tests::{cuda, specs};
@@ -56,6 +57,16 @@ train {
         regularise = near_orthogonal(0.1) for inner.weight
     }
 }";
+
+/// Two losses that move the same weights, and their sum, which moves them as far: both rules are linear in the gradients, if each loss has a
+/// momentum of its own.
+const TWO_LOSSES: [&str; 2] = [
+    "let logits = B(A(image))
+     minimize cross_entropy(logits, label) using sgd(rate = 0.1, momentum = 0.9)
+     minimize 0.5 * mean(logits ** 2) using sgd(rate = 0.1, momentum = 0.9)",
+    "let logits = B(A(image))
+     minimize cross_entropy(logits, label) + 0.5 * mean(logits ** 2) using sgd(rate = 0.1, momentum = 0.9)",
+];
 
 fn spec(clauses: &str) -> String {
     format!("{MODELS}train {{\n on digits as {{ image, label }}\n seed = 3\n {clauses} }}")
@@ -117,6 +128,33 @@ fn distance(a: &BTreeMap<String, Vec<f64>>, b: &BTreeMap<String, Vec<f64>>) -> f
     assert!(a.keys().eq(b.keys()));
     let pairs = a.values().flatten().zip(b.values().flatten());
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| if d.is_nan() { f64::NAN } else { worst.max(d) })
+}
+
+#[test]
+fn losses_of_one_step_that_move_the_same_weights_both_do() {
+    for keys in ["batch = 100", "batch = 50\n accumulate = 2"] {
+        let [two, sum] = TWO_LOSSES.map(|clauses| {
+            let mut trainer = trainer(&format!("{keys} {clauses}"), 2);
+            run(&mut trainer, 20);
+            weights(&mut trainer)
+        });
+        let far = distance(&two, &sum);
+        assert!(far < 2e-5, "{far:.1e} off with {keys}");
+    }
+}
+
+#[test]
+fn any_loss_that_is_no_number_ends_the_training() {
+    let sound = "minimize cross_entropy(logits, label) over A using sgd(rate = 0.1)";
+    let wrong = "minimize mean(log(-1 - logits ** 2)) over B using sgd(rate = 0.1)";
+    let logits = "let logits = B(A(image))";
+    for clauses in [
+        format!("{logits}\n step first {{ {sound} }}\n step second {{ {wrong} }}"),
+        format!("{logits}\n {sound}\n {wrong}"),
+    ] {
+        let error = train::train(program(&clauses), 0, &options(2), &mut Silent).unwrap_err();
+        assert!(matches!(error, Error::NonFinite { epoch: 1, batch: 1, .. }), "{error}: {clauses}");
+    }
 }
 
 /// 8,000 rows: 166 batches of 48 and one of 32, so the last update has fewer batches and fewer rows.

@@ -274,6 +274,8 @@ pub(crate) struct Checker<'a> {
     doubts: Vec<Diagnostic>,
     /// What the trainings did with each weight, for the lints.
     trained: lint::Trained,
+    /// The first loss of the training under way that moves a weight by an optimizer: its figure, by the path of the weight's states.
+    slot_owners: HashMap<String, String>,
 }
 
 impl<'a> Checker<'a> {
@@ -317,6 +319,7 @@ impl<'a> Checker<'a> {
             touched: HashSet::new(),
             doubts: Vec::new(),
             trained: lint::Trained::default(),
+            slot_owners: HashMap::new(),
         }
     }
 

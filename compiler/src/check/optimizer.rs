@@ -181,10 +181,12 @@ impl Checker<'_> {
         Ok(Some(rate.node))
     }
 
-    /// Moves every weight by its gradient, to where its constraint allows.
+    /// Moves every weight by its gradient of a loss, to where its constraint allows. Where another loss of the step has moved it before, it goes on from
+    /// there.
     pub(crate) fn optimize(
         &mut self,
         optimizer: &mut Optimizer,
+        figure: &str,
         weights: &[(String, NodeId)],
         gradients: &[NodeId],
         constraints: &[Option<WeightMap>],
@@ -193,7 +195,7 @@ impl Checker<'_> {
         let step = self.step_number(optimizer.span)?;
         let mut failed = false;
         for (((path, node), gradient), constraint) in weights.iter().zip(gradients).zip(constraints) {
-            let moved = self.optimize_one(optimizer, path, *node, *gradient, &step);
+            let moved = self.optimize_one(optimizer, figure, path, *node, *gradient, &step);
             failed |= moved.and_then(|()| self.constrain(path, constraint.as_ref())).is_err();
         }
         for rule in optimizer.rules.iter().filter(|r| !r.matched) {
@@ -284,11 +286,13 @@ impl Checker<'_> {
     fn optimize_one(
         &mut self,
         optimizer: &mut Optimizer,
+        figure: &str,
         path: &str,
         node: NodeId,
         gradient: NodeId,
         step: &Value,
     ) -> Result<()> {
+        let before = self.context.updated(path);
         let item = optimizer.item.clone();
         let inputs = item.callable.inputs.as_deref().unwrap_or(&[]);
         let Some(weight) = inputs.first() else {
@@ -303,7 +307,7 @@ impl Checker<'_> {
         for (param, (value, span)) in item.callable.params.iter().zip(bound) {
             scope.bind(&param.name.text, value, span);
         }
-        let values = [self.tensor(node), self.tensor(gradient), step.clone()];
+        let values = [self.tensor(before.unwrap_or(node)), self.tensor(gradient), step.clone()];
         if inputs.len() > values.len() {
             let message = "an optimizer takes the weight, its gradient and the step";
             let hint = format!("write `{0} <- {0} - …`", weight.name.text);
@@ -317,7 +321,7 @@ impl Checker<'_> {
         frame.slots = Some(Slots {
             name: weight.name.text.clone(),
             weight: path.to_owned(),
-            prefix: format!("{path}/{}", item.name()),
+            prefix: self.slots_of(&format!("{path}/{}", item.name()), figure),
         });
         self.calls.push(CallSite { span: optimizer.span, name: Rc::from(item.name()) });
         self.frames.push(frame);
@@ -325,11 +329,18 @@ impl Checker<'_> {
         self.frames.pop();
         self.calls.pop();
         result?;
-        if self.context.updated(path).is_none() {
+        if self.context.updated(path) == before {
             let message = format!("`{}` never gives `{}` a new value", item.name(), weight.name.text);
             return self.fail(Code::BadOptimizer, item.callable.name.span, message);
         }
         Ok(())
+    }
+
+    /// What the paths of an optimizer's states for a weight start with. Where several losses of a training move a weight by the same optimizer, each
+    /// has states of its own, and those after the first bear its figure's name.
+    fn slots_of(&mut self, prefix: &str, figure: &str) -> String {
+        let first = self.slot_owners.entry(prefix.to_owned()).or_insert_with(|| figure.to_owned());
+        if first == figure { prefix.to_owned() } else { format!("{prefix}.{figure}") }
     }
 
     /// The parameters for one weight: group rules in order, then `with decay = false`, then what reduces the rate.

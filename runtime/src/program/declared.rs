@@ -346,10 +346,12 @@ pub struct ReduceRate {
     pub cooldown: usize,
 }
 
-/// What is reported: the loss first, then each metric.
+/// What is reported: the losses first, then each metric.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     pub name: String,
+    /// A training ends where a loss is no finite number; a metric may well be without a value, such as a precision of nothing.
+    pub is_loss: bool,
     /// None of a number; one extent of a vector (a number for each class), two of a table.
     pub shape: Vec<usize>,
     pub higher_is_better: bool,

@@ -107,8 +107,8 @@ fn program(change: i64) -> Program {
             shuffle: true,
             bucket: false,
             figures: vec![
-                Figure { name: "loss".into(), shape: vec![], higher_is_better: false },
-                Figure { name: "labels".into(), shape: vec![], higher_is_better: true },
+                Figure { name: "loss".into(), is_loss: true, shape: vec![], higher_is_better: false },
+                Figure { name: "labels".into(), is_loss: false, shape: vec![], higher_is_better: true },
             ],
             keep_best: None,
             stop_after: None,
@@ -396,6 +396,14 @@ fn a_loss_that_is_not_finite_stops_at_its_batch_and_keeps_the_files() {
     let error = train(Arc::new(program(i64::MAX)), 0, &options, &mut Silent).unwrap_err();
     assert!(matches!(error, Error::NonFinite { epoch: 1, batch: 2, .. }), "{error}");
     assert_eq!(std::fs::read(&last).unwrap(), before);
+}
+
+#[test]
+fn a_metric_may_be_without_a_value() {
+    let folder = digits();
+    let mut odd = program(i64::MAX);
+    odd.trainings[0].figures[0].is_loss = false;
+    train(Arc::new(odd), 0, &options(&folder), &mut Silent).unwrap();
 }
 
 #[test]

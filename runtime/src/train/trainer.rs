@@ -358,15 +358,17 @@ impl Trainer {
         Ok(Figures(values.collect()))
     }
 
-    /// Reads the accumulators and checks the first figure, which is the loss. Other figures may well be without a value,
-    /// such as a precision of nothing.
+    /// Reads the accumulators and checks the losses.
     pub(super) fn checked_report(&mut self, epoch: usize, batch: usize) -> Result<Figures> {
         let figures = self.report()?;
-        match figures.0.first().and_then(|(_, loss)| loss.number()) {
-            Some(value) if !value.is_finite() => {
-                Err(Error::NonFinite { what: format!("the loss is {value}"), epoch, batch, step: None })
+        let losses = figures.0.iter().zip(&self.training().figures).filter(|(_, figure)| figure.is_loss);
+        let wrong = losses.filter_map(|((name, loss), _)| Some((name, loss.number()?)));
+        match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
+            Some((name, value)) => {
+                let loss = if name == "loss" { "the loss".to_owned() } else { format!("the loss `{name}`") };
+                Err(Error::NonFinite { what: format!("{loss} is {value}"), epoch, batch, step: None })
             }
-            _ => Ok(figures),
+            None => Ok(figures),
         }
     }
 

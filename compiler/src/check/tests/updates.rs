@@ -40,9 +40,30 @@ fn accumulation_moves_the_weights_in_an_entry_of_its_own() {
     let training = &module.trainings[0];
     assert_eq!((training.accumulate, &training.updates[..]), (4, &["train.update".to_owned()][..]));
     assert_eq!(training.averages[0], ("M.dense.weight".into(), "M.dense.weight/train.average".into()));
+    // A narrow weight is only run, and its average would be of another type.
+    let narrow = crate::passes::narrow::weights(module, crate::graph::DType::BF16);
+    assert_eq!(narrow.trainings[0].averages, []);
     let rule =
         training.reduce_rate.as_ref().map(|r| (r.factor, r.epochs, r.cooldown, r.watch.figure.as_str()));
     assert_eq!(rule, Some((0.5, 2, 0, "loss")));
+}
+
+#[test]
+fn each_loss_that_moves_a_weight_has_states_of_its_own() {
+    let step = |name: &str, using: &str| format!("step {name} {{ minimize loss using {using} }}");
+    let slots = |clauses: &str| -> Vec<String> {
+        let checked = run(&format!(
+            "{TRAINED}train {{\n    on digits as {{ image, label }}\n    let loss = cross_entropy(M(image), label)\n    {clauses}\n}}"
+        ));
+        let slots = module(&checked).variables.iter().filter(|v| v.kind == VariableKind::Slot);
+        slots.filter_map(|v| v.path.strip_prefix("M.dense.bias/").map(str::to_owned)).collect()
+    };
+    let moving = "sgd(rate = 0.1, momentum = 0.9)";
+    assert_eq!(slots(&step("a", moving)), ["sgd.velocity"]);
+    let both = format!("{}\n{}", step("a", moving), step("b", moving));
+    assert_eq!(slots(&both), ["sgd.velocity", "sgd.b.loss.velocity"]);
+    let twice = format!("minimize loss using {moving}\n minimize 2 * loss using {moving}");
+    assert_eq!(slots(&twice), ["sgd.velocity", "sgd.loss_2.velocity"]);
 }
 
 #[test]

@@ -53,6 +53,7 @@ impl Checker<'_> {
     pub(super) fn entries(&mut self, plan: &Plan<'_>) -> Result<Entries> {
         let mut optimizers = Vec::new();
         let mut failed = false;
+        self.slot_owners.clear();
         // The regularisers of each loss, by its figure: an evaluation counts them too.
         let mut penalised = BTreeMap::new();
         // Entries that gather gradients, and those that move weights.
@@ -300,15 +301,15 @@ impl Checker<'_> {
         let clips = if step.clips.is_empty() { &plan.clips } else { &step.clips };
         let mut ready = Vec::new();
         let mut failed = false;
-        for Move { using, groups, span, weights, constraints, gradients, .. } in moves {
+        for Move { using, groups, figure, span, weights, constraints, gradients } in moves {
             let optimizer = self.optimizer(using, groups, plan.plateau.as_ref(), scope);
             failed |= optimizer.is_err();
             let gradients = self.clipped(gradients, clips, span)?;
-            ready.extend(optimizer.map(|optimizer| (optimizer, weights, gradients, constraints)));
+            ready.extend(optimizer.map(|optimizer| (optimizer, figure, weights, gradients, constraints)));
         }
         let mut moved = Vec::new();
-        for (mut optimizer, weights, gradients, constraints) in ready {
-            failed |= self.optimize(&mut optimizer, &weights, &gradients, &constraints).is_err();
+        for (mut optimizer, figure, weights, gradients, constraints) in ready {
+            failed |= self.optimize(&mut optimizer, &figure, &weights, &gradients, &constraints).is_err();
             moved.push((optimizer.shown, weights.into_iter().map(|(path, _)| path).collect()));
         }
         if failed { Err(Reported) } else { Ok(moved) }
@@ -453,6 +454,7 @@ impl Checker<'_> {
     fn report_body(&mut self, reporting: &[Reporting]) -> Result<Vec<Figure>> {
         let mut figures = Vec::new();
         for figure in reporting {
+            let is_loss = matches!(figure, Reporting::Loss { .. });
             let (higher, values) = match figure {
                 Reporting::Loss { sum, count, span } => {
                     let name = sum.split_once('/').map_or(sum.as_str(), |(_, rest)| rest);
@@ -467,7 +469,7 @@ impl Checker<'_> {
                 let extent = |dim: &Dim| dim.as_constant().and_then(|d| usize::try_from(d).ok());
                 let shape = dims.iter().filter_map(extent).collect();
                 self.context.output(name.clone(), node);
-                figures.push(Figure { name, shape, higher_is_better: higher });
+                figures.push(Figure { name, is_loss, shape, higher_is_better: higher });
             }
         }
         Ok(figures)
