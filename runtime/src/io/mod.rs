@@ -62,8 +62,13 @@ pub fn map(path: &Path) -> Result<Mmap> {
     mapped.map_err(Error::file("read", path))
 }
 
-/// Replaces a file's content at once: whoever reads sees the old or the new bytes, also after a crash.
+/// Replaces a file's content at once: whoever reads sees the old or the new bytes, also after a crash. A link stays one, and what it leads to is
+/// written; what is no file, such as a pipe or a device, is written into.
 pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    if is_stream(path) {
+        return write_into(path, parts).map_err(Error::file("write", path));
+    }
+    let path = &behind_links(path);
     let temporary = temporary_name(path);
     let written = write_parts(&temporary, parts).and_then(|()| {
         failpoint::reach("rename")?;
@@ -88,7 +93,7 @@ pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
 pub fn write_executable(path: &Path, parts: &[&[u8]]) -> Result<()> {
     write_atomically(path, parts)?;
     #[cfg(unix)]
-    {
+    if !is_stream(path) {
         use std::os::unix::fs::PermissionsExt;
         let mut mode = fs::metadata(path).map_err(Error::file("write", path))?.permissions();
         // Whoever may read it may run it.
@@ -101,6 +106,32 @@ pub fn write_executable(path: &Path, parts: &[&[u8]]) -> Result<()> {
 /// Removes a file that is no longer needed.
 pub fn remove(path: &Path) -> Result<()> {
     failpoint::reach("remove").and_then(|()| fs::remove_file(path)).map_err(Error::file("remove", path))
+}
+
+/// Is this a pipe, a device or the like: something that takes bytes, and is no place for a file?
+fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|known| !known.is_file() && !known.is_dir())
+}
+
+/// Where links lead, of which the last may lead to a file that is not there yet.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // Links that lead in a circle lead nowhere; one of them gives way to the file.
+    for _ in 0..40 {
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => break,
+        }
+    }
+    path
+}
+
+fn write_into(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    let mut stream = File::options().write(true).open(path)?;
+    parts.iter().try_for_each(|part| {
+        failpoint::reach("write")?;
+        stream.write_all(part)
+    })
 }
 
 fn write_parts(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
@@ -170,6 +201,41 @@ mod tests {
         write_atomically(&path, &[b"ne", b"w"]).unwrap();
         assert_eq!(read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_a_pipe_is_written_into() {
+        use std::os::unix::fs::symlink;
+        let folder = Folder::new();
+        let (real, absent) = (folder.file("real", b"old"), folder.path().join("absent"));
+        let (link, hanging) = (folder.path().join("link"), folder.path().join("hanging"));
+        symlink("real", folder.path().join("between")).unwrap();
+        symlink("between", &link).unwrap();
+        symlink(&absent, &hanging).unwrap();
+        for (link, target) in [(&link, &real), (&hanging, &absent)] {
+            write_executable(link, &[b"new"]).unwrap();
+            assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+            assert_eq!(read(target).unwrap(), b"new");
+        }
+        let circle = folder.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        write_atomically(&circle, &[b"new"]).unwrap();
+        assert_eq!(read(&circle).unwrap(), b"new");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_is_written_into() {
+        use std::io::Read;
+        use std::os::fd::AsRawFd;
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+        write_executable(&path, &[b"ne", b"w"]).unwrap();
+        drop(writer);
+        let mut written = String::new();
+        reader.read_to_string(&mut written).unwrap();
+        assert_eq!(written, "new");
     }
 
     #[test]
