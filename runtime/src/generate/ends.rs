@@ -13,18 +13,20 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Looks the names up: a name is a token of the vocabulary, else a piece of text; one that has the form of a special token must be one.
+    /// Looks the names up. One that has the form of a special token must be a token of the vocabulary. Another one is a piece of text, and a token where
+    /// there is one of that name; a token alone where tokens are whole words, since a word is not meant within a longer one.
     pub fn new(until: &[Token], tokenizer: Option<&Tokenizer>) -> Result<Ends> {
         let mut ends = Ends { tokenizer: tokenizer.cloned(), ..Ends::default() };
         for token in until {
-            match token {
-                Token::Name(name)
-                    if tokenizer.is_some_and(|t| t.id_of(name).is_none()) && !is_special(name) =>
-                {
-                    ends.texts.push(name.clone());
-                }
-                token => ends.tokens.push(id_of(token, tokenizer)?),
+            let Some((name, tokenizer)) = text_of(token).zip(tokenizer) else {
+                ends.tokens.push(id_of(token, tokenizer)?);
+                continue;
+            };
+            let id = tokenizer.id_of(name);
+            if id.is_none() || !tokenizer.has_whole_words() {
+                ends.texts.push(name.to_owned());
             }
+            ends.tokens.extend(id);
         }
         Ok(ends)
     }
@@ -52,6 +54,14 @@ impl Ends {
         let tail = &written[written.len().saturating_sub(longest + 1)..];
         let text = tokenizer.decode(tail, false)?;
         Ok(self.texts.iter().any(|end| text.contains(end.as_str())))
+    }
+}
+
+/// The name of a token that may be a piece of text.
+fn text_of(token: &Token) -> Option<&str> {
+    match token {
+        Token::Name(name) if !is_special(name) => Some(name),
+        _ => None,
     }
 }
 

@@ -4,6 +4,35 @@ use super::*;
 use crate::kernels::random;
 use crate::program::{EarlyStopping, Token};
 
+#[cfg(feature = "text")]
+#[test]
+fn a_text_ends_a_row_however_tokens_cut_it() {
+    use crate::program::{Vocabulary, VocabularySource};
+    let corpus: Vec<&str> = ["drei zwei eins", "am weekend", "the end"].repeat(20);
+    let texts = vec!["text".to_owned()];
+    let ends = |source: VocabularySource, size: usize, until: &str| {
+        let tokenizer = crate::text::train(&Vocabulary { name: "words".into(), source, size }, &corpus, 1);
+        let tokenizer = tokenizer.unwrap();
+        let ends = Ends::new(&[Token::Name(until.into())], Some(&tokenizer)).unwrap();
+        (tokenizer, ends)
+    };
+    // Where the row ends: behind so many tokens, or before the token with this number.
+    let end = |(tokenizer, ends): &(crate::text::Tokenizer, Ends), text: &str| -> Option<String> {
+        let tokens = tokenizer.encode(text, false).unwrap();
+        let at = (0..tokens.len())
+            .find(|&at| ends.is_end(tokens[at]) || ends.text_ends(&tokens[..=at]).unwrap())?;
+        Some(tokenizer.decode(&tokens[..=at], false).unwrap())
+    };
+    // Merges of 300 tokens have " zwei", "zwei" and "wei" as tokens.
+    for until in ["zwei", "wei", "ei z"] {
+        let pairs = ends(VocabularySource::Bpe { texts: texts.clone() }, 300, until);
+        assert_eq!(end(&pairs, "drei zwei eins").as_deref(), Some("drei zwei"), "{until}");
+    }
+    let words = ends(VocabularySource::WordLevel { texts, lowercase: true }, 40, "end");
+    assert_eq!(end(&words, "am weekend"), None);
+    assert_eq!(end(&words, "the end").as_deref(), Some("the end"));
+}
+
 /// Logits that depend on the last two tokens of a row alone, as a hash of them has it.
 struct Table {
     vocabulary: usize,

@@ -29,6 +29,10 @@ impl Model {
         match *self {}
     }
 
+    pub fn has_whole_words(&self) -> bool {
+        match *self {}
+    }
+
     pub fn pad(&self) -> Option<u32> {
         match *self {}
     }

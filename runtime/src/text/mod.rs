@@ -137,6 +137,11 @@ impl Tokenizer {
         }
     }
 
+    /// Are its tokens whole words (or letters), so that no piece of a text can lie across their borders by chance?
+    pub fn has_whole_words(&self) -> bool {
+        self.model.as_ref().is_some_and(|model| model.has_whole_words())
+    }
+
     /// The token that fills up rows: the one that the tokenizer names, else 0.
     pub fn pad(&self) -> i32 {
         let named = self.model.as_ref().and_then(|model| model.pad()).and_then(|id| i32::try_from(id).ok());

@@ -5,6 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::NormalizedString;
+use tokenizers::models::ModelWrapper;
 use tokenizers::tokenizer::{
     Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
 };
@@ -66,6 +67,10 @@ impl Model {
 
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    pub fn has_whole_words(&self) -> bool {
+        matches!(self.inner.get_model(), ModelWrapper::WordLevel(_))
     }
 
     pub fn pad(&self) -> Option<u32> {
