@@ -288,10 +288,12 @@ fn noise(entry: &Entry, input: &Input, given: &str, seed: u64) -> Option<Result<
     Some(Ok(Tensor::from_f32(&shape, &values)))
 }
 
-/// Adds a batch axis where one is missing, and converts between element types where nothing is lost; `takes` begins the message when
+/// Adds a batch axis where one is missing, all axes to a single number, and converts between element types where nothing is lost; `takes` begins the message when
 /// something would be.
 pub fn adapt(input: &Input, mut tensor: Tensor, takes: &str) -> Result<Tensor, Failure> {
-    if tensor.shape.len() + 1 == input.shape.len() {
+    if tensor.shape.is_empty() {
+        tensor.shape = vec![1; input.shape.len()];
+    } else if tensor.shape.len() + 1 == input.shape.len() {
         tensor.shape.insert(0, 1);
     }
     if tensor.dtype == input.dtype {
