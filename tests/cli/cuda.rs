@@ -100,8 +100,33 @@ fn a_gpu_that_fails_ends_the_command_and_leaves_what_was_saved() {
     };
     fails("cuda_memory", &[("PTXVM_MEMORY", "300000")], &["of memory left", "make batches smaller"]);
     // A kernel that touches what is not there, and one that cannot be started.
-    fails("cuda_launch", &[("PTXVM_FAIL", "cuLaunchKernel:9:700")], &["CUDA_ERROR_ILLEGAL_ADDRESS"]);
-    fails("cuda_module", &[("PTXVM_FAIL", "cuModuleLoadData:2:209")], &["load kernels"]);
+    let says = ["CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_LAUNCH_BLOCKING=1 names the kernel", "--device cpu"];
+    fails("cuda_launch", &[("PTXVM_FAIL", "cuLaunchKernel:9:700")], &says);
+    fails(
+        "cuda_module",
+        &[("PTXVM_FAIL", "cuModuleLoadData:2:209")],
+        &["load kernels", "install a newer one"],
+    );
+    for call in ["cuGraphInstantiateWithFlags:1:2", "cuMemHostAlloc:1:2"] {
+        fails("cuda_other", &[("PTXVM_FAIL", call)], &["CUDA_ERROR_OUT_OF_MEMORY", "make batches smaller"]);
+    }
+    fails("cuda_unknown", &[("PTXVM_FAIL", "cuGraphLaunch:1:999")], &["nvidia-smi", "--device cpu"]);
+    // One that does not end is heard of later, unless each is waited for.
+    let endless = ("PTXVM_LIMIT", "100");
+    fails("cuda_endless", &[endless], &["CUDA_ERROR_LAUNCH_TIMEOUT", "CUDA_LAUNCH_BLOCKING=1"]);
+    fails("cuda_which", &[endless, ("CUDA_LAUNCH_BLOCKING", "1")], &["when it was to run the kernel `"]);
+}
+
+#[test]
+fn auto_takes_the_processor_where_nothing_compiles_kernels() {
+    let hidden = ["WEFT_NVRTC", "CUDA_PATH", "CUDA_HOME", "VIRTUAL_ENV"].map(|name| (name, "/nowhere"));
+    let (_, run) = train("cuda_uncompiled", "auto", &hidden);
+    // Where the system itself has NVRTC, it runs on the GPU.
+    let run = run.ends_with(0);
+    assert!(
+        run.err.contains("running on this processor: kernels") || run.err.contains("running on PTX"),
+        "{run}"
+    );
 }
 
 /// What was compiled is kept: found again, made anew where it is damaged, and done without where there is no place for it.

@@ -12,7 +12,7 @@ pub struct Device(Infallible);
 #[derive(Debug)]
 pub struct DeviceBlock(Infallible);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Function(Infallible);
 
 #[derive(Debug)]
@@ -78,7 +78,15 @@ impl Device {
 
     /// # Safety
     /// As above.
-    pub unsafe fn launch(&self, _: Function, _: [u32; 3], _: &mut [*mut std::ffi::c_void]) -> Result<()> {
+    pub unsafe fn launch(&self, _: &Function, _: [u32; 3], _: &mut [*mut std::ffi::c_void]) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub fn wait_for(&self, _: &Function) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub fn captures(&self) -> bool {
         match self.0 {}
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_void};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUresult};
@@ -18,6 +18,9 @@ const OLDEST: u32 = Arch::PTX.capability;
 const SHARED: u32 = 48 << 10;
 /// Whether images are machine code or PTX: `ptx` lets the driver compile them.
 const IMAGE: &str = "WEFT_CUDA_IMAGE";
+
+/// Whether each kernel is waited for, as the driver itself has it: `1` for who looks for one that fails.
+const WAITS: &str = "CUDA_LAUNCH_BLOCKING";
 
 /// Is the driver to compile everything itself?
 fn only_ptx() -> bool {
@@ -51,8 +54,9 @@ pub struct DeviceBlock {
 }
 
 /// A kernel that can be started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Function {
+    name: Arc<str>,
     handle: sys::CUfunction,
     threads: u32,
     shared: u32,
@@ -106,12 +110,45 @@ fn version_text(capability: u32) -> String {
     format!("{}.{}", capability / 10, capability % 10)
 }
 
-/// What the driver says, as an error of ours.
+/// What the driver says, as an error of ours with a way out. A kernel that failed is heard of by whatever call comes next.
 fn failed(what: &str, error: DriverError) -> Error {
     let name =
         error.error_name().map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into_owned());
     let text = error.error_string().map_or_else(|_| String::new(), |t| format!(", {}", t.to_string_lossy()));
-    Error::Device(format!("the GPU cannot {what}: {name}{text}"))
+    Error::Device(match error.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => format!(
+            "the GPU cannot {what}: {name}{text}; make batches smaller, or end other programs that use it"
+        ),
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+        | CUresult::CUDA_ERROR_LAUNCH_FAILED
+        | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
+        | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+        | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+        | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
+        | CUresult::CUDA_ERROR_INVALID_PC
+        | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
+        | CUresult::CUDA_ERROR_ASSERT
+        | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE => format!(
+            "a kernel failed on the GPU: {name}{text} (heard of when it was to {what}); {WAITS}=1 names the kernel, and --device cpu runs \
+             without a GPU"
+        ),
+        CUresult::CUDA_ERROR_INVALID_IMAGE
+        | CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+        | CUresult::CUDA_ERROR_INVALID_PTX
+        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+        | CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND => format!(
+            "the GPU cannot {what}: {name}{text}; its driver does not take these kernels: install a newer one, or run with --device cpu"
+        ),
+        _ => format!(
+            "the GPU cannot {what}: {name}{text}; `nvidia-smi` says whether it works, and --device cpu runs without it"
+        ),
+    })
+}
+
+/// Is every kernel waited for, so that one that fails is known?
+fn waits() -> bool {
+    static WAITS_FOR_EACH: OnceLock<bool> = OnceLock::new();
+    *WAITS_FOR_EACH.get_or_init(|| std::env::var_os(WAITS).is_some_and(|value| value == "1"))
 }
 
 impl Device {
@@ -340,7 +377,9 @@ impl Device {
                 unsafe { result::function::set_function_attribute(handle, which, bytes) }
                     .map_err(|e| failed("give shared memory", e))?;
             }
-            kernels.functions.push(Function { handle, threads: function.threads, shared: function.shared });
+            let name = Arc::from(function.name.as_str());
+            let (threads, shared) = (function.threads, function.shared);
+            kernels.functions.push(Function { name, handle, threads, shared });
         }
         Ok(kernels)
     }
@@ -365,7 +404,7 @@ impl Device {
     /// kernel has run, and the kernel touches nothing else.
     pub unsafe fn launch(
         &self,
-        function: Function,
+        function: &Function,
         grid: [u32; 3],
         arguments: &mut [*mut c_void],
     ) -> Result<()> {
@@ -375,6 +414,21 @@ impl Device {
             result::launch_kernel(function.handle, grid, block, function.shared, self.0.stream, arguments)
         }
         .map_err(|e| failed("start a kernel", e))
+    }
+
+    /// Waits for a kernel that was just started, where each is waited for.
+    pub fn wait_for(&self, function: &Function) -> Result<()> {
+        if !waits() {
+            return Ok(());
+        }
+        // SAFETY: the stream lives as long as `self`.
+        unsafe { result::stream::synchronize(self.0.stream) }
+            .map_err(|e| failed(&format!("run the kernel `{}`", function.name), e))
+    }
+
+    /// Whether work is captured, and started by one call from then on: not where each kernel is waited for.
+    pub fn captures(&self) -> bool {
+        !waits()
     }
 
     /// Makes this device the calling thread's for a run of launches.

@@ -77,7 +77,7 @@ impl OnDevice {
         at: &dyn Fn(DimIndex) -> i64,
     ) -> Result<BoundStart, String> {
         let function = functions.get(launch.function as usize);
-        let function = *function.ok_or_else(|| format!("function {} is not there", launch.function))?;
+        let function = function.ok_or_else(|| format!("function {} is not there", launch.function))?.clone();
         let mut grid = [0; 3];
         for (blocks, dim) in grid.iter_mut().zip(launch.grid) {
             *blocks = u32::try_from(at(dim)).map_err(|_| format!("{} blocks are no grid", at(dim)))?;
@@ -160,7 +160,8 @@ impl Starter<'_> {
         arguments.extend(ints.iter().map(|int| std::ptr::from_ref(int).cast_mut().cast()));
         arguments.extend(word.as_ref().map(|word| std::ptr::from_ref(word).cast_mut().cast::<c_void>()));
         // SAFETY: the compiler made the kernel for these buffers and dims; addresses and numbers are read before the call returns.
-        *outcome = unsafe { self.on.device.launch(kernel.function, kernel.grid, arguments) };
+        let started = unsafe { self.on.device.launch(&kernel.function, kernel.grid, arguments) };
+        *outcome = started.and_then(|()| self.on.device.wait_for(&kernel.function));
     }
 }
 
@@ -172,12 +173,12 @@ impl BoundEntry {
         device.begin()?;
         match &on.runs[kind] {
             (_, Some(graph)) => graph.launch(),
-            (false, None) => {
+            (ran, None) if !ran || !device.captures() => {
                 self.walk_all(first, scratch)?;
                 self.ran(kind, None);
                 Ok(())
             }
-            (true, None) => {
+            (_, None) => {
                 let graph = device.capture(|| self.walk_all(first, scratch))?;
                 graph.launch()?;
                 self.ran(kind, Some(graph));

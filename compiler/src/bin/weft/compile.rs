@@ -70,10 +70,10 @@ impl Machine {
             Device::Cuda => {
                 let way_out =
                     "use --device cpu, or --device auto, which takes the processor where there is no GPU";
-                let opened = cuda::Device::open().map_err(|error| Failure::from(error).help(way_out));
+                let opened = gpu().map_err(|error| Failure::from(error).help(way_out));
                 opened.map(|_| Machine::Gpu(math))
             }
-            Device::Auto => Ok(cuda::Device::open().map_or_else(
+            Device::Auto => Ok(gpu().map_or_else(
                 |error| {
                     let number = if math == Math::F32 { "" } else { ", in f32" };
                     eprintln!("running on this processor{number}: {error}");
@@ -86,6 +86,12 @@ impl Machine {
             )),
         }
     }
+}
+
+/// The GPU, where there is also what compiles kernels for it.
+fn gpu() -> Result<cuda::Device, Error> {
+    let device = cuda::Device::open()?;
+    cuda::open_nvrtc().map(|()| device)
 }
 
 /// Compiles the wanted entries of a spec for this processor.
