@@ -75,6 +75,8 @@ pub fn weights(module: &Module, dtype: DType) -> Module {
         narrowed.insert(variable.path.clone(), narrow);
     }
     module.variables.extend(scales);
+    // Weights that are only run move no more, so that none has an average, which would be of another type.
+    module.trainings.iter_mut().for_each(|training| training.averages.clear());
     for Entry { graph, .. } in &mut module.entries {
         narrow(graph, &narrowed);
     }

@@ -13,7 +13,7 @@ use weft_runtime::kernels::{peak, random};
 use weft_runtime::program::{Begin, DType, Entry, InputSource, Program, Storage};
 use weft_runtime::tensor::Tensor;
 
-/// Tokens that are written after them.
+/// Tokens that are written after them, if the item writes as many.
 const WRITTEN: usize = 50;
 /// Texts are written for so long, once there are [`ENOUGH`].
 const BUDGET: Duration = Duration::from_secs(10);
@@ -35,6 +35,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         Begin::Text { .. } | Begin::Input(_) => given,
     };
     let inputs = inputs(start, step, rows, given)?;
+    let written = generation.max.clamp(2, WRITTEN);
     let (mut first, mut later) = (Vec::new(), Vec::new());
     let began = Instant::now();
     while first.len() < args.repeats as usize && (first.len() < ENOUGH || began.elapsed() < BUDGET) {
@@ -45,7 +46,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
         let given: Vec<i32> = (0..rows * begin).map(token).collect();
         decoder.step(&given, rows)?;
         first.push(before.elapsed().as_secs_f64() * 1e3);
-        for place in 1..WRITTEN {
+        for place in 1..written {
             let before = Instant::now();
             let new: Vec<i32> = (0..rows).map(|row| token(place * rows + row)).collect();
             decoder.step(&new, rows)?;
@@ -62,7 +63,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let rate = bytes as f64 / (later_ms * 1e6);
     if args.spec.json {
         output::json(&json!({
-            "entry": args.entry, "rows": rows, "threads": threads, "texts": first.len(), "begin": begin, "given": given, "written": WRITTEN,
+            "entry": args.entry, "rows": rows, "threads": threads, "texts": first.len(), "begin": begin, "given": given, "written": written,
             "prefill_ms": first_ms, "step_ms": later_ms, "tokens_per_second": a_second, "weight_bytes": bytes,
             "read_gbs": rate, "read_bandwidth_gbs": read,
         }));
@@ -71,7 +72,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let texts = first.len();
     output::line(&format!("{} of {}, {rows} rows, {threads} threads, {texts} texts", args.entry, spec.name));
     output::line(&format!("  begins with {begin} tokens in {first_ms:.3} ms, then {later_ms:.3} ms a token"));
-    output::line(&format!("  {a_second:.1} tokens a second, of {WRITTEN} written"));
+    output::line(&format!("  {a_second:.1} tokens a second, of {written} written"));
     output::line(&format!(
         "  {} of weights a token: {rate:.1} GB/s, {:.0}% of the {read:.0} that this machine reads",
         output::bytes(bytes),
