@@ -88,6 +88,46 @@ fn what_does_not_fit_is_named_before_anything_is_loaded() {
 }
 
 #[test]
+fn a_rule_that_transposes_says_what_it_makes_of_a_shape() {
+    let folder = folder("load_transposed");
+    let weight = |shape: &[usize]| weft_runtime::tensor::Tensor::from_f32(shape, &[0.5; 8]);
+    let bias = weft_runtime::tensor::Tensor::from_f32(&[2], &[0.25; 2]);
+    for (name, shape) in [("theirs", [2, 4]), ("ours", [4, 2]), ("other", [8, 1])] {
+        let weight = weight(&shape);
+        let tensors = [("0.weight", weight.view()), ("0.bias", bias.view())].into_iter().collect();
+        weft_runtime::io::weights::write(
+            &folder.join(name).with_extension("safetensors"),
+            &tensors,
+            &Default::default(),
+        )
+        .expect("it can be written");
+    }
+    let asked = |file: &str, rule: &str| {
+        let spec = format!(
+            "model N(x: f32[n, 4]) {{ x |> out: dense(2) }}\n\
+             load N from \"{file}.safetensors\" {{ {rule} }}\n\
+             predict y(x: f32[n, 4]) {{ {{ y = N(x), }} }}\n"
+        );
+        weft(&["predict", &write(&folder, "spec.weft", spec), "--input", "x=1,2,3,4", "--json"])
+    };
+    // One rule serves weight and bias: a vector has no axes to swap.
+    let answer = asked("theirs", "\"0.{p}\" -> out.{p} transposed").ends_with(0).last_object();
+    assert_eq!(answer["y"], serde_json::json!([[5.25, 5.25]]));
+    asked("ours", "\"0.{p}\" -> out.{p} transposed").fails(
+        1,
+        &["N.out.weight is f32[4, 2] in the file, but f32[4, 2] in the spec (its rule transposes it to [2, 4]: leave out `transposed`"],
+    );
+    asked("other", "\"0.{p}\" -> out.{p} transposed").fails(
+        1,
+        &["N.out.weight is f32[8, 1] in the file, but f32[4, 2] in the spec (its rule transposes it to [1, 8])"],
+    );
+    asked("theirs", "\"0.{p}\" -> out.{p}").fails(
+        1,
+        &["N.out.weight is f32[2, 4] in the file, but f32[4, 2] in the spec (a rule with `transposed` brings it into this order)"],
+    );
+}
+
+#[test]
 fn without_weights_the_spec_must_load_all() {
     let folder = folder("load_nothing");
     let path = folder.join("nothing.weft");

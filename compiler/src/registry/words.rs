@@ -115,7 +115,7 @@ const WORDS: &[Word] = &[
         "load",
         "load MODEL from \"FILE\" { \"NAME\" -> PATH }",
         "Starts from weights of a safetensors file, or of one that Keras wrote. Rules map the file's names to paths of the model; `{i}` stands for the same text on both \
-         sides, `transposed` brings the axes of PyTorch's layers into our order.\n\n\
+         sides, `transposed` brings the axes of PyTorch's layers into our order, and leaves vectors as they are.\n\n\
          Example: `load Cnn from \"old.safetensors\" { \"head.{part}\" -> dense.{part} }`",
     ),
     (

@@ -85,7 +85,7 @@ impl Trainer {
                 // Sums of an epoch: those of a metric that is new begin here.
                 _ if variable.kind == VariableKind::Accumulator => {}
                 Some(tensor) => {
-                    misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape))
+                    misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape), "")
                 }
                 None => misfits.missing(&variable.path, checkpoint.tensors.keys().map(String::as_str)),
             }

@@ -54,7 +54,7 @@ fn load(session: &mut Session, path: &Path, all: bool) -> Result<()> {
         match file.tensors.get(&variable.path) {
             None => misfits.missing(&variable.path, unexpected.iter().copied()),
             Some(tensor) if !converts(tensor.dtype, variable) || tensor.shape != variable.shape => {
-                misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape));
+                misfits.different(variable, format_args!("{}{:?}", tensor.dtype.name(), tensor.shape), "");
             }
             Some(tensor) => {
                 let count = if variable.kind == VariableKind::Weight { nans(tensor) } else { 0 };

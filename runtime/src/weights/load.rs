@@ -105,17 +105,12 @@ fn load_item(
         named.push(name.clone());
         let Some(entry) = file.stored.get(name) else { continue };
         // Before a value is read: a file that lies about a shape costs nothing.
-        let order = if *transposed { order(entry.shape.len()) } else { None };
-        let shape = match &order {
-            Some(order) => order.iter().map(|&axis| entry.shape[axis]).collect(),
-            None => entry.shape.clone(),
-        };
         let converts = entry.dtype.is_some_and(|dtype| converts(dtype, variable));
-        if !converts || shape != variable.shape || (*transposed && order.is_none()) {
-            misfits.different(variable, entry);
+        if !converts || brought(&entry.shape, *transposed) != variable.shape {
+            misfits.different(variable, entry, &about_order(&entry.shape, *transposed, variable));
             continue;
         }
-        found.push((index, name.clone(), order));
+        found.push((index, name.clone(), *transposed));
     }
     file.named.extend(named);
     // Beside what is missing stand the names that nothing has asked for: one of them may be its other name.
@@ -124,10 +119,10 @@ fn load_item(
     }
     misfits.check(&file.path, &load.target)?;
     let mut no_numbers = Misfits::default();
-    for (index, name, order) in found {
+    for (index, name, transposed) in found {
         let mut tensor = file.stored.read(&name)?;
-        if let Some(order) = order {
-            tensor = permuted(&tensor, &order);
+        if transposed && tensor.shape.len() >= 2 {
+            tensor = permuted(&tensor, &order(tensor.shape.len()));
         }
         let count = nans(&tensor);
         if count > 0 {
@@ -179,9 +174,31 @@ fn filled(pattern: &str, captured: &[(String, &str)]) -> String {
 }
 
 /// Where the axes of a transposed weight come from: a matrix has them swapped, and a convolution's `[out, in, kernel …]`, as PyTorch
-/// keeps it, becomes `[kernel …, in, out]`. `None` for what has no two axes.
-fn order(rank: usize) -> Option<Vec<usize>> {
-    (rank >= 2).then(|| (2..rank).chain([1, 0]).collect())
+/// keeps it, becomes `[kernel …, in, out]`. What has no two axes stays as it is, so that one rule may serve a layer's weight and bias.
+fn order(rank: usize) -> Vec<usize> {
+    (2..rank).chain((0..rank.min(2)).rev()).collect()
+}
+
+/// The shape that a weight of the file has here.
+fn brought(shape: &[usize], transposed: bool) -> Vec<usize> {
+    match transposed {
+        true => order(shape.len()).into_iter().map(|axis| shape[axis]).collect(),
+        false => shape.to_vec(),
+    }
+}
+
+/// What the order of its axes has to do with a shape that does not fit; empty if nothing.
+fn about_order(shape: &[usize], transposed: bool, variable: &Variable) -> String {
+    let here = brought(shape, true);
+    match (shape == variable.shape, here == variable.shape) {
+        _ if here == shape => String::new(),
+        (true, _) if transposed => format!(
+            " (its rule transposes it to {here:?}: leave out `transposed`, as the file has the spec's order)"
+        ),
+        (false, false) if transposed => format!(" (its rule transposes it to {here:?})"),
+        (_, true) if !transposed => " (a rule with `transposed` brings it into this order)".into(),
+        _ => String::new(),
+    }
 }
 
 /// A tensor with its axes in another order.
@@ -227,13 +244,13 @@ mod tests {
     #[test]
     fn a_transposed_weight_has_its_axes_in_our_order() {
         let tensor = Tensor::from_i32(&[2, 3], &[1, 2, 3, 4, 5, 6]);
-        let swapped = permuted(&tensor, &order(2).unwrap());
+        let swapped = permuted(&tensor, &order(2));
         assert_eq!(swapped, Tensor::from_i32(&[3, 2], &[1, 4, 2, 5, 3, 6]));
-        assert_eq!(order(1), None);
+        assert_eq!((order(0), order(1)), (vec![], vec![0]));
         // Two filters of one channel and two rows of one column.
-        let filters = permuted(&Tensor::from_i32(&[2, 1, 2, 1], &[1, 2, 3, 4]), &order(4).unwrap());
+        let filters = permuted(&Tensor::from_i32(&[2, 1, 2, 1], &[1, 2, 3, 4]), &order(4));
         assert_eq!(filters, Tensor::from_i32(&[2, 1, 1, 2], &[1, 3, 2, 4]));
-        let none = permuted(&Tensor::from_i32(&[0, 3], &[]), &order(2).unwrap());
+        let none = permuted(&Tensor::from_i32(&[0, 3], &[]), &order(2));
         assert_eq!(none.shape, [3, 0]);
     }
 }

@@ -35,10 +35,10 @@ impl Misfits {
         self.unexpected.extend(names.into_iter().map(|name| name.to_string()));
     }
 
-    /// A tensor, in words, that has another type or shape than the variable.
-    pub fn different(&mut self, variable: &Variable, tensor: impl Display) {
+    /// A tensor, in words, that has another type or shape than the variable; `why` follows these words.
+    pub fn different(&mut self, variable: &Variable, tensor: impl Display, why: &str) {
         self.different.push(format!(
-            "{} is {tensor} in the file, but {}{:?} in the spec",
+            "{} is {tensor} in the file, but {}{:?} in the spec{why}",
             variable.path,
             variable.dtype.name(),
             variable.shape
