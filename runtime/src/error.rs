@@ -60,6 +60,9 @@ pub enum Error {
     /// What a `generate` item is given, or what its model says, leads to no text.
     #[error("{message}")]
     Generation { message: String },
+    /// The model can take no more tokens, in its own words.
+    #[error("{0}")]
+    Full(Box<Error>),
     #[error("{}: {message}", file.display())]
     Weights { file: PathBuf, message: String },
     #[error("cannot go on from {}: {message}", file.display())]

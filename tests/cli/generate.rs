@@ -319,6 +319,55 @@ fn what_a_user_asks_in_vain_is_said() {
 }
 
 #[test]
+fn a_token_that_the_model_lacks_is_no_full_memory() {
+    let folder = folder("generate_stray");
+    let spec = write(
+        &folder,
+        "m.weft",
+        "model M(source: i32[n, s], target: i32[n, t]) -> f32[n, t, 30] {
+             let context = source |> known: embedding(20, 4) |> mean(axis = 1)
+             let words = target |> table: embedding(30, 4) |> places: positions(8)
+             let both = words + expand(context, 1)
+             both |> out: dense(30)
+         }
+         generate more(source: i32[n, s], start: i32[n, p]) {
+             begin = start
+             max = 20
+             M(source, target)
+         }",
+    );
+    let tensor = |shape: &[usize]| Tensor::from_f32(shape, &vec![0.0; shape.iter().product()]);
+    let tensors = [
+        ("M.known.table", tensor(&[20, 4])),
+        ("M.table.table", tensor(&[30, 4])),
+        ("M.places.table", tensor(&[8, 4])),
+        ("M.out.weight", tensor(&[4, 30])),
+        ("M.out.bias", tensor(&[30])),
+    ];
+    let path = folder.join("zeros.safetensors");
+    let views: BTreeMap<&str, _> = tensors.iter().map(|(name, tensor)| (*name, tensor.view())).collect();
+    weights::write(&path, &views, &BTreeMap::new()).expect("the weights can be written");
+    let run = |source: &str, start: &str, max: &str| {
+        let (source, start) = (format!("source={source}"), format!("start={start}"));
+        let given = ["--input", &source, "--input", &start, "--max", max];
+        weft(&[&["generate", &spec, "--weights", text(&path)], &given[..]].concat())
+    };
+    assert_eq!(run("1,2", "1,2,29", "5").ends_with(0).out, "0 0 0 0 0\n");
+    let full = "the model may take no more tokens";
+    for (source, start, says) in [
+        ("1,2", "1,2,30", "the token 30 is not in the model's vocabulary"),
+        ("1,2", "1,-2", "the token -2 is not in the model's vocabulary"),
+        ("1,20", "1,2", "the token 20 of `source` is not in the model's vocabulary"),
+    ] {
+        let said = run(source, start, "2").fails(1, &[says]);
+        assert!(!said.err.contains(full), "{said}");
+    }
+    assert!(run("1,2", "1,2,30", "2").err.contains("has 30, 0 to 29"));
+    assert!(run("1,2", "1,2,3", "9").err.contains(full));
+    run("1,2", "1,2,3,4,5,6,7,8,9", "1").fails(1, &[full]);
+}
+
+#[test]
 fn tokens_that_a_tokenizer_lacks_are_named_when_it_is_read() {
     let folder = folder("generate_tokens");
     let golden = root().join("tests/golden/tokenizers/unigram.json");

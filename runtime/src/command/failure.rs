@@ -56,7 +56,7 @@ impl Failure {
 
     /// What ended a generation. Where the model's memory is full, fewer tokens are a way out.
     pub fn writing(error: Error) -> Failure {
-        let full = matches!(error, Error::IndexOutOfRange { .. } | Error::Guard { .. });
+        let full = matches!(error, Error::Full(_));
         let failure = Failure::from(error);
         if full {
             failure

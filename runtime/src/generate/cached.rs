@@ -1,5 +1,6 @@
 //! The model on new tokens alone: what the earlier ones gave is kept in the session.
 
+use super::stray::explained;
 use super::{Decoder, vocabulary};
 use crate::error::{Error, Result};
 use crate::execute::Session;
@@ -15,6 +16,8 @@ pub struct Cached<'s> {
     /// Those of the start, in order.
     inputs: Vec<Tensor>,
     begun: bool,
+    /// So many tokens are in each row.
+    length: usize,
     logits: Vec<f32>,
     vocabulary: usize,
 }
@@ -41,7 +44,7 @@ impl<'s> Cached<'s> {
         });
         let inputs = tensors.collect::<Result<_>>()?;
         let vocabulary = vocabulary(&program.entries[step])?;
-        Ok(Cached { start, step, inputs, begun: false, logits: Vec::new(), vocabulary, session })
+        Ok(Cached { start, step, inputs, begun: false, length: 0, logits: Vec::new(), vocabulary, session })
     }
 }
 
@@ -52,6 +55,22 @@ impl Decoder for Cached<'_> {
 
     fn step(&mut self, tokens: &[i32], rows: usize) -> Result<&[f32]> {
         let tokens = Tensor::from_i32(&[rows, tokens.len() / rows.max(1)], tokens);
+        self.length += tokens.shape[1];
+        self.run(&tokens).map_err(|error| {
+            let names = self.session.program().entries[self.start].inputs.iter().map(|i| i.name.as_str());
+            explained(error, &tokens, self.length, names.zip(&self.inputs))
+        })?;
+        Ok(&self.logits)
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.session.select(self.step, rows)
+    }
+}
+
+impl Cached<'_> {
+    /// Goes on with these tokens, which gives the logits.
+    fn run(&mut self, tokens: &Tensor) -> Result<()> {
         if !self.begun {
             let sources = self.session.program().entries[self.start].inputs.iter().map(|input| &input.source);
             let views = sources.zip(&self.inputs).map(|(source, given)| match source {
@@ -68,10 +87,6 @@ impl Decoder for Cached<'_> {
             let numbers = logits.data.as_chunks::<4>().0;
             self.logits.extend(numbers.iter().map(|&number| f32::from_le_bytes(number)));
         }
-        Ok(&self.logits)
-    }
-
-    fn select(&mut self, rows: &[usize]) -> Result<()> {
-        self.session.select(self.step, rows)
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod cached;
 mod choose;
 mod ends;
 mod generator;
+mod stray;
 #[cfg(test)]
 mod tests;
 mod whole;

@@ -191,7 +191,7 @@ fn work(mut generator: Generator, jobs: &Queue<Job>) -> ! {
         for job in jobs.take(&alone) {
             let mut teller = Teller { job: &job, lost: false };
             if let Err(error) = generator.write(&job.given, &job.asked, &mut teller) {
-                let full = matches!(error, Error::IndexOutOfRange { .. } | Error::Guard { .. });
+                let full = matches!(error, Error::Full(_));
                 let problem = Problem::from(error);
                 let problem = match full {
                     true => problem.help("the model may take no more tokens: write fewer with ?max=N"),
