@@ -420,7 +420,7 @@ fn strategies_agree(case: &mut Case, name: &str, choices: &[Choice]) {
     let session = case.machine.session().expect("it is compiled");
     for choice in choices {
         let by = Strategy { choice: choice.clone(), repetition_penalty: 1.1 };
-        let plan = Plan { by: &by, ends: &ends, max: 12, seed: 5 };
+        let plan = Plan { by: &by, ends: &ends, tokens: usize::MAX, max: 12, seed: 5 };
         let run = |decoder: &mut dyn Decoder| -> Vec<Written> {
             write(decoder, &begin, &[0, 1], &plan, &mut Silent).unwrap()
         };

@@ -117,7 +117,8 @@ impl<'b> Beams<'b> {
             let mut scores: Vec<f64> = wide.map(|logit| logit - whole).collect();
             let so_far = [self.begin, &row.tokens].concat();
             penalise(&mut scores, &so_far, plan.by.repetition_penalty);
-            found.extend(scores.iter().enumerate().map(|(id, score)| (row.score + score, of, id)));
+            let may = scores.iter().enumerate().filter(|(id, _)| plan.may(*id));
+            found.extend(may.map(|(id, score)| (row.score + score, of, id)));
             let better = |a: &(f64, usize, usize), b: &(f64, usize, usize)| {
                 b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2)))
             };

@@ -3,7 +3,7 @@
 use super::{Decoder, Observer, Plan, Written, log_sum_exp, penalise};
 use crate::error::{Error, Result};
 use crate::kernels::random;
-use crate::program::{Choice, Strategy};
+use crate::program::Choice;
 
 /// A row that is being written.
 struct Row<'b> {
@@ -39,7 +39,7 @@ pub fn write(
             let row = &mut rows[open[at]];
             let draw = random::uniform(place as u64, [plan.seed as i64, row.number as i64], key);
             let so_far = [row.begin, &row.written.tokens].concat();
-            let (token, score) = choose(logits, &so_far, plan.by, f64::from(draw))?;
+            let (token, score) = choose(logits, &so_far, plan, f64::from(draw))?;
             if let Some(score) = score {
                 *row.written.score.get_or_insert(0.0) += score;
             }
@@ -65,16 +65,17 @@ pub fn write(
 }
 
 /// A token, and of a drawn one the log-probability that the model gives it. `draw`: a number from 0 to 1, without 1.
-pub fn choose(logits: &[f32], row: &[i32], by: &Strategy, draw: f64) -> Result<(i32, Option<f64>)> {
+pub fn choose(logits: &[f32], row: &[i32], plan: &Plan<'_>, draw: f64) -> Result<(i32, Option<f64>)> {
     sound(logits)?;
+    let (by, open) = (plan.by, plan.masked(logits));
     let Choice::Sample { temperature, top_k, top_p } = by.choice else {
         if by.repetition_penalty == 1.0 {
-            return Ok((best(logits), None));
+            return Ok((best(&open), None));
         }
-        let scores = allowed(logits, row, by.repetition_penalty, 1.0, None, 1.0);
+        let scores = allowed(&open, row, by.repetition_penalty, 1.0, None, 1.0);
         return Ok((best(&scores), None));
     };
-    let scores = allowed(logits, row, by.repetition_penalty, temperature, top_k, top_p);
+    let scores = allowed(&open, row, by.repetition_penalty, temperature, top_k, top_p);
     let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
     let mut left = draw * weights.iter().sum::<f64>();

@@ -260,6 +260,7 @@ impl Generator {
         let plan = Plan {
             by: asked.by.as_ref().unwrap_or(&self.generation.by),
             ends: &self.ends,
+            tokens: self.tokenizer.as_ref().map_or(usize::MAX, Tokenizer::size),
             max: asked.max.unwrap_or(self.generation.max),
             seed: asked.seed,
         };

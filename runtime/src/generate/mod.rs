@@ -18,6 +18,8 @@ mod stray;
 mod tests;
 mod whole;
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::program::{Choice, DimExpr, Entry, Generation, Strategy};
 
@@ -43,9 +45,28 @@ pub trait Decoder {
 pub struct Plan<'a> {
     pub by: &'a Strategy,
     pub ends: &'a Ends,
+    /// The numbers below are tokens. A model may have more logits than its vocabulary has tokens; what no token is for is never chosen,
+    /// unless it ends a row.
+    pub tokens: usize,
     /// So many tokens are written at most.
     pub max: usize,
     pub seed: u64,
+}
+
+impl Plan<'_> {
+    /// May a token of this number be chosen?
+    fn may(&self, id: usize) -> bool {
+        id < self.tokens || i32::try_from(id).is_ok_and(|id| self.ends.is_end(id))
+    }
+
+    /// The logits of a row, minus infinity where no token may be chosen.
+    fn masked<'l>(&self, logits: &'l [f32]) -> Cow<'l, [f32]> {
+        if logits.len() <= self.tokens {
+            return Cow::Borrowed(logits);
+        }
+        let may = |(id, &logit)| if self.may(id) { logit } else { f32::NEG_INFINITY };
+        Cow::Owned(logits.iter().enumerate().map(may).collect())
+    }
 }
 
 /// Is told what is written while it is, by the row's number. A beam search knows only at its end.

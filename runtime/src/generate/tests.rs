@@ -121,13 +121,19 @@ fn written(
     begin: &[&[i32]],
     numbers: &[usize],
 ) -> Vec<Written> {
-    let plan = Plan { by, ends, max, seed };
+    let plan = Plan { by, ends, tokens: usize::MAX, max, seed };
     write(&mut Table::new(20), begin, numbers, &plan, &mut Diary::default()).unwrap()
 }
 
 fn tokens(by: &Strategy, begin: &[&[i32]]) -> Vec<Vec<i32>> {
     let numbers: Vec<usize> = (0..begin.len()).collect();
     written(by, &ends(&[3]), 12, 5, begin, &numbers).into_iter().map(|row| row.tokens).collect()
+}
+
+/// A token out of these logits, the first of its row.
+fn chosen(logits: &[f32], by: &Strategy, draw: f64) -> Result<(i32, Option<f64>)> {
+    let plan = Plan { by, ends: &ends(&[]), tokens: usize::MAX, max: 1, seed: 0 };
+    choose::choose(logits, &[], &plan, draw)
 }
 
 const BEGIN: [&[i32]; 5] = [&[1, 2], &[4, 9], &[0, 0], &[17, 5], &[2, 2]];
@@ -198,7 +204,7 @@ fn tokens_come_as_often_as_their_probabilities_say() {
     const DRAWS: u32 = 20_000;
     for draw in 0..DRAWS {
         let draw = f64::from(random::uniform(u64::from(draw), [1, 2], 3));
-        let (token, score) = choose::choose(&logits, &[], &by, draw).unwrap();
+        let (token, score) = chosen(&logits, &by, draw).unwrap();
         let due = f64::from(logits[token as usize]) - whole.ln();
         assert!((score.unwrap() - due).abs() < 1e-9);
         counts[token as usize] += 1;
@@ -209,8 +215,8 @@ fn tokens_come_as_often_as_their_probabilities_say() {
         assert!((share - due).abs() < 5.0 * (due * (1.0 - due) / f64::from(DRAWS)).sqrt(), "{share} {due}");
     }
     // The ends of the range are drawn from the ends of the tokens.
-    assert_eq!(choose::choose(&logits, &[], &by, 0.0).unwrap().0, 0);
-    assert_eq!(choose::choose(&logits, &[], &by, 0.999_999_9).unwrap().0, 3);
+    assert_eq!(chosen(&logits, &by, 0.0).unwrap().0, 0);
+    assert_eq!(chosen(&logits, &by, 0.999_999_9).unwrap().0, 3);
 }
 
 #[test]
@@ -257,9 +263,37 @@ fn a_penalty_makes_repetitions_rarer() {
 }
 
 #[test]
+fn logits_that_no_token_is_for_are_never_chosen() {
+    let ways = [
+        strategy(Choice::Greedy),
+        Strategy { choice: Choice::Greedy, repetition_penalty: 1.5 },
+        sample(4.0, None, 1.0),
+        sample(4.0, Some(12), 0.9),
+        beam(6, 1.0, EarlyStopping::No),
+    ];
+    for by in ways {
+        // The table has 20 logits; five of them are tokens, and 17 ends a row though it is none.
+        let ends = ends(&[17]);
+        let write = |tokens: usize, begin: &[&[i32]]| {
+            let plan = Plan { by: &by, ends: &ends, tokens, max: 40, seed: 1 };
+            write(&mut Table::new(20), begin, &[0, 1, 2, 3, 4], &plan, &mut Diary::default()).unwrap()
+        };
+        let all = write(usize::MAX, &BEGIN);
+        assert!(all.iter().any(|row| row.tokens.iter().any(|&token| token >= 5)), "{by:?}");
+        assert_eq!(write(20, &BEGIN), all, "{by:?}");
+        let rows = write(5, &BEGIN);
+        assert!(
+            rows.iter().all(|row| row.tokens.iter().all(|token| (0..5).contains(token))),
+            "{by:?} {rows:?}"
+        );
+        assert!(rows.iter().any(|row| row.ended || row.tokens.len() == 40), "{by:?}");
+    }
+}
+
+#[test]
 fn rows_that_ended_leave_and_the_others_go_on() {
     let (by, ends) = (strategy(Choice::Greedy), ends(&[3, 11]));
-    let plan = Plan { by: &by, ends: &ends, max: 30, seed: 0 };
+    let plan = Plan { by: &by, ends: &ends, tokens: usize::MAX, max: 30, seed: 0 };
     let (mut table, mut diary) = (Table::new(20), Diary::default());
     let rows = write(&mut table, &BEGIN, &[0, 1, 2, 3, 4], &plan, &mut diary).unwrap();
     assert!(rows.iter().any(|row| row.ended), "{rows:?}");
@@ -279,7 +313,7 @@ fn rows_that_ended_leave_and_the_others_go_on() {
 #[test]
 fn an_interruption_keeps_what_was_written() {
     let (by, ends) = (strategy(Choice::Greedy), ends(&[]));
-    let plan = Plan { by: &by, ends: &ends, max: 30, seed: 0 };
+    let plan = Plan { by: &by, ends: &ends, tokens: usize::MAX, max: 30, seed: 0 };
     let mut diary = Diary { most: Some(8), ..Diary::default() };
     let rows = write(&mut Table::new(20), &BEGIN[..2], &[0, 1], &plan, &mut diary).unwrap();
     assert_eq!(rows.iter().map(|row| (row.tokens.len(), row.ended)).collect::<Vec<_>>(), [(4, false); 2]);
@@ -321,7 +355,7 @@ fn wide_beams_find_the_best_row_of_all() {
         let table = Table::new(5);
         let (mut due, score) = exhaustive(&table, &[begin], 2, 4, penalty);
         let (by, ends) = (beam(500, penalty, EarlyStopping::Never), ends(&[2]));
-        let plan = Plan { by: &by, ends: &ends, max: 4, seed: 0 };
+        let plan = Plan { by: &by, ends: &ends, tokens: usize::MAX, max: 4, seed: 0 };
         let row = &write(&mut Table::new(5), &[&[begin]], &[0], &plan, &mut Diary::default()).unwrap()[0];
         assert_eq!(row.ended, due.last() == Some(&2));
         if row.ended {
@@ -350,7 +384,7 @@ fn texts_beside_each_other_do_not_change_a_search() {
 #[test]
 fn more_beams_than_tokens_are_no_mistake() {
     let (by, ends) = (beam(30, 1.0, EarlyStopping::No), ends(&[1]));
-    let plan = Plan { by: &by, ends: &ends, max: 6, seed: 0 };
+    let plan = Plan { by: &by, ends: &ends, tokens: usize::MAX, max: 6, seed: 0 };
     let rows = write(&mut Table::new(3), &[&[0], &[2]], &[0, 1], &plan, &mut Diary::default()).unwrap();
     assert!(rows.iter().all(|row| row.ended || row.tokens.len() == 6), "{rows:?}");
 }
@@ -358,7 +392,7 @@ fn more_beams_than_tokens_are_no_mistake() {
 #[test]
 fn logits_that_are_no_numbers_are_an_error() {
     for by in [strategy(Choice::Greedy), sample(1.0, None, 1.0)] {
-        let error = choose::choose(&[0.0, f32::NAN], &[], &by, 0.5).unwrap_err().to_string();
+        let error = chosen(&[0.0, f32::NAN], &by, 0.5).unwrap_err().to_string();
         assert!(error.contains("not a number"), "{error}");
     }
 }
