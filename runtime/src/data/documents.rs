@@ -48,14 +48,19 @@ pub fn load(set: &str, path: &Path, by: Rows) -> Result<Table> {
 
 /// Files whose lines of one number are of one row.
 pub fn lines(set: &str, folder: &Path, files: &[(String, String)]) -> Result<Table> {
+    let paths: Vec<PathBuf> = files.iter().map(|(_, file)| folder.join(file)).collect();
+    let absent: Vec<String> =
+        paths.iter().filter(|path| !path.is_file()).map(|path| path.display().to_string()).collect();
+    if !absent.is_empty() {
+        return Err(Error::MissingData(format!(
+            "data set `{set}`: there is no file {} (or give another folder with --data {set}=DIR)",
+            absent.join(", ")
+        )));
+    }
     let mut columns = Vec::new();
-    let mut first: Option<(PathBuf, usize)> = None;
-    for (field, file) in files {
-        let path = folder.join(file);
-        if !path.is_file() {
-            return Err(super::missing(set, folder, std::slice::from_ref(file)));
-        }
-        let text = io::read_text(&path)?;
+    let mut first: Option<(&PathBuf, usize)> = None;
+    for ((field, _), path) in files.iter().zip(&paths) {
+        let text = io::read_text(path)?;
         let (mut bytes, mut ends) = (Vec::with_capacity(text.len()), Vec::new());
         for line in text.lines() {
             bytes.extend_from_slice(line.as_bytes());
@@ -69,7 +74,7 @@ pub fn lines(set: &str, folder: &Path, files: &[(String, String)]) -> Result<Tab
                     ends.len(),
                     other.display()
                 );
-                return Err(Error::damaged(&path, message));
+                return Err(Error::damaged(path, message));
             }
             Some(_) => {}
         }
@@ -77,7 +82,9 @@ pub fn lines(set: &str, folder: &Path, files: &[(String, String)]) -> Result<Tab
     }
     let count = first.map_or(0, |(_, count)| count);
     if count == 0 {
-        return Err(Error::damaged(folder, "there are no lines"));
+        let empty: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let message = format!("there are no lines in {}", empty.join(", "));
+        return Err(Error::Data { set: set.into(), message });
     }
     table(set, columns, count)
 }

@@ -27,9 +27,9 @@ pub fn load(
 ) -> Result<Files> {
     if !folder.is_dir() {
         return Err(Error::MissingData(format!(
-            "data set `{set}`: the folder {} does not exist; it must hold a folder of pictures for each class, or folders `train`, \
+            "data set `{set}`: {}; it must hold a folder of pictures for each class, or folders `train`, \
              `validation` and `test` with such folders (or give another folder with --data {set}=DIR)",
-            folder.display()
+            paths::no_folder(folder)
         )));
     }
     let inner = folders(folder)?;

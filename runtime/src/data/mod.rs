@@ -344,10 +344,13 @@ fn check_fields(set: &DataSet, folder: &Path, table: &Table) -> Result<()> {
 
 /// An error that says which files to put where.
 fn missing(set: &str, folder: &Path, missing: &[String]) -> Error {
-    let state = if folder.is_dir() { "lacks" } else { "does not exist; it must hold" };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let state = match folder.is_dir() {
+        true => format!("the folder {} lacks", folder.display()),
+        false => format!("{}; it must hold", paths::no_folder(folder)),
+    };
     Error::MissingData(format!(
-        "data set `{set}`: the folder {} {state}: {} (or give another folder with --data {set}=DIR)",
-        folder.display(),
+        "data set `{set}`: {state}: {} (or give another folder with --data {set}=DIR)",
         missing.join(", "),
     ))
 }

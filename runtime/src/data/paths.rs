@@ -69,6 +69,24 @@ pub fn files(set: &str, path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What stands where a source looks for its folder: nothing, or a file, which another source may read.
+pub fn no_folder(path: &Path) -> String {
+    if !path.is_file() {
+        return format!("the folder {} does not exist", path.display());
+    }
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let source = match ending.as_str() {
+        "csv" | "tsv" | "parquet" | "npz" | "ts" => ending.as_str(),
+        "jsonl" | "ndjson" | "json" => "jsonl",
+        "txt" | "md" | "text" => "text",
+        _ => return format!("{} is a file, where this source reads a folder", path.display()),
+    };
+    format!(
+        "{} is a file, where this source reads a folder (`{source}(…)` reads such a file)",
+        path.display()
+    )
+}
+
 /// What a folder holds.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(Error::file("read the folder", folder))?;

@@ -207,6 +207,16 @@ fn lines_of_one_number_are_one_row() {
     assert!(message.contains("es.txt: 3 lines, but ") && message.contains("en.txt has 2"), "{message}");
     let absent = [("english".to_string(), "absent.txt".to_string())];
     assert!(pairs(&absent).unwrap_err().to_string().contains("absent.txt"));
+    let both = [files[0].clone(), ("spanish".into(), "in/absent.txt".into()), absent[0].clone()];
+    let message = pairs(&both).unwrap_err().to_string();
+    assert!(message.contains("there is no file ") && message.contains("in/absent.txt, "), "{message}");
+    assert!(!message.contains("en.txt"), "{message}");
+    for file in ["en.txt", "es.txt"] {
+        folder.file(file, b"");
+    }
+    let message = pairs(&files).unwrap_err().to_string();
+    assert!(message.contains("there are no lines in ") && message.contains("en.txt, "), "{message}");
+    assert!(message.ends_with("es.txt"), "{message}");
 }
 
 #[test]
@@ -242,6 +252,15 @@ fn reviews_lie_in_their_folders() {
     std::fs::remove_dir_all(folder.path().join("imdb/test")).unwrap();
     let message = read(&imdb, &folder).unwrap_err().to_string();
     assert!(message.contains("lacks: test/neg, test/pos"), "{message}");
+    // A file where a folder is looked for.
+    for (file, says) in
+        [("r.csv", "`csv(…)` reads such a file"), ("r.bin", "r.bin is a file, where this source")]
+    {
+        folder.file(file, b"text,label\n");
+        let other = set(DataSource::Imdb { folder: file.into() }, imdb.fields.clone());
+        let message = read(&other, &folder).unwrap_err().to_string();
+        assert!(message.contains(says) && !message.contains("does not exist"), "{message}");
+    }
 }
 
 #[test]
