@@ -36,7 +36,18 @@ fn wrong_cells_have_a_place_a_cause_and_a_way_out() {
     let spec = spec(&home, "csv(\"rows.csv\")", ROW, "");
     let long = format!("a,b,kind\n1,2,\"{}\n", "x".repeat(70 << 20));
     let nothing = b"";
-    let cases: [(&[u8], &[&str]); 18] = [
+    let cases: [(&[u8], &[&str]); 23] = [
+        (
+            b"a,b,kind\n1,2,x\n\"1,2,y\n3,4,z\n",
+            &["rows.csv: line 3: a quotation mark begins a cell here", "`quotes = false`"],
+        ),
+        (b"a,b,kind\n\n1,2,\"x\n1,2,y\n", &["rows.csv: line 3: a quotation mark begins a cell here"]),
+        (b"a,b,kind\n\"1\n\",2,x\n1,\"2,y\n", &["rows.csv: line 4: a quotation mark begins a cell here"]),
+        (b"a,\"b,kind\n1,2,x\n", &["rows.csv: line 1: a quotation mark begins a cell here"]),
+        (
+            b"a,b,kind\n\"1,2,x\n\"3\",4\n",
+            &["rows.csv: line 2: 2 cells, but the header names 3; a cell of it goes over several lines"],
+        ),
         (b"a,b,kind\n1,2,x\n1,2\n", &["rows.csv: line 3: 2 cells, but the header names 3"]),
         (b"a,b,kind\n1,2,x\n1,2,y,z\n", &["rows.csv: line 3: 4 cells, but the header names 3"]),
         (b"a,b,kind\n1,2,x\none,2,y\n", &["rows.csv: line 3: column `a`: `one` is no number"]),

@@ -32,12 +32,13 @@ pub fn read(path: &Path, form: Form, fields: &[Field], rows: &mut Rows<'_>, watc
     let mut reader = form.reader(&first.bytes);
     let mut record = ByteRecord::new();
     let is_there = next(&mut reader, &mut record, path)?;
+    let head = usize::try_from(reader.position().byte()).unwrap_or(0).min(first.bytes.len());
+    form.closed(&first.bytes[..head], first.line).map_err(|message| Error::damaged(path, message))?;
     let lines = if form.header {
         if !is_there {
             return Err(Error::damaged(path, "the file is empty: its first line names the columns"));
         }
         let names = record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
-        let head = usize::try_from(reader.position().byte()).unwrap_or(0);
         first = first.after(head);
         Lines::by_name(path, form, names, fields)?
     } else {
@@ -65,9 +66,24 @@ impl Form {
             .from_reader(bytes)
     }
 
-    /// How many of these bytes, which begin with a row, are whole rows. A quotation mark opens a cell where one begins, and is a letter
-    /// elsewhere; in a cell that it opened, two of them are a letter, and one closes it.
+    /// How many of these bytes, which begin with a row, are whole rows.
     fn whole(self, bytes: &[u8]) -> usize {
+        self.cut(bytes).0
+    }
+
+    /// An error if a row ends inside of a cell whose quotation mark nothing closes; `first` is the number of its first line.
+    fn closed(self, row: &[u8], first: u64) -> Result<(), String> {
+        let Some(open) = self.cut(row).1 else { return Ok(()) };
+        let line = first + memchr::memchr_iter(b'\n', &row[..open]).count() as u64;
+        Err(format!(
+            "line {line}: a quotation mark begins a cell here, and nothing closes it; close it, or write `quotes = false` in the spec \
+             where such marks are letters"
+        ))
+    }
+
+    /// How many of these bytes, which begin with a row, are whole rows, and where the quotation mark is that nothing closes. A quotation
+    /// mark opens a cell where one begins, and is a letter elsewhere; in a cell that it opened, two of them are a letter, and one closes it.
+    fn cut(self, bytes: &[u8]) -> (usize, Option<usize>) {
         let ends = |from: usize, to: usize| {
             memchr::memrchr2(b'\n', b'\r', &bytes[from..to]).map(|end| from + end + 1)
         };
@@ -82,8 +98,9 @@ impl Form {
             if !mark.checked_sub(1).is_none_or(|before| begins(bytes[before])) {
                 continue;
             }
+            let open = mark;
             loop {
-                let Some(mark) = quote(at) else { return whole };
+                let Some(mark) = quote(at) else { return (whole, Some(open)) };
                 at = mark + 1;
                 if bytes.get(at) != Some(&b'"') {
                     break;
@@ -91,7 +108,7 @@ impl Form {
                 at += 1;
             }
         }
-        ends(at, bytes.len()).unwrap_or(whole)
+        (ends(at, bytes.len()).unwrap_or(whole), None)
     }
 }
 
@@ -125,9 +142,18 @@ impl<'a> Lines<'a> {
         while next(&mut reader, &mut record, path)? {
             let line = block.line + line_of(&record, &block.bytes);
             let wrong = |message: String| Error::damaged(path, format!("line {line}: {message}"));
+            if reader.position().byte() >= block.bytes.len() as u64 {
+                let from = record.position().map_or(0, |position| position.byte() as usize);
+                let (before, row) = block.bytes.split_at(from.min(block.bytes.len()));
+                let first = block.line + memchr::memchr_iter(b'\n', before).count() as u64;
+                self.form.closed(row, first).map_err(|message| Error::damaged(path, message))?;
+            }
             if record.len() != names.len() {
                 let first = if self.form.header { "the header names" } else { "the first line has" };
-                let message = format!("{}, but {first} {}", cells(record.len()), names.len());
+                let mut message = format!("{}, but {first} {}", cells(record.len()), names.len());
+                if record.iter().any(|cell| cell.contains(&b'\n')) {
+                    message += "; a cell of it goes over several lines: is a quotation mark closed too late?";
+                }
                 return Err(wrong(message));
             }
             for column in &self.columns {
