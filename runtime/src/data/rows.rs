@@ -335,12 +335,17 @@ fn numbers(count: usize) -> String {
 }
 
 fn empty(field: &Field) -> String {
-    let ty = match (&field.cell, field.dtype) {
-        (Cell::Class(_), _) => "class?",
-        (Cell::Text, _) if field.ragged.is_some() => "text?",
-        (Cell::Text, _) => "text[…]?",
-        (_, DType::F64) => "f64?",
-        _ => "f32?",
+    let extents = field.ragged.iter().cloned().chain(field.shape.iter().map(usize::to_string));
+    let shape = match extents.collect::<Vec<_>>() {
+        extents if extents.is_empty() => String::new(),
+        extents => format!("[{}]", extents.join(", ")),
     };
-    format!("nothing is there; where values may be missing, the spec says `{}: {ty}`", field.name)
+    let ty = match (&field.cell, field.dtype) {
+        (Cell::Class(_), _) => "class".to_owned(),
+        (Cell::Text, _) if field.ragged.is_some() => "text".to_owned(),
+        (Cell::Text, _) => format!("text{shape}"),
+        (_, DType::F64) => format!("f64{shape}"),
+        _ => format!("f32{shape}"),
+    };
+    format!("nothing is there; where values may be missing, the spec says `{}: {ty}?`", field.name)
 }

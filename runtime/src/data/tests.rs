@@ -349,7 +349,7 @@ fn a_head_that_lies_is_found_out() {
     assert!(message("@data\n".into(), &ragged).contains("neither a class"), "no head at all");
     let missing =
         DataSet { fields: vec![Field { optional: false, ..ragged.fields[0].clone() }, label()], ..ragged };
-    assert!(message(SERIES.into(), &missing).contains("where values may be missing"));
+    assert!(message(SERIES.into(), &missing).contains("the spec says `series: f32[t, 2]?`"));
     let alike = message(SERIES.into(), &series(false, &[3]));
     assert!(alike.contains("line 11: `series`: 4 numbers where the row has 6"), "{alike}");
 }
