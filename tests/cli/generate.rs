@@ -307,6 +307,10 @@ fn what_a_user_asks_in_vain_is_said() {
     run("numbers", &["--input", "x=1"]).fails(2, &["nothing is to be given"]);
     run("story", &["--input", "prompt=a", "--input", "prompt=b"]).fails(2, &["given twice"]);
     run("story", &["--input", "prompt="]).fails(1, &["`prompt` has no token to begin with"]);
+    let spaced = write(&home.folder, "spaced.txt", "a\nb\n\nc\n");
+    let spaced = format!("prompt={spaced}");
+    run("story", &["--input", &spaced])
+        .fails(1, &["the text of `prompt` in row 3 has no token to begin with"]);
     run("story", &["--input", "prompt=@absent"]).fails(1, &["absent"]);
     run("story", &["--input", "prompt=a", "--max", "0"]).fails(2, &["--max"]);
     let by = |by: &str| run("story", &["--input", "prompt=a", "--by", by]);

@@ -89,6 +89,15 @@ fn a_text_is_judged_by_the_words_of_the_training() {
         "\"the film was bad\"\n{\"text\": \"fine and the end was fine\"}\n",
     );
     assert_eq!(said(&objects), both);
+    // An empty line is an empty text, so that answers line up with the file; the end of the last line is no text.
+    let spaced = write(&home.folder, "spaced.txt", "the film was bad\n\n\r\nfine and the end was fine\n");
+    let answers = said(&spaced);
+    let lines: Vec<&str> = answers.lines().collect();
+    assert_eq!(
+        (lines.len(), lines[0], lines[3]),
+        (4, both.lines().next().unwrap(), both.lines().last().unwrap())
+    );
+    assert_eq!(lines[1], lines[2]);
     // A row beside a longer one gets the answer that it gets alone.
     let alone: Vec<String> =
         ["the film was bad", "fine and the end was fine"].iter().map(|text| said(text)).collect();

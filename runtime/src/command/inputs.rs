@@ -132,7 +132,9 @@ fn texts_of(name: &str, value: &str) -> Result<Vec<String>, Failure> {
         _ if is_file => io::read_text(file)?,
         _ => return Ok(vec![value.to_owned()]),
     };
-    let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    // An empty line of a text file is an empty text, so that what comes out lines up with the file.
+    let is_row = |line: &str| extension != "jsonl" || !line.trim().is_empty();
+    let lines = content.lines().enumerate().filter(|(_, line)| is_row(line));
     let texts: Vec<String> = lines
         .map(|(number, line)| match extension.as_str() {
             _ if extension != "jsonl" => Ok(line.to_owned()),

@@ -239,7 +239,15 @@ impl Generator {
         if tokens.is_empty() {
             let message = match &self.beginning {
                 Beginning::Text(name, _) => {
-                    format!("the text of `{name}` has no token to begin with; give it one letter at least")
+                    let rows = given
+                        .texts
+                        .iter()
+                        .find(|(given, _)| given == name)
+                        .map_or(0, |(_, texts)| texts.len());
+                    let at = if rows > 1 { format!(" in row {}", row + 1) } else { String::new() };
+                    format!(
+                        "the text of `{name}`{at} has no token to begin with; give it one letter at least"
+                    )
                 }
                 _ => "there is no token to begin with".to_owned(),
             };
