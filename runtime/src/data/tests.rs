@@ -220,6 +220,31 @@ fn lines_of_one_number_are_one_row() {
 }
 
 #[test]
+fn an_empty_cell_is_an_empty_text_and_no_value_is_an_error() {
+    let folder = Folder::new();
+    let short = Field { cell: Cell::Text, ..Field::new("short", DType::U8, [2]) };
+    let fields = vec![texts("text"), short, label()];
+    folder.file("r.csv", b"text,short,label\n,,x\n\"\",a,y\n");
+    let parts = read(&csv("r.csv", fields.clone()), &folder).unwrap();
+    let table = &parts.train.table;
+    assert_eq!((table.column("text").unwrap().text(0).unwrap(), table.rows), ("", 2));
+    let json = |fields: &[Field]| set(DataSource::JsonLines { file: "r.jsonl".into() }, fields.to_vec());
+    let optional: Vec<Field> = fields.iter().map(|field| Field { optional: true, ..field.clone() }).collect();
+    for (lacking, says) in [
+        ("{\"text\": null, \"short\": \"\", \"label\": \"x\"}\n", "`text: text?`"),
+        ("{\"short\": \"\", \"label\": \"x\"}\n", "`text: text?`"),
+        ("{\"text\": \"\", \"label\": \"x\"}\n", "`short: text[2]?`"),
+    ] {
+        let whole = "{\"text\": \"\", \"short\": \"\", \"label\": \"y\"}\n";
+        folder.file("r.jsonl", format!("{whole}{lacking}").as_bytes());
+        let message = read(&json(&fields), &folder).unwrap_err().to_string();
+        assert!(message.contains("line 2") && message.contains(says), "{message}");
+        let parts = read(&json(&optional), &folder).unwrap();
+        assert_eq!(parts.train.table.column("text").unwrap().text(1).unwrap(), "");
+    }
+}
+
+#[test]
 fn reviews_lie_in_their_folders() {
     let folder = Folder::new();
     for (file, text) in [
