@@ -1,12 +1,20 @@
-//! Standard output. A closed pipe ends the command quietly; a full disk behind a redirect is reported.
+//! Standard output. A closed pipe ends the command quietly, unless it has other [work to do](work_on); a full disk behind a redirect is reported.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes to standard output at once, or leaves the process.
+static WORKING: AtomicBool = AtomicBool::new(false);
+
+/// From now on the command is at work on more than its output: where a pipe is closed, it goes on, and what it would say is dropped.
+pub fn work_on() {
+    WORKING.store(true, Ordering::Relaxed);
+}
+
+/// Writes to standard output at once, or leaves the process. What a closed pipe no longer takes is dropped where there is other work.
 pub fn write(text: &str) {
     let mut out = io::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        leave(&error);
+        failed(&error);
     }
 }
 
@@ -20,8 +28,11 @@ pub fn json(value: &serde_json::Value) {
     line(&value.to_string());
 }
 
-fn leave(error: &io::Error) -> ! {
+fn failed(error: &io::Error) {
     if error.kind() == io::ErrorKind::BrokenPipe {
+        if WORKING.load(Ordering::Relaxed) {
+            return;
+        }
         std::process::exit(0);
     }
     // Standard error is all that is left to say it on; if that is gone too, the exit code still says it.

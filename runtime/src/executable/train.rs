@@ -79,6 +79,7 @@ pub fn run(payload: &Payload, given: &ArgMatches) -> Result<(), Failure> {
         resume,
         ..Options::default()
     };
+    output::work_on();
     let mut progress = Progress::new(as_json).quiet(quiet);
     let summary = train::train(Arc::new(program), index, &options, &mut progress)?;
     if as_json || !quiet {

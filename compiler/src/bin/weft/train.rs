@@ -8,7 +8,7 @@ use crate::run::about::{self, About, Data, Machine};
 use crate::run::model::Model;
 use crate::spec::Spec;
 use crate::training::{self, Progress};
-use crate::{numerics, overfit, release, resume, spec};
+use crate::{numerics, output, overfit, release, resume, spec};
 use std::path::Path;
 use weft_compiler::cuda::Math;
 use weft_runtime::program::Program;
@@ -33,6 +33,8 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     if let Some(steps) = args.overfit_batch {
         return overfit::run(args, &spec, program, training, steps as usize);
     }
+    // `weft train … | head` reads a few lines of what may take days.
+    output::work_on();
     let shared = compile::run_options(&args.run, &spec)?;
     let options = Options {
         out: Some(out.clone()),
