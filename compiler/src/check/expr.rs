@@ -144,6 +144,11 @@ impl Checker<'_> {
                 self.vocabulary_field(&known, field)
             }
             Value::Function(function) if function.instance.is_some() => self.weight_of(function, field),
+            Value::Tensor(tensor) if self.means_length(*tensor, field) => {
+                let message = format!("rows that differ in length have no `{}`", field.text);
+                let hint = "did you mean `length`, which says how long each of them is?";
+                self.fail_hint(Code::UnknownField, field.span, message, hint)
+            }
             other => {
                 let message = format!("{} has no fields", other.kind());
                 let hint = match other.is_tensor() {

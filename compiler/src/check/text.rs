@@ -5,7 +5,7 @@
 
 use super::value::{Tensor, Value};
 use super::{Checker, Reported, Result};
-use crate::diagnostics::{Code, Diagnostic, did_you_mean};
+use crate::diagnostics::{Code, Diagnostic, did_you_mean, nearest};
 use crate::graph::{DType, Dim, NodeId, TensorType};
 use std::rc::Rc;
 use weft_grammar::Span;
@@ -124,6 +124,12 @@ impl Checker<'_> {
                 self.fail_hint(Code::UnknownField, field.span, message, hint)
             }
         }
+    }
+
+    /// Is it [the length](Self::length_of) of the rows that this name is near to: `tokens.len`?
+    pub(crate) fn means_length(&self, tensor: Tensor, field: &ast::Name) -> bool {
+        let is_near = field.text == "len" || nearest(&field.text, ["length"]).is_some();
+        is_near && self.context.lengths.contains_key(&tensor.node)
     }
 
     /// A field of a vocabulary: `words.size`.
