@@ -88,6 +88,11 @@ pub enum Error {
     /// What a GPU cannot do, or that there is none, with a way out.
     #[error("{0}")]
     Device(String),
+    /// What is larger than a kernel's numbers, or than a grid.
+    #[error(
+        "{file}:{line}: `{path}` {message}; make batches smaller, or run it on this processor (--device cpu)"
+    )]
+    DeviceSize { path: String, file: String, line: u32, message: String },
     #[error(
         "{name} has no {} of memory left ({} of {} are free); make batches smaller, or end other programs that use it",
         size(*.bytes as u64), size(*.free as u64), size(*.total as u64)
@@ -149,6 +154,7 @@ impl Error {
             | Error::Target(_)
             | Error::Device(_)
             | Error::DeviceMemory { .. }
+            | Error::DeviceSize { .. }
             | Error::Memory { .. }
             | Error::GivenMemory { .. }
             | Error::Spill { .. }

@@ -2,12 +2,15 @@
 //! here is the interpreter of the crate `ptxvm`, behind a driver of its own.
 
 use crate::executable::rows;
-use crate::harness::{Run, command, folder, text, weft};
+use crate::harness::{Run, command, folder, text, weft, write};
 use crate::train::{MLP, NARROW, trained};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use weft_runtime::cuda;
+use weft_runtime::io::npy;
+use weft_runtime::program::DType;
+use weft_runtime::tensor::Tensor;
 
 /// The folder with the interpreter's driver.
 pub fn driver() -> &'static PathBuf {
@@ -302,4 +305,38 @@ fn products_are_in_the_numbers_that_are_asked_for() {
     assert!(run.err.contains("multiplied in bf16 so far and goes on in f32"), "{run}");
     let (wide, narrow) = (evaluate(&[]), evaluate(&["--device", "cuda", "--math", "f16"]));
     assert!((wide - narrow).abs() < 5e-3 && wide < 1.5, "{wide}, {narrow}");
+}
+
+/// What is larger than a kernel's numbers is refused before it begins: the machine cannot, and the way out is said.
+#[test]
+fn what_a_gpu_cannot_count_is_refused() {
+    if !has_nvrtc() {
+        return;
+    }
+    let folder = folder("cuda_counts");
+    let spec = write(
+        &folder,
+        "far.weft",
+        "predict terms(x: f32[1, n]) -> { q } {\n    \
+         { q = sum(abs(expand(x, 2) - expand(x, 1)), axis = [1, 2]) }\n}\n\
+         predict operand(x: f32[n], v: f32[2]) -> { q } {\n    \
+         { q = abs(expand(x, 0) - expand(x, 1)) @ (expand(x, 1) * expand(v, 0)) }\n}\n",
+    );
+    let refuses = |item: &str, n: usize, place: &str| {
+        let array = folder.join("x.npy");
+        let shape = if item == "terms" { vec![1, n] } else { vec![n] };
+        let tensor = Tensor { dtype: DType::F32, shape, data: vec![0; 4 * n] };
+        npy::write(&array, tensor.view()).expect("the array can be written");
+        let given = format!("x={}", text(&array));
+        let mut args = vec!["predict", &spec, "--predict", item, "--device", "cuda", "--input", &given];
+        if item == "operand" {
+            args.extend(["--input", "v=1,2"]);
+        }
+        let says = [place, "and a GPU's kernels count to 2146435071", "make batches smaller", "--device cpu"];
+        on_gpu(&args, &[]).fails(3, &says);
+    };
+    // Beyond 32 bits, and a stride before their end.
+    refuses("terms", 46_400, "far.weft:2: ");
+    refuses("terms", 46_340, "far.weft:2: ");
+    refuses("operand", 46_400, "far.weft:5: ");
 }

@@ -211,8 +211,16 @@ fn products_of_operands_that_lie_in_every_way() {
                          %2 = contract %0, %1 {batch=[(0, 0), (2, 1)], sum=[(3, 2)]} : f32[n, t, 6, 12]\noutput \"y\" = %2";
             agrees(items, &[("n", 3), ("t", t)], math, 20.0);
         }
+        // Columns of any number are along x, behind rows and items.
+        for t in [33, 150] {
+            let cols = "%0 = input \"x\" : f32[n, 70, 20]\n%1 = input \"w\" : f32[n, 20, t]\n\
+                        %2 = contract %0, %1 {batch=[(0, 0)], sum=[(2, 1)]} : f32[n, 70, t]\noutput \"y\" = %2";
+            agrees(cols, &[("n", 3), ("t", t)], math, 20.0);
+            agrees(&product("70, 20", "20, t", "70, t", "(1, 0)"), &[("t", t)], math, 20.0);
+        }
     }
     // Rows that are few.
+    agrees(&product("3, 20", "20, t", "3, t", "(1, 0)"), &[("t", 700)], Math::F32, 20.0);
     for (x, w, y, sum) in [
         ("n, 260", "260, 513", "n, 513", "(1, 0)"),
         ("n, 260", "52, 260", "n, 52", "(1, 1)"),

@@ -1,7 +1,7 @@
 //! Kernels that move by index or along an axis: gather, scatter-add, cumulative sum, sorting. See `index.cuh` and `sort.cuh`.
 
 use super::print::{Lines, Subject, Symbols};
-use super::product::constant;
+use super::product::{constant, fits_y};
 use super::{Library, Printed};
 use crate::graph::{DType, Dim};
 use crate::plan::Kernel;
@@ -109,8 +109,16 @@ fn scatter_add(subject: &Subject<'_>, axis: &Dim, count: &Dim, inner: &Dim) -> P
     out.line(constant("INNER", inner, &mut symbols));
     out.line(format!("constexpr int ROWS = {rows}, COLS = {cols};  // of a block"));
     let (of_axis, of_inner) = (axis.ceil_div(&Dim::constant(rows)), inner.ceil_div(&Dim::constant(cols)));
-    out.line("const int CHUNKS = (AXIS + ROWS - 1) / ROWS, outer = blockIdx.x / CHUNKS;");
-    out.line("const int row0 = blockIdx.x % CHUNKS * ROWS, col0 = blockIdx.y * COLS;");
+    let blocks = outer * of_axis;
+    let (grid, [rows_at, cols_at]) = if fits_y(&of_inner) {
+        ([blocks, of_inner, Dim::constant(1)], ["blockIdx.x", "blockIdx.y"])
+    } else {
+        out.line(constant("ACROSS", &of_inner, &mut symbols));
+        let one = Dim::constant(1);
+        ([blocks * of_inner, one.clone(), one], ["blockIdx.x / ACROSS", "blockIdx.x % ACROSS"])
+    };
+    out.line(format!("const int CHUNKS = (AXIS + ROWS - 1) / ROWS, outer = {rows_at} / CHUNKS;"));
+    out.line(format!("const int row0 = {rows_at} % CHUNKS * ROWS, col0 = {cols_at} * COLS;"));
     out.line("ScatterAdd<ROWS, COLS>::run(");
     out.line(format!(
         "    {updates} + outer * COUNT * INNER, {indices}, COUNT, {to} + outer * AXIS * INNER, AXIS, INNER, row0, col0,"
@@ -119,7 +127,7 @@ fn scatter_add(subject: &Subject<'_>, axis: &Dim, count: &Dim, inner: &Dim) -> P
     Printed {
         indexed: Some((axis.clone(), count.clone())),
         threads: 128,
-        grid: [outer * of_axis, of_inner, Dim::constant(1)],
+        grid,
         ..printed(subject, out, symbols, Dim::constant(1), &[Library::Index])
     }
 }

@@ -7,13 +7,14 @@
 //! they have in common is in [`mod@print`], and in `prelude.cuh`, which stands before every kernel.
 //!
 //! **Conventions.** A kernel's parameters are its buffers, in the launch's order, then the symbols that its text names, as `int`. Buffers have
-//! fewer than 2³¹ elements (the runtime refuses others), so all index arithmetic is of `int`. One launch is one start of a kernel over
+//! fewer than 2³¹ elements, and so has all else that a kernel counts ([`counts`]; the runtime refuses others), so all index arithmetic is of `int`. One launch is one start of a kernel over
 //! the whole index space; kernels of one entry run one after another. Equal kernels are one function, printed with the names of
 //! the first launch that needs it.
 
 mod attention;
 mod contraction;
 mod convolution;
+mod counts;
 mod index;
 mod nest;
 pub mod print;
@@ -167,6 +168,8 @@ struct Started {
     symbols: Vec<Symbol>,
     grid: [Dim; 3],
     indexed: Option<(Dim, Dim)>,
+    /// See [`counts`].
+    counts: Vec<Dim>,
 }
 
 /// What a kernel's text follows from: equal ones are one function. Buffers are slots.
@@ -228,12 +231,13 @@ impl Compilation {
                             symbols: printed.symbols,
                             grid: printed.grid,
                             indexed: printed.indexed,
+                            counts: Vec::new(),
                         };
                         known.insert(key, started.clone());
                         started
                     }
                 };
-                launches.push(started);
+                launches.push(Started { counts: counts::of(&subject), ..started });
             }
         }
         Ok(Compilation { plans, functions, libraries, launches })
@@ -254,6 +258,7 @@ impl Compilation {
                 indexed: started
                     .indexed
                     .map(|(rows, count)| Strays { rows: dims.dim(&rows), count: dims.dim(&count) }),
+                counts: dims.shape(&started.counts),
             })
         });
         program.device = DeviceCode {

@@ -13,6 +13,7 @@ use crate::graph::{DType, Dim};
 use crate::plan::Epilogue;
 use crate::plan::nest::{ValueId, ValueOp};
 use crate::plan::prologue::Shape;
+use weft_runtime::program::LARGEST_GRID;
 
 /// How neighbours in an operand's tile lie in memory; see `matrix.cuh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,12 +235,26 @@ impl Product {
             out.line(constant("STEPS", &self.steps, &mut symbols));
         }
         out.line(format!("typedef {name} Tile;  // {} x {} of C a block", tile.0, tile.1));
-        if self.items.is(1) {
+        let across = self.cols.ceil_div(&Dim::constant(tile.1));
+        let along_y = fits_y(&across);
+        if self.items.is(1) && along_y {
             out.line("const int row0 = blockIdx.x * Tile::M, col0 = blockIdx.y * Tile::N;");
         } else {
             out.line(constant("TILES", &tiles, &mut symbols));
-            out.line("const int item = blockIdx.x / TILES;");
-            out.line("const int row0 = blockIdx.x % TILES * Tile::M, col0 = blockIdx.y * Tile::N;");
+            let (mut item, mut col) = ("blockIdx.x / TILES", "blockIdx.y");
+            if !along_y {
+                // Columns come last, so that blocks are done in the same order.
+                (item, col) = ("blockIdx.x / TILES % ITEMS", "blockIdx.x / TILES / ITEMS");
+                if self.items.is(1) {
+                    col = "blockIdx.x / TILES";
+                } else {
+                    out.line(constant("ITEMS", &self.items, &mut symbols));
+                }
+            }
+            if !self.items.is(1) {
+                out.line(format!("const int item = {item};"));
+            }
+            out.line(format!("const int row0 = blockIdx.x % TILES * Tile::M, col0 = {col} * Tile::N;"));
         }
         for line in &self.of_item {
             out.line(line);
@@ -336,7 +351,10 @@ impl Product {
             } else {
                 0
             },
-            grid: [of_items, self.cols.ceil_div(&Dim::constant(tile.1)), self.parts.clone()],
+            grid: match along_y {
+                true => [of_items, across, self.parts.clone()],
+                false => [of_items * across, Dim::constant(1), self.parts.clone()],
+            },
             indexed: None,
             // Those of tensor cores are written in terms of the plain ones.
             libraries: match library {
@@ -345,6 +363,11 @@ impl Product {
             },
         })
     }
+}
+
+/// Are blocks along y always as few as a grid can have there? Of those along x there may be as many as anybody counts.
+pub fn fits_y(blocks: &Dim) -> bool {
+    blocks.as_constant().is_some_and(|blocks| blocks <= LARGEST_GRID[1])
 }
 
 /// What a product's epilogue does at a place of C, `width` neighbours at once.

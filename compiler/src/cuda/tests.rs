@@ -6,6 +6,10 @@ use weft_runtime::program::InputSource;
 
 /// The kernels of a graph, without its loop nests.
 fn kernels(graph: &str, math: Math) -> Vec<String> {
+    compiled(graph, math).functions.into_iter().map(|function| function.source).collect()
+}
+
+fn compiled(graph: &str, math: Math) -> Compilation {
     let graph = parse(&format!("graph predict\n{graph}")).unwrap();
     let input = |node: &crate::graph::Node| match &node.op {
         Op::Input(name) => Some((name.to_string(), node.ty.clone(), InputSource::Caller)),
@@ -13,8 +17,7 @@ fn kernels(graph: &str, math: Math) -> Vec<String> {
     };
     let inputs = graph.nodes.iter().filter_map(input).collect();
     let plan = plan_in(&Entry { graph, inputs }, &[], math).unwrap();
-    let compilation = Compilation::of(vec![plan], math, &|_| String::new()).unwrap();
-    compilation.functions.into_iter().map(|function| function.source).collect()
+    Compilation::of(vec![plan], math, &|_| String::new()).unwrap()
 }
 
 /// The only kernel of a graph.
@@ -188,4 +191,53 @@ fn a_product_does_what_is_done_to_its_elements_alone() {
     let turned =
         "%7 = transpose %3 {permutation=[1, 0]} : f32[128, n]\n%8 = exp %7 : f32[128, n]\noutput \"y\" = %8";
     assert_eq!(all(turned).len(), 2);
+}
+
+/// Kernels count in 32 bits: what they make on their way, and may be more, is listed.
+#[test]
+fn what_is_in_memory_nowhere_is_counted() {
+    let counts = |graph: &str| -> Vec<String> {
+        let launches = compiled(graph, Math::F32).launches;
+        launches.into_iter().flat_map(|launch| launch.counts).map(|count| count.to_string()).collect()
+    };
+    let terms = counts(
+        "%0 = input \"x\" : f32[b, n]\n%1 = input \"v\" : f32[b, m]\n%2 = broadcast %0 {axes=[0, 1]} : f32[b, n, m]\n\
+         %3 = broadcast %1 {axes=[0, 2]} : f32[b, n, m]\n%4 = sub %2, %3 : f32[b, n, m]\n\
+         %5 = reduce_sum %4 {axes=[1, 2]} : f32[b]\noutput \"y\" = %5",
+    );
+    assert!(terms.contains(&"m*n".to_string()), "{terms:?}");
+    let pairs = "%0 = input \"x\" : f32[n]\n%1 = input \"v\" : f32[m]\n%2 = broadcast %0 {axes=[0]} : f32[n, m]\n\
+                 %3 = broadcast %1 {axes=[1]} : f32[n, m]\n%4 = sub %2, %3 : f32[n, m]\n";
+    // What is in memory is looked at there.
+    let stored = counts(&format!("{pairs}output \"y\" = %4"));
+    assert!(!stored.contains(&"m*n".to_string()), "{stored:?}");
+    let operand = format!(
+        "{pairs}%5 = input \"w\" : f32[m, 2]\n%6 = contract %4, %5 {{batch=[], sum=[(1, 0)]}} : f32[n, 2]\noutput \"y\" = %6"
+    );
+    let made = counts(&operand);
+    assert_eq!(compiled(&operand, Math::F32).functions.len(), 1, "the operand is made on the way");
+    assert!(made.contains(&"m*n".to_string()), "{made:?}");
+    let random = "%0 = input \"state\" : i64[2]\n%1 = random %0 {distribution=uniform, key=\"net.noise\"} : f32[n, m]\n\
+                  %2 = reduce_sum %1 {axes=[1]} : f32[n]\noutput \"y\" = %2";
+    let drawn = counts(random);
+    assert!(drawn.contains(&"m*n".to_string()), "{drawn:?}");
+    // What has less is worth no test.
+    let few =
+        counts("%0 = input \"x\" : f32[40, 50]\n%1 = reduce_sum %0 {axes=[1]} : f32[40]\noutput \"y\" = %1");
+    assert!(few.is_empty(), "{few:?}");
+}
+
+/// Along y a grid has few blocks: what may be more is along x.
+#[test]
+fn blocks_of_any_number_are_along_x() {
+    let grid =
+        |graph: &str| compiled(graph, Math::F32).launches[0].grid.clone().map(|blocks| blocks.to_string());
+    let product =
+        |cols: &str| grid(&product(64, "n, 3", &format!("3, {cols}"), &format!("n, {cols}"), "(1, 0)"));
+    assert_eq!(product("640")[1], "10");
+    assert_eq!(product("c")[1], "1");
+    assert_eq!(product("10000000")[1], "1");
+    let scattered = "%0 = input \"x\" : f32[n, c]\n%1 = input \"i\" : i32[n]\n\
+                     %2 = scatter_add %0, %1 {axis=0} : f32[1000, c]  // Net.embed'\noutput \"y\" = %2";
+    assert_eq!(grid(scattered)[1], "1");
 }

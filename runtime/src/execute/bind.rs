@@ -9,18 +9,33 @@ use crate::kernels::index::Stray;
 use crate::kernels::{self, Bound};
 use crate::memory::{self, Request};
 use crate::program::{
-    Buffer, BufferSlice, DimIndex, Entry, Kernel, Launch, MAX_TASKS, NestFunction, Step, Storage,
+    Buffer, BufferSlice, DimIndex, Entry, Kernel, Launch, MAX_TASKS, NestFunction, Place, Step, Storage,
 };
 use crate::tensor::byte_count;
 
 use super::code::Loaded;
-use super::device::{BoundStart, OnDevice};
+use super::device::{BoundStart, OnDevice, countable};
 use super::run::Pace;
 use super::sound;
 
 /// A loop reads its weights at each turn, so its tasks have up to so many times the least units, as long as every thread has a task. An element's bits
 /// are the same in any task.
 const TOGETHER: usize = 2;
+
+/// Why an entry is not bound.
+#[derive(Debug)]
+pub enum Unbound {
+    /// It contradicts itself.
+    Unsound(String),
+    /// At these dims a launch, of this path and place, is more than a GPU's kernel can be.
+    TooLarge { path: String, place: Place, message: String },
+}
+
+impl From<String> for Unbound {
+    fn from(message: String) -> Unbound {
+        Unbound::Unsound(message)
+    }
+}
 
 /// What an entry needs from the arena, independent of dims: who shares storage with whom, and who lives when.
 #[derive(Debug)]
@@ -234,7 +249,7 @@ impl BoundEntry {
         code: &Loaded,
         threads: usize,
         like: Option<&BoundEntry>,
-    ) -> Result<BoundEntry, String> {
+    ) -> Result<BoundEntry, Unbound> {
         let mut bound = BoundEntry {
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -256,13 +271,7 @@ impl BoundEntry {
         let source = Source { entry, layout, dims: &dims, bases, code, like };
         for (index, buffer) in entry.buffers.iter().enumerate() {
             if buffer_bytes(buffer, &dims).is_none_or(|bytes| bytes > source.base(index).1) {
-                return Err(format!("buffer {index} is larger than its storage"));
-            }
-            if bound.device.is_some() && dims[buffer.elements.0 as usize] > i64::from(i32::MAX) {
-                return Err(format!(
-                    "a tensor of {} elements is too large for a GPU's kernels; make batches smaller",
-                    dims[buffer.elements.0 as usize]
-                ));
+                return Err(format!("buffer {index} is larger than its storage").into());
             }
         }
         for input in &entry.inputs {
@@ -410,7 +419,7 @@ struct OpenLoop {
 }
 
 impl<'a> Filling<'a> {
-    fn steps(&mut self, bound: &mut BoundEntry, steps: &'a [Step]) -> Result<(), String> {
+    fn steps(&mut self, bound: &mut BoundEntry, steps: &'a [Step]) -> Result<(), Unbound> {
         for step in steps {
             match step {
                 Step::Launch(launch) => self.launch(bound, launch)?,
@@ -419,7 +428,9 @@ impl<'a> Filling<'a> {
                     let trip = self.source.size(inner.trip, "the number of a loop's turns")?;
                     let block = self.source.size(inner.block, "a block of turns")?.max(1);
                     if block > trip.max(1) || block > 1 && self.room.most < self.room.units {
-                        return Err(format!("a block of {block} turns of {trip}, in parts of its rows"));
+                        return Err(
+                            format!("a block of {block} turns of {trip}, in parts of its rows").into()
+                        );
                     }
                     let (ahead, moves, within) = (Vec::new(), Vec::new(), Vec::new());
                     self.loops.push(OpenLoop { trip, block, reversed: inner.reversed, ahead, moves, within });
@@ -432,7 +443,9 @@ impl<'a> Filling<'a> {
                     self.steps(bound, &inner.steps)?;
                     self.last = None;
                     let end = bound.steps.len();
-                    let Some(open) = self.loops.pop() else { return Err("a loop is not open".into()) };
+                    let Some(open) = self.loops.pop() else {
+                        return Err("a loop is not open".to_string().into());
+                    };
                     let first = bound.moves.len();
                     bound.moves.extend(open.ahead);
                     let back = bound.moves.len();
@@ -448,11 +461,11 @@ impl<'a> Filling<'a> {
         Ok(())
     }
 
-    fn launch(&mut self, bound: &mut BoundEntry, launch: &'a Launch) -> Result<(), String> {
+    fn launch(&mut self, bound: &mut BoundEntry, launch: &'a Launch) -> Result<(), Unbound> {
         let (source, units) = (self.source, self.room.units);
         let per_unit = source.size(launch.per_unit, "the share of a unit")?;
         if units.checked_mul(per_unit).is_none_or(|extent| i64::try_from(extent).is_err()) {
-            return Err(format!("`{}` has too large an index space", launch.path));
+            return Err(format!("`{}` has too large an index space", launch.path).into());
         }
         let first = bound.pointers.len() - self.first_pointer;
         for slice in &launch.buffers {
@@ -472,9 +485,15 @@ impl<'a> Filling<'a> {
                 BoundKernel::Nest { function, dims: first..bound.values.len() }
             }
             Kernel::Device(start) => {
-                let on = bound.device.as_mut().ok_or("a kernel of a GPU, and there is none")?;
-                let start = on.bind(start, source.code.kernels(), &|dim| source.at(dim));
-                BoundKernel::Device(start.map_err(|message| format!("`{}`: {message}", launch.path))?)
+                let on = bound
+                    .device
+                    .as_mut()
+                    .ok_or_else(|| "a kernel of a GPU, and there is none".to_string())?;
+                for slice in &launch.buffers {
+                    let elements = source.entry.buffers[slice.buffer.0 as usize].elements;
+                    countable(launch, source.at(elements))?;
+                }
+                BoundKernel::Device(on.bind(launch, start, source.code.kernels(), &|dim| source.at(dim))?)
             }
             kernel => {
                 let native = match source.bound_before(bound.calls.len(), kernel) {
@@ -492,7 +511,8 @@ impl<'a> Filling<'a> {
                         launch.path,
                         units * per_unit,
                         extent
-                    ));
+                    )
+                    .into());
                 }
                 bound.scratch_bytes = bound.scratch_bytes.max(native.scratch_bytes());
                 BoundKernel::Native(native)

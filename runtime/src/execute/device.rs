@@ -11,10 +11,10 @@ use crate::cuda::{Device, Function, Graph, Staging};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::memory::{self, Block};
-use crate::program::{DeviceLaunch, DimIndex};
+use crate::program::{DeviceLaunch, DimIndex, LARGEST_COUNT, LARGEST_GRID, Launch};
 use crate::tensor::TensorView;
 
-use super::bind::{BoundEntry, BoundKernel, Port};
+use super::bind::{BoundEntry, BoundKernel, Port, Unbound};
 use super::run::Scratch;
 
 /// A kernel's start at given dims.
@@ -54,6 +54,19 @@ pub(super) struct Starter<'a> {
     state: RefCell<(Vec<*mut c_void>, Result<()>)>,
 }
 
+/// Whether the kernel of a launch can count so many things.
+pub(super) fn countable(launch: &Launch, count: i64) -> Result<(), Unbound> {
+    if count <= LARGEST_COUNT {
+        return Ok(());
+    }
+    let message = format!("goes through {count} elements, and a GPU's kernels count to {LARGEST_COUNT}");
+    Err(too_large(launch, message))
+}
+
+fn too_large(launch: &Launch, message: String) -> Unbound {
+    Unbound::TooLarge { path: launch.path.clone(), place: launch.place, message }
+}
+
 impl OnDevice {
     pub fn new(device: Device) -> OnDevice {
         OnDevice {
@@ -69,32 +82,36 @@ impl OnDevice {
         }
     }
 
-    /// A kernel's start where dims have these values.
+    /// A kernel's start where dims have these values, and all that it counts with them is not too much.
     pub fn bind(
         &mut self,
-        launch: &DeviceLaunch,
+        launch: &Launch,
+        start: &DeviceLaunch,
         functions: &[Function],
         at: &dyn Fn(DimIndex) -> i64,
-    ) -> Result<BoundStart, String> {
-        let function = functions.get(launch.function as usize);
-        let function = function.ok_or_else(|| format!("function {} is not there", launch.function))?.clone();
+    ) -> Result<BoundStart, Unbound> {
+        let unsound = |message: String| format!("`{}`: {message}", launch.path);
+        let function = functions.get(start.function as usize);
+        let function =
+            function.ok_or_else(|| unsound(format!("function {} is not there", start.function)))?.clone();
         let mut grid = [0; 3];
-        for (blocks, dim) in grid.iter_mut().zip(launch.grid) {
-            *blocks = u32::try_from(at(dim)).map_err(|_| format!("{} blocks are no grid", at(dim)))?;
-        }
-        // Along y and z there are fewer than along x.
-        if grid[0] > i32::MAX as u32 || grid[1] > 65_535 || grid[2] > 65_535 {
-            return Err(format!("a grid of {grid:?} blocks is too large for a GPU"));
+        for ((blocks, dim), most) in grid.iter_mut().zip(start.grid).zip(LARGEST_GRID) {
+            let wanted = at(dim);
+            if wanted > most {
+                let message = format!("takes {wanted} blocks of threads, and a GPU starts {most} at most");
+                return Err(too_large(launch, message));
+            }
+            *blocks = u32::try_from(wanted).map_err(|_| unsound(format!("{wanted} blocks are no grid")))?;
         }
         let first = self.ints.len();
-        for dim in &launch.dims {
-            self.ints.push(
-                i32::try_from(at(*dim))
-                    .map_err(|_| format!("a dim of {} is too large for a GPU", at(*dim)))?,
-            );
+        start.counts.iter().try_for_each(|dim| countable(launch, at(*dim)))?;
+        for dim in &start.dims {
+            countable(launch, at(*dim))?;
+            let value = i32::try_from(at(*dim));
+            self.ints.push(value.map_err(|_| unsound(format!("{} is no dim", at(*dim))))?);
         }
         let size = |dim: DimIndex| usize::try_from(at(dim)).unwrap_or(0);
-        let stray = launch.indexed.map(|strays| {
+        let stray = start.indexed.map(|strays| {
             self.words += 1;
             (self.words - 1, (size(strays.rows), size(strays.count)))
         });

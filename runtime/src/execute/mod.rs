@@ -43,7 +43,7 @@ use crate::pool::{FlushDenormals, Pool};
 use crate::program::{Buffer, Entry, Input, Launch, Output, Program, Storage};
 use crate::tensor::TensorView;
 
-use bind::{BoundEntry, Layout};
+use bind::{BoundEntry, Layout, Unbound};
 use code::{Loaded, MappedCode};
 use prepared::{Changes, Prepared};
 use run::Scratch;
@@ -529,8 +529,13 @@ impl Session {
             self.pool.threads(),
             state.bindings.last(),
         );
-        let mut bound =
-            bound.map_err(|message| Error::Unsound(format!("entry `{}`: {message}", description.name)))?;
+        let mut bound = bound.map_err(|why| match why {
+            Unbound::Unsound(message) => Error::Unsound(format!("entry `{}`: {message}", description.name)),
+            Unbound::TooLarge { path, place, message } => {
+                let file = dims::source_name(&self.program, place.file);
+                Error::DeviceSize { path, file, line: place.line, message }
+            }
+        })?;
         if let Some(device) = &mut bound.device {
             device.finish(&bound.outputs)?;
         }

@@ -271,7 +271,7 @@ pub fn kernel_dims(kernel: &Kernel, dims: &mut Vec<DimIndex>) {
         }
         Kernel::Sort { axis, count, .. } => dims.extend([axis, count]),
         Kernel::Device(launch) => {
-            dims.extend(launch.grid.iter().chain(&launch.dims));
+            dims.extend(launch.grid.iter().chain(&launch.dims).chain(&launch.counts));
             dims.extend(launch.indexed.iter().flat_map(|strays| [strays.rows, strays.count]));
         }
     }

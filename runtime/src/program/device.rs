@@ -20,7 +20,15 @@ pub struct DeviceLaunch {
     pub grid: [DimIndex; 3],
     pub dims: Vec<DimIndex>,
     pub indexed: Option<Strays>,
+    /// What it counts beside the elements of its buffers: none of these may be more than [`LARGEST_COUNT`].
+    pub counts: Vec<DimIndex>,
 }
+
+/// A GPU's kernels count in numbers of 32 bits. What they count is fewer than these, so that one stride beyond the last is a number, too.
+pub const LARGEST_COUNT: i64 = i32::MAX as i64 - (1 << 20);
+
+/// Blocks of a grid along x, y and z at most.
+pub const LARGEST_GRID: [i64; 3] = [i32::MAX as i64, 65_535, 65_535];
 
 /// What a kernel that moves by index may name, and how many indices it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
