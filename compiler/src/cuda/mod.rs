@@ -4,18 +4,19 @@
 //! when an executable is built. Nothing here needs CUDA to be there. The kernels are printed from the same plans as the CPU's, made for
 //! [`Machine::Gpu`](plan::Machine::Gpu): [`nest`] prints loop nests, [`contraction`] and [`convolution`] say what a [`product`] is of, [`attention`] and [`index`]
 //! print the rest. Their loops are C++ templates in [`Library`] files, which stand before those kernels alone that call them. What
-//! they have in common is in [`mod@print`], and in `prelude.cuh`, which stands before every kernel.
+//! they have in common is in [`mod@print`] and [`names`], and in `prelude.cuh`, which stands before every kernel.
 //!
 //! **Conventions.** A kernel's parameters are its buffers, in the launch's order, then the symbols that its text names, as `int`. Buffers have
-//! fewer than 2³¹ elements, and so has all else that a kernel counts ([`counts`]; the runtime refuses others), so all index arithmetic is of `int`. One launch is one start of a kernel over
-//! the whole index space; kernels of one entry run one after another. Equal kernels are one function, printed with the names of
-//! the first launch that needs it.
+//! fewer than 2³¹ elements, and so has all else that a kernel counts ([`counts`]; the runtime refuses others), so all index arithmetic is of
+//! `int`. One launch is one start of a kernel over the whole index space; kernels of one entry run one after another. Equal kernels are one
+//! function, printed with the names of the first launch that needs it.
 
 mod attention;
 mod contraction;
 mod convolution;
 mod counts;
 mod index;
+pub mod names;
 mod nest;
 pub mod print;
 mod product;
@@ -29,8 +30,7 @@ use crate::passes::{layout, loop_narrow, moments, rounded};
 use crate::plan::nest::{Row, Stage};
 use crate::plan::{self, BufferId, Kernel, Launch, Plan, PlanError};
 use print::Subject;
-use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use weft_grammar::Span;
 use weft_runtime::program::{DType, DeviceCode, DeviceFunction, DeviceLaunch, Program, Strays};
 
@@ -73,7 +73,8 @@ pub enum Library {
 }
 
 impl Library {
-    const ALL: [Library; 8] = [
+    /// All of them, each behind those that it needs.
+    pub const ALL: [Library; 8] = [
         Library::Memory,
         Library::Matrix,
         Library::Tensor,
@@ -194,13 +195,7 @@ pub fn compile(module: &Module, math: Math, places: &Places<'_>) -> Result<Progr
 
 /// The kernels of a plan that was made by [`plan_in`], in the order of their first use.
 pub fn text(plan: &Plan, math: Math, places: &Places<'_>) -> Result<String, PlanError> {
-    let compilation = Compilation::of(vec![plan.clone()], math, places)?;
-    let mut out = String::new();
-    for function in &compilation.functions {
-        // Writing to a string does not fail.
-        let _ = writeln!(out, "{}", function.source);
-    }
-    Ok(out)
+    Ok(Compilation::of(vec![plan.clone()], math, places)?.text())
 }
 
 impl Compilation {
@@ -208,7 +203,7 @@ impl Compilation {
     pub fn of(plans: Vec<Plan>, math: Math, places: &Places<'_>) -> Result<Compilation, PlanError> {
         let mut known: HashMap<Key, Started> = HashMap::new();
         let (mut functions, mut launches) = (Vec::<DeviceFunction>::new(), Vec::new());
-        let mut names: HashMap<String, usize> = HashMap::new();
+        let mut taken = HashSet::new();
         let mut libraries = BTreeSet::new();
         for plan in &plans {
             let all = plan.segments.iter().flat_map(|s| s.launches().into_iter().map(move |l| (&s.units, l)));
@@ -224,7 +219,7 @@ impl Compilation {
                             span: launch.span,
                         })?;
                         libraries.extend(&printed.libraries);
-                        let name = unique(&mut names, &print::identifier(&launch.path));
+                        let name = names::unique(&mut taken, names::kernel(&launch.path));
                         functions.push(function(name, launch, &printed, places));
                         let started = Started {
                             function: functions.len() as u32 - 1,
@@ -241,6 +236,11 @@ impl Compilation {
             }
         }
         Ok(Compilation { plans, functions, libraries, launches })
+    }
+
+    /// All kernels, without what stands before them.
+    fn text(&self) -> String {
+        self.functions.iter().map(|function| format!("{}\n", function.source)).collect()
     }
 
     /// The program.
@@ -292,7 +292,7 @@ fn lower(subject: &Subject<'_>) -> Result<Printed, String> {
 
 /// The whole text of a kernel.
 fn function(name: String, launch: &Launch, printed: &Printed, places: &Places<'_>) -> DeviceFunction {
-    let symbols = printed.symbols.iter().map(|symbol| format!("int {}", print::identifier(symbol)));
+    let symbols = printed.symbols.iter().map(|symbol| format!("int {}", names::identifier(symbol)));
     let stray = printed.indexed.is_some().then(|| "unsigned long long* stray".to_string());
     let parameters: Vec<String> = printed.parameters.iter().cloned().chain(symbols).chain(stray).collect();
     let line = |of: Span| Some(places(of)).filter(|place| !place.is_empty());
@@ -316,23 +316,6 @@ fn function(name: String, launch: &Launch, printed: &Printed, places: &Places<'_
     );
     let libraries = printed.libraries.iter().map(|library| *library as u32).collect();
     DeviceFunction { name, source, libraries, threads: printed.threads, shared: printed.shared }
-}
-
-/// A name that no function has yet.
-fn unique(names: &mut HashMap<String, usize>, wanted: &str) -> String {
-    // What is the training's own has no path.
-    let wanted = if wanted.trim_matches('_').is_empty() { "kernel" } else { wanted };
-    let mut count = names.get(wanted).copied().unwrap_or(0);
-    loop {
-        count += 1;
-        let name = if count == 1 { wanted.to_string() } else { format!("{wanted}_{count}") };
-        // What is numbered may be called so by itself.
-        if count == 1 || !names.contains_key(&name) {
-            names.insert(wanted.to_string(), count);
-            names.entry(name.clone()).or_insert(1);
-            return name;
-        }
-    }
 }
 
 impl Subject<'_> {

@@ -8,7 +8,8 @@
 use super::spell::{is_half, register};
 use super::value::{Axis, Held, Scope, Writer, twin};
 use super::{FEW, LONG, MANY, SOME, Start, THREADS, accesses, product, unflatten, width};
-use crate::cuda::print::{c_type, identifier, unique};
+use crate::cuda::names::{identifier, unique};
+use crate::cuda::print::c_type;
 use crate::graph::{DType, Dim};
 use crate::plan::affine::Affine;
 use crate::plan::nest::{How, Row, Stage, ValueId, ValueOp};
@@ -405,7 +406,9 @@ fn columns(stages: &[Stage], longest: &Stage, points: &Dim) -> i64 {
 fn declare(w: &mut Writer<'_>, stages: &[Stage], walk: &Walk) -> Kept {
     let mut kept = Kept::default();
     let slots = 0..w.subject.launch.buffers.len();
-    let mut taken: HashSet<String> = slots.map(|slot| w.subject.name(slot).to_owned()).collect();
+    let symbols = w.subject.plan.symbols.iter().map(|symbol| identifier(symbol));
+    let mut taken: HashSet<String> =
+        slots.map(|slot| w.subject.name(slot).to_owned()).chain(symbols).collect();
     let mut unique = |wanted: String| unique(&mut taken, wanted);
     if stages.len() < 2 {
         return kept;

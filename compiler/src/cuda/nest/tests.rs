@@ -201,6 +201,6 @@ fn no_buffer_is_called_like_a_function_of_the_prelude() {
     let declared: Vec<&str> = declared.collect();
     assert!(declared.len() > 50, "{declared:?}");
     for name in declared {
-        assert_ne!(cuda::print::identifier(name), name);
+        assert_ne!(cuda::names::identifier(name), name);
     }
 }
