@@ -27,10 +27,12 @@ pub enum Stage {
     Asm,
     /// CUDA C++: the kernels of a plan that is made for GPUs.
     Cuda,
+    /// The same with all that stands before them, as it is compiled.
+    CudaSource,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 8] = [
+    pub const ALL: [Stage; 9] = [
         Stage::Ast,
         Stage::Typed,
         Stage::Graph,
@@ -39,6 +41,7 @@ impl Stage {
         Stage::Clif,
         Stage::Asm,
         Stage::Cuda,
+        Stage::CudaSource,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -51,7 +54,13 @@ impl Stage {
             Stage::Clif => "clif",
             Stage::Asm => "asm",
             Stage::Cuda => "cuda",
+            Stage::CudaSource => "cuda-source",
         }
+    }
+
+    /// Is it of kernels for a GPU?
+    pub const fn of_gpu(self) -> bool {
+        matches!(self, Stage::Cuda | Stage::CudaSource)
     }
 
     /// Is it of one entry, and not of the whole spec?
@@ -219,11 +228,12 @@ pub fn emit_in(
     let name = &entry.graph.name;
     let entry = Entry { graph, inputs: entry.inputs.clone() };
     let plan = match stage {
-        Stage::Cuda => cuda::plan_in(&entry, &module.variables, math)?,
+        Stage::Cuda | Stage::CudaSource => cuda::plan_in(&entry, &module.variables, math)?,
         _ => plan::plan_for(&entry, &module.variables, Machine::Cpu)?,
     };
     let text = match stage {
         Stage::Cuda => cuda::text(&plan, math, &|span| checked.sources.line(span))?,
+        Stage::CudaSource => cuda::source(&plan, math, &|span| checked.sources.line(span))?,
         Stage::Loops => plan::text::print(&plan),
         Stage::Clif => cpu::clif_text(&plan, Target::default()).map_err(EmitError::Request)?,
         _ => cpu::asm_text(&plan, Target::default()).map_err(EmitError::Request)?,

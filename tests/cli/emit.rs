@@ -7,7 +7,7 @@ const SPEC: &str = "tests/specs/small.weft";
 
 #[test]
 fn every_stage_is_printed_twice_alike() {
-    for stage in ["ast", "typed", "graph", "optimized", "loops", "clif", "asm", "cuda"] {
+    for stage in ["ast", "typed", "graph", "optimized", "loops", "clif", "asm", "cuda", "cuda-source"] {
         for entry in ["train", "predict", "init", "train.evaluate"] {
             let args = ["emit", SPEC, "--stage", stage, "--entry", entry];
             let run = fine(&args);
@@ -20,7 +20,7 @@ fn every_stage_is_printed_twice_alike() {
 
 #[test]
 fn forms_fit_the_stages() {
-    for stage in ["ast", "typed", "graph", "optimized", "loops", "clif", "asm", "cuda"] {
+    for stage in ["ast", "typed", "graph", "optimized", "loops", "clif", "asm", "cuda", "cuda-source"] {
         let whole = fine(&["emit", SPEC, "--stage", stage, "--format", "json"]).out;
         let value: Value = serde_json::from_str(&whole).unwrap_or_else(|e| panic!("{stage}: {e}"));
         assert!(value.is_object(), "{stage}");

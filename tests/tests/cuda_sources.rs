@@ -1,4 +1,4 @@
-//! What kernels are compiled from: all libraries can stand in one, and whatever a spec calls things, it is no name of
+//! What kernels are compiled from: whole sources are complete, all libraries can stand in one, and whatever a spec calls things, it is no name of
 //! C++, of CUDA, or of a kernel's own text. Without NVRTC only the names of kernels' texts are looked at.
 
 use std::collections::BTreeSet;
@@ -27,6 +27,27 @@ fn emit(spec: &str, stage: Stage, entry: &str, math: Math) -> String {
     let checked = specs::check_file(&format!("specs/{spec}.weft"), &Options::default());
     let text = stages::emit_in(&checked, stage, Some(entry), Format::Text, math);
     text.unwrap_or_else(|e| panic!("{spec}: {e:?}"))
+}
+
+/// The name of a text's first kernel.
+fn first_kernel(source: &str) -> &str {
+    let behind = source.split_once("__launch_bounds__(").and_then(|(_, rest)| rest.split_once(") "));
+    behind.and_then(|(_, rest)| rest.split_once('(')).map_or("", |(name, _)| name)
+}
+
+#[test]
+fn a_whole_source_is_complete() {
+    if !has_nvrtc() {
+        return;
+    }
+    for (spec, entry, math) in
+        [("mnist_cnn", "train", Math::F32), ("gpt", "predict", Math::F32), ("gpt", "predict", Math::Bf16)]
+    {
+        let kernels = emit(spec, Stage::Cuda, entry, math);
+        let whole = emit(spec, Stage::CudaSource, entry, math);
+        assert!(whole.ends_with(&kernels) && whole.starts_with(PRELUDE), "{spec}");
+        compiles(&whole, first_kernel(&kernels));
+    }
 }
 
 /// C++'s keywords, CUDA's variables and functions, macros, and what else an item, an input or a dim could be called.

@@ -123,8 +123,8 @@ pub fn lower(subject: &Subject<'_>, attention: &Attention<Dim>) -> Result<Printe
         }
     });
     // Rows of the operands, and of what is in f32 whatever they are; where a piece of the columns begins, for those that have pieces.
-    let rows_of = number.map_or("Head".to_string(), |number| format!("Head<{number}>"));
-    let plain = if number.is_some() { "Head<float>" } else { "Head" };
+    let rows_of = number.map_or("Head".to_string(), |number| format!("HeadOf<{number}>"));
+    let plain = if number.is_some() { "HeadOf<float>" } else { "Head" };
     let piece = |width: &str| match number {
         Some(_) => String::new(),
         None => format!(" blockIdx.y * Form::{width},"),

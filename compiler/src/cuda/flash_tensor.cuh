@@ -5,10 +5,10 @@
 // multiplied, the next is on its way. Scores and weights stay in registers: as sums of one product they lie just as the next one takes
 // them as A (in tf32 with the two halves of 8 along k mixed, and so its B is read).
 
-enum { FLASH_THREADS = 128 };
+enum { MMA_THREADS = 128 };
 
 // Rows of one head: row r is at from + r * step, and has so many elements.
-template <class T> struct Head { const T* from; int step, rows, width; };
+template <class T> struct HeadOf { const T* from; int step, rows, width; };
 
 // Two sums as T, the first one below.
 __device__ __forceinline__ unsigned rounded_pair(bfloat_t, float low, float high) {
@@ -34,16 +34,16 @@ __device__ __forceinline__ float largest_of_quad(float x) {
 
 // So many rows in shared memory. They lie 16 bytes further apart, so that eight neighbours meet different banks.
 template <class T, int ROWS, int WIDTH>
-struct Rows {
+struct RowsOf {
     static constexpr int LINE = WIDTH + 16 / sizeof(T);
     __align__(16) T of[ROWS][LINE];
 
     // Begins to bring the rows from row0 on, TOGETHER elements at once; zeros stand for what is not there.
     template <int TOGETHER>
-    __device__ __forceinline__ void fetch(const Head<T>& head, int row0) {
+    __device__ __forceinline__ void fetch(const HeadOf<T>& head, int row0) {
         constexpr int PIECE = 16 / sizeof(T), EACH = PIECE / TOGETHER;
         #pragma unroll 4
-        for (int at = threadIdx.x; at < ROWS * WIDTH / TOGETHER; at += FLASH_THREADS) {
+        for (int at = threadIdx.x; at < ROWS * WIDTH / TOGETHER; at += MMA_THREADS) {
             const LinePiece piece = piece_of<WIDTH / PIECE>(at / EACH);
             const int row = piece.line, col = piece.at * PIECE + at % EACH * TOGETHER;
             const bool there = row0 + row < head.rows && col < head.width;
@@ -84,7 +84,7 @@ struct Sums {
 
     // of[r][c] += x[row + r] . y[c]
     template <class T, int X, int Y, int DEPTH>
-    __device__ __forceinline__ void add_products(const Rows<T, X, DEPTH>& x, int row, const Rows<T, Y, DEPTH>& y) {
+    __device__ __forceinline__ void add_products(const RowsOf<T, X, DEPTH>& x, int row, const RowsOf<T, Y, DEPTH>& y) {
         static_assert(Y == WIDTH, "");
         #pragma unroll
         for (int k = 0; k < DEPTH; k += 32 / sizeof(T)) {
@@ -102,7 +102,7 @@ struct Sums {
 
     // of[r][c] += sum over i of weights[r][i] * values[i][c]
     template <class T, int COUNT>
-    __device__ __forceinline__ void add_weighted(const Sums<COUNT>& weights, const Rows<T, COUNT, WIDTH>& values) {
+    __device__ __forceinline__ void add_weighted(const Sums<COUNT>& weights, const RowsOf<T, COUNT, WIDTH>& values) {
         constexpr int STEP = 32 / sizeof(T);
         #pragma unroll
         for (int k = 0; k < COUNT; k += STEP) {
@@ -150,10 +150,10 @@ template <class T, int WIDTH, int DEPTH, int Q, int K, int V, int G>
 struct FlashMma {
     static constexpr int ROWS = 64, COLS = 32;
 
-    struct Forward { Rows<T, ROWS, WIDTH> q; Rows<T, COLS, WIDTH> k[2]; Rows<T, COLS, DEPTH> v[2]; };
-    struct OfQueries { Rows<T, ROWS, WIDTH> q; Rows<T, ROWS, DEPTH> g; Rows<T, COLS, WIDTH> k[2]; Rows<T, COLS, DEPTH> v[2]; };
+    struct Forward { RowsOf<T, ROWS, WIDTH> q; RowsOf<T, COLS, WIDTH> k[2]; RowsOf<T, COLS, DEPTH> v[2]; };
+    struct OfQueries { RowsOf<T, ROWS, WIDTH> q; RowsOf<T, ROWS, DEPTH> g; RowsOf<T, COLS, WIDTH> k[2]; RowsOf<T, COLS, DEPTH> v[2]; };
     struct OfKeys {
-        Rows<T, ROWS, WIDTH> k; Rows<T, ROWS, DEPTH> v; Rows<T, COLS, WIDTH> q[2]; Rows<T, COLS, DEPTH> g[2];
+        RowsOf<T, ROWS, WIDTH> k; RowsOf<T, ROWS, DEPTH> v; RowsOf<T, COLS, WIDTH> q[2]; RowsOf<T, COLS, DEPTH> g[2];
         float sums[2][COLS], means[2][COLS];
     };
 
@@ -164,7 +164,7 @@ struct FlashMma {
     // from key_end on are seen by none of these queries.
     template <class Score>
     __device__ __forceinline__ static void forward(
-        void* shared, const Head<T>& q, const Head<T>& k, const Head<T>& v, int row0, int key_end, float* out, int out_step, float* sums,
+        void* shared, const HeadOf<T>& q, const HeadOf<T>& k, const HeadOf<T>& v, int row0, int key_end, float* out, int out_step, float* sums,
         Score score) {
         Forward& tiles = *(Forward*)shared;
         Sums<DEPTH> result;
@@ -226,7 +226,7 @@ struct FlashMma {
 
     // A part of the mean of the adjoints of a query's weights, which is the product of its result with the result's adjoint: of every fourth
     // element.
-    __device__ __forceinline__ static float mean_of(int query, const Head<T>& g, const Head<float>& result) {
+    __device__ __forceinline__ static float mean_of(int query, const HeadOf<T>& g, const HeadOf<float>& result) {
         float dot = 0.0f;
         for (int d = threadIdx.x % 4; query < g.rows && d < g.width; d += 4) {
             dot = fmaf(widen(g.from[query * g.step + d]), result.from[query * result.step + d], dot);
@@ -237,7 +237,7 @@ struct FlashMma {
     // The adjoint of the queries from row0 on. slope(query, key, x) is told the adjoint of each score.
     template <class Score, class Slope>
     __device__ __forceinline__ static void of_queries(
-        void* shared, const Head<T>& q, const Head<T>& k, const Head<T>& v, const Head<T>& g, const Head<float>& result, const float* sums,
+        void* shared, const HeadOf<T>& q, const HeadOf<T>& k, const HeadOf<T>& v, const HeadOf<T>& g, const HeadOf<float>& result, const float* sums,
         int row0, int key_end, float scale, float* out, int out_step, Score score, Slope slope) {
         OfQueries& tiles = *(OfQueries*)shared;
         Sums<WIDTH> adjoint;
@@ -283,7 +283,7 @@ struct FlashMma {
     // Adds what the queries of one head give to the adjoints of the keys and values from row0 on.
     template <class Score>
     __device__ __forceinline__ static void of_keys(
-        void* shared, const Head<T>& q, const Head<T>& k, const Head<T>& v, const Head<T>& g, const Head<float>& result, const float* sums,
+        void* shared, const HeadOf<T>& q, const HeadOf<T>& k, const HeadOf<T>& v, const HeadOf<T>& g, const HeadOf<float>& result, const float* sums,
         int row0, int query_first, Sums<WIDTH>& of_k, Sums<DEPTH>& of_v, Score score) {
         OfKeys& tiles = *(OfKeys*)shared;
         int now = 0;
@@ -294,7 +294,7 @@ struct FlashMma {
         tiles.g[0].template fetch<G>(g, query_first);
         for (int query0 = query_first; query0 < q.rows; query0 += COLS, now ^= 1) {
             // Four threads a query.
-            static_assert(FLASH_THREADS == 4 * COLS, "");
+            static_assert(MMA_THREADS == 4 * COLS, "");
             const int own = query0 + threadIdx.x / 4;
             const float dot = mean_of(own, g, result);
             if (threadIdx.x % 4 == 0) {

@@ -198,6 +198,14 @@ pub fn text(plan: &Plan, math: Math, places: &Places<'_>) -> Result<String, Plan
     Ok(Compilation::of(vec![plan.clone()], math, places)?.text())
 }
 
+/// The same behind all that they use: one source that NVRTC, or any compiler of CUDA C++, takes as it is.
+pub fn source(plan: &Plan, math: Math, places: &Places<'_>) -> Result<String, PlanError> {
+    let compilation = Compilation::of(vec![plan.clone()], math, places)?;
+    let libraries = compilation.libraries.iter().map(|library| library.text());
+    let before: Vec<&str> = std::iter::once(PRELUDE).chain(libraries).collect();
+    Ok(format!("{}\n{}", before.join("\n"), compilation.text()))
+}
+
 impl Compilation {
     /// Prints all kernels of these plans, which were made for [`Machine::Gpu`](plan::Machine::Gpu).
     pub fn of(plans: Vec<Plan>, math: Math, places: &Places<'_>) -> Result<Compilation, PlanError> {

@@ -285,6 +285,8 @@ pub enum StageArg {
     Asm,
     /// Each kernel in CUDA C++, for GPUs
     Cuda,
+    /// The same behind all that they are written in terms of: what NVRTC compiles
+    CudaSource,
 }
 
 impl From<StageArg> for Stage {
@@ -298,6 +300,7 @@ impl From<StageArg> for Stage {
             StageArg::Clif => Stage::Clif,
             StageArg::Asm => Stage::Asm,
             StageArg::Cuda => Stage::Cuda,
+            StageArg::CudaSource => Stage::CudaSource,
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn run(args: &Emit) -> Result<(), Failure> {
         spec::sound(&args.spec, None, None)?
     };
     let math = Math::from(args.math.math);
-    if math != Math::F32 && stage != Stage::Cuda {
+    if math != Math::F32 && !stage.of_gpu() {
         return Err(Failure::usage(format!("--math {} is of kernels for a GPU", math.name()))
             .help("show them with --stage cuda, or leave --math out"));
     }
