@@ -8,6 +8,7 @@
 //! holds. So samples here move no more than the interpreter's holds.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use weft_compiler::check::Options;
 use weft_compiler::cuda::Library;
@@ -117,6 +118,9 @@ const CASES: [Case; 28] = [
     ("vowels_lstm", &[], 32),
 ];
 
+/// What is counted is of the whole process: one test at a time.
+static COUNTS: Mutex<()> = Mutex::new(());
+
 /// By kernel: starts, bytes needed and moved, for those whose time is that of their bytes.
 fn counted(session: &mut Session) -> BTreeMap<String, (u64, u64, u64)> {
     let program = session.program();
@@ -146,6 +150,7 @@ fn counted(session: &mut Session) -> BTreeMap<String, (u64, u64, u64)> {
 
 #[test]
 fn elementwise_kernels_and_rows_move_what_they_need() {
+    let _alone = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
     if !cuda::is_ready() || weft_runtime::cuda::counts().is_none() {
         return;
     }
@@ -190,6 +195,7 @@ fn elementwise_kernels_and_rows_move_what_they_need() {
 /// holds.
 #[test]
 fn sums_over_few_columns_move_what_they_need() {
+    let _alone = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
     if !cuda::is_ready() || weft_runtime::cuda::counts().is_none() {
         return;
     }
@@ -216,6 +222,27 @@ fn sums_over_few_columns_move_what_they_need() {
         }
     }
     assert!(seen > 50, "only {seen} sums need much");
+}
+
+#[test]
+fn sums_along_columns_of_any_number_read_them_once() {
+    let _alone = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !cuda::is_ready() || weft_runtime::cuda::counts().is_none() {
+        return;
+    }
+    let text = "edition 2026\npredict sums(x: f32[400, 333], y: f32[200, 1001]) -> { q, r } {\n    \
+                { q = cumsum(x, axis = 0), r = cumsum(y, axis = 0) }\n}\n";
+    let checked = specs::check_text(text, &Options::default());
+    let shown = specs::rendered(&checked);
+    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+    let mut machine = Machine::new(module.clone(), Device::Cuda);
+    weft_runtime::cuda::counts();
+    machine.run("predict.sums", &batches::of(&module, "predict.sums", 1, 0));
+    let counted = counted(machine.session().expect("it has a session"));
+    assert!(!counted.is_empty());
+    for (name, (_, needed, moved)) in counted {
+        assert!(moved as f64 <= MOST * needed as f64, "`{name}` moves {moved} bytes and needs {needed}");
+    }
 }
 
 /// The predictions that need nothing but what a caller gives.

@@ -1,7 +1,7 @@
 //! Kernels that move by index or along an axis: gather, scatter-add, cumulative sum, sorting. See `index.cuh` and `sort.cuh`.
 
 use super::print::{Lines, Subject, Symbols};
-use super::product::{constant, fits_y};
+use super::product::{constant, fits_y, is_multiple};
 use super::{Library, Printed};
 use crate::graph::{DType, Dim};
 use crate::plan::Kernel;
@@ -134,6 +134,9 @@ fn scatter_add(subject: &Subject<'_>, axis: &Dim, count: &Dim, inner: &Dim) -> P
 
 /// Columns that are enough for a thread to have one by itself.
 const COLUMNS: i64 = 32;
+/// Bytes that memory moves at once, and steps in which warps do not lose one another: what they move meanwhile is in a cache.
+const SECTOR: i64 = 32;
+const TOGETHER: i64 = 16;
 
 fn cumulative_sum(subject: &Subject<'_>, axis: &Dim, inner: &Dim, reverse: bool, exclusive: bool) -> Printed {
     let mut symbols = Symbols::default();
@@ -152,7 +155,13 @@ fn cumulative_sum(subject: &Subject<'_>, axis: &Dim, inner: &Dim, reverse: bool,
     out.line(constant("AXIS", axis, &mut symbols));
     out.line(constant("INNER", inner, &mut symbols));
     out.line(format!("const int line = blockIdx.x * {THREADS} + threadIdx.x;"));
-    out.line(format!("if (line >= {}) return;", symbols.dim(&lines)));
+    // Where lines begin in the midst of a sector, what one warp reads of it the next one does too.
+    let uneven = !is_multiple(inner, SECTOR / 4);
+    if uneven {
+        out.line(format!("const bool there = line < {};", symbols.dim(&lines)));
+    } else {
+        out.line(format!("if (line >= {}) return;", symbols.dim(&lines)));
+    }
     out.line("int at = line / INNER * AXIS * INNER + line % INNER;");
     let step = if reverse {
         out.line("at += (AXIS - 1) * INNER;");
@@ -161,11 +170,21 @@ fn cumulative_sum(subject: &Subject<'_>, axis: &Dim, inner: &Dim, reverse: bool,
         "at += INNER"
     };
     out.line("float sum = 0.0f;");
-    out.open(format!("for (int i = 0; i < AXIS; ++i, {step})"));
+    if uneven {
+        out.line("// The warps of a block stay together, for neighbours share the sectors at their ends.");
+        out.open(format!("for (int first = 0; first < AXIS; first += {TOGETHER})"));
+        out.line("__syncthreads();");
+        out.open(format!("for (int i = first; there && i < min(first + {TOGETHER}, AXIS); ++i, {step})"));
+    } else {
+        out.open(format!("for (int i = 0; i < AXIS; ++i, {step})"));
+    }
     out.line(format!("const float before = sum, value = {x}[at];"));
     out.line("sum += value;");
     out.line(format!("{to}[at] = {};", if exclusive { "before" } else { "sum" }));
     out.close();
+    if uneven {
+        out.close();
+    }
     let blocks = lines.ceil_div(&Dim::constant(THREADS));
     printed(subject, out, symbols, blocks, &[])
 }
