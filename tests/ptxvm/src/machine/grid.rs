@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::block::{Block, Grid, Progress, Random};
 use super::run::too_long;
+use crate::cache::Cache;
 use crate::code::Program;
 use crate::counts::Counts;
 use crate::fault::{Fault, Report};
@@ -47,6 +48,7 @@ pub fn run(
         grid: launch.grid,
         block: launch.block,
         dynamic_shared: launch.dynamic,
+        cache: Cache::of(launch.block.iter().product()),
         ..Counts::default()
     };
     let mut grid = Grid {
