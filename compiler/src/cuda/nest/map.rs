@@ -1,6 +1,6 @@
 //! Maps: a thread for each point, or for a few points side by side.
 
-use super::tile::Crossing;
+use super::tile::Tile;
 use super::value::{Axis, Scope, Writer};
 use super::{Start, THREADS, accesses, product, unflatten, walk, width};
 use crate::graph::Dim;
@@ -25,8 +25,8 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
         body(w, Scope::new(stage))?;
         return Ok(Start { threads: 1, blocks: Dim::constant(1) });
     }
-    if let Some(crossing) = Crossing::of(w, stage) {
-        return crossing.print(w, stage, place);
+    if let Some(tile) = Tile::of(w, stage) {
+        return tile.print(w, stage, place);
     }
     let order = order(w, stage);
     let last = order[order.len() - 1];
@@ -78,8 +78,8 @@ pub fn print(w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, 
 
 /// Blocks of a map that is a part of a kernel.
 pub fn blocks_of_part(w: &Writer<'_>, stage: &Stage) -> Dim {
-    match Crossing::of(w, stage) {
-        Some(crossing) => crossing.blocks(stage),
+    match Tile::of(w, stage) {
+        Some(tile) => tile.blocks(stage),
         None => product(&stage.kept).ceil_div(&Dim::constant(points_of_a_thread(w, stage) * THREADS)),
     }
 }

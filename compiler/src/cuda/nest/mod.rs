@@ -6,7 +6,7 @@
 //! | form | a point is computed by | when |
 //! |---|---|---|
 //! | map | one thread, which walks the reduced loops | nothing is reduced, or little: at most [`FEW`] elements, or at most [`SOME`] for many points |
-//! | tile | as a map's, behind a square of what it reads in shared memory | it reads along one loop and stores along another |
+//! | tile | as a map's, behind pieces of what it reads in shared memory | it reads along other loops than it stores along |
 //! | row | some lanes of a warp, a warp, or a block | the reduced loops run along memory; several stages that go over the same row are one kernel |
 //! | column | groups of threads, each of which walks a part of the rows | the kept loops run along memory |
 //! | block | one block, stage by stage | there are several stages, or stores that add up |
@@ -57,6 +57,8 @@ const UNROLLED: i64 = 16;
 /// A longer one whose step makes more accesses than this is not, whatever the compiler would like: enough is on its way, and more would not fit
 /// registers.
 const BUSY: usize = 5;
+/// Bytes that memory moves at once.
+const SECTOR: i64 = 32;
 /// With more results than this, a thread computes one point at a time.
 const MANY_RESULTS: usize = 8;
 
@@ -105,7 +107,7 @@ fn single(w: &mut Writer<'_>, stage: &Stage) -> Result<Start, String> {
     let few = |limit: i64| steps.as_constant().is_some_and(|steps| steps <= limit);
     let many = points.as_constant().is_none_or(|points| points >= MANY);
     let by_row = stage.vector.is_none_or(|v| v >= stage.kept.len());
-    if few(FEW) || !by_row && many && few(SOME) {
+    if few(FEW) || !by_row && many && few(SOME) && !column::are_uneven(w, stage) {
         return map::print(w, stage, &map::Place::Alone);
     }
     if by_row || stage.kept.is_empty() {
