@@ -10,13 +10,13 @@
 //! - **Both run abreast**, when their loops are the same and B reads at each point what A stores there.
 //! - **A hosts B's reduction**, when A is a plain map that writes out of order: B then folds in A's order.
 //!
-//! What would take the leading loop (mostly the batch) out of the index space stays apart, and so do calls of vector math in
-//! short rows.
+//! What would take the leading loop (mostly the batch) out of the index space stays apart, and on a processor so do calls of vector math in short
+//! rows.
 
 use super::affine::{self, Affine, is_nonnegative};
 use super::build::product;
 use super::nest::{How, Stage, Store, ValueId, ValueOp, Values};
-use super::{BufferId, Built};
+use super::{BufferId, Built, Machine};
 use crate::graph::Dim;
 
 /// Rows shorter than this are no place for calls of vector math.
@@ -80,8 +80,8 @@ fn into_late(built: &Built, a: &Stage, b: &Stage, shared: &[BufferId], private: 
     if draws && at != affine::flatten(&super::values::identity(&extents, 0), &extents) {
         return None;
     }
-    if !b.reduced.is_empty() && has_calls(a) {
-        // In the row of a reduction, calls need a long row along which the address moves by one.
+    if built.machine == Machine::Cpu && !b.reduced.is_empty() && has_calls(a) {
+        // In the row of a reduction, calls of vector math need a long row along which the address moves by one.
         let last = extents.len() - 1;
         let long = b.reduced.last().is_some_and(|e| e.as_constant().is_none_or(|e| e >= CALL_ROW));
         if !(long && at.coefficient(last).is(1)) {

@@ -37,7 +37,7 @@ mod normal;
 pub mod prologue;
 mod repeat;
 mod rows;
-pub use rows::{COLUMNS, are_columns, columns_together};
+pub use rows::{COLUMNS, Columns, are_columns};
 mod schedule;
 mod select;
 mod sums;

@@ -136,6 +136,19 @@ pub fn flatten(stage: &mut Stage) {
     }
 }
 
+/// Makes reduced loops of those of a map that are not to be kept: what it stores is stored inside of them.
+pub fn keep(stage: &mut Stage, kept: &[usize]) {
+    let (outer, inner): (Vec<usize>, Vec<usize>) = (0..stage.kept.len()).partition(|v| kept.contains(v));
+    let order = [outer, inner].concat();
+    let place = |variable: usize| order.iter().position(|v| *v == variable).unwrap_or(variable);
+    remap(stage, &|map| map.substitute(&|variable| Affine::variable(place(variable))));
+    let mut loops: Vec<Dim> = order.iter().map(|v| stage.kept[*v].clone()).collect();
+    stage.reduced = loops.split_off(kept.len());
+    stage.kept = loops;
+    let inner = !stage.reduced.is_empty();
+    stage.stores.iter_mut().for_each(|store| store.inner = inner);
+}
+
 /// Replaces every map of a stage.
 fn remap(stage: &mut Stage, with: &dyn Fn(&Affine) -> Affine) {
     for value in &mut stage.values {

@@ -9,7 +9,8 @@
 //! point. Then the thread that reads has stored it itself, and nothing has to be waited for but the results of reductions.
 //!
 //! **Columns** are rows whose elements lie apart in memory, and side by side with those of the next row: the channels of an image, whose
-//! statistics a norm needs. All that is said of rows holds for them. Some of them are computed together, so that whole lines of memory are read.
+//! statistics a norm needs. All that is said of rows holds for them. Some of them are computed together, so that whole lines of memory are read
+//! ([`Columns`]); where their length is known, it is no more than what a block keeps of each.
 //!
 //! **Worth it** it is wherever there are rows enough to keep the machine busy with a warp or a block for each.
 
@@ -23,13 +24,18 @@ use super::{BufferId, Built, Draft, Kernel, Work};
 use crate::graph::Dim;
 use std::collections::BTreeSet;
 
-/// So many elements of a row can wait in the registers of a block, of all the buffers that pass together.
-const WAITING: i64 = 24 << 10;
+/// Threads of a block that keeps a row, and elements of it that can wait in the registers of one, of all the buffers that pass together.
+const THREADS: i64 = 512;
+const WAITING: i64 = 64;
 /// Fewer rows than this would leave the machine idle while they are long: longer than that.
 const FEW: i64 = 32;
 const LONG: i64 = 4096;
 /// So many columns at least are computed together: as many floats as memory moves at once. And at most so many: a whole line.
 pub const COLUMNS: (i64, i64) = (8, 32);
+/// And where they begin in the midst of what memory moves at once: then what lies at their ends is moved twice.
+const UNEVEN: i64 = 128;
+/// A map of more loops has its rows before the others.
+const LOOPS: usize = 6;
 /// A kernel has at most so many values, and touches at most so many buffers.
 const VALUES: usize = 200;
 const BUFFERS: usize = 24;
@@ -94,7 +100,45 @@ fn joined(built: &Built, web: &Web, early: usize, late: usize) -> Option<Nest> {
         return None;
     }
     let rows = rows_of(a).or_else(|| rows_of(b))?;
-    let (mut first, mut second) = (stages(a, &rows)?, stages(b, &rows)?);
+    if web.between(early, late) || web.between(late, early) {
+        return None;
+    }
+    let first = stages(a, &rows)?;
+    let found =
+        stages(b, &rows).and_then(|second| in_rows(built, web, (early, late), first.clone(), second, true));
+    let (stages, length, columns) = found.or_else(|| {
+        // What is made of rows' results may have its loops in another order.
+        let made_of = rows_of(a).is_some() && !web.writes[early].is_disjoint(&web.reads[late]);
+        let choices = if made_of { turned(b, &first, &rows) } else { Vec::new() };
+        choices
+            .into_iter()
+            .find_map(|second| in_rows(built, web, (early, late), first.clone(), second, false))
+    })?;
+    let paths = |nest: &Nest, draft: &Draft| match &nest.row {
+        Some(row) => row.paths.clone(),
+        None => vec![draft.path.clone()],
+    };
+    let mut all = paths(a, &built.drafts[early]);
+    all.extend(paths(b, &built.drafts[late]));
+    let space = stages.first()?.kept.len();
+    let only_here = |buffer: &BufferId| {
+        !web.kept.contains(buffer)
+            && web.readers[buffer.index()].iter().all(|reader| *reader == early || *reader == late)
+    };
+    let passed = passed(&stages, &length, room(columns), &only_here);
+    Some(Nest { space, stages, row: Some(Row { passed, paths: all }) })
+}
+
+/// The stages of both in turn, the length of their rows, and how many of these a block has together. `long`: whether rows may be longer than what a
+/// block keeps.
+fn in_rows(
+    built: &Built,
+    web: &Web,
+    (early, late): (usize, usize),
+    mut first: Vec<Stage>,
+    mut second: Vec<Stage>,
+    long: bool,
+) -> Option<(Vec<Stage>, Dim, i64)> {
     if !alike(first.iter().chain(&second)) {
         first.iter_mut().chain(&mut second).for_each(super::normal::flatten);
         if !alike(first.iter().chain(&second)) {
@@ -111,12 +155,21 @@ fn joined(built: &Built, web: &Web, early: usize, late: usize) -> Option<Nest> {
     }
     let length =
         first.iter().chain(&second).map(|stage| product(&stage.reduced)).find(|length| !length.is(1))?;
-    let columns = are_columns(first.iter().chain(&second));
-    if columns && columns_together(&first[0].kept).is_none() {
+    let together = match are_columns(first.iter().chain(&second)) {
+        true => Some(Columns::of(&first[0].kept)?),
+        false => None,
+    };
+    let columns = together.as_ref().map_or(1, Columns::most);
+    // Of what a block does not keep, a cache keeps a row, and columns as long as a batch.
+    let fits = match (length.as_constant(), &together) {
+        (Some(length), _) if length <= room(columns) => true,
+        (_, None) | (None, Some(Columns::Evenly(_))) => long,
+        _ => false,
+    };
+    if !fits {
         return None;
     }
-    let (rows, long) = (built.estimate(&rows), built.estimate(&length) > LONG);
-    if rows < FEW && long {
+    if built.estimate(&product(&first[0].kept)) < FEW && built.estimate(&length) > LONG {
         return None;
     }
     let shared: Vec<BufferId> = web.writes[early].intersection(&web.reads[late]).copied().collect();
@@ -125,24 +178,13 @@ fn joined(built: &Built, web: &Web, early: usize, late: usize) -> Option<Nest> {
     } else {
         shared.iter().all(|b| web.writers[b.index()].len() == 1 && in_step(&first, &second, *b))
     };
-    if !sound || web.between(early, late) || web.between(late, early) {
-        return None;
-    }
-    let paths = |nest: &Nest, draft: &Draft| match &nest.row {
-        Some(row) => row.paths.clone(),
-        None => vec![draft.path.clone()],
-    };
-    let mut all = paths(a, &built.drafts[early]);
-    all.extend(paths(b, &built.drafts[late]));
     first.append(&mut second);
-    let space = first.first()?.kept.len();
-    let only_here = |buffer: &BufferId| {
-        !web.kept.contains(buffer)
-            && web.readers[buffer.index()].iter().all(|reader| *reader == early || *reader == late)
-    };
-    let room = WAITING / if columns { COLUMNS.1 } else { 1 };
-    let passed = passed(&first, &length, room, &only_here);
-    Some(Nest { space, stages: first, row: Some(Row { passed, paths: all }) })
+    sound.then_some((first, length, if columns > 1 { COLUMNS.1.max(columns) } else { 1 }))
+}
+
+/// Elements of a row that a block can keep, beside those of other columns.
+fn room(columns: i64) -> i64 {
+    THREADS / columns * WAITING
 }
 
 /// How many rows a nest goes over, if it must be rows: it reduces something, or has been joined before.
@@ -160,11 +202,35 @@ fn stages(nest: &Nest, rows: &Dim) -> Option<Vec<Stage>> {
     super::normal::drop_units(&mut stage);
     if stage.reduced.is_empty() {
         let space = (0..=stage.kept.len()).find(|space| product(&stage.kept[..*space]) == *rows)?;
-        stage.reduced = stage.kept.split_off(space);
-        let inner = !stage.reduced.is_empty();
-        stage.stores.iter_mut().for_each(|store| store.inner = inner);
+        super::normal::keep(&mut stage, &(0..space).collect::<Vec<_>>());
     }
     (product(&stage.kept) == *rows).then(|| vec![stage])
+}
+
+/// A map as stages that keep the rows of others, in whatever order its loops are.
+fn turned(nest: &Nest, rows: &[Stage], count: &Dim) -> Vec<Vec<Stage>> {
+    let [stage] = nest.stages.as_slice() else { return Vec::new() };
+    let mut stage = stage.clone();
+    super::normal::drop_units(&mut stage);
+    let loops = stage.kept.len();
+    if !stage.reduced.is_empty() || loops > LOOPS {
+        return Vec::new();
+    }
+    let length = rows.iter().map(|stage| product(&stage.reduced)).find(|length| !length.is(1));
+    let choices = (0..1usize << loops).filter_map(|choice| {
+        let kept: Vec<usize> = (0..loops).filter(|v| choice >> v & 1 == 1).collect();
+        let of = |which: bool| {
+            let chosen = (0..loops).filter(|v| kept.contains(v) == which).map(|v| stage.kept[v].clone());
+            product(&chosen.collect::<Vec<_>>())
+        };
+        let fits = of(true) == *count && Some(of(false)) == length;
+        fits.then(|| {
+            let mut stage = stage.clone();
+            super::normal::keep(&mut stage, &kept);
+            vec![stage]
+        })
+    });
+    choices.collect()
 }
 
 /// Do stages go over the same rows by the same loops?
@@ -200,11 +266,34 @@ pub fn are_columns<'a>(stages: impl Iterator<Item = &'a Stage>) -> bool {
     stages.map(score).sum::<i64>() > 0
 }
 
-/// How many columns are computed together: a number that divides those which lie side by side, if there is one.
-pub fn columns_together(kept: &[Dim]) -> Option<i64> {
-    let divides =
-        |together: &i64| kept.last().is_some_and(|e| e.exact_div(&Dim::constant(*together)).is_some());
-    [COLUMNS.1, 16, COLUMNS.0].into_iter().find(divides)
+/// Which columns are computed together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// So many, of all one after another: those that lie side by side are a multiple.
+    Evenly(i64),
+    /// So many at most of those that lie side by side, which are cut into so many parts.
+    Beside { columns: i64, parts: i64 },
+}
+
+impl Columns {
+    /// Where the number that lies side by side is known, or a multiple of what memory moves at once.
+    pub fn of(kept: &[Dim]) -> Option<Columns> {
+        let last = kept.last()?;
+        let divides = |together: &i64| last.exact_div(&Dim::constant(*together)).is_some();
+        if let Some(together) = [COLUMNS.1, 16, COLUMNS.0].into_iter().find(divides) {
+            return Some(Columns::Evenly(together));
+        }
+        let all = last.as_constant()?;
+        let parts = (all + UNEVEN - 1) / UNEVEN;
+        Some(Columns::Beside { columns: (all + parts - 1) / parts, parts })
+    }
+
+    /// How many are computed together at most.
+    fn most(&self) -> i64 {
+        match self {
+            Columns::Evenly(columns) | Columns::Beside { columns, .. } => *columns,
+        }
+    }
 }
 
 /// Do both read elements of a row that are the same?

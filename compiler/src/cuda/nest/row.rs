@@ -3,7 +3,7 @@
 //! Where the rows are columns ([`crate::plan`]), neighbouring threads have neighbouring columns, and groups of them walk these.
 //!
 //! Several stages may go over the same row. What an earlier one reduced all threads know; elements that a later stage reads again, from memory or
-//! from what an earlier one made, each thread keeps in registers, where the length of the row is known and they fit.
+//! from what an earlier one made, each thread keeps in registers, where the length of the row is known; as many of them as fit.
 
 use super::spell::{is_half, register};
 use super::value::{Axis, Held, Scope, Writer, twin};
@@ -13,11 +13,12 @@ use crate::cuda::print::c_type;
 use crate::graph::{DType, Dim};
 use crate::plan::affine::Affine;
 use crate::plan::nest::{How, Row, Stage, ValueId, ValueOp};
-use crate::plan::{self, BufferId};
+use crate::plan::{self, BufferId, Columns};
 use std::collections::{BTreeMap, HashSet};
 
-/// A thread keeps at most so many elements of its row.
+/// A thread keeps at most so many elements of its row, and of one that is kept in part.
 const KEPT: i64 = 64;
+const PART: i64 = 80;
 /// Threads of a block that has one row: as many as it takes to keep it.
 const MOST: i64 = 512;
 /// Rows of so many elements are whole lines of memory.
@@ -33,9 +34,11 @@ struct Walk {
     /// Elements that a thread takes side by side, and threads.
     wide: i64,
     lanes: i64,
-    /// Columns that a block computes together; for rows 1.
+    /// Columns that a block computes together; for rows 1. And into how many parts those are cut that lie side by side, where blocks have
+    /// no columns of several.
     columns: i64,
-    /// How often each thread takes some, where elements are kept.
+    parts: Option<i64>,
+    /// How often each thread takes some that it keeps, where elements are kept.
     items: Option<i64>,
     /// The elements that it keeps: those that several stages read from memory, and those that a stage makes.
     again: Vec<(BufferId, Affine)>,
@@ -53,6 +56,15 @@ struct Kept {
     made: BTreeMap<BufferId, String>,
 }
 
+/// What earlier stages have done.
+#[derive(Default)]
+struct SoFar {
+    /// How often the row was walked.
+    walks: usize,
+    /// What of its elements is kept already.
+    loaded: HashSet<String>,
+}
+
 pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<Start, String> {
     let Some(longest) = stages.iter().max_by_key(|stage| stage.reduced.len()) else {
         return Err("a nest without stages".into());
@@ -63,7 +75,10 @@ pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<
     let (lanes, columns) = (walk.lanes, walk.columns);
     let whole = lanes > 32;
     let kept = order(longest, stages, columns);
-    if columns > 1 {
+    let mut blocks = points.ceil_div(&Dim::constant(columns));
+    if let Some(parts) = walk.parts {
+        blocks = beside(w, &kept, columns, parts);
+    } else if columns > 1 {
         w.line(format!("const int lane = threadIdx.x / {columns};"));
         w.line(format!("const unsigned point = blockIdx.x * {columns} + threadIdx.x % {columns};"));
         if lanes == 1 {
@@ -86,7 +101,7 @@ pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<
     }
     let total = w.dim(&steps);
     let held = declare(w, stages, &walk);
-    let mut loaded = HashSet::new();
+    let mut so_far = SoFar::default();
     let mut path = None;
     for (at, stage) in stages.iter().enumerate() {
         if let Some(here) =
@@ -98,13 +113,13 @@ pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<
         if stages.len() > 1 {
             w.open("");
         }
-        print_stage(w, stage, &walk, &total, &held, passed, &mut loaded)?;
+        print_stage(w, stage, &walk, &total, &held, passed, &mut so_far)?;
         if stages.len() > 1 {
             w.close();
         }
     }
     if columns > 1 {
-        return Ok(Start { threads: lanes * columns, blocks: points.ceil_div(&Dim::constant(columns)) });
+        return Ok(Start { threads: lanes * columns, blocks });
     }
     let blocks = match (whole, kept.is_empty()) {
         (_, true) => Dim::constant(1),
@@ -115,6 +130,26 @@ pub fn print(w: &mut Writer<'_>, stages: &[Stage], row: Option<&Row>) -> Result<
     Ok(Start { threads, blocks })
 }
 
+/// Says which of the columns that lie side by side a thread has, and in how many blocks these all are.
+fn beside(w: &mut Writer<'_>, kept: &[(usize, Dim)], columns: i64, parts: i64) -> Dim {
+    let (outer, last) = kept.split_at(kept.len() - 1);
+    w.line(format!("const int lane = threadIdx.x / {columns};"));
+    for (variable, extent) in last {
+        let part = match (parts, outer.is_empty()) {
+            (1, _) => String::new(),
+            (_, true) => format!("{columns} * blockIdx.x + "),
+            _ => format!("{columns} * (blockIdx.x % {parts}) + "),
+        };
+        w.line(format!("const int i{variable} = {part}threadIdx.x % {columns};"));
+        if !extent.is(columns * parts) {
+            let extent = w.dim(extent);
+            w.line(format!("if (i{variable} >= {extent}) return;"));
+        }
+    }
+    unflatten(w, &if parts > 1 { format!("(blockIdx.x / {parts})") } else { "blockIdx.x".into() }, outer);
+    product(&outer.iter().map(|(_, extent)| extent.clone()).collect::<Vec<_>>()) * Dim::constant(parts)
+}
+
 fn print_stage(
     w: &mut Writer<'_>,
     stage: &Stage,
@@ -122,7 +157,7 @@ fn print_stage(
     total: &str,
     held: &Kept,
     passed: &[BufferId],
-    loaded: &mut HashSet<String>,
+    so_far: &mut SoFar,
 ) -> Result<(), String> {
     let mut scope = Scope::new(stage);
     let is_stored = |buffer: &BufferId| !passed.contains(buffer);
@@ -143,16 +178,31 @@ fn print_stage(
             left: None,
         });
         let step = if walk.extents.len() > 1 { "step".into() } else { format!("i{}", walk.first) };
-        open_row(w, walk, &step, total);
-        scope.step = Some(step);
+        scope.step = Some(step.clone());
         scope = scope.along(axis);
+        let mut beyond = scope.clone();
         for (buffer, name) in &held.made {
             let place = item(walk, name);
             scope.held.insert(*buffer, Held { place, stored: is_stored(buffer) });
         }
-        keep(w, &mut scope, walk, held, loaded);
-        scope.point(w, true)?;
-        close_row(w, walk);
+        // What is not kept is read again from a cache, from where the walk before has ended; all threads read it last at first.
+        let first = so_far.walks == 0;
+        for kept in [first, !first] {
+            if kept {
+                open_row(w, walk, &step, total);
+                keep(w, &mut scope, walk, held, &mut so_far.loaded);
+                scope.point(w, true)?;
+                close_row(w, walk);
+                if first && walk.left().is_some() && walk.lanes > 32 {
+                    w.line("__syncthreads();");
+                }
+            } else if let Some(left) = walk.left() {
+                open_left(w, walk, &step, left, so_far.walks % 2 == 1);
+                beyond.point(w, true)?;
+                close_left(w, walk, left);
+            }
+        }
+        so_far.walks += 1;
         match (walk.columns, walk.lanes) {
             (1, lanes) if lanes > 32 => gather(w, stage, "block", &lanes.to_string(), ""),
             (1, lanes) => gather(w, stage, "lanes", &lanes.to_string(), ""),
@@ -187,59 +237,95 @@ fn print_stage(
     Ok(())
 }
 
-/// Opens the loop of a thread over its elements of the row.
+/// Opens the loop of a thread over its elements of the row, or over those of them that it keeps.
 fn open_row(w: &mut Writer<'_>, walk: &Walk, step: &str, total: &str) {
-    let (wide, lanes) = (walk.wide, walk.lanes);
-    let first = if wide > 1 { format!("{wide} * lane") } else { "lane".into() };
+    let (first, by) = (walk.first_of_lane(), walk.wide * walk.lanes);
     match walk.items {
-        None => {
-            w.open(format!("for (int {step} = {first}; {step} < {total}; {step} += {})", wide * lanes));
-        }
+        None => w.open(format!("for (int {step} = {first}; {step} < {total}; {step} += {by})")),
+        Some(1) => w.line(format!("const int {step} = {first};")),
         Some(items) => {
-            if items > 1 {
-                w.line("#pragma unroll");
-                w.open(format!("for (int item = 0; item < {items}; ++item)"));
-                w.line(format!("const int {step} = {first} + {} * item;", wide * lanes));
-            } else {
-                w.line(format!("const int {step} = {first};"));
-            }
-            if !walk.is_even() {
-                w.open(format!("if ({step} < {total})"));
-            }
+            w.line("#pragma unroll");
+            w.open(format!("for (int item = 0; item < {items}; ++item)"));
+            w.line(format!("const int {step} = {first} + {by} * item;"));
         }
     }
-    if walk.extents.len() > 1 {
-        let reduced: Vec<(usize, Dim)> =
-            walk.extents.iter().cloned().enumerate().map(|(at, e)| (walk.first + at, e)).collect();
-        unflatten(w, "step", &reduced);
+    if walk.items.is_some() && !walk.is_full() {
+        w.open(format!("if ({step} < {total})"));
     }
+    walk.unflatten(w);
+}
+
+/// Opens that over the elements from `from` on, which it does not keep; from the last one on, if `back`.
+fn open_left(w: &mut Writer<'_>, walk: &Walk, step: &str, from: i64, back: bool) {
+    let (first, by) = (walk.first_of_lane(), walk.wide * walk.lanes);
+    let left = walk.length().unwrap_or(from) - from;
+    let turns = (left + by - 1) / by;
+    if back {
+        w.open(format!("for (int turn = {}; turn >= 0; --turn)", turns - 1));
+    } else {
+        w.open(format!("for (int turn = 0; turn < {turns}; ++turn)"));
+    }
+    w.line(format!("const int {step} = {from} + {first} + {by} * turn;"));
+    if left % by != 0 {
+        w.open(format!("if ({step} < {})", from + left));
+    }
+    walk.unflatten(w);
+}
+
+fn close_left(w: &mut Writer<'_>, walk: &Walk, from: i64) {
+    let left = walk.length().unwrap_or(from) - from;
+    if left % (walk.wide * walk.lanes) != 0 {
+        w.close();
+    }
+    w.close();
 }
 
 fn close_row(w: &mut Writer<'_>, walk: &Walk) {
-    match walk.items {
-        None => w.close(),
-        Some(items) => {
-            if !walk.is_even() {
-                w.close();
-            }
-            if items > 1 {
-                w.close();
-            }
-        }
+    if walk.items.is_some() && !walk.is_full() {
+        w.close();
+    }
+    if walk.items != Some(1) {
+        w.close();
     }
 }
 
 impl Walk {
-    /// Does every thread take the same number of elements?
-    fn is_even(&self) -> bool {
-        let each = self.items.map(|items| items * self.lanes * self.wide);
-        each.is_some() && each == product(&self.extents).as_constant()
+    fn length(&self) -> Option<i64> {
+        product(&self.extents).as_constant()
+    }
+
+    /// How many elements of a row its threads have room for.
+    fn kept(&self) -> Option<i64> {
+        self.items.map(|items| items * self.lanes * self.wide)
+    }
+
+    /// Is there an element for all that threads have room for?
+    fn is_full(&self) -> bool {
+        self.kept().zip(self.length()).is_some_and(|(kept, length)| kept <= length)
+    }
+
+    /// The first element that is not kept, if some are.
+    fn left(&self) -> Option<i64> {
+        self.kept().filter(|kept| self.length().is_some_and(|length| *kept < length))
+    }
+
+    /// The first of the elements that a thread takes at once.
+    fn first_of_lane(&self) -> String {
+        if self.wide > 1 { format!("{} * lane", self.wide) } else { "lane".into() }
     }
 
     /// Elements of a thread with so many lanes.
     fn each(&self, lanes: i64) -> Option<i64> {
-        let length = product(&self.extents).as_constant()?;
-        Some((length + lanes * self.wide - 1) / (lanes * self.wide) * self.wide)
+        Some((self.length()? + lanes * self.wide - 1) / (lanes * self.wide) * self.wide)
+    }
+
+    /// Declares the loop variables of the current point.
+    fn unflatten(&self, w: &mut Writer<'_>) {
+        if self.extents.len() > 1 {
+            let reduced: Vec<(usize, Dim)> =
+                self.extents.iter().cloned().enumerate().map(|(at, e)| (self.first + at, e)).collect();
+            unflatten(w, "step", &reduced);
+        }
     }
 }
 
@@ -302,6 +388,19 @@ fn made(stages: &[Stage], inner: bool) -> Vec<BufferId> {
     stores.map(|store| store.buffer).filter(|buffer| read(*buffer)).collect()
 }
 
+/// How many of these are kept at once: what is read only later takes no place yet, and what has been read for the last time none any more.
+fn at_once(stages: &[Stage], again: &[(BufferId, Affine)], made: &[BufferId]) -> i64 {
+    let reads = |at: usize, buffer: BufferId| stages[at].reads().any(|(other, _)| other == buffer);
+    let stores = |at: usize, buffer: BufferId| stages[at].stores.iter().any(|store| store.buffer == buffer);
+    let is_kept = |at: usize, buffer: BufferId| {
+        (0..=at).any(|at| reads(at, buffer) || stores(at, buffer))
+            && (at + 1..stages.len()).any(|later| reads(later, buffer))
+    };
+    let all = || again.iter().map(|(buffer, _)| *buffer).chain(made.iter().copied());
+    let counts = (0..stages.len()).map(|at| all().filter(|buffer| is_kept(at, *buffer)).count());
+    counts.max().unwrap_or(0).max(1) as i64
+}
+
 /// How a row is walked, and what of it is kept.
 fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) -> Walk {
     let (points, steps) = (product(&longest.kept), product(&longest.reduced));
@@ -310,7 +409,14 @@ fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) 
     let along = |stage: &&Stage| accesses(w, stage).any(|access| access.at.depends_on(last));
     let walked = stages.iter().filter(|stage| !stage.reduced.is_empty());
     let widths = walked.filter(along).map(|stage| width(w, stage, last, &extents[extents.len() - 1], false));
-    let columns = columns(stages, longest, &points);
+    // What passes in registers alone comes first.
+    let (mut made, others): (Vec<BufferId>, Vec<BufferId>) =
+        made(stages, true).into_iter().partition(|buffer| passed.contains(buffer));
+    let must = made.len();
+    made.extend(others);
+    let mut again = read_again(stages, last);
+    let mut rows = at_once(stages, &again, &made);
+    let (columns, parts) = columns(stages, longest, &points, rows);
     let wide = if columns > 1 { 1 } else { widths.min().unwrap_or(1) };
     let lanes = match steps.as_constant() {
         _ if columns == 1 => lanes(&points, &steps, wide),
@@ -322,8 +428,9 @@ fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) 
         extents,
         wide,
         // A block has whole warps.
-        lanes: lanes.max(if columns > 1 { 32 / columns } else { 1 }),
+        lanes: lanes.max(if columns > 1 && parts.is_none() { 32 / columns } else { 1 }),
         columns,
+        parts,
         items: None,
         again: Vec::new(),
         made: Vec::new(),
@@ -331,33 +438,31 @@ fn walk(w: &Writer<'_>, longest: &Stage, stages: &[Stage], passed: &[BufferId]) 
     if stages.len() < 2 || steps.as_constant().is_none() {
         return walk;
     }
-    // What passes in registers alone comes first.
-    let (mut made, others): (Vec<BufferId>, Vec<BufferId>) =
-        made(stages, true).into_iter().partition(|buffer| passed.contains(buffer));
-    let must = made.len();
-    made.extend(others);
-    let mut again = read_again(stages, last);
-    let fits = |walk: &Walk, lanes: i64, rows: usize| {
-        walk.each(lanes).is_some_and(|each| each * rows as i64 <= KEPT)
-    };
-    let all = made.len() + again.len();
-    for threads in [THREADS, MOST] {
+    let fits = |walk: &Walk, lanes: i64, rows: i64| walk.each(lanes).is_some_and(|each| each * rows <= KEPT);
+    for (threads, rows) in [(THREADS, (made.len() + again.len()) as i64), (MOST, rows)] {
         let lanes = threads / columns;
         if walk.lanes < lanes
             && columns < THREADS
-            && !fits(&walk, walk.lanes, all)
-            && (fits(&walk, lanes, all) || threads == MOST && walk.lanes == THREADS / columns)
+            && !fits(&walk, walk.lanes, rows)
+            && (fits(&walk, lanes, rows) || threads == MOST && walk.lanes == THREADS / columns)
         {
             walk.lanes = lanes;
         }
     }
-    while made.len() + again.len() > must && !fits(&walk, walk.lanes, made.len() + again.len()) {
+    while rows > 1 && made.len() + again.len() > must && !fits(&walk, walk.lanes, rows) {
         if again.pop().is_none() {
             made.pop();
         }
+        rows = at_once(stages, &again, &made);
     }
     if made.len() + again.len() > 0 {
-        walk.items = walk.each(walk.lanes).map(|each| each / walk.wide);
+        // What passes in registers alone is all there, and fits.
+        let most = match (must, rows) {
+            (0, 1) => PART,
+            (0, _) => KEPT / rows,
+            _ => i64::MAX,
+        };
+        walk.items = walk.each(walk.lanes).map(|each| each.min(most) / walk.wide);
     }
     (walk.again, walk.made) = (again, made);
     walk
@@ -386,20 +491,27 @@ fn order(longest: &Stage, stages: &[Stage], columns: i64) -> Vec<(usize, Dim)> {
     kept
 }
 
-/// How many columns a block computes together; of rows 1.
-fn columns(stages: &[Stage], longest: &Stage, points: &Dim) -> i64 {
+/// How many columns a block computes together, of rows 1; and into how many parts those are cut that lie side by side, where they must be.
+/// `rows`: how many rows are kept at once.
+fn columns(stages: &[Stage], longest: &Stage, points: &Dim, rows: i64) -> (i64, Option<i64>) {
     if stages.len() < 2 || !plan::are_columns(stages.iter()) {
-        return 1;
+        return (1, None);
     }
     let (points, steps) = (points.as_constant(), product(&longest.reduced).as_constant());
     // A thread for each, where they are short, or there are many.
     let many = points.is_none_or(|points| points >= MANY);
-    if steps.is_some_and(|steps| steps <= if many { SOME } else { FEW }) {
-        return THREADS;
+    let short = if many { SOME } else { FEW };
+    if steps.is_some_and(|steps| steps <= short && steps * rows <= KEPT) {
+        return (THREADS, None);
     }
     // Few columns are shared out among as many blocks as can be.
     let few = points.is_some_and(|points| points < MANY_COLUMNS);
-    plan::columns_together(&longest.kept).map_or(1, |most| if few { plan::COLUMNS.0 } else { most })
+    match Columns::of(&longest.kept) {
+        Some(Columns::Evenly(_)) if few => (plan::COLUMNS.0, None),
+        Some(Columns::Evenly(columns)) => (columns, None),
+        Some(Columns::Beside { columns, parts }) if columns > 1 => (columns, Some(parts)),
+        _ => (1, None),
+    }
 }
 
 /// Declares what is kept, of names that tell what it is.
