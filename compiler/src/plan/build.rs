@@ -181,7 +181,7 @@ impl<'a> Build<'a> {
     }
 
     /// The memory that this node makes longer: it is what a step carries on, and begins with what it was given.
-    fn grown(&self, id: NodeId) -> Option<BufferId> {
+    pub fn grown(&self, id: NodeId) -> Option<BufferId> {
         let graph = self.graph;
         let (Op::Concat { axis: 0 }, &[before, _]) = (&graph.node(id).op, graph.node(id).inputs.as_slice())
         else {
@@ -316,38 +316,7 @@ impl<'a> Build<'a> {
             Op::Unwindow { axis, size, stride, dilation } => {
                 self.unwindow(id, out, *axis, size, stride, dilation)
             }
-            Op::Concat { axis } => {
-                let mut start = Dim::constant(0);
-                let there = usize::from(self.grown(id).is_some());
-                for (place, input) in node.inputs.iter().enumerate() {
-                    let shape = &graph.node(*input).ty.shape;
-                    if place < there {
-                        start = start + shape[*axis].clone();
-                        continue;
-                    }
-                    let index = identity(shape, 0);
-                    let mut reader = self.reader(shape.clone());
-                    let value = reader.read(*input, &index)?;
-                    let mut at = index.clone();
-                    at[*axis] = at[*axis].clone().plus(&Affine::constant(start.clone()));
-                    start = start + shape[*axis].clone();
-                    let store = Store {
-                        buffer: out,
-                        at: affine::flatten(&at, &node.ty.shape),
-                        value,
-                        accumulate: false,
-                        inner: false,
-                    };
-                    let stage = Stage {
-                        kept: shape.clone(),
-                        values: reader.values.list,
-                        stores: vec![store],
-                        ..Stage::default()
-                    };
-                    self.nest(node, 0, vec![stage]);
-                }
-                Ok(())
-            }
+            Op::Concat { axis } => self.concat(id, out, *axis),
             _ => {
                 let shape = &node.ty.shape;
                 let index = identity(shape, 0);

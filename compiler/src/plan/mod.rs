@@ -22,6 +22,7 @@ mod ahead;
 mod attention;
 mod beside;
 mod build;
+mod concat;
 pub use build::neutral;
 use contract::is_nest;
 pub use merge::never_again;
