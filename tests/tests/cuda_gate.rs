@@ -1,4 +1,4 @@
-//! Every kernel of every spec, compiled by NVRTC to machine code for three generations of GPUs: it compiles, nothing spills or lies in local
+//! Every kernel of every spec, and of shapes that no spec has, compiled by NVRTC to machine code for three generations of GPUs: it compiles, nothing spills or lies in local
 //! memory, enough of it fits on a processor, and the machine code has what the kernel is for
 //! (see [`weft_tests::sass`]): tensor cores where it multiplies on them, a main loop that does little else than multiply, and accesses of 16 bytes
 //! where its text has them. Needs no GPU; without NVRTC it says so and has nothing to do.
@@ -43,11 +43,13 @@ fn kernels() -> Vec<Kernels> {
         .filter(|name| name.ends_with(".weft"))
         .collect();
     names.sort();
+    // And shapes that none of them has.
+    let names = names.iter().map(|name| format!("specs/{name}")).chain(["tests/shapes.weft".to_owned()]);
     let modules: Vec<(String, Module)> = names
-        .into_iter()
-        .map(|name| {
-            let checked = specs::check_file(&format!("specs/{name}"), &Options::default());
+        .map(|path| {
+            let checked = specs::check_file(&path, &Options::default());
             let shown = specs::rendered(&checked);
+            let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
             (name, checked.module.unwrap_or_else(|| panic!("{shown}")))
         })
         .collect();

@@ -2,13 +2,14 @@
 //! shared and groups are uneven, and on numbers at the edges of their types. Without NVRTC there is nothing to run; see [`weft_tests::cuda`].
 
 use std::collections::BTreeMap;
+use weft_compiler::check::Options;
 use weft_compiler::graph::op::{Binary, Compare, Distribution, Op, Reduction, Unary};
 use weft_compiler::graph::random::Rng;
 use weft_compiler::graph::{Builder, Dim, Entry, Module, NodeId, TensorType, TypeError};
 use weft_runtime::program::{DType, InputSource};
 use weft_runtime::tensor::Tensor;
-use weft_tests::cuda;
 use weft_tests::device::{Device, Machine, Tensors};
+use weft_tests::{batches, cuda, specs};
 
 type Made = Result<Vec<NodeId>, TypeError>;
 
@@ -669,6 +670,34 @@ fn truth_values_agree() {
         let number = b.cast(nested, DType::F32)?;
         Ok(vec![not, and, or, nested, number, b.cast(or, DType::I32)?, b.compare(Compare::Ne, v[0], v[1])?])
     });
+}
+
+/// Shapes that no kernel was made for, of which `cuda_bytes` counts what they move.
+#[test]
+fn shapes_that_nobody_made_kernels_for_agree() {
+    if !cuda::is_ready() {
+        return;
+    }
+    let checked = specs::check_file("tests/shapes.weft", &Options::default());
+    let shown = specs::rendered(&checked);
+    let module = checked.module.unwrap_or_else(|| panic!("{shown}"));
+    let (mut wanted, mut got) =
+        (Machine::new(module.clone(), Device::Evaluator32), Machine::new(module.clone(), Device::Cuda));
+    for entry in &module.entries {
+        let name = &entry.graph.name;
+        let inputs = batches::of(&module, name, 3, 0);
+        let (wanted, got) = (wanted.run(name, &inputs), got.run(name, &inputs));
+        assert_eq!(wanted.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>(), "{name}");
+        for (wanted, got) in wanted.values().zip(got.values()) {
+            assert_eq!(wanted.len(), got.len(), "{name}");
+            let largest = wanted.iter().fold(1.0, |most: f64, v| most.max(v.abs()));
+            for (place, (wanted, got)) in wanted.iter().zip(got).enumerate() {
+                // The evaluator adds up 50,257 numbers one by one.
+                let near = (wanted - got).abs() <= 3e-5 * largest;
+                assert!(near, "{name}, element {place}: {got}, not {wanted}");
+            }
+        }
+    }
 }
 
 #[test]
