@@ -61,20 +61,18 @@ impl Build<'_> {
             && !parts.iter().any(|part| self.is_product(part.0))
     }
 
-    /// Is it made by a product, but for what is done to each of its elements?
+    /// Is it made by a product, but for what is done to each of its elements on the way?
     fn is_product(&self, id: NodeId) -> bool {
         let node = self.graph.node(id);
-        match &node.op {
-            Op::Contract { .. } | Op::Conv { .. } | Op::ConvData { .. } | Op::ConvWeights { .. } => true,
-            Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Select
-            | Op::Cast
-            | Op::Reshape
-            | Op::Transpose { .. }
-            | Op::Hold => node.inputs.iter().any(|input| self.is_product(*input)),
+        let on_its_way = || match &node.op {
+            Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast | Op::Reshape | Op::Transpose { .. } => {
+                node.inputs.iter().any(|input| self.is_product(*input))
+            }
             _ => false,
-        }
+        };
+        let multiplies =
+            matches!(node.op, Op::Contract { .. } | Op::Conv(_) | Op::ConvData(_) | Op::ConvWeights(_));
+        multiplies || !self.selection.materialised[id.index()] && on_its_way()
     }
 
     /// A nest over the shape of some inputs, which stores each in its place.

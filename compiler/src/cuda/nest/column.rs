@@ -11,7 +11,7 @@
 use super::row::gather;
 use super::spell::Level;
 use super::value::{Scope, Writer};
-use super::{SECTOR, Start, THREADS, accesses, map, product, unflatten};
+use super::{SECTOR, Start, THREADS, TOGETHER, accesses, map, product, unflatten};
 use crate::graph::Dim;
 use crate::plan::affine::Affine;
 use crate::plan::nest::Stage;
@@ -22,8 +22,6 @@ const COLUMNS: i64 = 32;
 const EACH: i64 = 4;
 /// Bytes of a row that begins anywhere in a sector: of so many the ends weigh little.
 const UNEVEN: i64 = 512;
-/// Bytes that a block reads until its warps wait for each other.
-const TOGETHER: i64 = 16 << 10;
 /// Threads of a block where blocks are fewer than so many.
 const MOST: i64 = 512;
 const FEW_BLOCKS: i64 = 64;

@@ -59,6 +59,8 @@ const UNROLLED: i64 = 16;
 const BUSY: usize = 5;
 /// Bytes that memory moves at once.
 const SECTOR: i64 = 32;
+/// Bytes that a block moves until its warps wait for each other, where they share sectors.
+const TOGETHER: i64 = 16 << 10;
 /// With more results than this, a thread computes one point at a time.
 const MANY_RESULTS: usize = 8;
 

@@ -7,7 +7,7 @@
 
 use super::spell::{is_half, register};
 use super::value::{Axis, Held, Scope, Writer, twin};
-use super::{FEW, LONG, MANY, SOME, Start, THREADS, accesses, product, unflatten, width};
+use super::{FEW, LONG, MANY, SOME, Start, THREADS, TOGETHER, accesses, product, unflatten, width};
 use crate::cuda::names::{identifier, unique};
 use crate::cuda::print::c_type;
 use crate::graph::{DType, Dim};
@@ -189,7 +189,7 @@ fn print_stage(
         let first = so_far.walks == 0;
         for kept in [first, !first] {
             if kept {
-                open_row(w, walk, &step, total);
+                open_row(w, stage, walk, &step, total);
                 keep(w, &mut scope, walk, held, &mut so_far.loaded);
                 scope.point(w, true)?;
                 close_row(w, walk);
@@ -238,18 +238,22 @@ fn print_stage(
 }
 
 /// Opens the loop of a thread over its elements of the row, or over those of them that it keeps.
-fn open_row(w: &mut Writer<'_>, walk: &Walk, step: &str, total: &str) {
+fn open_row(w: &mut Writer<'_>, stage: &Stage, walk: &Walk, step: &str, total: &str) {
     let (first, by) = (walk.first_of_lane(), walk.wide * walk.lanes);
-    match walk.items {
+    let together = walk.together(w, stage);
+    match walk.turns() {
         None => w.open(format!("for (int {step} = {first}; {step} < {total}; {step} += {by})")),
         Some(1) => w.line(format!("const int {step} = {first};")),
-        Some(items) => {
-            w.line("#pragma unroll");
-            w.open(format!("for (int item = 0; item < {items}; ++item)"));
+        Some(turns) => {
+            w.line(if walk.items.is_some() { "#pragma unroll" } else { "#pragma unroll 1" });
+            w.open(format!("for (int item = 0; item < {turns}; ++item)"));
+            if let Some(together) = together {
+                w.line(format!("if (item % {together} == 0) __syncthreads();"));
+            }
             w.line(format!("const int {step} = {first} + {by} * item;"));
         }
     }
-    if walk.items.is_some() && !walk.is_full() {
+    if walk.turns().is_some() && !walk.is_full() {
         w.open(format!("if ({step} < {total})"));
     }
     walk.unflatten(w);
@@ -281,10 +285,10 @@ fn close_left(w: &mut Writer<'_>, walk: &Walk, from: i64) {
 }
 
 fn close_row(w: &mut Writer<'_>, walk: &Walk) {
-    if walk.items.is_some() && !walk.is_full() {
+    if walk.turns().is_some() && !walk.is_full() {
         w.close();
     }
-    if walk.items != Some(1) {
+    if walk.turns() != Some(1) {
         w.close();
     }
 }
@@ -299,9 +303,24 @@ impl Walk {
         self.items.map(|items| items * self.lanes * self.wide)
     }
 
-    /// Is there an element for all that threads have room for?
+    /// How often each thread takes some, where all threads do so equally often: those of columns wait for each other.
+    fn turns(&self) -> Option<i64> {
+        self.items.or_else(|| self.parts.and_then(|_| self.each(self.lanes)))
+    }
+
+    /// Turns after which threads wait for each other, where rows begin in the midst of sectors, so that what two warps read is in a cache.
+    fn together(&self, w: &Writer<'_>, stage: &Stage) -> Option<i64> {
+        let along = |v: usize| v >= self.first;
+        let moved = accesses(w, stage).filter(|access| access.at.terms.iter().any(|(v, _)| along(*v)));
+        let bytes: i64 = moved.map(|access| access.dtype.size() as i64).sum();
+        let turns = (TOGETHER / (bytes * self.columns * self.lanes).max(1)).max(1);
+        (self.parts.is_some() && self.turns().is_some_and(|all| all > turns)).then_some(turns)
+    }
+
+    /// Is there an element for each turn of all threads?
     fn is_full(&self) -> bool {
-        self.kept().zip(self.length()).is_some_and(|(kept, length)| kept <= length)
+        let taken = self.turns().map(|turns| turns * self.lanes * self.wide);
+        taken.zip(self.length()).is_some_and(|(taken, length)| taken <= length)
     }
 
     /// The first element that is not kept, if some are.
