@@ -2,6 +2,7 @@
 //! all weights, are printed once.
 
 use super::map::{self, Place};
+use super::tile::{SHARED, Tile};
 use super::value::Writer;
 use super::{Start, THREADS};
 use crate::graph::{DType, Dim};
@@ -22,6 +23,13 @@ pub fn print(w: &mut Writer<'_>, parts: &[Part]) -> Result<Start, String> {
     let mut known: Vec<Form> = Vec::new();
     let mut calls = Vec::new();
     let mut blocks = Dim::constant(0);
+    let tiles = parts
+        .iter()
+        .flat_map(|part| &part.nest.stages)
+        .filter_map(|stage| Tile::of(w, stage).map(|tile| tile.bytes(stage)));
+    if let Some(bytes) = tiles.max() {
+        w.line(format!("__shared__ __align__(16) unsigned char {SHARED}[{bytes}];"));
+    }
     for part in parts {
         let [stage] = part.nest.stages.as_slice() else { return Err("a part is no single stage".into()) };
         let buffers = buffers(stage);

@@ -32,6 +32,9 @@ const MOST: usize = 4;
 const BANKS: i64 = 32;
 const WORD: i64 = 4;
 
+/// What the shared memory of a kernel of several maps is called: a block has one of them.
+pub const SHARED: &str = "tiles";
+
 /// What a block has of a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
@@ -90,12 +93,30 @@ impl Tile {
         product(&(0..stage.kept.len()).map(|v| self.count(stage, v)).collect::<Vec<_>>())
     }
 
+    /// Bytes of shared memory that it takes.
+    pub fn bytes(&self, stage: &Stage) -> i64 {
+        let of = |load: &ValueId| whole_packs(self.elements() * stage.value(*load).dtype.size() as i64);
+        self.loads.iter().map(of).sum()
+    }
+
+    /// Elements of shared memory for each load.
+    fn elements(&self) -> i64 {
+        self.read.iter().map(|v| (self.steps[*v] - 1) * self.strides[*v]).sum::<i64>() + 1
+    }
+
     pub fn print(&self, w: &mut Writer<'_>, stage: &Stage, place: &Place) -> Result<Start, String> {
         self.begin(w, stage, if *place == Place::Alone { "blockIdx.x" } else { "block" });
-        let room: i64 = self.read.iter().map(|v| (self.steps[*v] - 1) * self.strides[*v]).sum();
+        let (mut bytes, elements) = (0, self.elements());
         for (number, load) in self.loads.iter().enumerate() {
-            let kind = c_type(stage.value(*load).dtype);
-            w.line(format!("__shared__ {kind} tile{number}[{}];", room + 1));
+            let dtype = stage.value(*load).dtype;
+            let kind = c_type(dtype);
+            w.line(match place {
+                Place::Alone => format!("__shared__ {kind} tile{number}[{elements}];"),
+                Place::Part => {
+                    format!("{kind}* const tile{number} = reinterpret_cast<{kind}*>({SHARED} + {bytes});")
+                }
+            });
+            bytes += whole_packs(elements * dtype.size() as i64);
         }
         let mut scope = Scope::new(stage);
         // All of the reads are on their way at once; what is done with them may take more registers.
@@ -159,10 +180,14 @@ impl Tile {
         }
     }
 
-    /// Opens a loop over a tile's elements, in which neighbouring threads have neighbouring steps of the first of these loops.
+    /// Opens a loop over a tile's elements, in which neighbouring threads have neighbouring steps of the first of these loops, and which is unrolled
+    /// where no thread has more turns than `unrolled`.
     fn open(&self, w: &mut Writer<'_>, stage: &Stage, order: &[usize], unrolled: i64) {
         let elements: i64 = self.steps.iter().product();
-        w.line(if elements > THREADS * unrolled { "#pragma unroll 1" } else { "#pragma unroll" });
+        w.line(match elements > THREADS * unrolled {
+            true => format!("#pragma unroll {}", (unrolled / 2).max(1)),
+            false => "#pragma unroll".into(),
+        });
         w.open(format!("for (int at = threadIdx.x; at < {elements}; at += {THREADS})"));
         let (mut inner, mut within, mut outside) = (1, Vec::new(), Vec::new());
         for (place, variable) in order.iter().enumerate() {
@@ -207,6 +232,11 @@ impl Tile {
         };
         self.read.iter().map(term).collect::<Vec<_>>().join(" + ")
     }
+}
+
+/// Bytes, up to the next 16.
+fn whole_packs(bytes: i64) -> i64 {
+    (bytes + 15) / 16 * 16
 }
 
 /// How an access moves through memory.
